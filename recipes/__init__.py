@@ -1,0 +1,1 @@
+"""Recipes: one TOML file says everything that an experiment needs."""

@@ -1,0 +1,1 @@
+"""Files that ship with the package; each says how it was made."""

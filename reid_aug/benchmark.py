@@ -1,0 +1,292 @@
+"""A grid of experiments: every cell through the verbs, in local processes, then the table.
+
+A grid is a TOML file: the recipe, and a list of values for each axis (backbone, mode, ratio, keep,
+seed); ``[set]`` may hold keys on top of the recipe. Shared work is done once: one bank a kept set,
+at the largest number of images that a cell asks for. Cells are independent: each is a process of
+its own, writes its own folder, is skipped when its result is there already, and is tried once more
+when it dies.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reid_aug.bank import Bank
+from reid_aug.dataset import read_market1501
+from reid_aug.errors import UserError
+from reid_aug.files import sha256
+from reid_aug.mixing import Mix, check_ratio, effective_keep, share_out
+from reid_aug.progress import track
+from reid_aug.recipe import Recipe, RunFolder, load_recipe, read_toml
+from reid_aug.stage import Stage
+from reid_aug.synthesize import prepare, synthesize, write_contact_sheet
+from reid_aug.train_reid import cell_name, finished, train_reid
+
+TRIES = 2
+CORES = os.cpu_count() or 1
+AXES: dict[str, type] = {"backbone": str, "mode": str, "ratio": float, "keep": float, "seed": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What to vary; a cell is one value of each axis."""
+
+    name: str
+    recipe: str
+    backbone: tuple[str, ...]
+    mode: tuple[str, ...] = ("supplement",)
+    ratio: tuple[float, ...] = (0.0, 1.0)
+    keep: tuple[float, ...] = (1.0,)
+    seed: tuple[int, ...] = (0, 1, 2)
+    set: Mapping[str, Any] = field(default_factory=dict)
+
+    def cells(self) -> list["Cell"]:
+        """Every combination, seeds outermost, so that a whole small table is there early.
+
+        Ratio 0 is the same in all modes and stands once.
+        """
+        found: dict[tuple[Any, ...], Cell] = {}
+        for seed, backbone, keep, mode, ratio in product(
+            self.seed, self.backbone, self.keep, self.mode, self.ratio
+        ):
+            check_ratio(ratio, mode)
+            cell = Cell(backbone, mode if ratio else "supplement", ratio, keep, seed)
+            found.setdefault((backbone, cell.mode, ratio, keep, seed), cell)
+        return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training of a grid."""
+
+    backbone: str
+    mode: str
+    ratio: float
+    keep: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed)
+
+    @property
+    def kept(self) -> float:
+        """The part of the real images that it sees."""
+        return effective_keep(self.ratio, self.mode, self.keep)
+
+
+def load_grid(name: str) -> Grid:
+    """Read a grid by the name under which it ships, or by path.
+
+    Raises:
+        UserError: If the file, a key or a value is wrong.
+    """
+    where, stem, content = read_toml(name, "grids")
+    known = [f.name for f in fields(Grid)]
+    values: dict[str, Any] = {"name": stem}
+    for key, value in content.items():
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}; a grid has {', '.join(known)}")
+        values[key] = _axis(value, key, where) if key in AXES else value
+    for key in ("recipe", "backbone"):
+        if key not in values:
+            raise UserError(f"{where}: must give {key}")
+    return Grid(**values)
+
+
+def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
+    kind = AXES[key]
+    accepted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, list) or not value or not all(type(one) in accepted for one in value):
+        raise UserError(f"{where}: {key} must be a list of {kind.__name__}, got {value!r}")
+    return tuple(kind(one) for one in value)
+
+
+def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of a grid, its ``[set]`` and the command line's options on top."""
+    return load_recipe(grid.recipe, {**grid.set, **options})
+
+
+def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
+    """The recipe with the values of a cell."""
+    return replace(
+        recipe,
+        seed=cell.seed,
+        data=replace(recipe.data, keep=cell.keep),
+        train_reid=replace(recipe.train_reid, backbone=cell.backbone),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a process needs to run one cell."""
+
+    cell: Cell
+    recipe: Recipe
+    root: Path
+    bank: Path | None
+    folder: Path
+    generator: Path
+    device: str
+    at_once: int
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result is there already."""
+        config = cell_recipe(self.recipe, self.cell).train_reid
+        return finished(self.folder, config, sha256(self.bank) if self.bank else None)
+
+
+def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -> list[Task]:
+    """One task a cell, and where each will find its bank."""
+    recipe, folder = stage.recipe, stage.folder
+    cells = grid.cells()
+    for cell in cells:
+        cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
+    workers = at_once or (torch.cuda.device_count() if stage.device.type == "cuda" else CORES)
+    return [
+        Task(
+            cell,
+            recipe,
+            stage.root,
+            folder.kept(cell.kept, recipe.data.keep).bank if cell.ratio else None,
+            folder.cell(cell.name),
+            generator,
+            f"cuda:{place % workers}" if stage.device.type == "cuda" else "cpu",
+            workers,
+        )
+        for place, cell in enumerate(cells)
+    ]
+
+
+def run(tasks: Sequence[Task], stage: Stage) -> list[Task]:
+    """Make the banks, then run every task that has no result yet; those that failed twice."""
+    make_banks(tasks, stage)
+    for line in describe(tasks, stage):
+        print(line, file=sys.stderr)
+    waiting = [task for task in tasks if not task.is_finished]
+    return run_tasks(waiting, tasks[0].at_once) if waiting else []
+
+
+def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
+    """One bank a kept set, at the largest size that a cell asks for, with its contact sheet."""
+    train, recipe = stage.dataset.train, stage.recipe
+    largest: dict[Path, tuple[int, Task]] = {}
+    for task in tasks:
+        if task.bank:
+            cell = task.cell
+            _, count = share_out(train, cell.ratio, cell.mode, cell.keep, recipe.data.keep_seed)
+            largest[task.bank] = max(largest.get(task.bank, (0, task)), (count, task), key=_count)
+    for bank, (_, task) in sorted(largest.items()):
+        cell = task.cell
+        config = replace(recipe.synthesize, ratio=cell.ratio, mode=cell.mode)
+        data = replace(recipe.data, keep=cell.keep)
+        job = prepare(stage.dataset, stage.poses, task.generator, config, data, recipe.seed)
+        made = synthesize(job, stage.poses, data, bank.parent, stage.device)
+        sheet = RunFolder(bank.parent).contact_sheet
+        write_contact_sheet(Bank(made), job.real, stage.root, sheet)
+        print(f"look at {sheet}", file=sys.stderr)
+
+
+def _count(pair: tuple[int, Task]) -> int:
+    return pair[0]
+
+
+def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
+    """What will be trained, in a few lines."""
+    config = stage.recipe.train_reid
+    size = f"{config.height}x{config.width}"
+    lines = [
+        f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
+        f"{tasks[0].at_once} at once, results in {stage.folder.path / 'reid'}"
+    ]
+    if size != "256x128":
+        lines.append(
+            f"input {size} instead of the usual 256x128, to take minutes and not hours: "
+            f"scores compare within this table only"
+        )
+    return lines
+
+
+def run_cell(task: Task) -> None:
+    """Train and evaluate one cell; what it prints goes to ``output.txt`` in its folder."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(max(1, CORES // task.at_once))
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with (task.folder / "output.txt").open("w") as output, contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(output))
+        stack.enter_context(contextlib.redirect_stderr(output))
+        try:
+            _train_cell(task)
+        except UserError as error:
+            print(error)
+            sys.exit(2)
+
+
+def _train_cell(task: Task) -> None:
+    cell, recipe = task.cell, cell_recipe(task.recipe, task.cell)
+    dataset = read_market1501(task.root)
+    bank = Bank(task.bank) if task.bank else None
+    keep_seed = recipe.data.keep_seed
+    mix = Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed)
+    train_reid(
+        mix,
+        dataset,
+        recipe.train_reid,
+        task.folder,
+        cell.seed,
+        torch.device(task.device),
+        {"mode": cell.mode, "ratio": cell.ratio, "keep": cell.keep, "keep_seed": keep_seed},
+    )
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def run_tasks(tasks: Sequence[Task], at_once: int) -> list[Task]:
+    """Run every task in a process of its own; those that failed twice are returned."""
+    context = multiprocessing.get_context("spawn")
+    waiting, failed = list(tasks), []
+    tries = dict.fromkeys(tasks, 0)
+    running: dict[SpawnProcess, Task] = {}
+    try:
+        with track(range(len(tasks)), "trainings") as bar:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    task = waiting.pop(0)
+                    process = context.Process(target=run_cell, args=(task,))
+                    process.start()
+                    running[process] = task
+                    tries[task] += 1
+                connection.wait([process.sentinel for process in running])
+                for process in [p for p in running if not p.is_alive()]:
+                    task = running.pop(process)
+                    process.join()
+                    if process.exitcode and tries[task] < TRIES:
+                        waiting.append(task)
+                        continue
+                    bar.update()
+                    failed += [task] if process.exitcode else []
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
+    return failed

@@ -1,0 +1,58 @@
+"""Committing files: a file appears under its name whole and durable, or not at all.
+
+Every contract file is written to a temporary sibling, flushed to the disk, and renamed; then the
+folder is flushed too, because the rename itself lives there. A killed process leaves at most a
+``*.part`` sibling, which nothing reads and the next write of the same file replaces.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def committed(path: Path | str) -> Iterator[Path]:
+    """Give a temporary sibling of ``path`` to write to; rename it to ``path`` when all went well.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with committed(folder / "a.txt") as part:
+    ...     _ = part.write_text("whole")
+    >>> [file.name for file in folder.iterdir()]
+    ['a.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        _flush(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as readable JSON, keys in the order given."""
+    with committed(path) as part:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

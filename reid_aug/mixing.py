@@ -1,0 +1,134 @@
+"""The mix: the training set of a re-ID network, out of real and generated images.
+
+Two ways to mix. ``supplement`` adds ratio * N generated images to the N real ones of the kept set.
+``replace`` keeps 1 - ratio of the real images and fills up to the old number from the bank of that
+smaller kept set: the experiment of the PATN paper, and no second code path here.
+
+A generated image keeps the identity of the person it shows, so the number of identities, and with
+it the classifier, does not depend on the ratio.
+"""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from reid_aug.bank import Bank
+from reid_aug.dataset import PersonImage, check_keep, kept, names_sha256, open_image, share
+from reid_aug.errors import UserError
+
+MODES = ("supplement", "replace")
+
+
+def check_ratio(ratio: float, mode: str) -> None:
+    """Raise a UserError unless ``ratio`` makes sense in ``mode``."""
+    if mode not in MODES:
+        raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise UserError(f"ratio must be 0 or a positive number, got {ratio}")
+    if mode == "replace" and ratio >= 1:
+        raise UserError(
+            f"ratio must be below 1 in mode replace, where 1 - ratio is kept, got {ratio}"
+        )
+
+
+def effective_keep(ratio: float, mode: str, keep: float) -> float:
+    """The part of the real images that stays: ``keep``, or 1 - ratio in mode replace."""
+    check_ratio(ratio, mode)
+    check_keep(keep)
+    if mode == "supplement":
+        return keep
+    if keep != 1:
+        raise UserError(f"keep must be 1 in mode replace, which keeps 1 - ratio itself, got {keep}")
+    return float(1 - Fraction(str(ratio)))
+
+
+def share_out(
+    images: Sequence[PersonImage], ratio: float, mode: str, keep: float, keep_seed: int
+) -> tuple[tuple[PersonImage, ...], int]:
+    """The real images that stay, in seat order, and how many generated ones join them.
+
+    Args:
+        images: all real training images.
+    """
+    real = kept(images, effective_keep(ratio, mode, keep), keep_seed)
+    if mode == "replace":
+        return real, len(images) - len(real)
+    identities = len({image.pid for image in real})
+    return real, share(ratio, len(real), at_least=identities) if ratio else 0
+
+
+class Mix:
+    """A training set: the real images that stay, then the first rows of the bank.
+
+    Raises:
+        UserError: If a bank is needed and there is none, it belongs to another kept set, or it
+        holds
+            too few images; the message names the command that makes the right one.
+    """
+
+    def __init__(
+        self,
+        real: Sequence[PersonImage],
+        bank: Bank | None = None,
+        ratio: float = 0.0,
+        mode: str = "supplement",
+        keep: float = 1.0,
+        keep_seed: int = 0,
+    ) -> None:
+        self.real, self.generated = share_out(real, ratio, mode, keep, keep_seed)
+        self.bank = bank
+        if self.generated:
+            options = f"--ratio {ratio:g}" + (" --mode replace" if mode == "replace" else "")
+            options += f" --keep {keep:g}" if keep != 1 else ""
+            options += f" --set data.keep_seed={keep_seed}" if keep_seed else ""
+            self._check_bank(f"reid-aug synthesize {options}")
+
+    def _check_bank(self, command: str) -> None:
+        need = f"{self.generated} generated images of a kept set of {len(self.real)}"
+        if self.bank is None:
+            raise UserError(f"the mix needs {need}, got no bank; make it with: {command}")
+        if self.bank.attributes["kept_sha256"] != names_sha256(self.real):
+            keep = self.bank.attributes["keep"]
+            raise UserError(
+                f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
+                f"(keep {keep:g}); make the right one with: {command}"
+            )
+        if len(self.bank) < self.generated:
+            raise UserError(
+                f"{self.bank.path}: the mix needs {need}, got {len(self.bank)} images; "
+                f"extend it with: {command}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.real) + self.generated
+
+    def is_generated(self, index: int) -> bool:
+        """Whether the image was drawn by a generator."""
+        return index >= len(self.real)
+
+    def identity(self, index: int) -> tuple[int, int]:
+        """(pid, camid), the numbers of the file name."""
+        if not self.is_generated(index):
+            return self.real[index].pid, self.real[index].camid
+        rows, row = self._rows(index)
+        return int(rows.rows.pid[row]), int(rows.rows.camid[row])
+
+    def name(self, index: int) -> str:
+        """What the image is called: a file name, or "bank:ROW"."""
+        if not self.is_generated(index):
+            return self.real[index].name
+        return f"bank:{index - len(self.real)}"
+
+    def image(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, in the size it is stored in."""
+        if not self.is_generated(index):
+            return open_image(self.real[index].path)
+        bank, row = self._rows(index)
+        return bank.image(row)
+
+    def _rows(self, index: int) -> tuple[Bank, int]:
+        if self.bank is None or index >= len(self):
+            raise IndexError(f"index must be below {len(self)}, got {index}")
+        return self.bank, index - len(self.real)

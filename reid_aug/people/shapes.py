@@ -1,0 +1,73 @@
+"""Simple shapes as points: tubes, ellipsoids and boxes.
+
+Points are spread by a low-discrepancy sequence, so a shape is covered evenly and always by the same
+points. ``along`` runs from 0 at the upper end of a shape to 1 at its lower end; ``around`` is the
+angle about its axis, 0 in front, pi/2 on the person's left.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Points (n, 3) with unit normals (n, 3), ``along`` and ``around`` (n,)."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    along: np.ndarray
+    around: np.ndarray
+
+
+def spread(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Evenly spread pairs: ``along`` in [0, 1) and ``around`` in [-pi, pi)."""
+    steps = np.arange(1, count + 1)  # Roberts' R2 sequence
+    along, around = (steps * 0.7548776662466927) % 1, (steps * 0.5698402909980532) % 1
+    return along, (around * 2 - 1) * np.pi
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (n, 3) scaled to length 1."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def columns(*values: np.ndarray | float) -> np.ndarray:
+    """Stack columns, (n,) or one number for all, to (n, columns) float64."""
+    return np.stack(np.broadcast_arrays(*values), axis=1).astype(float)
+
+
+def tube(
+    count: int, top: np.ndarray, end: np.ndarray, radii: tuple[float, float], bulge: float = 0.0
+) -> Shape:
+    """A tapered tube; ``bulge`` thickens its upper part, as a calf does."""
+    along, around = spread(count)
+    radius = radii[0] + (radii[1] - radii[0]) * along
+    radius += bulge * np.sin(np.pi * np.clip(along * 1.4, 0, 1))
+    outwards = columns(np.sin(around), -np.cos(around), 0.0)
+    points = top + (end - top) * along[:, None] + outwards * radius[:, None]
+    return Shape(points, outwards, along, around)
+
+
+def ellipsoid(count: int, centre: np.ndarray, radii: np.ndarray) -> Shape:
+    """An ellipsoid with its poles above and below."""
+    along, around = spread(count)
+    height = 1 - along * 2
+    ring = np.sqrt(1 - height**2)
+    outwards = columns(np.sin(around) * ring, -np.cos(around) * ring, height)
+    return Shape(centre + outwards * radii, unit(outwards / radii), along, around)
+
+
+def box(count: int, centre: np.ndarray, half: np.ndarray) -> Shape:
+    """A box with softened edges; faces get points by their area."""
+    along, around = spread(count)
+    places = np.stack([along * 2 - 1, around / np.pi], axis=1)
+    areas = np.repeat(half.prod() / half, 2)
+    face = np.searchsorted(np.cumsum(areas) / areas.sum(), (np.arange(count) + 0.5) / count)
+    axis, sign, rows = face // 2, 1.0 - 2 * (face % 2), np.arange(count)
+    cube, normals = np.zeros((count, 3)), np.zeros((count, 3))
+    cube[rows, axis] = normals[rows, axis] = sign
+    cube[rows, (axis + 1) % 3], cube[rows, (axis + 2) % 3] = places.T
+    corner = (np.abs(cube).sum(axis=1, keepdims=True) - 1) / 2  # 0 amid a face, 1 in a corner
+    points = centre + cube * half * (1 - 0.10 * corner)
+    return Shape(points, normals, (1 - cube[:, 2]) / 2, np.arctan2(cube[:, 0], -cube[:, 1]))

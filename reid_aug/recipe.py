@@ -1,0 +1,200 @@
+"""Recipes: one TOML file says everything that an experiment needs; and the folder it runs in.
+
+A recipe has a table a stage, named like the stage, and each table is the frozen config of that
+module. Defaults come from the configs, then the recipe, then options of the command line. A key
+that nothing reads is an error that names the nearest key, never ignored.
+
+    seed = 0
+    [data] [people] [generator] [train_generator] [synthesize] [train_reid]
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from reid_aug.dataset import DataConfig
+from reid_aug.errors import UserError
+from reid_aug.generator import GeneratorConfig
+from reid_aug.people import PeopleConfig
+from reid_aug.synthesize import SynthesizeConfig
+from reid_aug.train_generator import TrainGeneratorConfig
+from reid_aug.train_reid import TrainReidConfig
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All configs of an experiment; ``people`` is for the built-in data set only."""
+
+    name: str
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    people: PeopleConfig = field(default_factory=PeopleConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    train_generator: TrainGeneratorConfig = field(default_factory=TrainGeneratorConfig)
+    synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    train_reid: TrainReidConfig = field(default_factory=TrainReidConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"seed must be at least 0 and below 2^31, got {self.seed}")
+
+    def table(self) -> dict[str, Any]:
+        """The whole recipe as plain values."""
+        return asdict(self)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship with the package."""
+    return shipped("recipes")
+
+
+def shipped(folder: str) -> list[str]:
+    """Names of the TOML files in a folder of the package, sorted."""
+    files = resources.files(f"reid_aug.{folder}").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def read_toml(name: str, folder: str) -> tuple[str, str, dict[str, Any]]:
+    """Read a TOML file by path, or by the name under which it ships: (where, name, content)."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise UserError(f"{path} is missing; give a TOML file or one of {_list(folder)}")
+        where, text = str(path), path.read_text(encoding="utf-8", errors="replace")
+    elif name in shipped(folder):
+        file = resources.files(f"reid_aug.{folder}") / f"{name}.toml"
+        where, text = f"{name}.toml", file.read_text(encoding="utf-8")
+    else:
+        raise UserError(f"{name!r} must be a TOML file or one of {_list(folder)}")
+    try:
+        return where, path.stem, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: must be TOML, got {error}") from None
+
+
+def _list(folder: str) -> str:
+    return ", ".join(shipped(folder))
+
+
+def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by name or path, with options on top.
+
+    Args:
+        options: "table.key" (or "seed") to a value; a text is read as TOML would read it where the
+            key wants another type. None means: not given.
+
+    Raises:
+        UserError: If the file, a key or a value is wrong; the message says where.
+    """
+    where, stem, tables = read_toml(name, "recipes")
+    recipe = build(Recipe, {"name": stem, **tables}, where)
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    if not given:
+        return recipe
+    merged = recipe.table()
+    for key, value in given.items():
+        table, _, last = key.rpartition(".")
+        place = merged.get(table) if table else merged
+        if not isinstance(place, dict):
+            raise UserError(f"{key}: no such table in a recipe{_nearest(table, merged)}")
+        if last not in place:
+            raise UserError(f"{key}: no such key in a recipe{_nearest(last, place, table)}")
+        place[last] = value
+    return build(Recipe, merged, where="option")
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Read ``table.key=value`` texts; values as TOML, or as the text they are.
+
+    >>> parse_settings(["train_generator.steps=20", "train_reid.backbone=resnet50"])
+    {'train_generator.steps': 20, 'train_reid.backbone': 'resnet50'}
+    """
+    values = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set must be table.key=value, got {setting!r}")
+        try:
+            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text.strip()
+    return values
+
+
+def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """Make a config of ``kind`` from a table, checking every name, type and value."""
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
+        values[key] = _checked(value, hints[key], f"{where}: {key}")
+    try:
+        return kind(**values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _checked(value: Any, wanted: type, where: str) -> Any:
+    if is_dataclass(wanted):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} must be a table, got {value!r}")
+        return build(wanted, value, where)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        raise UserError(f"{where} must be of type {wanted.__name__}, got {value!r}")
+    return value
+
+
+def _nearest(name: str, known: Iterable[str], table: str = "") -> str:
+    near = get_close_matches(name, list(known), n=1)
+    prefix = f"{table}." if table else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where an experiment's files lie: one place for every name in a run folder."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """What the last command ran with."""
+        return self.path / "recipe.json"
+
+    @property
+    def keypoints(self) -> Path:
+        """Key points made for this run."""
+        return self.path / "keypoints.csv"
+
+    @property
+    def generator(self) -> Path:
+        """The generator trained in this run."""
+        return self.path / "generator.safetensors"
+
+    @property
+    def bank(self) -> Path:
+        """The generated images."""
+        return self.path / "bank.h5"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """A look into the bank."""
+        return self.path / "contact_sheet.png"
+
+    def cell(self, name: str) -> Path:
+        """The folder of one re-ID training."""
+        return self.path / "reid" / name
+
+    def kept(self, keep: float, own: float) -> "RunFolder":
+        """Where the bank of kept set ``keep`` lies: here for the recipe's ``own``, else below."""
+        return self if keep == own else RunFolder(self.path / f"keep-{keep:g}")

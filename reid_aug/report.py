@@ -1,0 +1,216 @@
+"""Tables: what the trainings of a run folder say, and whether it is more than noise.
+
+A row is a backbone, a kept set, a mode and a ratio; its seeds give mean and standard deviation. The
+gain is the difference from ratio 0 with the same backbone and kept set, paired by seed, with a 95 %
+interval (Student's t over the seeds). Where that interval holds 0 the row says "within noise", and
+a row with one seed says so instead of pretending to a spread.
+
+Trainings with different settings (steps, batch, input, schedule) never share a table. Tables hold
+no times and no hosts.
+"""
+
+import csv
+import io
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid_aug.errors import UserError
+
+FORMAT = "reid_aug.result/1"
+FORMATS = ("terminal", "markdown", "csv", "latex")
+HEADER = (
+    "backbone", "keep", "mode", "ratio", "real", "generated", "generator", "seeds",
+    "mAP %", "Rank-1 %", "gain in mAP", "verdict",
+)  # fmt: skip
+FOOTNOTE = (
+    "Mean and standard deviation over seeds. Gain: mAP minus that of ratio 0, same backbone, kept "
+    "set and seeds, with a 95 % interval (paired t). Generator: what trained it, seen from this "
+    "data set (kept: the kept set only, external: other data, whole: left-out images too, a leak)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table: trainings that differ in their seed only."""
+
+    backbone: str
+    keep: float
+    mode: str
+    ratio: float
+    results: tuple[dict[str, Any], ...]
+
+    def scores(self, name: str) -> dict[int, float]:
+        """Seed to score, a fraction."""
+        return {result["seed"]: result[name] for result in self.results}
+
+    @property
+    def baseline_key(self) -> tuple[str, float]:
+        """What the row is compared with: the same network and kept set, before mixing."""
+        return self.backbone, self.keep
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """Every ``result.json`` below a run folder, sorted by path.
+
+    Raises:
+        UserError: If there is none, or one is damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; give a run folder, as runs/demo")
+    results = []
+    for path in sorted(folder.rglob("result.json")):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            found = result["format"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
+        if found != FORMAT:
+            raise UserError(f"{path}: must be of format {FORMAT}, got {found!r}")
+        results.append(result)
+    if not results:
+        raise UserError(f"{folder}: holds no result.json; make one with: reid-aug train-reid")
+    return results
+
+
+def rows_of(results: Iterable[dict[str, Any]]) -> list[Row]:
+    """Group results by what their rows are, sorted."""
+    groups: defaultdict[tuple[str, float, str, float], list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        mode = result["mode"] if result["ratio"] else "-"
+        groups[result["backbone"], result["keep"], mode, result["ratio"]].append(result)
+    return [
+        Row(*key, tuple(sorted(groups[key], key=lambda result: result["seed"])))
+        for key in sorted(groups, key=lambda key: (key[0], key[1], key[2], key[3]))
+    ]
+
+
+def gain(row: Row, baseline: Row | None) -> tuple[float, float] | None:
+    """Difference in mAP from the baseline: (mean, half width of its 95 % interval), fractions.
+
+    The half width is NaN with one common seed; None without a common seed.
+    """
+    if baseline is None:
+        return None
+    ours, theirs = row.scores("mAP"), baseline.scores("mAP")
+    differences = np.array(
+        [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    )
+    if not len(differences):
+        return None
+    if len(differences) == 1:
+        return float(differences[0]), math.nan
+    from scipy.stats import t  # here, because it takes longer to load than a table to print
+
+    width = (
+        t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+    )
+    return float(differences.mean()), float(width)
+
+
+def table(results: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The cells of a table, one list a row, in the order of ``HEADER``."""
+    rows = rows_of(results)
+    baselines = {row.baseline_key: row for row in rows if not row.ratio}
+    return [_cells(row, baselines.get(row.baseline_key)) for row in rows]
+
+
+def _cells(row: Row, baseline: Row | None) -> list[str]:
+    first = row.results[0]
+    status = {result["generator_data"] for result in row.results}
+    change, verdict = "-", "baseline"
+    if row.ratio:
+        change, verdict = _verdict(gain(row, baseline))
+    return [
+        row.backbone,
+        f"{row.keep:g}",
+        row.mode,
+        f"{row.ratio:g}",
+        str(first["real"]),
+        str(first["generated"]),
+        "/".join(sorted(str(one) for one in status if one)) or "-",
+        str(len(row.results)),
+        _spread(row.scores("mAP").values()),
+        _spread(row.scores("rank1").values()),
+        change,
+        verdict,
+    ]
+
+
+def _spread(scores: Iterable[float]) -> str:
+    values = 100 * np.array(list(scores))
+    if len(values) == 1:
+        return f"{values[0]:.1f} (one seed)"
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+
+
+def _verdict(difference: tuple[float, float] | None) -> tuple[str, str]:
+    if difference is None:
+        return "-", "no baseline"
+    mean, width = (100 * value for value in difference)
+    if math.isnan(width):
+        return f"{mean:+.1f}", "one seed"
+    verdict = "within noise" if abs(mean) <= width else "better" if mean > 0 else "worse"
+    return f"{mean:+.1f} ± {width:.1f}", verdict
+
+
+def report(results: Sequence[dict[str, Any]], style: str) -> str:
+    """All tables of some results as text, in one of ``FORMATS``."""
+    if style not in FORMATS:
+        raise UserError(f"--format must be one of {', '.join(FORMATS)}, got {style!r}")
+    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        groups[_settings(result)].append(result)
+    draw = {"terminal": _terminal, "markdown": _markdown, "csv": _csv, "latex": _latex}[style]
+    texts = [draw(caption, table(group)) for caption, group in sorted(groups.items())]
+    if style in ("terminal", "markdown"):
+        texts.append(FOOTNOTE)
+    return "\n\n".join(texts)
+
+
+def _settings(result: dict[str, Any]) -> str:
+    recipe = {key: value for key, value in result["recipe"].items() if key not in _UNCOUNTED}
+    size, length = (f"{recipe.pop('height')}x{recipe.pop('width')}"), recipe.pop("steps")
+    others = ", ".join(f"{key} {value}" for key, value in recipe.items() if key != "batch")
+    return f"{length} steps of {recipe['batch']} images, input {size}, {others}"
+
+
+_UNCOUNTED = ("backbone", "workers", "weights")
+
+
+def _terminal(caption: str, rows: list[list[str]]) -> str:
+    widths = [max(len(line[i]) for line in (HEADER, *rows)) for i in range(len(HEADER))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (HEADER, ["-" * width for width in widths], *rows)
+    ]
+    return "\n".join([caption, "", *lines])
+
+
+def _markdown(caption: str, rows: list[list[str]]) -> str:
+    lines = [HEADER, ["---"] * len(HEADER), *rows]
+    return "\n".join([f"{caption}:", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _csv(caption: str, rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["settings", *HEADER])
+    writer.writerows([caption, *row] for row in rows)
+    return text.getvalue().rstrip("\n")
+
+
+def _latex(caption: str, rows: list[list[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        texts = (c.replace("%", r"\%").replace("_", r"\_").replace("±", r"$\pm$") for c in cells)
+        return " & ".join(texts) + r" \\"
+
+    head = rf"% {caption}" + "\n" + rf"\begin{{tabular}}{{{'l' * len(HEADER)}}}"
+    body = [r"\toprule", line(HEADER), r"\midrule", *map(line, rows), r"\bottomrule"]
+    return "\n".join([head, *body, r"\end{tabular}"])

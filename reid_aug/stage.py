@@ -1,0 +1,126 @@
+"""What every stage command starts from: a recipe, a data set, a device and a run folder.
+
+Without a recipe the recipe is ``demo``; without a data set it is the built-in people, drawn once
+into the user's cache. Nothing here writes into the run folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reid_aug.dataset import Dataset, dataset_root, read_market1501
+from reid_aug.errors import UserError
+from reid_aug.people import cached_people
+from reid_aug.poses import Pose, read_keypoints
+from reid_aug.progress import track
+from reid_aug.recipe import Recipe, RunFolder, load_recipe, parse_settings
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A recipe on a data set in a run folder."""
+
+    recipe: Recipe
+    root: Path
+    is_demo: bool
+    keypoints: Path
+    folder: RunFolder
+    device: torch.device
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The three lists of the data set."""
+        return read_market1501(self.root)
+
+    @cached_property
+    def poses(self) -> dict[str, Pose]:
+        """Key points by file name."""
+        return read_keypoints(self.keypoints)
+
+    def generator(self, given: str | None) -> Path:
+        """The generator to draw with: the one named, the run folder's, or the demo's on demo data.
+
+        Raises:
+            UserError: If there is none. The one trained on drawn people is not used on real ones
+                without being asked for.
+        """
+        if given == DEMO or (given is None and self.is_demo and not self.folder.generator.exists()):
+            return demo_generator()
+        path = Path(given) if given else self.folder.generator
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing; make it with: reid-aug train-generator, "
+                f"or name one with --generator FILE|{DEMO}"
+            )
+        return path
+
+
+def open_stage(
+    recipe: str | None = None,
+    data: str | None = None,
+    out: str | None = None,
+    device: str | None = None,
+    keypoints: str | None = None,
+    settings: tuple[str, ...] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Stage:
+    """Resolve what a stage command was given.
+
+    Args:
+        settings: texts "table.key=value".
+        options: values of the command's own options by their key in a recipe; None is "not given".
+
+    Raises:
+        UserError: If any of it is wrong.
+    """
+    loaded = load_recipe(recipe or DEMO, {**parse_settings(settings), **(options or {})})
+    return open_stage_of(loaded, data, out, device, keypoints)
+
+
+def open_stage_of(
+    recipe: Recipe, data: str | None, out: str | None, device: str | None, keypoints: str | None
+) -> Stage:
+    """As :func:`open_stage`, with the recipe at hand."""
+    folder = RunFolder(Path(out) if out else Path("runs") / recipe.name)
+    chosen = choose_device(device)
+    root = dataset_root(data) if data else demo_people(recipe)
+    points = Path(keypoints) if keypoints else folder.keypoints
+    if not keypoints and not points.is_file():
+        points = root / "keypoints.csv"
+    return Stage(recipe, root, data is None, points, folder, chosen)
+
+
+def demo_people(recipe: Recipe) -> Path:
+    """The folder of the built-in people of a recipe, drawn on first use."""
+    return cached_people(recipe.people, lambda items, n: track(items, "draw the people", n))
+
+
+def demo_generator() -> Path:
+    """The generator that ships with the package."""
+    return Path(str(resources.files("reid_aug.assets") / "demo_generator.safetensors"))
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name; without a name the GPU, if there is one.
+
+    Raises:
+        UserError: If there is no such device here.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} such devices"
+        )
+    return device

@@ -1,0 +1,432 @@
+"""Draw the bank: every identity of the kept set, again, in poses of the kept set.
+
+First the plan, then the drawing. The plan says for each row who is drawn (seat order), from which
+image, into whose pose; what a row draws depends on the seed, its identity and its seat only, so the
+rows of a small ratio are the first rows of a large one. Each image of an identity serves once as
+source before any serves twice.
+
+Drawing goes shard by shard. A shard is a fixed range of rows and is committed as a whole; within it
+batches are fixed ranges too, the last one filled up, so the pixels of a row depend neither on how
+many rows there are nor on where an earlier run was killed. The bank is then assembled from the
+shards by one process.
+"""
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reid_aug import __version__
+from reid_aug.bank import Bank, Rows, write_bank
+from reid_aug.dataset import (
+    DataConfig,
+    Dataset,
+    PersonImage,
+    by_identity,
+    content_hashes,
+    image_size,
+    name_hash,
+    names_sha256,
+    read_image,
+    seats,
+)
+from reid_aug.errors import UserError
+from reid_aug.files import committed, sha256, write_json
+from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
+from reid_aug.mixing import check_ratio, effective_keep, share_out
+from reid_aug.people import is_people, read_people
+from reid_aug.pictures import draw_pose, sheet, write_picture
+from reid_aug.poses import NO_POSE, Pose, heatmaps
+from reid_aug.progress import track
+
+SHARD = 512  # rows; a killed run loses at most this many
+POLICIES = ("random",)
+SHOWN = 32  # rows on the contact sheet
+LICENCE_NOTE = (
+    "Generated images of the people in the source data set: its terms of use hold for them too."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizeConfig:
+    """How many images, and in which poses.
+
+    ``poses`` is the policy that chooses the target: "random", a random usable pose of the kept set,
+    as in the paper. ``batch`` rows are drawn at a time.
+    """
+
+    ratio: float = 1.0
+    mode: str = "supplement"
+    poses: str = "random"
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio, self.mode)
+        if self.poses not in POLICIES:
+            raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
+        if not (1 <= self.batch <= SHARD and SHARD % self.batch == 0):
+            raise UserError(f"batch must divide {SHARD}, got {self.batch}")
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One row of the plan: the person of ``source`` in the pose of ``target``."""
+
+    source: PersonImage
+    target: PersonImage
+
+
+def plan(
+    images: Sequence[PersonImage], poses: Mapping[str, Pose], count: int, seed: int
+) -> list[Draw]:
+    """Who is drawn from which image into whose pose: ``count`` rows in seat order.
+
+    Args:
+        images: the kept set.
+        poses: key points by file name. Sources need both shoulders and both hips; an identity
+            without such an image uses all it has.
+
+    Raises:
+        UserError: If no image of the kept set has a pose to draw into.
+    """
+    targets = sorted(i for i in images if poses.get(i.name, NO_POSE).has_torso)
+    if not targets:
+        raise UserError(
+            f"none of the {len(images)} kept images has key points with both shoulders and both "
+            f"hips; give key points with --keypoints FILE"
+        )
+    usable = set(targets)
+    sources = {
+        pid: sorted(
+            [image for image in group if image in usable] or group,
+            key=lambda image: name_hash(seed, f"source/{image.name}"),
+        )
+        for pid, group in by_identity(images).items()
+    }
+    counts = {pid: len(group) for pid, group in by_identity(images).items()}
+    draws = []
+    for pid, seat in islice(seats(counts), count):
+        source = sources[pid][seat % len(sources[pid])]
+        start = int(name_hash(seed, f"{pid}/{seat}"), 16) % len(targets)
+        target = targets[start]
+        if target == source:
+            target = targets[(start + 1) % len(targets)]
+        draws.append(Draw(source, target))
+    return draws
+
+
+def without_pose(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[int]:
+    """The pids that have no image with both shoulders and both hips seen."""
+    return [
+        pid
+        for pid, group in by_identity(images).items()
+        if not any(poses.get(image.name, NO_POSE).has_torso for image in group)
+    ]
+
+
+class Artist:
+    """Reads what a row needs and lets the generator draw it."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        poses: Mapping[str, Pose],
+        size: tuple[int, int],
+        device: torch.device,
+    ) -> None:
+        self.generator = generator.to(device).to(memory_format=torch.channels_last)
+        self.poses, self.size, self.device = poses, size, device
+
+    def pose(self, image: PersonImage) -> Pose:
+        """The key points of an image, in pixels of the generated size."""
+        pose = self.poses.get(image.name, NO_POSE)
+        return pose.resized(image_size(image.path), self.size)
+
+    @torch.inference_mode()
+    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+        """Draw rows: (B, H, W, 3) uint8."""
+        pixels = np.stack([read_image(draw.source.path, *self.size) for draw in draws])
+        xy = np.stack(
+            [[self.pose(d.source).xy for d in draws], [self.pose(d.target).xy for d in draws]]
+        )
+        image = to_signed(torch.from_numpy(pixels).to(self.device))
+        source, target = (
+            heatmaps(part, *self.size) for part in torch.from_numpy(xy).to(self.device)
+        )
+        return to_pixels(self.generator(image, source, target)).cpu().numpy()
+
+
+def seen_status(seen: str, dataset: Dataset, real: Sequence[PersonImage]) -> str:
+    """What a generator knows of this data set: "kept", "whole" or "external" (section 3).
+
+    Args:
+        seen: 12 hex digits of the SHA-256 of each image that trained it; "" when that is not known,
+            which is taken for the worst.
+        real: the kept set.
+
+    Raises:
+        UserError: If it was trained on test images.
+    """
+    if not seen:
+        return "whole"
+    known = {seen[i : i + 12] for i in range(0, len(seen), 12)}
+    if known & set(content_hashes((*dataset.query, *dataset.gallery))):
+        raise UserError(
+            "the generator was trained on query or gallery images of this data set, so no result "
+            "with it would count; train one with: reid-aug train-generator"
+        )
+    inside = set(content_hashes(real))
+    if known & (set(content_hashes(dataset.train)) - inside):
+        return "whole"
+    return "kept" if known & inside else "external"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A bank to be made: the plan, and what the bank will say about itself."""
+
+    draws: list[Draw]
+    real: tuple[PersonImage, ...]
+    attributes: dict[str, Any]
+    generator: Generator
+    checkpoint: Path
+
+
+def prepare(
+    dataset: Dataset,
+    poses: Mapping[str, Pose],
+    checkpoint: Path,
+    config: SynthesizeConfig,
+    data: DataConfig,
+    seed: int,
+) -> Job:
+    """Plan a bank without drawing anything.
+
+    Raises:
+        UserError: If the ratio asks for no image, there is no pose to draw into, or the generator
+            may not be used on this data set.
+    """
+    real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
+    if not count:
+        raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
+    generator, notes = load_noted(checkpoint)
+    digest = hashlib.sha256("".join(content_hashes(real)).encode()).hexdigest()
+    attributes = {
+        "keep": effective_keep(config.ratio, config.mode, data.keep),
+        "keep_seed": data.keep_seed,
+        "kept_sha256": names_sha256(real),
+        "dataset_sha256": digest,
+        "generator_sha256": sha256(checkpoint),
+        "generator_data": seen_status(notes.get("seen", ""), dataset, real),
+        "ratio": config.ratio,
+        "mode": config.mode,
+        "plan": json.dumps(
+            {
+                "poses": config.poses,
+                "batch": config.batch,
+                "height": data.height,
+                "width": data.width,
+            }
+        ),
+        "seed": seed,
+    }
+    return Job(plan(real, poses, count, seed), real, attributes, generator, checkpoint)
+
+
+def synthesize(
+    job: Job, poses: Mapping[str, Pose], data: DataConfig, folder: Path, device: torch.device
+) -> Path:
+    """Draw a bank, or what is missing of one; the path of ``bank.h5``.
+
+    Raises:
+        UserError: If the folder holds a bank of another kept set, generator, seed or plan.
+    """
+    path = folder / "bank.h5"
+    old = _extendable(path, job)
+    if old is not None and len(old) >= len(job.draws):
+        return path
+    batch = int(json.loads(job.attributes["plan"])["batch"])
+    artist = Artist(job.generator, poses, (data.height, data.width), device)
+    began = time.time()
+    shards = folder / "shards" / _key(job)
+    starts = range(0, len(job.draws), SHARD)
+    with track(range(0, len(job.draws), batch), "synthesize") as bar:
+        for start in starts:
+            _commit_shard(job, artist, old, start, batch, shards)
+            bar.update(min(SHARD, len(job.draws) - start) // batch)
+    rows = _rows(job.draws, artist)
+    write_bank(
+        path, rows, (np.load(_shard(shards, start, job)) for start in starts), job.attributes
+    )
+    for start in starts:
+        _shard(shards, start, job).unlink()
+    _remove_empty(shards)
+    _write_card(folder / "bank.json", job, device, time.time() - began)
+    return path
+
+
+def _extendable(path: Path, job: Job) -> Bank | None:
+    """The bank that is there, if it is a part (or more) of this job's."""
+    if not path.exists():
+        return None
+    bank = Bank(path)
+    for name, value in job.attributes.items():
+        found = bank.attributes[name]
+        if name not in ("ratio", "mode") and found != value:
+            raise UserError(
+                f"{path}: holds a bank with {name} {_short(found)}, this one would have "
+                f"{_short(value)}; choose another folder with --out, or remove the file"
+            )
+    return bank
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] + "..." if len(text) == 64 else text
+
+
+def _key(job: Job) -> str:
+    fixed = {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _shard(folder: Path, start: int, job: Job) -> Path:
+    return folder / f"{start:08d}-{min(start + SHARD, len(job.draws)):08d}.npy"
+
+
+def _commit_shard(
+    job: Job, artist: Artist, old: Bank | None, start: int, batch: int, folder: Path
+) -> None:
+    """Draw the rows from ``start`` to the end of its shard, unless that was done before."""
+    path = _shard(folder, start, job)
+    if path.exists():
+        return
+    stop = min(start + SHARD, len(job.draws))
+    parts = [
+        _batch(job.draws, artist, old, i, min(i + batch, stop), batch)
+        for i in range(start, stop, batch)
+    ]
+    with committed(path) as part, part.open("wb") as file:
+        np.save(file, np.concatenate(parts))
+
+
+def _batch(
+    draws: Sequence[Draw], artist: Artist, old: Bank | None, start: int, stop: int, size: int
+) -> np.ndarray:
+    if old is not None and stop <= len(old):
+        return old.images(start, stop)
+    rows = list(draws[start:stop])
+    rows += rows[-1:] * (size - len(rows))  # a batch is always of the same size
+    return artist.draw(rows)[: stop - start]
+
+
+def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
+    return Rows(
+        pid=np.array([draw.source.pid for draw in draws]),
+        camid=np.array([draw.source.camid for draw in draws]),
+        source=np.array([draw.source.name for draw in draws]),
+        target=np.array([draw.target.name for draw in draws]),
+        keypoints=np.stack([artist.pose(draw.target).xy for draw in draws]),
+    )
+
+
+def _remove_empty(folder: Path) -> None:
+    for path in (folder, folder.parent):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def _write_card(path: Path, job: Job, device: torch.device, seconds: float) -> None:
+    card = {
+        "format": "reid_aug.bank-card/1",
+        "synthetic": True,
+        "images": len(job.draws),
+        "identities": len({draw.source.pid for draw in job.draws}),
+        "real_images_kept": len(job.real),
+        **{**job.attributes, "plan": json.loads(job.attributes["plan"])},
+        "generator": str(job.checkpoint),
+        "device": str(device),
+        "host": platform.node(),
+        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": round(seconds, 1),
+        "versions": {"reid_aug": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        "licence": LICENCE_NOTE,
+    }
+    write_json(path, card)
+
+
+def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, path: Path) -> None:
+    """Write source, target pose and generated image of rows spread over the bank, as one PNG.
+
+    Of the built-in people the truth is known, and shown beside them.
+
+    Args:
+        real: the kept set.
+        root: folder of the data set.
+    """
+    images = {image.name: image for image in real}
+    people = read_people(root) if is_people(root) else None
+    rows = []
+    for row in shown_rows(bank):
+        entry = bank[row]
+        source = read_image(images[entry.source].path, bank.height, bank.width)
+        pose = draw_pose(Pose(entry.keypoints), bank.height, bank.width)
+        truth = [people.truth(entry.source, entry.target)] if people else []
+        rows.append([source, pose, entry.image, *truth])
+    titles = ("source", "pose", "generated", "truth")[: len(rows[0])]
+    write_picture(path, sheet(rows, titles, across=4, zoom=2))
+
+
+def shown_rows(bank: Bank) -> list[int]:
+    """The rows on the contact sheet: spread evenly, so over identities."""
+    return np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()
+
+
+def describe(job: Job, poses: Mapping[str, Pose]) -> str:
+    """What will be drawn, in one line."""
+    identities = by_identity(draw.source for draw in job.draws)
+    text = (
+        f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
+        f"generator trained on: {job.attributes['generator_data']}"
+    )
+    if job.attributes["generator_data"] == "whole":
+        text += " (it knows left-out training images, or nobody noted what it knows: not leak-free)"
+    if bare := without_pose(job.real, poses):
+        pids = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
+        text += f"; {len(bare)} identities have no usable pose as source: {pids}"
+    return text
+
+
+def describe_cost(
+    job: Job, poses: Mapping[str, Pose], data: DataConfig, device: torch.device
+) -> str:
+    """Time and disk that drawing takes, the time measured on one batch."""
+    batch = int(json.loads(job.attributes["plan"])["batch"])
+    count = math.ceil(len(job.draws) / batch)
+    seconds = count * seconds_per_batch(job, poses, data, device)
+    size = len(job.draws) * data.height * data.width * 3 / 1e6
+    return f"{len(job.draws)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
+
+
+def seconds_per_batch(
+    job: Job, poses: Mapping[str, Pose], data: DataConfig, device: torch.device
+) -> float:
+    """Time of one batch, measured on the second of two."""
+    artist = Artist(job.generator, poses, (data.height, data.width), device)
+    batch = int(json.loads(job.attributes["plan"])["batch"])
+    rows = (job.draws * math.ceil(batch / len(job.draws)))[:batch]
+    elapsed = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        artist.draw(rows)
+        elapsed = time.perf_counter() - began
+    return elapsed

@@ -1,0 +1,501 @@
+"""Train a PATN generator on pairs of images of one person.
+
+One step, as published: the generator draws the target pose and is judged by two discriminators (is
+it the same person? is it in the pose?), by the distance to the true picture, and by the distance of
+VGG features where weights for them are given; then each discriminator learns from the true picture
+and from the drawn one, mixed with older drawings.
+
+A step depends on the seed, its number and the networks alone: the pairs of step i, its dropout and
+its draws from the image pools all start from (seed, i). So a training state is the tensors and the
+step, and a killed run that is started again ends in the same weights, bit for bit on a CPU.
+
+The folder of a training:
+
+    generator.safetensors              the result (the averaged weights where ``ema`` is set)
+    training/00000500.safetensors      all networks, optimisers and pools; the last two are kept
+    training/log.jsonl                 the losses of every step
+    training/samples/00000500.png      source, target pose, generated, truth for eight fixed pairs
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from reid_aug.adversary import GAN_LOSSES, Discriminator, ImagePool, Perceptual, gan_loss
+from reid_aug.dataset import DataConfig, PersonImage, by_identity, open_image, resize
+from reid_aug.errors import UserError, require_at_least
+from reid_aug.files import committed
+from reid_aug.generator import (
+    Generator,
+    GeneratorConfig,
+    load_noted,
+    save_generator,
+    to_pixels,
+    to_signed,
+)
+from reid_aug.pictures import draw_pose, sheet, write_picture
+from reid_aug.poses import NO_POSE, Pose, heatmaps
+from reid_aug.progress import track
+from reid_aug.weights import read_tensors, write_tensors
+
+STATE = "reid_aug.training/1"
+SAMPLES = 8
+STATES_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainGeneratorConfig:
+    """Schedule and losses; the defaults are the published Market-1501 training.
+
+    ``decay`` is the last part of the steps, over which the learning rate falls to 0, and it changes
+    every ``lr_every`` steps (there: 200 of 700 "epochs" of 125 steps). ``vgg`` is the path of
+    torchvision's VGG-19 weights; without it the perceptual term is off. ``flip`` mirrors half of
+    the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
+    memory.
+    """
+
+    steps: int = 87_500
+    batch: int = 32
+    lr: float = 2e-4
+    decay: float = 200 / 700
+    lr_every: int = 125
+    gan: str = "bce"
+    gan_weight: float = 5.0
+    l1_weight: float = 10.0
+    perceptual_weight: float = 10.0
+    vgg: str = ""
+    pool: int = 50
+    discriminator_width: int = 64
+    discriminator_blocks: int = 3
+    flip: bool = False
+    ema: float = 0.0
+    save_every: int = 2_500
+
+    def __post_init__(self) -> None:
+        whole = ("steps", "batch", "lr_every", "save_every", "discriminator_width")
+        require_at_least(self, 1, *whole)
+        require_at_least(self, 0, "gan_weight", "l1_weight", "perceptual_weight", "pool")
+        if not 0 < self.lr < math.inf:
+            raise UserError(f"lr must be above 0, got {self.lr}")
+        if not 0 <= self.decay <= 1:
+            raise UserError(f"decay must be a part of the steps in [0, 1], got {self.decay}")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
+        if self.gan not in GAN_LOSSES:
+            raise UserError(f"gan must be one of {', '.join(GAN_LOSSES)}, got {self.gan!r}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step (counted from 0): constant, then falling to 0 in a line.
+
+        The published schedule: in epoch t (from 1) of ``a`` constant and ``b`` falling ones,
+        1 - max(0, t + 1 - a) / (b + 1).
+        """
+        epochs = math.ceil(self.steps / self.lr_every)
+        falling = round(self.decay * epochs)
+        late = step // self.lr_every + 2 - (epochs - falling)
+        return self.lr * (1 - max(0, late) / (falling + 1)) if falling else self.lr
+
+
+class Batch(NamedTuple):
+    """Pairs of one step: pixels (B, H, W, 3) uint8, key points (B, 18, 2) float32, NaN unseen."""
+
+    image: Tensor
+    truth: Tensor
+    source: Tensor
+    target: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
+
+
+class Pairs(Dataset[Batch]):
+    """The training pairs: item i is the batch of step i, whatever was asked for before.
+
+    A pair is two different images of one identity, any cameras, both with shoulders and hips seen
+    (the published rule). Pairs are drawn uniformly, with replacement, so an identity of n images
+    counts n (n - 1) times.
+    """
+
+    def __init__(
+        self,
+        images: Iterable[PersonImage],
+        poses: Mapping[str, Pose],
+        data: DataConfig,
+        config: TrainGeneratorConfig,
+        seed: int,
+    ) -> None:
+        usable = [image for image in images if poses.get(image.name, NO_POSE).has_torso]
+        groups = [group for group in by_identity(usable).values() if len(group) > 1]
+        if not groups:
+            raise UserError(
+                f"training needs an identity with two images whose shoulders and hips are known, "
+                f"got {len(usable)} images with such key points and no two of one identity"
+            )
+        self.images = [image for group in groups for image in group]
+        self.poses = [poses[image.name] for image in self.images]
+        sizes = np.array([len(group) for group in groups])
+        self.starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.pairs_until = np.cumsum(sizes * (sizes - 1))
+        self.data, self.config, self.seed = data, config, seed
+
+    @property
+    def count(self) -> int:
+        """How many different ordered pairs there are."""
+        return int(self.pairs_until[-1])
+
+    def pair(self, index: int) -> tuple[int, int]:
+        """The index-th ordered pair, as two places in ``images``."""
+        group = int(np.searchsorted(self.pairs_until, index, side="right"))
+        start, size = int(self.starts[group]), int(self.starts[group + 1] - self.starts[group])
+        within = index - int(self.pairs_until[group - 1] if group else 0)
+        source, target = divmod(within, size - 1)
+        return start + source, start + target + (target >= source)
+
+    def __len__(self) -> int:
+        return self.config.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, 1, step])
+        indices = rng.integers(self.count, size=self.config.batch)
+        flips = rng.random(self.config.batch) < 0.5 * self.config.flip
+        return self.batch([self.pair(int(i)) for i in indices], flips.tolist())
+
+    def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> Batch:
+        """Read ``pairs`` (places in ``images``), some of them mirrored."""
+        sources = [self._read(a, flip) for (a, _), flip in zip(pairs, flips, strict=True)]
+        targets = [self._read(b, flip) for (_, b), flip in zip(pairs, flips, strict=True)]
+        return Batch(
+            *(
+                torch.from_numpy(np.stack([pixels for pixels, _ in part]))
+                for part in (sources, targets)
+            ),
+            *(torch.from_numpy(np.stack([xy for _, xy in part])) for part in (sources, targets)),
+        )
+
+    def samples(self) -> Batch:
+        """Eight fixed pairs, spread over the identities."""
+        rng = np.random.default_rng([self.seed, 0])
+        indices = np.linspace(0, self.count, SAMPLES, endpoint=False) + rng.random() * 2
+        chosen = [self.pair(int(i) % self.count) for i in indices]
+        return self.batch(chosen, [False] * SAMPLES)
+
+    def _read(self, place: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+        height, width = self.data.height, self.data.width
+        original = open_image(self.images[place].path)
+        pose = self.poses[place].resized(original.shape[:2], (height, width))
+        pixels = resize(original, height, width)
+        if flip:
+            pixels, pose = pixels[:, ::-1], pose.mirrored(width)
+        return np.ascontiguousarray(pixels), pose.xy
+
+
+class Trainer:
+    """The three networks, their optimisers and image pools, and one step of all of them."""
+
+    def __init__(
+        self,
+        network: GeneratorConfig,
+        config: TrainGeneratorConfig,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.config, self.seed, self.device = config, seed, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            generator = Generator(network)
+            _initialise(generator)
+            judge = (config.discriminator_width, config.discriminator_blocks)
+            style = (network.norm, network.dropout)
+            self.networks: dict[str, nn.Module] = {
+                "generator": generator,
+                "appearance": Discriminator(6, *judge, *style),
+                "pose": Discriminator(3 + network.joints, *judge, *style),
+            }
+        for module in self.networks.values():
+            module.to(device).to(memory_format=torch.channels_last).train()
+        self.optimisers = {
+            name: torch.optim.Adam(module.parameters(), lr=config.lr, betas=(0.5, 0.999))
+            for name, module in self.networks.items()
+        }
+        self.pools = {name: ImagePool(config.pool) for name in ("appearance", "pose")}
+        self.perceptual = Perceptual(config.vgg).to(device) if config.vgg else None
+        self.average = {k: v.clone() for k, v in generator.state_dict().items()}
+
+    @property
+    def generator(self) -> Generator:
+        """The network that draws."""
+        module = self.networks["generator"]
+        assert isinstance(module, Generator)
+        return module
+
+    def step(self, batch: Batch, number: int) -> dict[str, float]:
+        """Train on ``batch`` as step ``number``; the losses, smaller is better."""
+        image, truth, source, target = self._inputs(batch)
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.rate(number)
+        rng = np.random.default_rng([self.seed, 2, number])
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.default_rng([self.seed, 3, number]).integers(2**62)))
+            generated, losses = self._step_generator(image, truth, source, target)
+            conditions = {"appearance": image, "pose": target}
+            for name, condition in conditions.items():
+                losses[name] = self._step_discriminator(name, generated, truth, condition, rng)
+        self._update_average(number)
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        batch = batch.to(self.device)
+        height, width = batch.image.shape[1:3]
+        return (
+            to_signed(batch.image),
+            to_signed(batch.truth),
+            heatmaps(batch.source, height, width),
+            heatmaps(batch.target, height, width),
+        )
+
+    def _step_generator(
+        self, image: Tensor, truth: Tensor, source: Tensor, target: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        config = self.config
+        generated = self.generator(image, source, target)
+        losses = {"l1": F.l1_loss(generated, truth)}
+        for name, condition in (("appearance", image), ("pose", target)):
+            self.networks[name].requires_grad_(False)  # its gradients would be thrown away
+            logits = self.networks[name](torch.cat([generated, condition], 1))
+            losses[f"fool_{name}"] = gan_loss(logits, True, config.gan)
+        total = config.l1_weight * losses["l1"]
+        total = total + config.gan_weight * (losses["fool_appearance"] + losses["fool_pose"]) / 2
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(generated, truth)
+            total = total + config.perceptual_weight * losses["perceptual"]
+        self._descend("generator", total)
+        return generated.detach(), losses
+
+    def _step_discriminator(
+        self,
+        name: str,
+        generated: Tensor,
+        truth: Tensor,
+        condition: Tensor,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        judge = self.networks[name].requires_grad_(True)
+        drawn = self.pools[name].exchange(torch.cat([generated, condition], 1), rng)
+        kind = self.config.gan
+        real = gan_loss(judge(torch.cat([truth, condition], 1)), True, kind)
+        loss = self.config.gan_weight * (real + gan_loss(judge(drawn), False, kind)) / 2
+        self._descend(name, loss)
+        return loss
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        self.optimisers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimisers[name].step()
+
+    def _update_average(self, number: int) -> None:
+        memory = min(self.config.ema, (1 + number) / (10 + number))
+        for name, value in self.generator.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - memory)
+            else:
+                self.average[name].copy_(value)
+
+    def averaged(self) -> Generator:
+        """The generator with its averaged weights, in eval mode."""
+        generator = Generator(self.generator.config)
+        generator.load_state_dict(self.average)
+        return generator.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on."""
+        tensors = {f"average/{key}": value for key, value in self.average.items()}
+        for name, module in self.networks.items():
+            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+            for place, slots in self.optimisers[name].state_dict()["state"].items():
+                tensors |= {f"{name}.adam/{place}/{key}": value for key, value in slots.items()}
+        for name, pool in self.pools.items():
+            tensors |= {f"{name}.pool/{i:04d}": image for i, image in enumerate(pool.images)}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of :meth:`state` back."""
+        tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        self.average = dict(_under(tensors, "average/"))
+        for name, module in self.networks.items():
+            module.load_state_dict(dict(_under(tensors, f"{name}/")))
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(tensors, f"{name}.adam/"):
+                place, _, slot = key.partition("/")
+                slots.setdefault(int(place), {})[slot] = value
+            state = self.optimisers[name].state_dict()
+            self.optimisers[name].load_state_dict({**state, "state": slots})
+        for name, pool in self.pools.items():
+            pool.images = [image for _, image in sorted(_under(tensors, f"{name}.pool/"))]
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    return ((k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix))
+
+
+def _initialise(generator: Generator) -> None:
+    """Convolutions N(0, 0.02), batch-norm scales N(1, 0.02); the generator only, as published."""
+    for module in generator.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def train_generator(
+    pairs: Pairs,
+    network: GeneratorConfig,
+    folder: Path,
+    notes: Mapping[str, Any],
+    device: torch.device,
+) -> Path:
+    """Train, or go on with a training that was interrupted; the path of the checkpoint.
+
+    Args:
+        folder: the run folder; see the module's docstring for what it will hold.
+        notes: what the checkpoint will say about itself. A training state with other notes belongs
+            to another training and is refused.
+    """
+    config = pairs.config
+    goal, states = folder / "generator.safetensors", folder / "training"
+    if check_finished(folder, notes):
+        return goal
+    trainer = Trainer(network, config, pairs.seed, device)
+    start = _resume(trainer, states, notes)
+    samples = pairs.samples()
+    loader = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
+    log = _Log(states / "log.jsonl", start)
+    with log, track(loader, "train generator", config.steps - start) as bar:
+        for number, batch in enumerate(bar, start):
+            losses = trainer.step(batch, number)
+            log.write({"step": number + 1, "lr": config.rate(number), **losses})
+            bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
+            if (number + 1) % config.save_every == 0 or number + 1 == config.steps:
+                _save(trainer, states, number + 1, notes)
+                write_samples(trainer.averaged(), samples, states / f"samples/{number + 1:08d}.png")
+    save_generator(trainer.averaged(), goal, {**notes, "step": config.steps})
+    return goal
+
+
+def check_finished(folder: Path, notes: Mapping[str, Any]) -> bool:
+    """Whether ``folder`` holds the checkpoint of this very training.
+
+    Raises:
+        UserError: If it holds another one's.
+    """
+    path = folder / "generator.safetensors"
+    if not path.exists():
+        return False
+    found = load_noted(path)[1]
+    wanted = json.loads(json.dumps(notes))
+    if any(found.get(key) != value for key, value in wanted.items()):
+        raise UserError(
+            f"{path}: is there already, trained with other settings or data; "
+            f"choose another folder with --out, or remove the file"
+        )
+    return True
+
+
+class _Log:
+    """One JSON line a step; lines of steps that will be done again are dropped when it opens."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines()[:start] if path.exists() else []
+        with committed(path) as part:
+            part.write_text("".join(f"{line}\n" for line in lines))
+        self.file = path.open("a", buffering=1)
+
+    def write(self, line: Mapping[str, float]) -> None:
+        self.file.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def _save(trainer: Trainer, states: Path, step: int, notes: Mapping[str, Any]) -> None:
+    head = {"format": STATE, "step": step, "notes": notes}
+    write_tensors(states / f"{step:08d}.safetensors", trainer.state(), head)
+    for old in sorted(states.glob("*.safetensors"))[:-STATES_KEPT]:
+        old.unlink()
+
+
+def _resume(trainer: Trainer, states: Path, notes: Mapping[str, Any]) -> int:
+    """Restore the newest training state, if there is one; the number of steps it has done."""
+    newest = max(states.glob("*.safetensors"), default=None)
+    if newest is None:
+        return 0
+    tensors, head = read_tensors(newest)
+    if head.get("format") != STATE or head["notes"] != json.loads(json.dumps(notes)):
+        raise UserError(
+            f"{states}: holds a training with other settings or data; "
+            f"go on with those, or choose another folder with --out"
+        )
+    trainer.restore(tensors)
+    return int(head["step"])
+
+
+@torch.no_grad()
+def write_samples(generator: Generator, batch: Batch, path: Path) -> None:
+    """Write source, target pose, generated and truth of ``batch`` as one PNG."""
+    device = next(generator.parameters()).device
+    height, width = batch.image.shape[1:3]
+    part = batch.to(device)
+    maps = (heatmaps(xy, height, width) for xy in (part.source, part.target))
+    drawn = to_pixels(generator(to_signed(part.image), *maps)).cpu().numpy()
+    rows = [
+        [image.numpy(), draw_pose(Pose(xy.numpy()), height, width), new, truth.numpy()]
+        for image, xy, new, truth in zip(batch.image, batch.target, drawn, batch.truth, strict=True)
+    ]
+    titles = ("source", "pose", "generated", "truth")
+    write_picture(path, sheet(rows, titles, across=2, zoom=2))
+
+
+def seconds_per_step(pairs: Pairs, network: GeneratorConfig, device: torch.device) -> float:
+    """Time of one training step, measured on the second of two."""
+    trainer = Trainer(network, pairs.config, pairs.seed, device)
+    elapsed = 0.0
+    for number in range(2):
+        began = time.perf_counter()
+        trainer.step(pairs[number], number)
+        elapsed = time.perf_counter() - began
+    return elapsed
+
+
+def training_notes(
+    pairs: Pairs, network: GeneratorConfig, seen: Sequence[str], kept_sha256: str
+) -> dict[str, Any]:
+    """What a checkpoint says about its training.
+
+    ``seen`` are the first 12 hex digits of the SHA-256 of every image that trained it, in one
+    string: enough to tell, for any data set, which of its images the generator knows.
+    """
+    config = pairs.config
+    return {
+        "train_generator": asdict(replace(config, vgg=Path(config.vgg).name)),
+        "generator": asdict(network),
+        "data": asdict(pairs.data),
+        "seed": pairs.seed,
+        "perceptual_term": bool(config.vgg),
+        "kept_sha256": kept_sha256,
+        "seen": "".join(seen),
+    }
