@@ -97,6 +97,9 @@ def gan_loss(logits: Tensor, is_real: bool, kind: str) -> Tensor:
 class Perceptual(nn.Module):
     """Mean absolute difference between relu1_2 features of a frozen VGG-19."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, weights: Path | str) -> None:
         super().__init__()
         self.features = nn.Sequential(  # VGG-19 up to relu1_2, under torchvision's names

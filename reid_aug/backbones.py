@@ -133,6 +133,10 @@ class InceptionV2(nn.Module):
     in Caffe, and the convolutions beside them are padded to the same size.
     """
 
+    mean: Tensor
+    std: Tensor
+    caffe: Tensor
+
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.add("conv1_7x7_s2", 3, 64, 7, stride=2)

@@ -191,7 +191,7 @@ def write_bank(
             if images is None:
                 images = file.create_dataset("images", (len(rows), *shard.shape[1:]), np.uint8)
             images[done : done + len(shard)] = shard
-            digest.update(np.ascontiguousarray(shard))
+            digest.update(np.ascontiguousarray(shard).data)
             done += len(shard)
         if done != len(rows):
             raise ValueError(f"{path}: {len(rows)} rows were promised, {done} drawn")

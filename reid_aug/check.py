@@ -4,21 +4,36 @@ An ``error`` stops every stage, a ``warning`` is worth knowing: identities under
 images without a pose, rows that belong to no image.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reid_aug.dataset import (
     FOLDERS,
-    Fault,
+    JUNK,
+    PersonImage,
     by_identity,
-    check_images,
     dataset_root,
     image_files,
     image_size,
+    open_image,
+    parse_name,
     read_market1501,
 )
 from reid_aug.errors import UserError
 from reid_aug.poses import NO_POSE, Pose, read_keypoints
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line of ``reid-aug check``: an error stops every stage, a warning does not."""
+
+    is_error: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'error' if self.is_error else 'warning'}: {self.text}"
 
 
 def check_dataset(
@@ -32,7 +47,7 @@ def check_dataset(
         UserError: If ``data`` is not in Market-1501 layout at all.
     """
     root = dataset_root(data)
-    faults = check_images(root, progress)
+    faults = _check_images(root, progress)
     counts: list[str] = []
     if not any(fault.is_error for fault in faults):
         dataset = read_market1501(root)
@@ -80,3 +95,58 @@ def _outside(poses: dict[str, Pose], files: dict[str, Path]) -> list[str]:
         if ((xy < 0) | (xy >= (width, height))).any():
             names.append(name)
     return names
+
+
+def _check_images(
+    root: Path | str, progress: Callable[[Sequence[Path]], Iterable[Path]] = iter
+) -> list[Fault]:
+    """Decode every image and look for names, identities and cameras that cannot work.
+
+    Args:
+        progress: wraps the list of files, to show how far the decoding is.
+
+    Raises:
+        UserError: If the folder is not in Market-1501 layout at all.
+    """
+    top = dataset_root(root)
+    files = [path for name in FOLDERS for path in image_files(top / name)]
+    faults: list[Fault] = []
+    images: list[PersonImage] = []
+    for path in progress(files):
+        try:
+            images.append(parse_name(path))
+            open_image(path)
+        except UserError as error:
+            faults.append(Fault(True, str(error)))
+    split = {
+        name: [image for image in images if image.path.parent.name == name] for name in FOLDERS
+    }
+    faults += [Fault(True, f"{top / name}: holds no image") for name in FOLDERS if not split[name]]
+    people = ([image for image in split[name] if image.pid != JUNK] for name in FOLDERS)
+    faults += _check_identities(*people)
+    repeated = [name for name, count in Counter(path.name for path in files).items() if count > 1]
+    faults += [Fault(True, f"{name}: two images have this name") for name in sorted(repeated)]
+    return faults
+
+
+def _check_identities(
+    train: list[PersonImage], query: list[PersonImage], gallery: list[PersonImage]
+) -> Iterator[Fault]:
+    cameras: defaultdict[int, set[int]] = defaultdict(set)
+    for image in train:
+        cameras[image.pid].add(image.camid)
+    single = sum(len(seen) == 1 for seen in cameras.values())
+    if single:
+        yield Fault(False, f"{single} of {len(cameras)} training identities have one camera only")
+    both = sorted(cameras.keys() & {image.pid for image in query})
+    if both:
+        yield Fault(True, f"pid {both[0]} and {len(both) - 1} more are in training and in query")
+    answers: defaultdict[int, set[int]] = defaultdict(set)
+    for image in gallery:
+        answers[image.pid].add(image.camid)
+    lonely = [image for image in query if not answers[image.pid] - {image.camid}]
+    if query and len(lonely) == len(query):
+        yield Fault(True, "no query has a match in the gallery under another camera")
+    elif lonely:
+        text = "queries have no match in the gallery under another camera and are not counted"
+        yield Fault(False, f"{len(lonely)} of {len(query)} {text}")

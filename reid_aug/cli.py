@@ -54,7 +54,7 @@ def _stop(text: str, code: int) -> None:
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="reid-aug")
 def main() -> None:
-    r"""More training data for person re-identification, and whether it helps.
+    """More training data for person re-identification, and whether it helps.
 
     Without --recipe and --data every command works on the built-in people with the generator that
     ships, so these run on a fresh machine:
@@ -73,7 +73,7 @@ def main() -> None:
         reid-aug train-reid --recipe market1501 --data DIR --ratio 0
         reid-aug train-reid --recipe market1501 --data DIR --ratio 1
         reid-aug report runs/market1501
-    """
+    """  # noqa: D301 (click's mark for "do not re-wrap" is this control character)
 
 
 def options(*parts: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -184,26 +184,24 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     """Train a PATN generator on the kept images; goes on where it was stopped."""
     stage = _open(given)
     from reid_aug import train_generator as verb
-    from reid_aug.dataset import content_hashes, kept, names_sha256
+    from reid_aug.dataset import kept
 
-    recipe = stage.recipe
+    recipe, config, network = stage.recipe, stage.recipe.train_generator, stage.recipe.generator
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
-    pairs = verb.Pairs(real, stage.poses, recipe.data, recipe.train_generator, recipe.seed)
+    pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed)
     _say(f"{len(pairs.images)} of {len(real)} images have a usable pose: {pairs.count} pairs")
     if dry_run:
-        seconds = verb.seconds_per_step(pairs, recipe.generator, stage.device)
-        cost = _time(seconds * recipe.train_generator.steps)
+        cost = _time(config.steps * verb.seconds_per_step(pairs, network, config, stage.device))
         return _dry_run(
             recipe, f"would write {stage.folder.generator}: about {cost} on {stage.device}"
         )
-    if not recipe.train_generator.vgg:
+    if not config.vgg:
         _say("no train_generator.vgg: the perceptual loss is off")
-    notes = verb.training_notes(pairs, recipe.generator, content_hashes(real), names_sha256(real))
+    notes = verb.training_notes(pairs, network, config, real)
     verb.check_finished(stage.folder.path, notes)  # before anything is written
     _write_recipe(stage)
-    click.echo(
-        verb.train_generator(pairs, recipe.generator, stage.folder.path, notes, stage.device)
-    )
+    folder = stage.folder.path
+    click.echo(verb.train_generator(pairs, network, config, folder, notes, stage.device))
     return None
 
 

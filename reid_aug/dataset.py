@@ -21,8 +21,8 @@ import hashlib
 import heapq
 import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -239,80 +239,3 @@ def kept(images: Iterable[PersonImage], keep: float, keep_seed: int = 0) -> tupl
 def name_hash(seed: int, name: str) -> str:
     """SHA-256 of "{seed}/{name}" in hexadecimal: an order that is the same on every machine."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
-
-
-def names_sha256(images: Iterable[PersonImage]) -> str:
-    """One hash of a set of file names: says whether two kept sets are the same."""
-    names = sorted(image.name for image in images)
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
-def content_hashes(images: Iterable[PersonImage]) -> list[str]:
-    """The first 12 hex digits of the SHA-256 of each file, sorted: what a network has seen."""
-    return sorted(hashlib.sha256(image.path.read_bytes()).hexdigest()[:12] for image in images)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One line of ``reid-aug check``: an error stops every stage, a warning does not."""
-
-    is_error: bool
-    text: str
-
-    def __str__(self) -> str:
-        return f"{'error' if self.is_error else 'warning'}: {self.text}"
-
-
-def check_images(
-    root: Path | str, progress: Callable[[Sequence[Path]], Iterable[Path]] = iter
-) -> list[Fault]:
-    """Decode every image and look for names, identities and cameras that cannot work.
-
-    Args:
-        progress: wraps the list of files, to show how far the decoding is.
-
-    Raises:
-        UserError: If the folder is not in Market-1501 layout at all.
-    """
-    top = dataset_root(root)
-    files = [path for name in FOLDERS for path in image_files(top / name)]
-    faults: list[Fault] = []
-    images: list[PersonImage] = []
-    for path in progress(files):
-        try:
-            images.append(parse_name(path))
-            open_image(path)
-        except UserError as error:
-            faults.append(Fault(True, str(error)))
-    split = {
-        name: [image for image in images if image.path.parent.name == name] for name in FOLDERS
-    }
-    faults += [Fault(True, f"{top / name}: holds no image") for name in FOLDERS if not split[name]]
-    people = ([image for image in split[name] if image.pid != JUNK] for name in FOLDERS)
-    faults += _check_identities(*people)
-    repeated = [name for name, count in Counter(path.name for path in files).items() if count > 1]
-    faults += [Fault(True, f"{name}: two images have this name") for name in sorted(repeated)]
-    return faults
-
-
-def _check_identities(
-    train: list[PersonImage], query: list[PersonImage], gallery: list[PersonImage]
-) -> Iterator[Fault]:
-    cameras: defaultdict[int, set[int]] = defaultdict(set)
-    for image in train:
-        cameras[image.pid].add(image.camid)
-    single = sum(len(seen) == 1 for seen in cameras.values())
-    if single:
-        yield Fault(False, f"{single} of {len(cameras)} training identities have one camera only")
-    both = sorted(cameras.keys() & {image.pid for image in query})
-    if both:
-        yield Fault(True, f"pid {both[0]} and {len(both) - 1} more are in training and in query")
-    answers: defaultdict[int, set[int]] = defaultdict(set)
-    for image in gallery:
-        answers[image.pid].add(image.camid)
-    lonely = [image for image in query if not answers[image.pid] - {image.camid}]
-    if query and len(lonely) == len(query):
-        yield Fault(True, "no query has a match in the gallery under another camera")
-    elif lonely:
-        text = "queries have no match in the gallery under another camera and are not counted"
-        yield Fault(False, f"{len(lonely)} of {len(query)} {text}")

@@ -28,8 +28,11 @@ def committed(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.touch()
+    mode = part.stat().st_mode  # safetensors would leave the file readable by its owner only
     try:
         yield part
+        part.chmod(mode)
         _flush(part)
         part.replace(path)
     except BaseException:

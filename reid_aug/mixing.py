@@ -15,8 +15,9 @@ from fractions import Fraction
 import numpy as np
 
 from reid_aug.bank import Bank
-from reid_aug.dataset import PersonImage, check_keep, kept, names_sha256, open_image, share
+from reid_aug.dataset import PersonImage, check_keep, kept, open_image, share
 from reid_aug.errors import UserError
+from reid_aug.provenance import names_sha256
 
 MODES = ("supplement", "replace")
 

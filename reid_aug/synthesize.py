@@ -1,14 +1,9 @@
 """Draw the bank: every identity of the kept set, again, in poses of the kept set.
 
-First the plan, then the drawing. The plan says for each row who is drawn (seat order), from which
-image, into whose pose; what a row draws depends on the seed, its identity and its seat only, so the
-rows of a small ratio are the first rows of a large one. Each image of an identity serves once as
-source before any serves twice.
-
-Drawing goes shard by shard. A shard is a fixed range of rows and is committed as a whole; within it
-batches are fixed ranges too, the last one filled up, so the pixels of a row depend neither on how
-many rows there are nor on where an earlier run was killed. The bank is then assembled from the
-shards by one process.
+First the plan (:mod:`reid_aug.plan`), then the drawing, which goes shard by shard. A shard is a
+fixed range of rows and is committed as a whole; within it batches are fixed ranges too, the last
+one filled up, so the pixels of a row depend neither on how many rows there are nor on where an
+earlier run was killed. The bank is then assembled from the shards by one process.
 """
 
 import hashlib
@@ -18,7 +13,6 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +21,17 @@ import torch
 
 from reid_aug import __version__
 from reid_aug.bank import Bank, Rows, write_bank
-from reid_aug.dataset import (
-    DataConfig,
-    Dataset,
-    PersonImage,
-    by_identity,
-    content_hashes,
-    image_size,
-    name_hash,
-    names_sha256,
-    read_image,
-    seats,
-)
+from reid_aug.dataset import DataConfig, Dataset, PersonImage, by_identity, image_size, read_image
 from reid_aug.errors import UserError
 from reid_aug.files import committed, sha256, write_json
 from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
 from reid_aug.mixing import check_ratio, effective_keep, share_out
 from reid_aug.people import is_people, read_people
 from reid_aug.pictures import draw_pose, sheet, write_picture
+from reid_aug.plan import Draw, plan, without_pose
 from reid_aug.poses import NO_POSE, Pose, heatmaps
 from reid_aug.progress import track
+from reid_aug.provenance import content_sha256, names_sha256, seen_status
 
 SHARD = 512  # rows; a killed run loses at most this many
 POLICIES = ("random",)
@@ -75,62 +60,6 @@ class SynthesizeConfig:
             raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
         if not (1 <= self.batch <= SHARD and SHARD % self.batch == 0):
             raise UserError(f"batch must divide {SHARD}, got {self.batch}")
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One row of the plan: the person of ``source`` in the pose of ``target``."""
-
-    source: PersonImage
-    target: PersonImage
-
-
-def plan(
-    images: Sequence[PersonImage], poses: Mapping[str, Pose], count: int, seed: int
-) -> list[Draw]:
-    """Who is drawn from which image into whose pose: ``count`` rows in seat order.
-
-    Args:
-        images: the kept set.
-        poses: key points by file name. Sources need both shoulders and both hips; an identity
-            without such an image uses all it has.
-
-    Raises:
-        UserError: If no image of the kept set has a pose to draw into.
-    """
-    targets = sorted(i for i in images if poses.get(i.name, NO_POSE).has_torso)
-    if not targets:
-        raise UserError(
-            f"none of the {len(images)} kept images has key points with both shoulders and both "
-            f"hips; give key points with --keypoints FILE"
-        )
-    usable = set(targets)
-    sources = {
-        pid: sorted(
-            [image for image in group if image in usable] or group,
-            key=lambda image: name_hash(seed, f"source/{image.name}"),
-        )
-        for pid, group in by_identity(images).items()
-    }
-    counts = {pid: len(group) for pid, group in by_identity(images).items()}
-    draws = []
-    for pid, seat in islice(seats(counts), count):
-        source = sources[pid][seat % len(sources[pid])]
-        start = int(name_hash(seed, f"{pid}/{seat}"), 16) % len(targets)
-        target = targets[start]
-        if target == source:
-            target = targets[(start + 1) % len(targets)]
-        draws.append(Draw(source, target))
-    return draws
-
-
-def without_pose(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[int]:
-    """The pids that have no image with both shoulders and both hips seen."""
-    return [
-        pid
-        for pid, group in by_identity(images).items()
-        if not any(poses.get(image.name, NO_POSE).has_torso for image in group)
-    ]
 
 
 class Artist:
@@ -165,31 +94,6 @@ class Artist:
         return to_pixels(self.generator(image, source, target)).cpu().numpy()
 
 
-def seen_status(seen: str, dataset: Dataset, real: Sequence[PersonImage]) -> str:
-    """What a generator knows of this data set: "kept", "whole" or "external" (section 3).
-
-    Args:
-        seen: 12 hex digits of the SHA-256 of each image that trained it; "" when that is not known,
-            which is taken for the worst.
-        real: the kept set.
-
-    Raises:
-        UserError: If it was trained on test images.
-    """
-    if not seen:
-        return "whole"
-    known = {seen[i : i + 12] for i in range(0, len(seen), 12)}
-    if known & set(content_hashes((*dataset.query, *dataset.gallery))):
-        raise UserError(
-            "the generator was trained on query or gallery images of this data set, so no result "
-            "with it would count; train one with: reid-aug train-generator"
-        )
-    inside = set(content_hashes(real))
-    if known & (set(content_hashes(dataset.train)) - inside):
-        return "whole"
-    return "kept" if known & inside else "external"
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """A bank to be made: the plan, and what the bank will say about itself."""
@@ -219,12 +123,11 @@ def prepare(
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     generator, notes = load_noted(checkpoint)
-    digest = hashlib.sha256("".join(content_hashes(real)).encode()).hexdigest()
     attributes = {
         "keep": effective_keep(config.ratio, config.mode, data.keep),
         "keep_seed": data.keep_seed,
         "kept_sha256": names_sha256(real),
-        "dataset_sha256": digest,
+        "dataset_sha256": content_sha256(real),
         "generator_sha256": sha256(checkpoint),
         "generator_data": seen_status(notes.get("seen", ""), dataset, real),
         "ratio": config.ratio,
@@ -262,7 +165,7 @@ def synthesize(
     with track(range(0, len(job.draws), batch), "synthesize") as bar:
         for start in starts:
             _commit_shard(job, artist, old, start, batch, shards)
-            bar.update(min(SHARD, len(job.draws) - start) // batch)
+            bar.update(math.ceil(min(SHARD, len(job.draws) - start) / batch))
     rows = _rows(job.draws, artist)
     write_bank(
         path, rows, (np.load(_shard(shards, start, job)) for start in starts), job.attributes

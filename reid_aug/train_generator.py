@@ -20,19 +20,19 @@ The folder of a training:
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from reid_aug.adversary import GAN_LOSSES, Discriminator, ImagePool, Perceptual, gan_loss
-from reid_aug.dataset import DataConfig, PersonImage, by_identity, open_image, resize
+from reid_aug.dataset import DataConfig, PersonImage
 from reid_aug.errors import UserError, require_at_least
 from reid_aug.files import committed
 from reid_aug.generator import (
@@ -43,13 +43,14 @@ from reid_aug.generator import (
     to_pixels,
     to_signed,
 )
+from reid_aug.pairs import CAMERAS, Batch, Pairs
 from reid_aug.pictures import draw_pose, sheet, write_picture
-from reid_aug.poses import NO_POSE, Pose, heatmaps
+from reid_aug.poses import Pose, heatmaps
 from reid_aug.progress import track
+from reid_aug.provenance import names_sha256, seen_images
 from reid_aug.weights import read_tensors, write_tensors
 
 STATE = "reid_aug.training/1"
-SAMPLES = 8
 STATES_KEPT = 2
 
 
@@ -59,8 +60,10 @@ class TrainGeneratorConfig:
 
     ``decay`` is the last part of the steps, over which the learning rate falls to 0, and it changes
     every ``lr_every`` steps (there: 200 of 700 "epochs" of 125 steps). ``vgg`` is the path of
-    torchvision's VGG-19 weights; without it the perceptual term is off. ``flip`` mirrors half of
-    the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
+    torchvision's VGG-19 weights; without it the perceptual term is off. ``cameras`` says which
+    images of an identity pair: "any" two as published, or two of the "same" camera, so that a
+    drawing keeps the look of its source's camera instead of the mean of all. ``flip`` mirrors half
+    of the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
     memory.
     """
 
@@ -75,6 +78,7 @@ class TrainGeneratorConfig:
     perceptual_weight: float = 10.0
     vgg: str = ""
     pool: int = 50
+    cameras: str = "any"
     discriminator_width: int = 64
     discriminator_blocks: int = 3
     flip: bool = False
@@ -91,6 +95,8 @@ class TrainGeneratorConfig:
             raise UserError(f"decay must be a part of the steps in [0, 1], got {self.decay}")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
+        if self.cameras not in CAMERAS:
+            raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
         if self.gan not in GAN_LOSSES:
             raise UserError(f"gan must be one of {', '.join(GAN_LOSSES)}, got {self.gan!r}")
 
@@ -104,100 +110,6 @@ class TrainGeneratorConfig:
         falling = round(self.decay * epochs)
         late = step // self.lr_every + 2 - (epochs - falling)
         return self.lr * (1 - max(0, late) / (falling + 1)) if falling else self.lr
-
-
-class Batch(NamedTuple):
-    """Pairs of one step: pixels (B, H, W, 3) uint8, key points (B, 18, 2) float32, NaN unseen."""
-
-    image: Tensor
-    truth: Tensor
-    source: Tensor
-    target: Tensor
-
-    def to(self, device: torch.device) -> "Batch":
-        """The batch on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in self))
-
-
-class Pairs(Dataset[Batch]):
-    """The training pairs: item i is the batch of step i, whatever was asked for before.
-
-    A pair is two different images of one identity, any cameras, both with shoulders and hips seen
-    (the published rule). Pairs are drawn uniformly, with replacement, so an identity of n images
-    counts n (n - 1) times.
-    """
-
-    def __init__(
-        self,
-        images: Iterable[PersonImage],
-        poses: Mapping[str, Pose],
-        data: DataConfig,
-        config: TrainGeneratorConfig,
-        seed: int,
-    ) -> None:
-        usable = [image for image in images if poses.get(image.name, NO_POSE).has_torso]
-        groups = [group for group in by_identity(usable).values() if len(group) > 1]
-        if not groups:
-            raise UserError(
-                f"training needs an identity with two images whose shoulders and hips are known, "
-                f"got {len(usable)} images with such key points and no two of one identity"
-            )
-        self.images = [image for group in groups for image in group]
-        self.poses = [poses[image.name] for image in self.images]
-        sizes = np.array([len(group) for group in groups])
-        self.starts = np.concatenate([[0], np.cumsum(sizes)])
-        self.pairs_until = np.cumsum(sizes * (sizes - 1))
-        self.data, self.config, self.seed = data, config, seed
-
-    @property
-    def count(self) -> int:
-        """How many different ordered pairs there are."""
-        return int(self.pairs_until[-1])
-
-    def pair(self, index: int) -> tuple[int, int]:
-        """The index-th ordered pair, as two places in ``images``."""
-        group = int(np.searchsorted(self.pairs_until, index, side="right"))
-        start, size = int(self.starts[group]), int(self.starts[group + 1] - self.starts[group])
-        within = index - int(self.pairs_until[group - 1] if group else 0)
-        source, target = divmod(within, size - 1)
-        return start + source, start + target + (target >= source)
-
-    def __len__(self) -> int:
-        return self.config.steps
-
-    def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self.seed, 1, step])
-        indices = rng.integers(self.count, size=self.config.batch)
-        flips = rng.random(self.config.batch) < 0.5 * self.config.flip
-        return self.batch([self.pair(int(i)) for i in indices], flips.tolist())
-
-    def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> Batch:
-        """Read ``pairs`` (places in ``images``), some of them mirrored."""
-        sources = [self._read(a, flip) for (a, _), flip in zip(pairs, flips, strict=True)]
-        targets = [self._read(b, flip) for (_, b), flip in zip(pairs, flips, strict=True)]
-        return Batch(
-            *(
-                torch.from_numpy(np.stack([pixels for pixels, _ in part]))
-                for part in (sources, targets)
-            ),
-            *(torch.from_numpy(np.stack([xy for _, xy in part])) for part in (sources, targets)),
-        )
-
-    def samples(self) -> Batch:
-        """Eight fixed pairs, spread over the identities."""
-        rng = np.random.default_rng([self.seed, 0])
-        indices = np.linspace(0, self.count, SAMPLES, endpoint=False) + rng.random() * 2
-        chosen = [self.pair(int(i) % self.count) for i in indices]
-        return self.batch(chosen, [False] * SAMPLES)
-
-    def _read(self, place: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
-        height, width = self.data.height, self.data.width
-        original = open_image(self.images[place].path)
-        pose = self.poses[place].resized(original.shape[:2], (height, width))
-        pixels = resize(original, height, width)
-        if flip:
-            pixels, pose = pixels[:, ::-1], pose.mirrored(width)
-        return np.ascontiguousarray(pixels), pose.xy
 
 
 class Trainer:
@@ -358,9 +270,22 @@ def _initialise(generator: Generator) -> None:
             nn.init.normal_(module.weight, 1.0, 0.02)
 
 
+def pairs_of(
+    real: Sequence[PersonImage],
+    poses: Mapping[str, Pose],
+    data: DataConfig,
+    config: TrainGeneratorConfig,
+    seed: int,
+) -> Pairs:
+    """The batches of this training, out of the kept set ``real``."""
+    steps, batch = config.steps, config.batch
+    return Pairs(real, poses, data, steps, batch, seed, config.cameras, config.flip)
+
+
 def train_generator(
     pairs: Pairs,
     network: GeneratorConfig,
+    config: TrainGeneratorConfig,
     folder: Path,
     notes: Mapping[str, Any],
     device: torch.device,
@@ -372,7 +297,6 @@ def train_generator(
         notes: what the checkpoint will say about itself. A training state with other notes belongs
             to another training and is refused.
     """
-    config = pairs.config
     goal, states = folder / "generator.safetensors", folder / "training"
     if check_finished(folder, notes):
         return goal
@@ -470,9 +394,11 @@ def write_samples(generator: Generator, batch: Batch, path: Path) -> None:
     write_picture(path, sheet(rows, titles, across=2, zoom=2))
 
 
-def seconds_per_step(pairs: Pairs, network: GeneratorConfig, device: torch.device) -> float:
+def seconds_per_step(
+    pairs: Pairs, network: GeneratorConfig, config: TrainGeneratorConfig, device: torch.device
+) -> float:
     """Time of one training step, measured on the second of two."""
-    trainer = Trainer(network, pairs.config, pairs.seed, device)
+    trainer = Trainer(network, config, pairs.seed, device)
     elapsed = 0.0
     for number in range(2):
         began = time.perf_counter()
@@ -482,20 +408,18 @@ def seconds_per_step(pairs: Pairs, network: GeneratorConfig, device: torch.devic
 
 
 def training_notes(
-    pairs: Pairs, network: GeneratorConfig, seen: Sequence[str], kept_sha256: str
+    pairs: Pairs,
+    network: GeneratorConfig,
+    config: TrainGeneratorConfig,
+    real: Sequence[PersonImage],
 ) -> dict[str, Any]:
-    """What a checkpoint says about its training.
-
-    ``seen`` are the first 12 hex digits of the SHA-256 of every image that trained it, in one
-    string: enough to tell, for any data set, which of its images the generator knows.
-    """
-    config = pairs.config
+    """What a checkpoint says about its training on the kept set ``real``."""
     return {
         "train_generator": asdict(replace(config, vgg=Path(config.vgg).name)),
         "generator": asdict(network),
         "data": asdict(pairs.data),
         "seed": pairs.seed,
         "perceptual_term": bool(config.vgg),
-        "kept_sha256": kept_sha256,
-        "seen": "".join(seen),
+        "kept_sha256": names_sha256(real),
+        "seen": seen_images(real),
     }

@@ -20,6 +20,7 @@ GESTURES = {
 FACINGS = {"towards": 0.5, "away": 0.38, "across": 0.12}
 
 # How often an estimator misses a joint that can be seen, in OpenPose order.
+TURNS = 0.3  # chance that a person faces another way than in the shot before
 MISSED = np.zeros(18)
 MISSED[[3, 6]] = 0.06  # elbows
 MISSED[[4, 7]] = 0.22  # wrists
@@ -117,12 +118,14 @@ def _walk_past(
     manner: Manner,
     others: list[tuple[int, Manner]],
 ) -> Iterator[Shot]:
-    """One person passes one camera: much the same direction and distance in every shot."""
+    """One person passes one camera: much the same facing and distance until they turn round."""
     yaw, distance, phase = _facing(rng), rng.uniform(4.5, 11), rng.uniform(0, 6.3)
     if rng.random() < 0.2:
         manner = _standing(manner)
     gesture = pick(rng, GESTURES)
     for step in range(rng.integers(2, 6)):
+        if step and rng.random() < TURNS:
+            yaw = _facing(rng)
         yield Shot(
             pid=pid,
             camera=camera,

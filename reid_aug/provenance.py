@@ -1,0 +1,61 @@
+"""What a network has seen: fingerprints of images, and whether a result leaks.
+
+A checkpoint carries the first 12 hex digits of the SHA-256 of every image that trained it, in one
+string. That is enough to tell, for any data set under any file names, which of its images it knows.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from reid_aug.dataset import Dataset, PersonImage
+from reid_aug.errors import UserError
+
+DIGITS = 12  # 48 bits: no clash to be expected below millions of images
+
+
+def names_sha256(images: Iterable[PersonImage]) -> str:
+    """One hash of a set of file names: says whether two kept sets are the same."""
+    names = sorted(image.name for image in images)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def content_sha256(images: Iterable[PersonImage]) -> str:
+    """One hash of the bytes of a set of images, whatever their names."""
+    return hashlib.sha256(seen_images(images).encode()).hexdigest()
+
+
+def seen_images(images: Iterable[PersonImage]) -> str:
+    """The fingerprints of a set of images, sorted, in one string: what a checkpoint carries."""
+    return "".join(sorted(_fingerprints(images)))
+
+
+def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
+    return {hashlib.sha256(image.path.read_bytes()).hexdigest()[:DIGITS] for image in images}
+
+
+def seen_status(seen: str, dataset: Dataset, real: Sequence[PersonImage]) -> str:
+    """What a generator knows of this data set.
+
+    "kept": images of the kept set only. "external": none. "whole": left-out training images too,
+    which is what the published low-data numbers do, and a leak.
+
+    Args:
+        seen: the fingerprints of the images that trained it; "" when nobody noted them, which is
+            taken for the worst.
+        real: the kept set.
+
+    Raises:
+        UserError: If it was trained on test images.
+    """
+    if not seen:
+        return "whole"
+    known = {seen[i : i + DIGITS] for i in range(0, len(seen), DIGITS)}
+    if known & _fingerprints((*dataset.query, *dataset.gallery)):
+        raise UserError(
+            "the generator was trained on query or gallery images of this data set, so no result "
+            "with it would count; train one with: reid-aug train-generator"
+        )
+    inside = _fingerprints(real)
+    if known & (_fingerprints(dataset.train) - inside):
+        return "whole"
+    return "kept" if known & inside else "external"
