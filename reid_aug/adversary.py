@@ -11,6 +11,7 @@ images in [-1, 1], perceptual (10) between relu1_2 features of VGG-19. The perce
 weights from a path; without them it is off, and every log and checkpoint says so.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,10 @@ from reid_aug.errors import UserError
 from reid_aug.generator import check_dropout, check_norm, conv3, encoder, load_official
 from reid_aug.weights import read_weights
 
-GAN_LOSSES = ("bce", "lsgan")
+GAN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bce": F.binary_cross_entropy_with_logits,
+    "lsgan": F.mse_loss,
+}
 
 
 class Discriminator(nn.Module):
@@ -89,9 +93,7 @@ def gan_loss(logits: Tensor, is_real: bool, kind: str) -> Tensor:
         kind: "bce" (Market-1501) or "lsgan" (DeepFashion: squared distance to the label).
     """
     label = torch.full_like(logits, float(is_real))
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(logits, label)
-    return F.mse_loss(logits, label)
+    return GAN_LOSSES[kind](logits, label)
 
 
 class Perceptual(nn.Module):

@@ -85,7 +85,7 @@ class Bank:
                 self.attributes = _read_attributes(file, self.path)
                 self.rows = _read_rows(file, self.path)
                 self.height, self.width = file["images"].shape[1:3]
-        except (OSError, KeyError, RuntimeError) as error:
+        except (OSError, KeyError, RuntimeError, UnicodeDecodeError, MemoryError) as error:
             raise UserError(f"{path}: must be a bank (HDF5), got {error}") from None
         self._opened: tuple[int, h5py.Dataset] | None = None
 
@@ -120,7 +120,7 @@ class Bank:
 
 def _read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     found = file.attrs.get("format")
-    if found != FORMAT:
+    if not isinstance(found, str) or found != FORMAT:
         raise UserError(f"{path}: must be a bank ({FORMAT}), got format {found!r}")
     values: dict[str, Any] = {}
     for name in (*TEXT_ATTRIBUTES, *NUMBER_ATTRIBUTES):
@@ -139,7 +139,7 @@ def _read_rows(file: h5py.File, path: Path) -> Rows:
         images.dtype != np.uint8
         or images.ndim != 4
         or images.shape[3] != 3
-        or max(images.shape[1:3]) > LARGEST_SIDE
+        or not 1 <= min(images.shape[1:3]) <= max(images.shape[1:3]) <= LARGEST_SIDE
     ):
         raise UserError(f"{path}: images must be (N, H, W, 3) uint8, got {_kind(images)}")
     wanted = {
@@ -166,6 +166,10 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     dataset = file[name]
     if dataset.is_virtual or dataset.external or dataset.chunks:
         raise UserError(f"{path}: {name} must be stored contiguously in the file itself")
+    if dataset.size and dataset.id.get_offset() is None:
+        raise UserError(
+            f"{path}: {name} must hold what it announces, {_kind(dataset)}, got nothing"
+        )
     return dataset
 
 

@@ -23,19 +23,21 @@ from typing import Any
 
 import torch
 
+from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.mixing import Mix, check_ratio, effective_keep, share_out
 from reid_aug.progress import track
-from reid_aug.recipe import Recipe, RunFolder, load_recipe, read_toml
+from reid_aug.recipe import Recipe, RunFolder, load_recipe, nearest, read_toml
 from reid_aug.stage import Stage
 from reid_aug.synthesize import prepare, synthesize, write_contact_sheet
-from reid_aug.train_reid import cell_name, finished, train_reid
+from reid_aug.train_reid import cell_name, finished, seconds_per_step, train_reid
 
 TRIES = 2
-CORES = os.cpu_count() or 1
+HOPELESS = 2  # exit code of a cell that another try cannot help
+CORES = len(os.sched_getaffinity(0))
 AXES: dict[str, type] = {"backbone": str, "mode": str, "ratio": float, "keep": float, "seed": int}
 
 
@@ -95,16 +97,16 @@ def load_grid(name: str) -> Grid:
         UserError: If the file, a key or a value is wrong.
     """
     where, stem, content = read_toml(name, "grids")
-    known = [f.name for f in fields(Grid)]
-    values: dict[str, Any] = {"name": stem}
-    for key, value in content.items():
+    known = [f.name for f in fields(Grid) if f.name != "name"]
+    for key in content:
         if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}; a grid has {', '.join(known)}")
-        values[key] = _axis(value, key, where) if key in AXES else value
-    for key in ("recipe", "backbone"):
-        if key not in values:
-            raise UserError(f"{where}: must give {key}")
-    return Grid(**values)
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
+    if not isinstance(content.get("recipe"), str) or "backbone" not in content:
+        raise UserError(f"{where}: must name a recipe and a list of backbones")
+    if not isinstance(content.get("set", {}), Mapping):
+        raise UserError(f"{where}: set must be a table, got {content['set']!r}")
+    axes = {key: _axis(content[key], key, where) for key in AXES if key in content}
+    return Grid(stem, content["recipe"], **axes, set=content.get("set", {}))
 
 
 def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
@@ -143,12 +145,6 @@ class Task:
     device: str
     at_once: int
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether its result is there already."""
-        config = cell_recipe(self.recipe, self.cell).train_reid
-        return finished(self.folder, config, sha256(self.bank) if self.bank else None)
-
 
 def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -> list[Task]:
     """One task a cell, and where each will find its bank."""
@@ -156,7 +152,10 @@ def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -
     cells = grid.cells()
     for cell in cells:
         cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
-    workers = at_once or (torch.cuda.device_count() if stage.device.type == "cuda" else CORES)
+    for backbone in sorted({cell.backbone for cell in cells}):
+        build_backbone(backbone, 2, recipe.train_reid.height, recipe.train_reid.width)
+    devices = _devices(stage.device)
+    workers = at_once or (len(devices) if stage.device.type == "cuda" else CORES)
     return [
         Task(
             cell,
@@ -165,33 +164,42 @@ def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -
             folder.kept(cell.kept, recipe.data.keep).bank if cell.ratio else None,
             folder.cell(cell.name),
             generator,
-            f"cuda:{place % workers}" if stage.device.type == "cuda" else "cpu",
+            devices[place % len(devices)],
             workers,
         )
         for place, cell in enumerate(cells)
     ]
 
 
+def _devices(device: torch.device) -> list[str]:
+    """The device itself, or every GPU where none of them was named."""
+    if device.type != "cuda" or device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
 def run(tasks: Sequence[Task], stage: Stage) -> list[Task]:
-    """Make the banks, then run every task that has no result yet; those that failed twice."""
+    """Make the banks, then run every task that has no result yet; those that failed for good."""
     make_banks(tasks, stage)
     for line in describe(tasks, stage):
         print(line, file=sys.stderr)
-    waiting = [task for task in tasks if not task.is_finished]
+    digests = {task.bank: sha256(task.bank) for task in tasks if task.bank}
+    waiting = [
+        task
+        for task in tasks
+        if not finished(
+            task.folder,
+            cell_recipe(task.recipe, task.cell).train_reid,
+            digests[task.bank] if task.bank else None,
+        )
+    ]
     return run_tasks(waiting, tasks[0].at_once) if waiting else []
 
 
 def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
     """One bank a kept set, at the largest size that a cell asks for, with its contact sheet."""
-    train, recipe = stage.dataset.train, stage.recipe
-    largest: dict[Path, tuple[int, Task]] = {}
-    for task in tasks:
-        if task.bank:
-            cell = task.cell
-            _, count = share_out(train, cell.ratio, cell.mode, cell.keep, recipe.data.keep_seed)
-            largest[task.bank] = max(largest.get(task.bank, (0, task)), (count, task), key=_count)
-    for bank, (_, task) in sorted(largest.items()):
-        cell = task.cell
+    for bank, (_, task) in sorted(_largest(tasks, stage).items()):
+        cell, recipe = task.cell, stage.recipe
         config = replace(recipe.synthesize, ratio=cell.ratio, mode=cell.mode)
         data = replace(recipe.data, keep=cell.keep)
         job = prepare(stage.dataset, stage.poses, task.generator, config, data, recipe.seed)
@@ -199,6 +207,17 @@ def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
         sheet = RunFolder(bank.parent).contact_sheet
         write_contact_sheet(Bank(made), job.real, stage.root, sheet)
         print(f"look at {sheet}", file=sys.stderr)
+
+
+def _largest(tasks: Sequence[Task], stage: Stage) -> dict[Path, tuple[int, Task]]:
+    """For each bank the largest number of images that a cell asks for, and that cell."""
+    largest: dict[Path, tuple[int, Task]] = {}
+    for task in tasks:
+        if task.bank:
+            cell, keep_seed = task.cell, stage.recipe.data.keep_seed
+            _, count = share_out(stage.dataset.train, cell.ratio, cell.mode, cell.keep, keep_seed)
+            largest[task.bank] = max(largest.get(task.bank, (0, task)), (count, task), key=_count)
+    return largest
 
 
 def _count(pair: tuple[int, Task]) -> int:
@@ -221,20 +240,35 @@ def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
     return lines
 
 
+def describe_cost(tasks: Sequence[Task], stage: Stage) -> str:
+    """Images to draw, and the time that the trainings take, measured on one step a backbone."""
+    config, mix = stage.recipe.train_reid, Mix(stage.dataset.train)
+    seconds = 0.0
+    for backbone in sorted({task.cell.backbone for task in tasks}):
+        step = seconds_per_step(mix, replace(config, backbone=backbone), stage.device)
+        seconds += step * config.steps * sum(task.cell.backbone == backbone for task in tasks)
+    drawn = sum(count for count, _ in _largest(tasks, stage).values())
+    size = drawn * stage.recipe.data.height * stage.recipe.data.width * 3 / 1e6
+    return (
+        f"would draw {drawn} images ({size:.0f} MB) and train for about {seconds / 60:.0f} min, "
+        f"one training after the other"
+    )
+
+
 def run_cell(task: Task) -> None:
     """Train and evaluate one cell; what it prints goes to ``output.txt`` in its folder."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, CORES // task.at_once))
     task.folder.mkdir(parents=True, exist_ok=True)
-    with (task.folder / "output.txt").open("w") as output, contextlib.ExitStack() as stack:
+    with (task.folder / "output.txt").open("a") as output, contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(output))
         stack.enter_context(contextlib.redirect_stderr(output))
         try:
             _train_cell(task)
         except UserError as error:
             print(error)
-            sys.exit(2)
+            sys.exit(HOPELESS)
 
 
 def _train_cell(task: Task) -> None:
@@ -262,7 +296,7 @@ def _die_with_parent() -> None:
 
 
 def run_tasks(tasks: Sequence[Task], at_once: int) -> list[Task]:
-    """Run every task in a process of its own; those that failed twice are returned."""
+    """Run every task in a process of its own; those that failed for good are returned."""
     context = multiprocessing.get_context("spawn")
     waiting, failed = list(tasks), []
     tries = dict.fromkeys(tasks, 0)
@@ -280,7 +314,7 @@ def run_tasks(tasks: Sequence[Task], at_once: int) -> list[Task]:
                 for process in [p for p in running if not p.is_alive()]:
                     task = running.pop(process)
                     process.join()
-                    if process.exitcode and tries[task] < TRIES:
+                    if process.exitcode not in (0, HOPELESS) and tries[task] < TRIES:
                         waiting.append(task)
                         continue
                     bar.update()

@@ -189,7 +189,7 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     recipe, config, network = stage.recipe, stage.recipe.train_generator, stage.recipe.generator
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
     pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed)
-    _say(f"{len(pairs.images)} of {len(real)} images have a usable pose: {pairs.count} pairs")
+    _say(f"{pairs.count} training pairs out of {len(pairs.images)} of {len(real)} kept images")
     if dry_run:
         cost = _time(config.steps * verb.seconds_per_step(pairs, network, config, stage.device))
         return _dry_run(
@@ -198,10 +198,10 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     if not config.vgg:
         _say("no train_generator.vgg: the perceptual loss is off")
     notes = verb.training_notes(pairs, network, config, real)
-    verb.check_finished(stage.folder.path, notes)  # before anything is written
-    _write_recipe(stage)
     folder = stage.folder.path
-    click.echo(verb.train_generator(pairs, network, config, folder, notes, stage.device))
+    path = verb.train_generator(pairs, network, config, folder, notes, stage.device)
+    _write_recipe(stage)
+    click.echo(path)
     return None
 
 
@@ -253,10 +253,12 @@ def train_reid(
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
     from reid_aug.files import sha256
-    from reid_aug.mixing import Mix
+    from reid_aug.mixing import Mix, check_ratio
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     path = Path(bank) if bank else stage.folder.bank
+    if ratio is not None:
+        check_ratio(ratio, mode or "supplement")
     source = None if ratio == 0 else Bank(path)
     if source and ratio is None:
         ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
@@ -268,9 +270,9 @@ def train_reid(
         cost = _time(verb.seconds_per_step(mix, config, stage.device) * config.steps)
         return _dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")
     if not verb.finished(cell, config, sha256(path) if mix.generated else None):
-        _write_recipe(stage)
         about = {"mode": mode, "ratio": ratio, "keep": data.keep, "keep_seed": data.keep_seed}
         verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device, about)
+        _write_recipe(stage)
     _say(verb.describe(cell / "result.json"))
     click.echo(cell / "result.json")
     return None
@@ -280,7 +282,9 @@ def train_reid(
 @click.argument("grid", metavar="GRID")
 @run_options
 @generator_option
-@click.option("--workers", type=int, metavar="N", help="Trainings at once.  [default: one a core]")
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Trainings at once.  [default: a core]"
+)
 def benchmark(grid: str, **given: Any) -> None:
     """Run every cell of a grid (NAME or FILE), then print the table; goes on where it stopped."""
     _benchmark(grid, **given)
@@ -319,9 +323,9 @@ def _benchmark(
         _say(f"the built-in people: {stage.root}")
     tasks = module.plan_tasks(grid, stage, stage.generator(generator), workers)
     if dry_run:
-        return _dry_run(recipe, *module.describe(tasks, stage))
-    _write_recipe(stage)
+        return _dry_run(recipe, *module.describe(tasks, stage), module.describe_cost(tasks, stage))
     failed = module.run(tasks, stage)
+    _write_recipe(stage)
     _show_table(stage.folder.path, tasks, failed)
     return None
 
@@ -332,7 +336,7 @@ def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]")
     done = {task.folder for task in tasks if task not in failed}
     results = [result for path in sorted(done) for result in read_results(path)]
     for task in failed:
-        _say(f"failed twice: {task.cell.name}; see {task.folder / 'output.txt'}")
+        _say(f"failed: {task.cell.name}; see {task.folder / 'output.txt'}")
     if results:
         click.echo(report(results, "terminal"))
     _say(f"the same table again: reid-aug report {folder}")

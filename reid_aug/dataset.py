@@ -116,9 +116,11 @@ def read_market1501(root: Path | str) -> Dataset:
 
 def _read_folder(folder: Path) -> tuple[PersonImage, ...]:
     images = [parse_name(path) for path in image_files(folder)]
-    if not images:
-        raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got none")
-    return tuple(image for image in images if image.pid != JUNK)
+    people = tuple(image for image in images if image.pid != JUNK)
+    if not people:
+        found = f"only {len(images)} junk boxes" if images else "none"
+        raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got {found}")
+    return people
 
 
 def image_files(folder: Path) -> list[Path]:

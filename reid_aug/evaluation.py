@@ -65,6 +65,9 @@ def evaluate(
     if distances.shape != (len(query_pids), len(gallery_pids)):
         wanted = (len(query_pids), len(gallery_pids))
         raise UserError(f"distances must have shape {wanted}, got {distances.shape}")
+    for camids, pids in ((query_camids, query_pids), (gallery_camids, gallery_pids)):
+        if camids.shape != pids.shape:
+            raise UserError(f"camids must be one a pid, {pids.shape}, got {camids.shape}")
     order = np.argsort(gallery_pids, kind="stable")
     first = np.searchsorted(gallery_pids[order], query_pids, "left")
     last = np.searchsorted(gallery_pids[order], query_pids, "right")

@@ -2,9 +2,10 @@
 
 Every contract file is written to a temporary sibling, flushed to the disk, and renamed; then the
 folder is flushed too, because the rename itself lives there. A killed process leaves at most a
-``*.part`` sibling, which nothing reads and the next write of the same file replaces.
+``*.part`` sibling, which nothing reads and the next write of the same file removes.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -27,6 +28,9 @@ def committed(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if not _is_alive(int(left.suffixes[-2][1:])):
+            left.unlink(missing_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.touch()
     mode = part.stat().st_mode  # safetensors would leave the file readable by its owner only
@@ -39,6 +43,16 @@ def committed(path: Path | str) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     _flush(path.parent)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, so alive
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -199,7 +199,7 @@ def save_generator(
 ) -> None:
     """Write a checkpoint that says what it is; ``notes`` join its metadata as JSON."""
     head = {"format": FORMAT, "config": asdict(generator.config)}
-    write_tensors(path, generator.state_dict(), {**head, **(notes or {})})
+    write_tensors(path, generator.state_dict(), {**(notes or {}), **head})
 
 
 def load_generator(path: Path | str) -> Generator:
@@ -221,8 +221,12 @@ def load_noted(path: Path | str) -> tuple[Generator, dict[str, Any]]:
             f"{path}: must be a generator checkpoint ({FORMAT}), got {notes.get('format')!r}; "
             f"convert released weights with reid_aug.generator.import_official"
         )
-    generator = Generator(GeneratorConfig(**notes["config"]))
-    generator.load_state_dict(tensors)
+    try:
+        generator = Generator(GeneratorConfig(**notes["config"]))
+        generator.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, UserError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: must hold a config and its tensors, got {reason}") from None
     return generator.eval(), notes
 
 

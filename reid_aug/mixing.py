@@ -65,8 +65,7 @@ class Mix:
 
     Raises:
         UserError: If a bank is needed and there is none, it belongs to another kept set, or it
-        holds
-            too few images; the message names the command that makes the right one.
+            holds too few images; the message names the command that makes the right one.
     """
 
     def __init__(
@@ -107,6 +106,8 @@ class Mix:
 
     def is_generated(self, index: int) -> bool:
         """Whether the image was drawn by a generator."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index must be in 0..{len(self) - 1}, got {index}")
         return index >= len(self.real)
 
     def identity(self, index: int) -> tuple[int, int]:
@@ -130,6 +131,6 @@ class Mix:
         return bank.image(row)
 
     def _rows(self, index: int) -> tuple[Bank, int]:
-        if self.bank is None or index >= len(self):
+        if self.bank is None:
             raise IndexError(f"index must be below {len(self)}, got {index}")
         return self.bank, index - len(self.real)

@@ -47,6 +47,7 @@ NEGLIGIBLE = 1e-30  # far from a joint; below it, products are subnormal and slo
 SIGMA = 6.0  # pixels, whatever the size of the picture
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
+FARTHEST = 100_000  # pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,18 +164,24 @@ def _parse_row(line: str, where: str) -> tuple[str, Pose]:
             raise UserError(f"{rule}, got {axis} = {str(values)[:60]}")
         if len(values) != len(JOINTS):
             raise UserError(f"{rule}, got {len(values)} integers {axis}")
+    if max(map(abs, (*x, *y))) > FARTHEST:
+        raise UserError(f"{rule} near a picture, got a number beyond {FARTHEST}")
     xy = np.array([x, y], np.float32).T
-    if (np.abs(xy) > 1e5).any():
-        raise UserError(f"{rule} within a picture, got {int(np.abs(xy).max())}")
     xy[(xy == MISSING).any(axis=1)] = np.nan
     return name, Pose(xy)
 
 
 def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
-    """Write ``poses``, keyed by file name, sorted by name so that equal poses give equal files."""
+    """Write ``poses``, keyed by file name, sorted by name so that equal poses give equal files.
+
+    Positions are rounded to whole pixels; one that would round to -1, the mark of a missing joint,
+    is written as 0.
+    """
     lines = [HEADER]
     for name in sorted(poses):
-        xy = np.nan_to_num(np.rint(poses[name].xy), nan=MISSING).astype(int)
+        rounded = np.rint(poses[name].xy)
+        rounded[rounded == MISSING] = 0
+        xy = np.nan_to_num(rounded, nan=MISSING).astype(int)
         lines.append(f"{name}: {xy[:, 1].tolist()}: {xy[:, 0].tolist()}")
     with committed(path) as part:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ that nothing reads is an error that names the nearest key, never ignored.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -86,27 +86,39 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by name or path, with options on top.
 
     Args:
-        options: "table.key" (or "seed") to a value; a text is read as TOML would read it where the
-            key wants another type. None means: not given.
+        options: "table.key" (or "seed") to a value; tables may be nested too. None means: not
+        given.
 
     Raises:
         UserError: If the file, a key or a value is wrong; the message says where.
     """
     where, stem, tables = read_toml(name, "recipes")
+    if "name" in tables:
+        raise UserError(f"{where}: unknown key 'name'; a recipe is called as its file is")
     recipe = build(Recipe, {"name": stem, **tables}, where)
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    if not given:
-        return recipe
     merged = recipe.table()
-    for key, value in given.items():
+    for key, value in flattened(options or {}):
         table, _, last = key.rpartition(".")
         place = merged.get(table) if table else merged
         if not isinstance(place, dict):
-            raise UserError(f"{key}: no such table in a recipe{_nearest(table, merged)}")
-        if last not in place:
-            raise UserError(f"{key}: no such key in a recipe{_nearest(last, place, table)}")
+            raise UserError(f"{key}: no such table in a recipe{nearest(table, merged)}")
+        if last not in place or key == "name" or isinstance(place[last], dict):
+            raise UserError(f"{key}: no such key in a recipe{nearest(last, place, table)}")
         place[last] = value
     return build(Recipe, merged, where="option")
+
+
+def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every ("table.key", value) of nested tables, without those whose value is None.
+
+    >>> list(flattened({"data": {"keep": 0.5}, "train_reid.steps": 3, "seed": None}))
+    [('data.keep', 0.5), ('train_reid.steps', 3)]
+    """
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -134,7 +146,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     values = {}
     for key, value in table.items():
         if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
         values[key] = _checked(value, hints[key], f"{where}: {key}")
     try:
         return kind(**values)
@@ -154,7 +166,8 @@ def _checked(value: Any, wanted: type, where: str) -> Any:
     return value
 
 
-def _nearest(name: str, known: Iterable[str], table: str = "") -> str:
+def nearest(name: str, known: Iterable[str], table: str = "") -> str:
+    """The words "did you mean", or nothing where no known name is near."""
     near = get_close_matches(name, list(known), n=1)
     prefix = f"{table}." if table else ""
     return f"; did you mean {prefix}{near[0]}?" if near else ""

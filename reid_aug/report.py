@@ -25,6 +25,11 @@ from reid_aug.errors import UserError
 
 FORMAT = "reid_aug.result/1"
 FORMATS = ("terminal", "markdown", "csv", "latex")
+NEEDED: dict[str, Any] = {
+    "mAP": float, "rank1": float, "backbone": str, "keep": int | float, "keep_seed": int,
+    "mode": str, "ratio": int | float, "real": int, "generated": int, "seed": int, "recipe": dict,
+    "generator_data": str | None, "starting_weights": str | None,
+}  # fmt: skip
 HEADER = (
     "backbone", "keep", "mode", "ratio", "real", "generated", "generator", "seeds",
     "mAP %", "Rank-1 %", "gain in mAP", "verdict",
@@ -42,6 +47,7 @@ class Row:
 
     backbone: str
     keep: float
+    keep_seed: int
     mode: str
     ratio: float
     results: tuple[dict[str, Any], ...]
@@ -51,9 +57,9 @@ class Row:
         return {result["seed"]: result[name] for result in self.results}
 
     @property
-    def baseline_key(self) -> tuple[str, float]:
+    def baseline_key(self) -> tuple[str, float, int]:
         """What the row is compared with: the same network and kept set, before mixing."""
-        return self.backbone, self.keep
+        return self.backbone, self.keep, self.keep_seed
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
@@ -69,10 +75,12 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
             found = result["format"]
+            fits = all(isinstance(result[key], kind) for key, kind in NEEDED.items())
+            _settings(result)
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
-        if found != FORMAT:
-            raise UserError(f"{path}: must be of format {FORMAT}, got {found!r}")
+        if found != FORMAT or not fits:
+            raise UserError(f"{path}: must be of format {FORMAT}, got {found!r}; remove the file")
         results.append(result)
     if not results:
         raise UserError(f"{folder}: holds no result.json; make one with: reid-aug train-reid")
@@ -80,14 +88,26 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def rows_of(results: Iterable[dict[str, Any]]) -> list[Row]:
-    """Group results by what their rows are, sorted."""
-    groups: defaultdict[tuple[str, float, str, float], list[dict[str, Any]]] = defaultdict(list)
+    """Group results by what their rows are, sorted.
+
+    Raises:
+        UserError: If two results are of one row and one seed, so from different experiments.
+    """
+    groups: defaultdict[tuple[str, float, int, str, float], list[dict[str, Any]]] = defaultdict(
+        list
+    )
     for result in results:
         mode = result["mode"] if result["ratio"] else "-"
-        groups[result["backbone"], result["keep"], mode, result["ratio"]].append(result)
+        own = result["backbone"], result["keep"], result["keep_seed"], mode, result["ratio"]
+        groups[own].append(result)
+    for own, group in groups.items():
+        seeds = [result["seed"] for result in group]
+        if len(set(seeds)) < len(seeds):
+            name = " ".join(map(str, own))
+            raise UserError(f"{name}: there are two results of one seed; report one run at a time")
     return [
         Row(*key, tuple(sorted(groups[key], key=lambda result: result["seed"])))
-        for key in sorted(groups, key=lambda key: (key[0], key[1], key[2], key[3]))
+        for key in sorted(groups)
     ]
 
 
@@ -129,7 +149,7 @@ def _cells(row: Row, baseline: Row | None) -> list[str]:
         change, verdict = _verdict(gain(row, baseline))
     return [
         row.backbone,
-        f"{row.keep:g}",
+        f"{row.keep:g}" + (f" (keep seed {row.keep_seed})" if row.keep_seed else ""),
         row.mode,
         f"{row.ratio:g}",
         str(first["real"]),
@@ -167,18 +187,25 @@ def report(results: Sequence[dict[str, Any]], style: str) -> str:
     groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         groups[_settings(result)].append(result)
-    draw = {"terminal": _terminal, "markdown": _markdown, "csv": _csv, "latex": _latex}[style]
-    texts = [draw(caption, table(group)) for caption, group in sorted(groups.items())]
-    if style in ("terminal", "markdown"):
+    tables = {caption: table(group) for caption, group in sorted(groups.items())}
+    if style == "csv":
+        return _csv(tables)
+    draw = {"terminal": _terminal, "markdown": _markdown, "latex": _latex}[style]
+    texts = [draw(caption, rows) for caption, rows in tables.items()]
+    if style != "latex":
         texts.append(FOOTNOTE)
     return "\n\n".join(texts)
 
 
 def _settings(result: dict[str, Any]) -> str:
+    """What all rows of a table have in common, as its caption."""
     recipe = {key: value for key, value in result["recipe"].items() if key not in _UNCOUNTED}
-    size, length = (f"{recipe.pop('height')}x{recipe.pop('width')}"), recipe.pop("steps")
-    others = ", ".join(f"{key} {value}" for key, value in recipe.items() if key != "batch")
-    return f"{length} steps of {recipe['batch']} images, input {size}, {others}"
+    size, length = f"{recipe.pop('height')}x{recipe.pop('width')}", recipe.pop("steps")
+    images = recipe.pop("batch")
+    weights = result["starting_weights"]
+    start = f"starting weights {weights[:12]}" if weights else "trained from scratch"
+    others = ", ".join(f"{key} {value}" for key, value in recipe.items())
+    return f"{length} steps of {images} images, input {size}, {start}, {others}"
 
 
 _UNCOUNTED = ("backbone", "workers", "weights")
@@ -198,11 +225,11 @@ def _markdown(caption: str, rows: list[list[str]]) -> str:
     return "\n".join([f"{caption}:", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def _csv(caption: str, rows: list[list[str]]) -> str:
+def _csv(tables: dict[str, list[list[str]]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["settings", *HEADER])
-    writer.writerows([caption, *row] for row in rows)
+    writer.writerows([caption, *row] for caption, rows in tables.items() for row in rows)
     return text.getvalue().rstrip("\n")
 
 

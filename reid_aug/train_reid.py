@@ -14,7 +14,6 @@ import contextlib
 import io
 import json
 import math
-import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -198,7 +197,6 @@ def train_reid(
         "parameters": sum(p.numel() for p in model.parameters()),
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "host": platform.node(),
         "seconds": round(time.time() - began, 1),
         "versions": versions(),
     }

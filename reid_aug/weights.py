@@ -7,6 +7,7 @@ is refused, because unpickling runs code.
 
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from reid_aug.errors import UserError
 from reid_aug.files import committed
 
 LARGEST = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
+DAMAGED = (  # what torch.load was seen to raise on broken files, old format and new
+    AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
+    TypeError, ValueError, struct.error,
+)  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.")  # left behind by DataParallel and torch.compile
 
 
@@ -38,13 +43,15 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
-            f"{path}: must hold tensors only, got a pickle that asks to run code; "
-            f"save its state_dict() again"
+            f"{path}: must be a PyTorch weight file of tensors only, got another kind of file or a "
+            f"pickle that asks to run code; save its state_dict() again"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: must be a PyTorch weight file, got {_line(error)}") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
         raise UserError(f"{path}: must hold a state dict of tensors, got {type(state).__name__}")
     return {_bare(name): tensor for name, tensor in state.items()}
 
@@ -79,8 +86,8 @@ def _present(path: Path | str) -> Path:
 
 
 def _bare(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
+    while name.startswith(PREFIXES):
+        name = name.partition(".")[2]
     return name
 
 

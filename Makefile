@@ -1,0 +1,30 @@
+# Both commands share one virtual environment, made on first use (about 6 GB: torch with CUDA).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test slow documents clean
+
+demo: $(VENV)/installed  ## people, bank, nine small trainings, the table
+	$(BIN)/reid-aug demo
+
+test: $(VENV)/installed  ## style, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+slow: $(VENV)/installed  ## the checks that take minutes
+	$(BIN)/python -m pytest -q -m slow
+
+documents: $(VENV)/installed  ## rewrite help texts and tables in the documents
+	$(BIN)/python tests/test_documents.py
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist runs *.egg-info

@@ -1,0 +1,211 @@
+"""The command line: wrong input is one line and exit code 2, and nothing is written."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from reid_aug.cli import main
+from reid_aug.dataset import read_market1501
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def copy(people, here):
+    return shutil.copytree(people, here / "data")
+
+
+def call(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def refused(*words):
+    """The one line that a refused command prints; it must have written nothing."""
+    result = call(*words)
+    lines = result.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert len(errors) == 1, lines
+    assert lines[-1] == errors[0], lines
+    return errors[0]
+
+
+STAGES = ("train-generator", "synthesize", "train-reid")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_such_folder(here, stage):
+    assert "nowhere: there is no such folder" in refused(stage, "--data", "nowhere")
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_folder_in_another_layout(here, stage):
+    (here / "photos").mkdir()
+    assert "must be in Market-1501 layout" in refused(stage, "--data", "photos")
+    assert [path.name for path in here.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("stage", ["train-generator", "synthesize"])
+def test_an_image_that_does_not_decode(here, copy, stage):
+    for path in (copy / "bounding_box_train").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    line = refused(stage, "--data", copy, "--generator", "demo") if stage == "synthesize" else None
+    line = line or refused(stage, "--data", copy)
+    assert "bounding_box_train" in line
+    assert "must be an image" in line
+    assert not (here / "runs/demo/bank.h5").exists()
+    assert not (here / "runs/demo/generator.safetensors").exists()
+
+
+def test_an_image_that_does_not_decode_stops_a_re_id_training(here, copy):
+    next((copy / "bounding_box_train").iterdir()).write_bytes(b"no image")
+    settings = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
+    assert "must be an image" in refused("train-reid", "--data", copy, "--ratio", 0, *settings)
+    assert not list(here.rglob("result.json"))
+
+
+def test_a_malformed_key_point_row(here, copy):
+    path = copy / "keypoints.csv"
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace("[", "[x", 1)
+    path.write_text("\n".join(lines))
+    line = refused("synthesize", "--data", copy, "--generator", "demo")
+    assert f"{path}: line 4: a row must be" in line
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("ratio", ["nan", "inf", "-0.5"])
+@pytest.mark.parametrize("stage", ["synthesize", "train-reid"])
+def test_a_ratio_that_cannot_be(here, copy, stage, ratio):
+    assert f"ratio must be 0 or a positive number, got {float(ratio)}" in refused(
+        stage, "--data", copy, f"--ratio={ratio}"
+    )
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("stage", ["synthesize", "train-reid"])
+def test_replace_needs_a_ratio_below_one(here, copy, stage):
+    line = refused(stage, "--data", copy, "--ratio", 1, "--mode", "replace")
+    assert "ratio must be below 1 in mode replace" in line
+    assert not (here / "runs").exists()
+
+
+def test_a_missing_checkpoint_names_the_command_that_makes_it(here, copy):
+    line = refused("synthesize", "--data", copy, "--ratio", 1)
+    assert "runs/demo/generator.safetensors is missing" in line
+    assert "reid-aug train-generator" in line
+    assert "absent.safetensors is missing" in refused(
+        "synthesize", "--data", copy, "--generator", "absent.safetensors"
+    )
+    assert not (here / "runs").exists()
+
+
+def test_a_missing_bank_names_the_command_that_makes_it(here, copy):
+    line = refused("train-reid", "--data", copy, "--ratio", 1)
+    assert "bank.h5 is missing; make it with: reid-aug synthesize" in line
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("train_generator.stepz=3", "did you mean train_generator.steps?"),
+        ("train_generatr.steps=3", "did you mean train_generator?"),
+        ("train_generator.steps=many", "must be of type int, got 'many'"),
+        ("steps", "must be table.key=value"),
+    ],
+)
+def test_a_misspelt_setting(here, copy, setting, hint):
+    assert hint in refused("train-generator", "--data", copy, "--set", setting)
+    assert not (here / "runs").exists()
+
+
+def test_a_misspelt_key_in_a_recipe_file(here, copy):
+    (here / "mine.toml").write_text("[train_reid]\nbackbon = 'resnet50'\n")
+    line = refused("train-reid", "--recipe", "mine.toml", "--data", copy)
+    assert "mine.toml: train_reid: unknown key 'backbon'; did you mean backbone?" in line
+
+
+def test_no_such_recipe_grid_backbone_device_option_and_command(here, copy):
+    assert "demo, market1501" in refused("train-generator", "--recipe", "markt", "--data", copy)
+    assert "must be a TOML file or one of demo" in refused("benchmark", "dmo", "--data", copy)
+    words = ("train-reid", "--data", copy, "--ratio", 0)
+    assert "backbone must be one of" in refused(*words, "--backbone", "resnet5")
+    assert "--device must be cpu" in refused(*words, "--device", "tpu")
+    assert "--device cuda:99" in refused(*words, "--device", "cuda:99")
+    assert "No such option" in refused("synthesize", "--ratoi", 1)
+    assert "No such command" in refused("sythesize")
+    assert not (here / "runs").exists()
+
+
+def test_two_images_of_nobody_twice_make_no_pair(here, copy):
+    for pid in {image.pid for image in read_market1501(copy).train}:
+        _, *others = sorted((copy / "bounding_box_train").glob(f"{pid:04d}_*"))
+        for path in others:
+            path.unlink()
+    assert "no pair" in refused("train-generator", "--data", copy)
+
+
+def test_check_prints_errors_and_exits_with_2(here, copy):
+    good = call("check", copy)
+    assert good.exit_code == 0, good.output
+    assert good.stdout.startswith("train: ")
+    next((copy / "query").iterdir()).write_bytes(b"")
+    bad = call("check", copy)
+    assert bad.exit_code == 2
+    assert "error: " in bad.stdout
+
+
+def test_check_strict_makes_warnings_errors(here, copy):
+    with (copy / "keypoints.csv").open("a") as file:
+        file.write(f"other.jpg: {[-1] * 18}: {[-1] * 18}\n")
+    assert call("check", copy).exit_code == 0
+    assert call("check", copy, "--strict").exit_code == 2
+
+
+def test_people_writes_a_data_set_and_never_into_a_full_folder(here):
+    result = call("people", "made", "--identities", 2, "--test-identities", 2, "--first", 7)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "made"
+    assert {image.pid for image in read_market1501(here / "made").train} == {7, 8}
+    assert "made" in refused("people", "made")
+
+
+def test_a_dry_run_writes_nothing(here, copy):
+    small = ("--set", "generator.width=4", "--set", "generator.blocks=1")
+    result = call("train-generator", "--data", copy, "--dry-run", *small)
+    assert result.exit_code == 0, result.output
+    assert "would write runs/demo/generator.safetensors: about" in result.stdout
+    result = call("synthesize", "--data", copy, "--generator", "demo", "--dry-run")
+    assert "would write runs/demo/bank.h5: " in result.stdout
+    sizes = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
+    result = call("train-reid", "--data", copy, "--ratio", 0, "--dry-run", *sizes)
+    assert "result.json: about" in result.stdout
+    result = call("benchmark", "demo", "--data", copy, "--generator", "demo", "--dry-run")
+    assert "9 trainings" in result.stdout
+    assert not (here / "runs").exists()
+
+
+def test_a_picture_of_another_size_is_brought_to_the_recipe_s(here, copy):
+    for path in (copy / "bounding_box_train").iterdir():
+        with Image.open(path) as image:
+            image.resize((48, 100)).save(path)
+    result = call("synthesize", "--data", copy, "--generator", "demo", "--ratio", 1)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "runs/demo/bank.h5\n"
+
+
+def test_the_version_and_the_module(here):
+    result = subprocess.run(
+        [sys.executable, "-m", "reid_aug", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("reid-aug, version ")

@@ -1,0 +1,169 @@
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reid_aug.dataset import PersonImage, seats
+from reid_aug.errors import UserError
+from reid_aug.plan import Draw, plan, without_pose
+from reid_aug.poses import Pose
+
+COUNTS = {3: 6, 5: 1, 8: 12, 2: 4}
+
+
+def people(counts: dict[int, int]) -> list[PersonImage]:
+    return [
+        PersonImage(Path(f"{pid:04d}_c1s1_{k:06d}_01.jpg"), pid, 1)
+        for pid, n in counts.items()
+        for k in range(n)
+    ]
+
+
+def pose(*missing: int) -> Pose:
+    xy = np.ones((18, 2), np.float32)
+    xy[list(missing)] = np.nan
+    return Pose(xy)
+
+
+def poses_of(images: list[PersonImage]) -> dict[str, Pose]:
+    return {image.name: pose() for image in images}
+
+
+def rows_of(draws: list[Draw], pid: int) -> list[Draw]:
+    return [draw for draw in draws if draw.source.pid == pid]
+
+
+def test_sources_are_in_seat_order():
+    images = people(COUNTS)
+
+    draws = plan(images, poses_of(images), count=40, seed=0)
+
+    assert [d.source.pid for d in draws] == [pid for pid, _ in islice(seats(COUNTS), 40)]
+
+
+def test_smaller_plan_is_a_prefix_of_a_larger_one():
+    images = people(COUNTS)
+    poses = poses_of(images)
+
+    whole = plan(images, poses, count=60, seed=4)
+
+    for count in (0, 1, 4, 23, 59):
+        assert plan(images, poses, count, seed=4) == whole[:count]
+
+
+def test_every_source_is_used_once_before_any_is_used_twice():
+    images = people(COUNTS)
+
+    draws = plan(images, poses_of(images), count=150, seed=0)
+
+    for pid, n in COUNTS.items():
+        sources = [draw.source for draw in rows_of(draws, pid)]
+        own = {image for image in images if image.pid == pid}
+        assert len(sources) >= 2 * n
+        for start in range(0, len(sources) - n + 1, n):
+            assert set(sources[start : start + n]) == own
+
+
+def test_a_plan_of_as_many_rows_as_images_uses_every_image_once():
+    images = people(COUNTS)
+
+    draws = plan(images, poses_of(images), count=len(images), seed=0)
+
+    assert sorted(draw.source for draw in draws) == sorted(images)
+
+
+def test_nobody_is_drawn_into_the_pose_of_the_source_itself():
+    images = people({1: 2, 2: 1})
+
+    draws = plan(images, poses_of(images), count=300, seed=0)
+
+    assert all(draw.source != draw.target for draw in draws)
+    assert {draw.target for draw in draws} == set(images)
+
+
+def test_the_only_pose_there_is_serves_its_own_image_too():
+    images = people({1: 1, 2: 1})
+    poses = {images[0].name: pose()}
+
+    assert plan(images, poses, count=2, seed=0) == [
+        Draw(images[0], images[0]),
+        Draw(images[1], images[0]),
+    ]
+
+
+def test_seed_changes_targets_and_sources_and_not_the_identities():
+    images = people(COUNTS)
+    zero, one = (plan(images, poses_of(images), count=20, seed=seed) for seed in (0, 1))
+
+    assert [draw.target for draw in zero] != [draw.target for draw in one]
+    assert [draw.source for draw in zero] != [draw.source for draw in one]
+    assert [draw.source.pid for draw in zero] == [draw.source.pid for draw in one]
+
+
+def test_plan_does_not_depend_on_the_order_of_the_images():
+    images = people(COUNTS)
+    poses = poses_of(images)
+    shuffled = [images[i] for i in np.random.default_rng(0).permutation(len(images))]
+
+    assert plan(shuffled, poses, count=40, seed=2) == plan(images, poses, count=40, seed=2)
+
+
+def test_targets_reach_over_all_images_of_the_kept_set():
+    images = people(COUNTS)
+
+    draws = plan(images, poses_of(images), count=400, seed=0)
+
+    assert {draw.target for draw in draws} == set(images)
+
+
+def test_rows_of_an_identity_stay_when_another_goes_that_gave_no_poses():
+    images = people({**COUNTS, 7: 5})
+    poses = poses_of([image for image in images if image.pid != 7])
+    fewer = [image for image in images if image.pid != 7]
+
+    with_it = plan(images, poses, count=120, seed=0)
+    without_it = plan(fewer, poses, count=120, seed=0)
+
+    for pid in COUNTS:
+        longer, shorter = rows_of(without_it, pid), rows_of(with_it, pid)
+        assert len(longer) > len(shorter) > 0
+        assert longer[: len(shorter)] == shorter
+
+
+@pytest.mark.parametrize("joint", [2, 5, 8, 11])
+def test_image_without_a_whole_torso_is_neither_source_nor_target(joint):
+    images = people({1: 4, 2: 3})
+    poses = poses_of(images)
+    poses[images[1].name] = pose(joint)
+    del poses[images[5].name]
+
+    draws = plan(images, poses, count=100, seed=0)
+
+    used = set(images) - {images[1], images[5]}
+    assert {draw.source for draw in draws} == used
+    assert {draw.target for draw in draws} == used
+
+
+def test_identity_without_a_whole_torso_uses_what_it_has():
+    images = people({1: 2, 2: 3})
+    poses = poses_of(images[:2])
+    poses[images[2].name] = pose(8)
+
+    draws = plan(images, poses, count=30, seed=0)
+
+    assert {draw.source for draw in rows_of(draws, 2)} == set(images[2:])
+    assert {draw.target for draw in rows_of(draws, 2)} == set(images[:2])
+    assert without_pose(images, poses) == [2]
+
+
+def test_nobody_is_without_a_pose_when_one_image_has_a_torso():
+    images = people({1: 2, 2: 3})
+
+    assert without_pose(images, {images[0].name: pose(0), images[4].name: pose(17)}) == []
+
+
+@pytest.mark.parametrize("known", [{}, {"0001_c1s1_000000_01.jpg": pose(2)}], ids=["none", "half"])
+def test_no_pose_to_draw_into_is_an_error(known):
+    with pytest.raises(UserError, match="none of the 3 kept images has key points"):
+        plan(people({1: 2, 2: 1}), known, count=2, seed=0)

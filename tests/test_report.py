@@ -1,0 +1,316 @@
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from reid_aug.errors import UserError
+from reid_aug.report import FORMATS, HEADER, gain, read_results, report, rows_of, table
+
+BASELINE, MIXED = (0.50, 0.52, 0.54), (0.56, 0.57, 0.61)
+RECIPE = {
+    "backbone": "osnet_x0_25", "steps": 300, "batch": 32, "height": 64, "width": 32, "lr": 1e-3,
+    "weight_decay": 5e-4, "schedule": "cosine", "label_smooth": True, "flip": True, "crop": True,
+    "erase": False, "weights": "", "workers": 0,
+}  # fmt: skip
+
+
+def result(ratio: float, seed: int, score: float, **changes: Any) -> dict[str, Any]:
+    return {
+        "format": "reid_aug.result/1",
+        "mAP": score,
+        "rank1": score + 0.1,
+        "rank5": 0.9,
+        "rank10": 0.95,
+        "rank20": 0.97,
+        "mINP": score / 2,
+        "ap_definition": "step",
+        "queries": 10,
+        "gallery": 40,
+        "ap": {},
+        "mode": "supplement",
+        "ratio": ratio,
+        "keep": 0.2,
+        "keep_seed": 0,
+        "real": 120,
+        "generated": int(120 * ratio),
+        "generator_data": "external" if ratio else None,
+        "starting_weights": None,
+        "leak_free": True,
+        "bank_sha256": "0" * 64 if ratio else None,
+        "seed": seed,
+        "backbone": "osnet_x0_25",
+        "recipe": RECIPE,
+        "steps": 300,
+        "classes": 60,
+        "parameters": 200_000,
+        "device": "cpu",
+        "threads": 1,
+        "host": "somewhere",
+        "seconds": 61.5,
+        "versions": {},
+        **changes,
+    }
+
+
+def results(ratio: float, scores: tuple[float, ...], **changes: Any) -> list[dict[str, Any]]:
+    return [result(ratio, seed, score, **changes) for seed, score in enumerate(scores)]
+
+
+def column(rows: list[list[str]], name: str) -> list[str]:
+    return [row[HEADER.index(name)] for row in rows]
+
+
+def write(folder: Path, *given: dict[str, Any]) -> None:
+    for number, one in enumerate(given):
+        place = folder / "reid" / f"cell{number}"
+        place.mkdir(parents=True)
+        (place / "result.json").write_text(json.dumps(one))
+
+
+def test_a_table_worked_by_hand():
+    rows = table(results(0.0, BASELINE) + results(1.0, MIXED))
+
+    assert rows == [
+        ["osnet_x0_25", "0.2", "-", "0", "120", "0", "-", "3",
+         "52.0 ± 2.0", "62.0 ± 2.0", "-", "baseline"],
+        ["osnet_x0_25", "0.2", "supplement", "1", "120", "120", "external", "3",
+         "58.0 ± 2.6", "68.0 ± 2.6", "+6.0 ± 2.5", "better"],
+    ]  # fmt: skip
+
+
+def test_the_order_of_results_leaves_no_trace():
+    given = results(0.0, BASELINE) + results(1.0, MIXED)
+
+    assert table(given[::-1]) == table(given)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_gain_is_the_paired_t_interval_of_scipy(seed):
+    count = 2 + seed
+    before, after = np.random.default_rng(seed).uniform(size=(2, count))
+
+    baseline, mixed = rows_of(results(0.0, tuple(before)) + results(1.0, tuple(after)))
+
+    interval = ttest_rel(after, before).confidence_interval(0.95)
+    mean, width = gain(mixed, baseline)
+    assert mean - width == pytest.approx(interval.low)
+    assert mean + width == pytest.approx(interval.high)
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        (MIXED, "better"),
+        ((0.44, 0.47, 0.47), "worse"),
+        ((0.53, 0.51, 0.56), "within noise"),
+        (BASELINE, "within noise"),
+    ],
+)
+def test_the_verdict_says_on_which_side_of_the_noise_a_gain_lies(scores, verdict):
+    rows = table(results(0.0, BASELINE) + results(1.0, scores))
+
+    assert column(rows, "verdict") == ["baseline", verdict]
+
+
+def test_one_seed_pretends_to_no_spread():
+    rows = table(results(0.0, (0.5,)) + results(1.0, (0.6,)))
+
+    assert column(rows, "verdict") == ["baseline", "one seed"]
+    assert column(rows, "mAP %") == ["50.0 (one seed)", "60.0 (one seed)"]
+    assert column(rows, "gain in mAP") == ["-", "+10.0"]
+
+
+def test_a_gain_counts_common_seeds_only():
+    baseline = results(0.0, BASELINE)
+    mixed = [result(1.0, 2, 0.60), result(1.0, 3, 0.99)]
+
+    rows = table(baseline + mixed)
+
+    assert column(rows, "gain in mAP")[1] == "+6.0"
+    assert column(rows, "verdict")[1] == "one seed"
+
+
+@pytest.mark.parametrize("other", [{"keep": 1.0}, {"backbone": "resnet50"}, {"seed": 9}])
+def test_a_baseline_of_another_network_kept_set_or_seed_is_none(other):
+    rows = table([result(0.0, 0, 0.5) | other, result(1.0, 0, 0.6)])
+
+    assert sorted(column(rows, "verdict")) == ["baseline", "no baseline"]
+
+
+def test_the_baseline_is_the_same_in_both_modes():
+    rows = table(
+        results(0.0, BASELINE, keep=1.0)
+        + results(0.5, MIXED, keep=1.0)
+        + results(0.5, MIXED, keep=1.0, mode="replace")
+    )
+
+    assert column(rows, "mode") == ["-", "replace", "supplement"]
+    assert column(rows, "verdict") == ["baseline", "better", "better"]
+
+
+def test_ratios_stand_in_the_order_of_numbers():
+    rows = table([result(ratio, 0, 0.5) for ratio in (10.0, 2.0, 0.5, 0.0)])
+
+    assert column(rows, "ratio") == ["0", "0.5", "2", "10"]
+
+
+def test_a_row_says_what_trained_its_generators():
+    rows = table(
+        [result(1.0, 0, 0.5, generator_data="whole"), result(1.0, 1, 0.5, generator_data="kept")]
+    )
+
+    assert column(rows, "generator") == ["kept/whole"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 600}, {"batch": 64}, {"height": 128}, {"schedule": "step"}, {"lr": 3e-4}],
+)
+def test_trainings_with_other_settings_never_share_a_table(change):
+    given = [result(0.0, 0, 0.5), result(1.0, 0, 0.6, recipe={**RECIPE, **change})]
+
+    text = report(given, "markdown")
+
+    assert text.count("| backbone |") == 2
+    assert "no baseline" in text
+
+
+def test_networks_share_a_table():
+    other = {"backbone": "resnet50", "recipe": {**RECIPE, "backbone": "resnet50", "workers": 4}}
+
+    text = report([result(0.0, 0, 0.5), result(0.0, 0, 0.6, **other)], "markdown")
+
+    assert text.count("| backbone |") == 1
+
+
+def test_fresh_and_pretrained_networks_never_share_a_row():
+    pretrained = {"recipe": {**RECIPE, "weights": "osnet.pth"}, "starting_weights": "1" * 64}
+
+    text = report([result(0.0, 0, 0.5), result(0.0, 0, 0.7, **pretrained)], "markdown")
+
+    assert "50.0 (one seed)" in text
+    assert "70.0 (one seed)" in text
+
+
+def test_kept_sets_of_two_keep_seeds_never_share_a_row():
+    text = report([result(0.0, 0, 0.5), result(0.0, 0, 0.7, keep_seed=1)], "markdown")
+
+    assert "50.0 (one seed)" in text
+    assert "70.0 (one seed)" in text
+
+
+def test_markdown_holds_the_cells():
+    given = results(0.0, BASELINE) + results(1.0, MIXED)
+
+    lines = [line for line in report(given, "markdown").splitlines() if line.startswith("|")]
+
+    parsed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert parsed == [list(HEADER), ["---"] * len(HEADER), *table(given)]
+
+
+def test_csv_holds_the_cells():
+    given = results(0.0, BASELINE) + results(1.0, MIXED)
+
+    head, *parsed = csv.reader(io.StringIO(report(given, "csv")))
+
+    assert head == ["settings", *HEADER]
+    assert [row[1:] for row in parsed] == table(given)
+    assert {row[0] for row in parsed} == {parsed[0][0]}
+
+
+def test_csv_of_two_settings_is_one_table_with_one_header():
+    longer = {"recipe": {**RECIPE, "steps": 600}}
+
+    text = report([result(0.0, 0, 0.5), result(0.0, 0, 0.7, **longer)], "csv")
+
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["mAP %"] for row in rows] == ["50.0 (one seed)", "70.0 (one seed)"]
+    assert len({row["settings"] for row in rows}) == 2
+
+
+def test_latex_holds_the_cells():
+    given = results(0.0, BASELINE) + results(1.0, MIXED)
+
+    lines = [line for line in report(given, "latex").splitlines() if line.endswith(r"\\")]
+
+    def plain(cell: str) -> str:
+        return cell.replace(r"$\pm$", "±").replace(r"\%", "%").replace(r"\_", "_")
+
+    parsed = [[plain(cell) for cell in line.removesuffix(r" \\").split(" & ")] for line in lines]
+    assert parsed == [list(HEADER), *table(given)]
+
+
+def test_latex_leaves_no_special_character_bare():
+    text = report(results(0.0, BASELINE) + results(1.0, MIXED), "latex")
+
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    bare = "\n".join(body).replace(r"\%", "").replace(r"\_", "")
+    assert not set("%_#±") & set(bare)
+
+
+def test_the_terminal_table_is_aligned():
+    given = results(0.0, BASELINE) + results(1.0, MIXED)
+
+    lines = report(given, "terminal").split("\n\n")[1].splitlines()
+
+    for name in ("mode", "mAP %", "verdict"):
+        start = lines[0].index(name)
+        assert [
+            line[start:].startswith(cell)
+            for line, cell in zip(lines[2:], column(table(given), name), strict=True)
+        ] == [True, True]
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_tables_hold_no_times_and_no_hosts(style):
+    text = report([result(0.0, 0, 0.5)], style)
+
+    assert "somewhere" not in text
+    assert "61.5" not in text
+
+
+def test_an_unknown_format_is_refused_with_the_choices():
+    with pytest.raises(UserError, match="terminal, markdown, csv, latex, got 'pdf'"):
+        report([result(0.0, 0, 0.5)], "pdf")
+
+
+def test_results_are_found_anywhere_below_a_run_folder(tmp_path):
+    given = results(0.0, BASELINE)
+    write(tmp_path, *given)
+
+    assert read_results(tmp_path) == given
+
+
+def test_a_folder_without_results_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(UserError, match=r"holds no result\.json.*reid-aug train-reid") as caught:
+        read_results(tmp_path)
+
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="gone: there is no such folder"):
+        read_results(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"3", b"{}", b'"text"', b"\xff\xfe", b'{"format": "reid_aug.result/2"}',
+        b'{"format": "reid_aug.result/1"}', b'{"format": "reid_aug.result/1", "mAP": "high"}',
+    ],
+)  # fmt: skip
+def test_a_damaged_result_is_refused_by_name(tmp_path, content):
+    write(tmp_path, result(0.0, 0, 0.5))
+    path = tmp_path / "reid" / "cell0" / "result.json"
+    path.write_bytes(content)
+
+    with pytest.raises(UserError) as caught:
+        report(read_results(tmp_path), "terminal")
+
+    assert str(path) in str(caught.value)

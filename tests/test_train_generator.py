@@ -1,0 +1,189 @@
+"""Training: the published schedule, one step of all networks, and a resume that changes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_aug.dataset import DataConfig, read_market1501
+from reid_aug.errors import UserError
+from reid_aug.generator import GeneratorConfig, load_generator, load_noted
+from reid_aug.poses import read_keypoints
+from reid_aug.train_generator import (
+    Trainer,
+    TrainGeneratorConfig,
+    pairs_of,
+    train_generator,
+    training_notes,
+)
+
+NETWORK = GeneratorConfig(width=4, blocks=2)
+DATA = DataConfig(height=32, width=16)
+CPU = torch.device("cpu")
+
+
+def config(**changes) -> TrainGeneratorConfig:
+    small = {"steps": 6, "batch": 2, "discriminator_width": 4, "pool": 2, "save_every": 2}
+    return TrainGeneratorConfig(**{**small, "flip": True, "ema": 0.9, **changes})
+
+
+def job(people, settings, seed=0):
+    real = read_market1501(people).train
+    pairs = pairs_of(real, read_keypoints(people / "keypoints.csv"), DATA, settings, seed)
+    return pairs, NETWORK, settings, training_notes(pairs, NETWORK, settings, real)
+
+
+def run(people, folder, settings, seed=0):
+    pairs, network, settings, notes = job(people, settings, seed)
+    return train_generator(pairs, network, settings, folder, notes, CPU)
+
+
+def test_the_published_learning_rate():
+    published = TrainGeneratorConfig()
+
+    def factor(epoch):
+        return published.rate((epoch - 1) * 125) / 2e-4
+
+    assert factor(1) == factor(499) == 1
+    assert factor(500) == pytest.approx(0.995, abs=1e-3)
+    assert factor(600) == pytest.approx(0.4975, abs=1e-4)
+    assert factor(699) == pytest.approx(0.005, abs=1e-4)
+    assert factor(700) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_constant_rate_without_decay():
+    constant = config(decay=0.0)
+    assert {constant.rate(step) for step in range(6)} == {constant.lr}
+
+
+def test_only_the_generator_gets_the_published_initialisation():
+    trainer = Trainer(GeneratorConfig(width=16, blocks=1), config(), 0, CPU)
+    weight = trainer.generator.encode_image[4].weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert trainer.networks["pose"].encode[4].weight.std().item() > 0.03
+    assert torch.equal(
+        trainer.networks["pose"].encode[2].weight,
+        torch.ones_like(trainer.networks["pose"].encode[2].weight),
+    )
+
+
+def test_a_step_moves_all_three_networks_and_reports_every_loss(people):
+    pairs, network, settings, _ = job(people, config())
+    trainer = Trainer(network, settings, 0, CPU)
+    before = {k: v.clone() for k, v in trainer.state().items() if k.endswith("weight")}
+    losses = trainer.step(pairs[0], 0)
+    moved = {
+        k.split("/")[0]
+        for k, v in trainer.state().items()
+        if k in before and not v.equal(before[k])
+    }
+    assert moved == {"generator", "appearance", "pose", "average"}
+    assert losses.keys() == {"l1", "fool_appearance", "fool_pose", "appearance", "pose"}
+    assert all(np.isfinite(value) for value in losses.values())
+
+
+def test_the_losses_of_a_step_are_the_published_ones(people):
+    pairs, _, settings, _ = job(people, config(pool=0))
+    trainer, twin = (
+        Trainer(GeneratorConfig(width=4, blocks=2, dropout=0.0), settings, 0, CPU) for _ in "ab"
+    )
+    image, truth, source, target = twin._inputs(pairs[0])
+    generated = twin.generator(image, source, target)
+    losses = trainer.step(pairs[0], 0)
+    label = torch.nn.BCELoss()
+    score = torch.sigmoid(twin.networks["pose"](torch.cat([generated, target], 1)))
+    assert losses["l1"] == pytest.approx((generated - truth).abs().mean().item(), rel=1e-5)
+    assert losses["fool_pose"] == pytest.approx(
+        label(score, torch.ones_like(score)).item(), rel=1e-4
+    )
+    fresh = Trainer(GeneratorConfig(width=4, blocks=2, dropout=0.0), settings, 0, CPU).networks[
+        "pose"
+    ]
+    real = torch.sigmoid(fresh(torch.cat([truth, target], 1)))
+    fake = torch.sigmoid(fresh(torch.cat([generated.detach(), target], 1)))
+    wanted = 2.5 * label(real, torch.ones_like(real)) + 2.5 * label(fake, torch.zeros_like(fake))
+    assert losses["pose"] == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypatch):
+    whole = load_generator(run(people, tmp_path / "whole", config())).state_dict()
+    step = Trainer.step
+
+    def stop_at_five(self, batch, number):
+        if number == 5:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", stop_at_five)
+        with pytest.raises(KeyboardInterrupt):
+            run(people, tmp_path / "stopped", config())
+    assert not (tmp_path / "stopped/generator.safetensors").exists()
+    resumed = load_generator(run(people, tmp_path / "stopped", config())).state_dict()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    logs = [(tmp_path / name / "training/log.jsonl").read_text() for name in ("whole", "stopped")]
+    assert logs[0] == logs[1]
+    assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_a_training_leaves_behind(people, tmp_path):
+    path = run(people, tmp_path, config())
+    notes = load_noted(path)[1]
+    states = sorted(file.name for file in (tmp_path / "training").glob("*.safetensors"))
+    assert states == ["00000004.safetensors", "00000006.safetensors"]
+    assert notes["step"] == 6
+    assert notes["perceptual_term"] is False
+    assert len(notes["seen"]) == 12 * len(read_market1501(people).train)
+    with Image.open(tmp_path / "training/samples/00000006.png") as sheet:
+        assert sheet.width > 4 * 2 * DATA.width
+
+
+def test_the_same_training_again_is_done_already(people, tmp_path):
+    path = run(people, tmp_path, config())
+    before = path.stat().st_mtime_ns
+    assert run(people, tmp_path, config()) == path
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("leave", ["generator.safetensors", "training"])
+def test_another_training_is_not_overwritten(people, tmp_path, leave):
+    run(people, tmp_path, config())
+    if leave == "training":
+        (tmp_path / "generator.safetensors").unlink()
+    with pytest.raises(UserError, match="other settings or data"):
+        run(people, tmp_path, config(lr=1e-3))
+
+
+def test_seeds_differ_and_repeat(people, tmp_path):
+    weights = [
+        load_generator(run(people, tmp_path / name, config(steps=2), seed)).state_dict()
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    key = "decode.7.weight"
+    assert torch.equal(weights[0][key], weights[1][key])
+    assert not torch.equal(weights[0][key], weights[2][key])
+
+
+def test_training_does_not_touch_the_global_random_state(people):
+    pairs, network, settings, _ = job(people, config())
+    before = torch.get_rng_state()
+    Trainer(network, settings, 0, CPU).step(pairs[0], 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", 0),
+        ("lr", float("nan")),
+        ("decay", 1.5),
+        ("gan", "wgan"),
+        ("ema", 1.0),
+        ("l1_weight", float("nan")),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_name(key, value):
+    with pytest.raises(UserError, match=key):
+        config(**{key: value})

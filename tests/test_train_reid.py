@@ -1,0 +1,208 @@
+"""Re-ID training: torchreid's engine on a mix, equal steps whatever the mix, an honest result."""
+
+import json
+import math
+import warnings
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from reid_aug.backbones import build_backbone, torchreid_library
+from reid_aug.bank import Bank
+from reid_aug.dataset import DataConfig, read_market1501
+from reid_aug.errors import UserError
+from reid_aug.generator import Generator, GeneratorConfig, save_generator
+from reid_aug.mixing import Mix
+from reid_aug.poses import read_keypoints
+from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.train_reid import (
+    Shuffles,
+    Training,
+    TrainReidConfig,
+    _transforms,
+    distance_matrix,
+    finished,
+    train_reid,
+)
+from reid_aug.weights import read_tensors
+
+CPU = torch.device("cpu")
+SMALL = TrainReidConfig("osnet_x0_25", steps=3, batch=4, height=32, width=16)
+ABOUT = {"mode": "supplement", "ratio": 1.0, "keep": 1.0, "keep_seed": 0}
+
+
+@pytest.fixture(scope="module")
+def bank(people, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bank")
+    checkpoint = folder / "generator.safetensors"
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), checkpoint, {"seen": "0" * 12})
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    data = DataConfig(32, 16)
+    job = prepare(dataset, poses, checkpoint, SynthesizeConfig(), data, 0)
+    return Bank(synthesize(job, poses, data, folder, CPU))
+
+
+def run(people, folder, mix, config=SMALL, seed=0):
+    path = train_reid(mix, read_market1501(people), config, folder, seed, CPU, ABOUT)
+    return json.loads(path.read_text())
+
+
+def test_a_result_says_what_a_table_needs(people, bank, tmp_path):
+    real = read_market1501(people).train
+    result = run(people, tmp_path, Mix(real, bank, 1.0))
+    assert (result["real"], result["generated"]) == (len(real), len(real))
+    assert result["classes"] == len({image.pid for image in real})
+    assert result["generator_data"] == "external"
+    assert result["leak_free"] is True
+    counted = [ap for ap in result["ap"].values() if ap is not None]
+    assert result["queries"] == len(counted)
+    assert result["mAP"] == pytest.approx(np.mean(counted), abs=1e-6)
+    names = (tmp_path / "images.txt").read_text().split()
+    assert names == [
+        *(image.name for image in Mix(real).real),
+        *(f"bank:{i}" for i in range(len(real))),
+    ]
+    steps = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps[-1]["step"] == SMALL.steps
+    assert math.isfinite(steps[-1]["loss"])
+
+
+def test_the_same_seed_gives_the_same_weights_and_scores(people, bank, tmp_path):
+    mix = Mix(read_market1501(people).train, bank, 1.0)
+    first, again, other = (
+        run(people, tmp_path / name, mix, seed=seed)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    weights = [read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("a", "b", "c")]
+    assert first["ap"] == again["ap"]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert not torch.equal(weights[0]["classifier.weight"], weights[2]["classifier.weight"])
+    assert other["seed"] == 1
+
+
+def test_generated_images_are_nobody_new(people, bank):
+    real = read_market1501(people).train
+    training = Training(Mix(real, bank, 1.0), np.asarray)
+    pids = {index: training.mix.identity(index)[0] for index in range(len(training))}
+    labels = {pids[index]: training[index]["pid"] for index in range(len(training))}
+    assert labels == {pid: label for label, pid in enumerate(sorted({i.pid for i in real}))}
+    assert [training[i]["is_generated"] for i in (0, len(real) - 1, len(real))] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_steps_do_not_depend_on_the_size_of_the_mix():
+    for size in (3, 10, 1000):
+        batches = list(Shuffles(size, batch=4, steps=7, seed=0))
+        assert [len(batch) for batch in batches] == [4] * 7
+        seen = list(chain(*batches))
+        assert sorted(seen[:size]) == list(range(size))[: len(seen)] or size > len(seen)
+        assert max(seen) < size
+
+
+def test_every_image_is_seen_once_before_any_is_seen_twice():
+    flat = list(chain(*Shuffles(10, batch=4, steps=5, seed=3)))
+    assert sorted(flat[:10]) == sorted(flat[10:]) == list(range(10))
+
+
+def test_the_loss_is_the_stock_engine_s(people):
+    real = read_market1501(people).train
+    config = TrainReidConfig("resnet18", steps=4, batch=4, height=32, width=16, lr=1e-3)
+    torchreid = torchreid_library()
+    torchreid.utils.set_random_seed(5)
+    training = Training(Mix(real), _transforms(config)[0])
+    batches = [[training[i] for i in batch] for batch in Shuffles(len(training), 4, 4, 0)]
+    model = build_backbone("resnet18", len(training.labels), 32, 16).train()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=5e-4)
+    losses = []
+    for step, batch in enumerate(batches):
+        for group in optimiser.param_groups:
+            group["lr"] = 1e-3 * config.rate(step)
+        images = torch.stack([item["img"] for item in batch])
+        labels = torch.tensor([item["pid"] for item in batch])
+        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] != pytest.approx(losses[0])
+    torchreid.utils.set_random_seed(5)
+    batches = [[training[i] for i in batch] for batch in Shuffles(len(training), 4, 4, 0)]
+    model = build_backbone("resnet18", len(training.labels), 32, 16).train()
+    from reid_aug.train_reid import _engine
+
+    engine, _ = _engine(model, training, config, 0, CPU)
+    ours = []
+    for batch in batches:
+        whole = {
+            "img": torch.stack([item["img"] for item in batch]),
+            "pid": torch.tensor([item["pid"] for item in batch]),
+        }
+        ours.append(engine.forward_backward(whole)["loss"])
+        engine.update_lr()
+    assert ours == pytest.approx(losses, rel=1e-4)
+
+
+def test_distances_are_squared_euclidean():
+    query, gallery = torch.randn(5, 7), torch.randn(9, 7)
+    wanted = ((query[:, None] - gallery[None]) ** 2).sum(2)
+    assert np.allclose(distance_matrix(query, gallery), wanted.numpy(), atol=1e-5)
+
+
+def test_schedules():
+    step = TrainReidConfig(steps=30, schedule="step")
+    assert [step.rate(i) for i in (0, 9, 10, 19, 20, 29)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+    cosine = TrainReidConfig(steps=30, schedule="cosine")
+    assert [cosine.rate(i) for i in (0, 15, 30)] == pytest.approx([1, 0.5, 0])
+
+
+def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, tmp_path):
+    run(people, tmp_path, Mix(read_market1501(people).train))
+    assert finished(tmp_path, SMALL, None)
+    assert not finished(tmp_path / "nowhere", SMALL, None)
+    with pytest.raises(UserError, match="other settings or another bank"):
+        finished(tmp_path, TrainReidConfig("osnet_x0_25", steps=4), None)
+    with pytest.raises(UserError, match="other settings or another bank"):
+        finished(tmp_path, SMALL, "0" * 64)
+
+
+def test_starting_weights_cost_the_leak_free_mark(people, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(people, tmp_path / "a", Mix(read_market1501(people).train))
+    config = TrainReidConfig(
+        "osnet_x0_25", 3, 4, 32, 16, weights=str(tmp_path / "a/model.safetensors")
+    )
+    result = run(people, tmp_path / "b", Mix(read_market1501(people).train), config)
+    assert result["leak_free"] is False
+    assert len(result["starting_weights"]) == 64
+
+
+def test_a_diverged_training_is_one_sentence(people, tmp_path):
+    config = TrainReidConfig("osnet_x0_25", 20, 4, 32, 16, lr=1e30)
+    with pytest.raises(UserError, match="no longer a number"):
+        run(people, tmp_path, Mix(read_market1501(people).train), config)
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", 0),
+        ("batch", 1),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("schedule", "x"),
+        ("height", 8),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_name(key, value):
+    with pytest.raises(UserError, match=key):
+        TrainReidConfig(**{key: value})
