@@ -25,6 +25,7 @@ import torch
 
 from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
+from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
@@ -32,7 +33,7 @@ from reid_aug.mixing import Mix, check_ratio, effective_keep, share_out
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe, RunFolder, load_recipe, nearest, read_toml
 from reid_aug.stage import Stage
-from reid_aug.synthesize import prepare, synthesize, write_contact_sheet
+from reid_aug.synthesize import prepare, synthesize
 from reid_aug.train_reid import cell_name, finished, seconds_per_step, train_reid
 
 TRIES = 2

@@ -216,6 +216,7 @@ def synthesize(
     stage = _open(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug import synthesize as verb
     from reid_aug.bank import Bank
+    from reid_aug.contact_sheet import write_contact_sheet
 
     recipe, checkpoint = stage.recipe, stage.generator(generator)
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
@@ -226,7 +227,7 @@ def synthesize(
         return _dry_run(recipe, f"would write {stage.folder.bank}: {cost}")
     path = verb.synthesize(job, stage.poses, data, stage.folder.path, stage.device)
     _write_recipe(stage)
-    verb.write_contact_sheet(Bank(path), job.real, stage.root, stage.folder.contact_sheet)
+    write_contact_sheet(Bank(path), job.real, stage.root, stage.folder.contact_sheet)
     _say(f"look at {stage.folder.contact_sheet}")
     click.echo(path)
     return None

@@ -26,8 +26,6 @@ from reid_aug.errors import UserError
 from reid_aug.files import committed, sha256, write_json
 from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
 from reid_aug.mixing import check_ratio, effective_keep, share_out
-from reid_aug.people import is_people, read_people
-from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.plan import Draw, plan, without_pose
 from reid_aug.poses import NO_POSE, Pose, heatmaps
 from reid_aug.progress import track
@@ -35,7 +33,6 @@ from reid_aug.provenance import content_sha256, names_sha256, seen_status
 
 SHARD = 512  # rows; a killed run loses at most this many
 POLICIES = ("random",)
-SHOWN = 32  # rows on the contact sheet
 LICENCE_NOTE = (
     "Generated images of the people in the source data set: its terms of use hold for them too."
 )
@@ -265,33 +262,6 @@ def _write_card(path: Path, job: Job, device: torch.device, seconds: float) -> N
         "licence": LICENCE_NOTE,
     }
     write_json(path, card)
-
-
-def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, path: Path) -> None:
-    """Write source, target pose and generated image of rows spread over the bank, as one PNG.
-
-    Of the built-in people the truth is known, and shown beside them.
-
-    Args:
-        real: the kept set.
-        root: folder of the data set.
-    """
-    images = {image.name: image for image in real}
-    people = read_people(root) if is_people(root) else None
-    rows = []
-    for row in shown_rows(bank):
-        entry = bank[row]
-        source = read_image(images[entry.source].path, bank.height, bank.width)
-        pose = draw_pose(Pose(entry.keypoints), bank.height, bank.width)
-        truth = [people.truth(entry.source, entry.target)] if people else []
-        rows.append([source, pose, entry.image, *truth])
-    titles = ("source", "pose", "generated", "truth")[: len(rows[0])]
-    write_picture(path, sheet(rows, titles, across=4, zoom=2))
-
-
-def shown_rows(bank: Bank) -> list[int]:
-    """The rows on the contact sheet: spread evenly, so over identities."""
-    return np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()
 
 
 def describe(job: Job, poses: Mapping[str, Pose]) -> str:

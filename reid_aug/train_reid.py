@@ -16,7 +16,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
@@ -38,9 +38,10 @@ from reid_aug.backbones import (
     load_starting_weights,
     torchreid_library,
 )
-from reid_aug.dataset import Dataset, PersonImage, open_image
+from reid_aug.dataset import Dataset
 from reid_aug.errors import UserError, require_at_least
-from reid_aug.evaluation import Scores, evaluate
+from reid_aug.evaluation import Scores
+from reid_aug.features import evaluate_model
 from reid_aug.files import sha256, write_json
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
@@ -50,7 +51,6 @@ FORMAT = "reid_aug.result/1"
 MODEL_FORMAT = "reid_aug.reid/1"
 SCHEDULES = ("cosine", "step")
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
-EVALUATION_BATCH = 100
 LOGGED_EVERY = 10  # steps
 
 
@@ -116,19 +116,6 @@ class Training(TorchDataset[dict[str, Any]]):
             "camid": camid,
             "is_generated": self.mix.is_generated(index),
         }
-
-
-class Testing(TorchDataset[Tensor]):
-    """Images of a query or gallery list."""
-
-    def __init__(self, images: Sequence[PersonImage], transform: Any) -> None:
-        self.images, self.transform = images, transform
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.transform(Image.fromarray(open_image(self.images[index].path)))
 
 
 class Shuffles(Sampler[list[int]]):
@@ -261,44 +248,6 @@ def _train(
                 lines.append({"step": step, "lr": rate, **losses, "generated": generated})
                 bar.set_postfix_str(f"loss {losses['loss']:.2f}", refresh=False)
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def evaluate_model(
-    model: nn.Module, dataset: Dataset, transform: Any, device: torch.device, workers: int = 0
-) -> Scores:
-    """Rank the gallery for every query by Euclidean distance of features, and score that."""
-    query, gallery = (
-        extract_features(model, images, transform, device, workers)
-        for images in (dataset.query, dataset.gallery)
-    )
-    return evaluate(distance_matrix(query, gallery), *_columns(dataset))
-
-
-def _columns(dataset: Dataset) -> list[np.ndarray]:
-    lists = (dataset.query, dataset.gallery)
-    pids = [np.array([image.pid for image in images]) for images in lists]
-    return pids + [np.array([image.camid for image in images]) for images in lists]
-
-
-@torch.inference_mode()
-def extract_features(
-    model: nn.Module,
-    images: Sequence[PersonImage],
-    transform: Any,
-    device: torch.device,
-    workers: int = 0,
-) -> Tensor:
-    """Features of a list of images: (N, D) float32 on the CPU, batch by batch."""
-    model.eval()
-    loader = DataLoader(Testing(images, transform), EVALUATION_BATCH, num_workers=workers)
-    with track(loader, "extract features") as bar:
-        return torch.cat([model(batch.to(device)).float().cpu() for batch in bar])
-
-
-def distance_matrix(query: Tensor, gallery: Tensor) -> np.ndarray:
-    """Squared Euclidean distances: (Q, D) and (G, D) to (Q, G) float32."""
-    distances = query.square().sum(1, keepdim=True) + gallery.square().sum(1)
-    return distances.addmm_(query, gallery.T, beta=1, alpha=-2).numpy()
 
 
 def _score_fields(scores: Scores, dataset: Dataset) -> dict[str, Any]:

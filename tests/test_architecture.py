@@ -13,6 +13,7 @@ PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
     "weights", "generator", "adversary", "pictures", "bank", "mixing", "backbones", "evaluation",
+    "features", "contact_sheet",
 ]  # fmt: skip
 VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]
 FRONT = ["recipe", "stage", "benchmark", "cli"]

@@ -9,12 +9,13 @@ from PIL import Image
 
 from reid_aug import synthesize as module
 from reid_aug.bank import Bank
+from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig, save_generator, to_pixels, to_signed
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
-from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize, write_contact_sheet
+from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 
 DATA = DataConfig(height=32, width=16)
 CPU = torch.device("cpu")

@@ -23,7 +23,6 @@ from reid_aug.train_reid import (
     Training,
     TrainReidConfig,
     _transforms,
-    distance_matrix,
     finished,
     train_reid,
 )
@@ -146,12 +145,6 @@ def test_the_loss_is_the_stock_engine_s(people):
         ours.append(engine.forward_backward(whole)["loss"])
         engine.update_lr()
     assert ours == pytest.approx(losses, rel=1e-4)
-
-
-def test_distances_are_squared_euclidean():
-    query, gallery = torch.randn(5, 7), torch.randn(9, 7)
-    wanted = ((query[:, None] - gallery[None]) ** 2).sum(2)
-    assert np.allclose(distance_matrix(query, gallery), wanted.numpy(), atol=1e-5)
 
 
 def test_schedules():

@@ -1,0 +1,41 @@
+"""A look into a bank: sources, target poses and what was drawn, in one picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reid_aug.bank import Bank
+from reid_aug.dataset import PersonImage, read_image
+from reid_aug.people import is_people, read_people
+from reid_aug.pictures import draw_pose, sheet, write_picture
+from reid_aug.poses import Pose
+
+SHOWN = 32  # rows of the bank
+
+
+def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, path: Path) -> None:
+    """Write source, target pose and generated image of rows spread over the bank, as one PNG.
+
+    Of the built-in people the truth is known, and shown beside them.
+
+    Args:
+        real: the kept set.
+        root: folder of the data set.
+    """
+    images = {image.name: image for image in real}
+    people = read_people(root) if is_people(root) else None
+    rows = []
+    for row in shown_rows(bank):
+        entry = bank[row]
+        source = read_image(images[entry.source].path, bank.height, bank.width)
+        pose = draw_pose(Pose(entry.keypoints), bank.height, bank.width)
+        truth = [people.truth(entry.source, entry.target)] if people else []
+        rows.append([source, pose, entry.image, *truth])
+    titles = ("source", "pose", "generated", "truth")[: len(rows[0])]
+    write_picture(path, sheet(rows, titles, across=4, zoom=2))
+
+
+def shown_rows(bank: Bank) -> list[int]:
+    """The rows on the contact sheet: spread evenly, so over identities."""
+    return np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()

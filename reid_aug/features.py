@@ -1,0 +1,71 @@
+"""From a network to a ranking: features of query and gallery, their distances, the scores.
+
+Images are streamed; what is held is one feature vector an image and the distance matrix.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from reid_aug.dataset import Dataset, PersonImage, open_image
+from reid_aug.evaluation import Scores, evaluate
+from reid_aug.progress import track
+
+BATCH = 100
+
+
+class Pictures(TorchDataset[Tensor]):
+    """A list of images as a network takes them."""
+
+    def __init__(self, images: Sequence[PersonImage], transform: Any) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.transform(Image.fromarray(open_image(self.images[index].path)))
+
+
+def evaluate_model(
+    model: nn.Module, dataset: Dataset, transform: Any, device: torch.device, workers: int = 0
+) -> Scores:
+    """Rank the gallery for every query by Euclidean distance of features, and score that."""
+    query, gallery = (
+        extract_features(model, images, transform, device, workers)
+        for images in (dataset.query, dataset.gallery)
+    )
+    return evaluate(distance_matrix(query, gallery), *_columns(dataset))
+
+
+def _columns(dataset: Dataset) -> list[np.ndarray]:
+    lists = (dataset.query, dataset.gallery)
+    pids = [np.array([image.pid for image in images]) for images in lists]
+    return pids + [np.array([image.camid for image in images]) for images in lists]
+
+
+@torch.inference_mode()
+def extract_features(
+    model: nn.Module,
+    images: Sequence[PersonImage],
+    transform: Any,
+    device: torch.device,
+    workers: int = 0,
+) -> Tensor:
+    """Features of a list of images: (N, D) float32 on the CPU, batch by batch."""
+    model.eval()
+    loader = DataLoader(Pictures(images, transform), BATCH, num_workers=workers)
+    with track(loader, "extract features") as bar:
+        return torch.cat([model(batch.to(device)).float().cpu() for batch in bar])
+
+
+def distance_matrix(query: Tensor, gallery: Tensor) -> np.ndarray:
+    """Squared Euclidean distances: (Q, D) and (G, D) to (Q, G) float32."""
+    distances = query.square().sum(1, keepdim=True) + gallery.square().sum(1)
+    return distances.addmm_(query, gallery.T, beta=1, alpha=-2).numpy()
