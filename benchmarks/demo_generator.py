@@ -8,7 +8,6 @@ of the README.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +33,8 @@ def main(path: Path) -> None:
     bank, root = Bank(path), cached_people(PeopleConfig())
     people, found, pictures = read_people(root), [], []
     for row in np.linspace(0, len(bank) - 1, min(ROWS, len(bank))).astype(int).tolist():
-        entry, pose = bank[row], people.shot(bank[row].target)
-        shot = replace(
-            people.shot(entry.source),
-            yaw=pose.yaw, posture=pose.posture, crop=pose.crop, bystander=None,
-        )  # fmt: skip
-        truth = people.draw(shot)
+        entry = bank[row]
+        truth = people.draw(people.transferred(entry.source, entry.target))
         source = open_image(root / "bounding_box_train" / entry.source)
         everywhere = np.ones_like(truth.mask)
         found.append(

@@ -40,7 +40,7 @@ INCEPTION_BLOCKS = {
     "5a": (352, 192, 320, 160, 224, 128),
     "5b": (352, 192, 320, 192, 224, 128),
 }
-MAX_POOLED = ("3c", "4e", "5b")  # the others project an average
+MAX_POOLED = ("5b",)  # the others project an average
 
 
 def torchreid_library() -> ModuleType:
@@ -102,7 +102,7 @@ def _takes(model: nn.Module, height: int, width: int) -> bool:
 
 
 def load_starting_weights(model: nn.Module, path: Path | str) -> str:
-    """Load weights by name; the classifier may be missing, nothing else.
+    """Load weights by name; the classifier (and torchreid's ``fc`` before it) may be missing.
 
     Returns:
         What was and was not loaded, in one line.

@@ -7,8 +7,8 @@
     /target     (N,) bytes            file name of the image that gave the pose
     /keypoints  (N, 18, 2) float32    the pose asked for: x, y in pixels, NaN unseen
     /scores/*   (N,) float32          scores of each image, where some were computed
-    attrs       format, synthetic, keep, keep_seed, kept_sha256, dataset_sha256, generator_sha256,
-                generator_data, ratio, mode, plan (JSON), seed, images_sha256
+    attrs       format, synthetic, keep, keep_seed, kept_sha256, dataset_sha256, keypoints_sha256,
+                generator_sha256, generator_data, ratio, mode, plan (JSON), seed, images_sha256
 
 Rows are in seat order, so the first G rows are the bank of a smaller ratio. Nothing in the file
 depends on time, path, host or worker count; those go to ``bank.json`` beside it.
@@ -34,8 +34,8 @@ FORMAT = "reid_aug.bank/1"
 JOINTS = 18
 LARGEST_SIDE = 2048
 TEXT_ATTRIBUTES = (
-    "kept_sha256", "dataset_sha256", "generator_sha256", "generator_data", "mode", "plan",
-    "images_sha256",
+    "kept_sha256", "dataset_sha256", "keypoints_sha256", "generator_sha256", "generator_data",
+    "mode", "plan", "images_sha256",
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
 
@@ -108,6 +108,15 @@ class Bank:
     def images(self, start: int, stop: int) -> np.ndarray:
         """The pixels of neighbouring rows: (stop - start, H, W, 3) uint8."""
         return self._images()[start:stop]
+
+    def rows_sha256(self, count: int) -> str:
+        """One hash of the first ``count`` rows: pixels and where they came from."""
+        digest = hashlib.sha256()
+        for start in range(0, count, 1024):
+            digest.update(self.images(start, min(start + 1024, count)).data)
+        for names in (self.rows.source, self.rows.target):
+            digest.update("\n".join(names[:count]).encode())
+        return digest.hexdigest()
 
     def _images(self) -> h5py.Dataset:
         if self._opened is None or self._opened[0] != os.getpid():

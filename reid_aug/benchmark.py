@@ -26,19 +26,31 @@ import torch
 from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
-from reid_aug.dataset import read_market1501
+from reid_aug.dataset import Dataset, read_market1501, verify_images
 from reid_aug.errors import UserError
-from reid_aug.files import sha256
 from reid_aug.mixing import Mix, check_ratio, effective_keep, share_out
 from reid_aug.progress import track
-from reid_aug.recipe import Recipe, RunFolder, load_recipe, nearest, read_toml
+from reid_aug.recipe import Recipe, RunFolder, flattened, load_recipe, nearest, read_toml
 from reid_aug.stage import Stage
 from reid_aug.synthesize import prepare, synthesize
-from reid_aug.train_reid import cell_name, finished, seconds_per_step, train_reid
+from reid_aug.train_reid import (
+    LOG,
+    cell_name,
+    experiment,
+    finished,
+    seconds_per_step,
+    steps_done,
+    train_reid,
+)
 
 TRIES = 2
+LOOK_EVERY = 2.0  # seconds between looks at how far the trainings are
 HOPELESS = 2  # exit code of a cell that another try cannot help
 CORES = len(os.sched_getaffinity(0))
+AXIS_KEYS = {
+    "backbone": "train_reid.backbone", "mode": "synthesize.mode", "ratio": "synthesize.ratio",
+    "keep": "data.keep", "seed": "seed",
+}  # fmt: skip
 AXES: dict[str, type] = {"backbone": str, "mode": str, "ratio": float, "keep": float, "seed": int}
 
 
@@ -86,7 +98,7 @@ class Cell:
         return cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed)
 
     @property
-    def kept(self) -> float:
+    def real_part(self) -> float:
         """The part of the real images that it sees."""
         return effective_keep(self.ratio, self.mode, self.keep)
 
@@ -119,8 +131,16 @@ def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
 
 
 def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of a grid, its ``[set]`` and the command line's options on top."""
-    return load_recipe(grid.recipe, {**grid.set, **options})
+    """The recipe of a grid, its ``[set]`` and the command line's options on top.
+
+    Raises:
+        UserError: If one of them is set by an axis, which would override it in silence.
+    """
+    given = dict(flattened({**grid.set, **options}))
+    for axis, key in AXIS_KEYS.items():
+        if key in given:
+            raise UserError(f"{key}: the axis {axis} of grid {grid.name} sets it; change it there")
+    return load_recipe(grid.recipe, given)
 
 
 def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
@@ -149,7 +169,7 @@ class Task:
 
 def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -> list[Task]:
     """One task a cell, and where each will find its bank."""
-    recipe, folder = stage.recipe, stage.folder
+    recipe = stage.recipe
     cells = grid.cells()
     for cell in cells:
         cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
@@ -162,8 +182,8 @@ def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -
             cell,
             recipe,
             stage.root,
-            folder.kept(cell.kept, recipe.data.keep).bank if cell.ratio else None,
-            folder.cell(cell.name),
+            _bank_of(cell, stage) if cell.ratio else None,
+            stage.run.cell(cell.name),
             generator,
             devices[place % len(devices)],
             workers,
@@ -179,22 +199,32 @@ def _devices(device: torch.device) -> list[str]:
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
+def _bank_of(cell: Cell, stage: Stage) -> Path:
+    """The bank of the recipe's own kept set lies in the run folder, others in folders below."""
+    own = cell.real_part == stage.recipe.data.keep
+    return (stage.run if own else stage.run.below(cell.real_part)).bank
+
+
 def run(tasks: Sequence[Task], stage: Stage) -> list[Task]:
     """Make the banks, then run every task that has no result yet; those that failed for good."""
+    dataset = stage.dataset
+    verify_images((*dataset.train, *dataset.query, *dataset.gallery))
     make_banks(tasks, stage)
     for line in describe(tasks, stage):
         print(line, file=sys.stderr)
-    digests = {task.bank: sha256(task.bank) for task in tasks if task.bank}
-    waiting = [
-        task
-        for task in tasks
-        if not finished(
-            task.folder,
-            cell_recipe(task.recipe, task.cell).train_reid,
-            digests[task.bank] if task.bank else None,
-        )
-    ]
+    waiting = [task for task in tasks if not finished(task.folder, _about(task, stage))]
     return run_tasks(waiting, tasks[0].at_once) if waiting else []
+
+
+def _about(task: Task, stage: Stage) -> dict[str, Any]:
+    mix, config = _mix(task, stage.dataset), cell_recipe(task.recipe, task.cell).train_reid
+    return experiment(mix, stage.dataset, config, task.cell.seed)
+
+
+def _mix(task: Task, dataset: Dataset) -> Mix:
+    cell, keep_seed = task.cell, task.recipe.data.keep_seed
+    bank = Bank(task.bank) if task.bank else None
+    return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed)
 
 
 def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
@@ -204,7 +234,7 @@ def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
         config = replace(recipe.synthesize, ratio=cell.ratio, mode=cell.mode)
         data = replace(recipe.data, keep=cell.keep)
         job = prepare(stage.dataset, stage.poses, task.generator, config, data, recipe.seed)
-        made = synthesize(job, stage.poses, data, bank.parent, stage.device)
+        made = synthesize(job, bank.parent, stage.device)
         sheet = RunFolder(bank.parent).contact_sheet
         write_contact_sheet(Bank(made), job.real, stage.root, sheet)
         print(f"look at {sheet}", file=sys.stderr)
@@ -231,7 +261,7 @@ def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
     size = f"{config.height}x{config.width}"
     lines = [
         f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
-        f"{tasks[0].at_once} at once, results in {stage.folder.path / 'reid'}"
+        f"{tasks[0].at_once} at once, results in {stage.run.path / 'reid'}"
     ]
     if size != "256x128":
         lines.append(
@@ -273,20 +303,11 @@ def run_cell(task: Task) -> None:
 
 
 def _train_cell(task: Task) -> None:
-    cell, recipe = task.cell, cell_recipe(task.recipe, task.cell)
     dataset = read_market1501(task.root)
-    bank = Bank(task.bank) if task.bank else None
-    keep_seed = recipe.data.keep_seed
-    mix = Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed)
-    train_reid(
-        mix,
-        dataset,
-        recipe.train_reid,
-        task.folder,
-        cell.seed,
-        torch.device(task.device),
-        {"mode": cell.mode, "ratio": cell.ratio, "keep": cell.keep, "keep_seed": keep_seed},
-    )
+    config = cell_recipe(task.recipe, task.cell).train_reid
+    device = torch.device(task.device)
+    mix = _mix(task, dataset)
+    train_reid(mix, dataset, config, task.folder, task.cell.seed, device)
 
 
 def _die_with_parent() -> None:
@@ -298,30 +319,37 @@ def _die_with_parent() -> None:
 
 def run_tasks(tasks: Sequence[Task], at_once: int) -> list[Task]:
     """Run every task in a process of its own; those that failed for good are returned."""
-    context = multiprocessing.get_context("spawn")
     waiting, failed = list(tasks), []
     tries = dict.fromkeys(tasks, 0)
     running: dict[SpawnProcess, Task] = {}
+    steps = sum(task.recipe.train_reid.steps for task in tasks)
+    done = 0
     try:
-        with track(range(len(tasks)), "trainings") as bar:
+        with track(range(steps), f"{len(tasks)} trainings") as bar:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     task = waiting.pop(0)
-                    process = context.Process(target=run_cell, args=(task,))
-                    process.start()
-                    running[process] = task
+                    running[_start(task)] = task
                     tries[task] += 1
-                connection.wait([process.sentinel for process in running])
+                connection.wait([process.sentinel for process in running], LOOK_EVERY)
                 for process in [p for p in running if not p.is_alive()]:
                     task = running.pop(process)
                     process.join()
                     if process.exitcode not in (0, HOPELESS) and tries[task] < TRIES:
                         waiting.append(task)
                         continue
-                    bar.update()
+                    done += task.recipe.train_reid.steps
                     failed += [task] if process.exitcode else []
+                bar.update(done + sum(steps_done(t.folder) for t in running.values()) - bar.n)
     finally:
         for process in running:
             process.kill()
             process.join()
     return failed
+
+
+def _start(task: Task) -> SpawnProcess:
+    (task.folder / LOG).unlink(missing_ok=True)  # what an earlier try logged is no progress
+    process = multiprocessing.get_context("spawn").Process(target=run_cell, args=(task,))
+    process.start()
+    return process

@@ -1,7 +1,7 @@
 """Check a data set and its key points before hours are spent on them.
 
-An ``error`` stops every stage, a ``warning`` is worth knowing: identities under one camera only,
-images without a pose, rows that belong to no image.
+An ``error`` is what no experiment should be run with. A ``warning`` is worth knowing: identities
+under one camera only, images without a pose, rows that belong to no image.
 """
 
 from collections import Counter, defaultdict
@@ -15,6 +15,7 @@ from reid_aug.dataset import (
     PersonImage,
     by_identity,
     dataset_root,
+    default_keypoints,
     image_files,
     image_size,
     open_image,
@@ -27,7 +28,7 @@ from reid_aug.poses import NO_POSE, Pose, read_keypoints
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One line of ``reid-aug check``: an error stops every stage, a warning does not."""
+    """One line of ``reid-aug check``."""
 
     is_error: bool
     text: str
@@ -57,7 +58,7 @@ def check_dataset(
             f"{len({image.camid for image in images})} cameras"
             for name, images in parts.items()
         ]
-    lines, more = _check_poses(root, Path(keypoints) if keypoints else root / "keypoints.csv")
+    lines, more = _check_poses(root, Path(keypoints) if keypoints else default_keypoints(data))
     return counts + lines, sorted(faults + more, key=lambda fault: not fault.is_error)
 
 

@@ -41,7 +41,10 @@ class OneLine(click.Group):
         except click.ClickException as error:
             _stop(error.format_message(), 2)
         except (click.Abort, KeyboardInterrupt):
-            _stop("stopped; what was finished is kept, the same command goes on from there", 130)
+            _stop(
+                "stopped; the same command goes on (a re-ID training starts anew)",
+                130,
+            )
         except OSError as error:
             _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
 
@@ -127,13 +130,13 @@ def _dry_run(recipe: "Recipe", *lines: str) -> None:
     click.echo(json.dumps(recipe.table(), indent=1))
     for line in lines:
         click.echo(line)
-    click.echo("dry run: nothing was written")
+    click.echo("dry run: no run folder was touched")
 
 
 def _write_recipe(stage: "Stage") -> None:
     from reid_aug.files import write_json
 
-    write_json(stage.folder.recipe, stage.recipe.table())
+    write_json(stage.run.recipe, stage.recipe.table())
 
 
 def _time(seconds: float) -> str:
@@ -193,12 +196,12 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     if dry_run:
         cost = _time(config.steps * verb.seconds_per_step(pairs, network, config, stage.device))
         return _dry_run(
-            recipe, f"would write {stage.folder.generator}: about {cost} on {stage.device}"
+            recipe, f"would write {stage.run.generator}: about {cost} on {stage.device}"
         )
     if not config.vgg:
         _say("no train_generator.vgg: the perceptual loss is off")
-    notes = verb.training_notes(pairs, network, config, real)
-    folder = stage.folder.path
+    notes = verb.training_notes(pairs, network, config, real, stage.poses)
+    folder = stage.run.path
     path = verb.train_generator(pairs, network, config, folder, notes, stage.device)
     _write_recipe(stage)
     click.echo(path)
@@ -221,14 +224,14 @@ def synthesize(
     recipe, checkpoint = stage.recipe, stage.generator(generator)
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
-    _say(verb.describe(job, stage.poses))
+    _say(verb.describe(job))
     if dry_run:
-        cost = verb.describe_cost(job, stage.poses, data, stage.device)
-        return _dry_run(recipe, f"would write {stage.folder.bank}: {cost}")
-    path = verb.synthesize(job, stage.poses, data, stage.folder.path, stage.device)
+        cost = verb.describe_cost(job, stage.device)
+        return _dry_run(recipe, f"would write {stage.run.bank}: {cost}")
+    path = verb.synthesize(job, stage.run.path, stage.device)
     _write_recipe(stage)
-    write_contact_sheet(Bank(path), job.real, stage.root, stage.folder.contact_sheet)
-    _say(f"look at {stage.folder.contact_sheet}")
+    write_contact_sheet(Bank(path), job.real, stage.root, stage.run.contact_sheet)
+    _say(f"{len(Bank(path))} images; look at {stage.run.contact_sheet}")
     click.echo(path)
     return None
 
@@ -250,29 +253,26 @@ def train_reid(
 
     Without --ratio the whole bank is used; --ratio 0 is the baseline.
     """
-    stage = _open(given, {"train_reid.backbone": backbone})
+    own = {"train_reid.backbone": backbone, "synthesize.ratio": ratio, "synthesize.mode": mode}
+    stage = _open(given, own)
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
-    from reid_aug.files import sha256
-    from reid_aug.mixing import Mix, check_ratio
+    from reid_aug.mixing import Mix
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
-    path = Path(bank) if bank else stage.folder.bank
-    if ratio is not None:
-        check_ratio(ratio, mode or "supplement")
-    source = None if ratio == 0 else Bank(path)
+    source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     if source and ratio is None:
         ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
-    mode, ratio = mode or "supplement", ratio or 0.0
-    mix = Mix(stage.dataset.train, source, ratio, mode, data.keep, data.keep_seed)
-    cell = stage.folder.cell(verb.cell_name(config.backbone, mode, ratio, data.keep, seed))
+    mode = mode or stage.recipe.synthesize.mode
+    mix = Mix(stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed)
+    name = verb.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
+    cell = stage.run.cell(name)
     _say(f"{len(mix.real)} real and {mix.generated} generated images")
     if dry_run:
         cost = _time(verb.seconds_per_step(mix, config, stage.device) * config.steps)
         return _dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")
-    if not verb.finished(cell, config, sha256(path) if mix.generated else None):
-        about = {"mode": mode, "ratio": ratio, "keep": data.keep, "keep_seed": data.keep_seed}
-        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device, about)
+    if not verb.finished(cell, verb.experiment(mix, stage.dataset, config, seed)):
+        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device)
         _write_recipe(stage)
     _say(verb.describe(cell / "result.json"))
     click.echo(cell / "result.json")
@@ -327,7 +327,7 @@ def _benchmark(
         return _dry_run(recipe, *module.describe(tasks, stage), module.describe_cost(tasks, stage))
     failed = module.run(tasks, stage)
     _write_recipe(stage)
-    _show_table(stage.folder.path, tasks, failed)
+    _show_table(stage.run.path, tasks, failed)
     return None
 
 
@@ -340,9 +340,9 @@ def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]")
         _say(f"failed: {task.cell.name}; see {task.folder / 'output.txt'}")
     if results:
         click.echo(report(results, "terminal"))
-    _say(f"the same table again: reid-aug report {folder}")
+    _say(f"the table of all that is in this folder: reid-aug report {folder}")
     if failed:
-        sys.exit(1)
+        sys.exit(2)
 
 
 @main.command()

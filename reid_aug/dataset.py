@@ -35,6 +35,7 @@ from reid_aug.errors import UserError
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NESTED = "Market-1501-v15.09.15"
+KEYPOINTS = "keypoints.csv"
 NAME = re.compile(r"(-1|\d+)_c(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
 JUNK, DISTRACTOR = -1, 0
@@ -104,6 +105,12 @@ def dataset_root(root: Path | str) -> Path:
     return found
 
 
+def default_keypoints(data: Path | str) -> Path:
+    """Where a data set's key points lie: ``DATA/keypoints.csv``, or beside the three folders."""
+    beside = Path(data) / KEYPOINTS
+    return beside if beside.is_file() else dataset_root(data) / KEYPOINTS
+
+
 def read_market1501(root: Path | str) -> Dataset:
     """Read a folder in Market-1501 layout; file names only, no pixels.
 
@@ -156,6 +163,16 @@ def open_image(path: Path) -> np.ndarray:
         raise UserError(
             f"{path}: must be an image that decodes, got {error}; replace or remove the file"
         ) from None
+
+
+def verify_images(images: Iterable[PersonImage]) -> None:
+    """Decode every image once, before hours are spent and files written.
+
+    Raises:
+        UserError: If one does not decode.
+    """
+    for image in images:
+        open_image(image.path)
 
 
 def read_image(path: Path, height: int, width: int) -> np.ndarray:

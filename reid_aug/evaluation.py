@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from reid_aug.dataset import JUNK
 from reid_aug.errors import UserError
 
-JUNK = -1
+RESULT_FORMAT = "reid_aug.result/1"  # of the result.json that holds these scores
 MAX_RANK = 50
 
 

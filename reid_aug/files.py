@@ -5,6 +5,7 @@ folder is flushed too, because the rename itself lives there. A killed process l
 ``*.part`` sibling, which nothing reads and the next write of the same file removes.
 """
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from reid_aug.errors import UserError
 
 
 @contextmanager
@@ -29,7 +32,8 @@ def committed(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if not _is_alive(int(left.suffixes[-2][1:])):
+        process = left.suffixes[-2][1:]
+        if process.isdigit() and not _is_alive(int(process)):
             left.unlink(missing_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.touch()
@@ -59,6 +63,28 @@ def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path | str) -> Iterator[None]:
+    """Hold ``folder`` for this process; the lock vanishes with its holder.
+
+    Raises:
+        UserError: If another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another reid-aug command is at work here; wait for it, or choose another "
+            f"folder with --out"
+        ) from None
     finally:
         os.close(descriptor)
 

@@ -79,6 +79,8 @@ class Mix:
     ) -> None:
         self.real, self.generated = share_out(real, ratio, mode, keep, keep_seed)
         self.bank = bank
+        self.ratio, self.keep, self.keep_seed = ratio, keep, keep_seed
+        self.mode = mode if ratio else MODES[0]  # the baseline is the same in both
         if self.generated:
             options = f"--ratio {ratio:g}" + (" --mode replace" if mode == "replace" else "")
             options += f" --keep {keep:g}" if keep != 1 else ""
@@ -94,6 +96,11 @@ class Mix:
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
                 f"(keep {keep:g}); make the right one with: {command}"
+            )
+        strangers = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
+        if strangers:
+            raise UserError(
+                f"{self.bank.path}: must show identities of the kept set, got pid {min(strangers)}"
             )
         if len(self.bank) < self.generated:
             raise UserError(
@@ -114,8 +121,8 @@ class Mix:
         """(pid, camid), the numbers of the file name."""
         if not self.is_generated(index):
             return self.real[index].pid, self.real[index].camid
-        rows, row = self._rows(index)
-        return int(rows.rows.pid[row]), int(rows.rows.camid[row])
+        bank, row = self._bank_row(index)
+        return int(bank.rows.pid[row]), int(bank.rows.camid[row])
 
     def name(self, index: int) -> str:
         """What the image is called: a file name, or "bank:ROW"."""
@@ -127,10 +134,10 @@ class Mix:
         """(H, W, 3) uint8 RGB, in the size it is stored in."""
         if not self.is_generated(index):
             return open_image(self.real[index].path)
-        bank, row = self._rows(index)
+        bank, row = self._bank_row(index)
         return bank.image(row)
 
-    def _rows(self, index: int) -> tuple[Bank, int]:
+    def _bank_row(self, index: int) -> tuple[Bank, int]:
         if self.bank is None:
             raise IndexError(f"index must be below {len(self)}, got {index}")
         return self.bank, index - len(self.real)

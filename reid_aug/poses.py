@@ -131,10 +131,7 @@ def read_keypoints(path: Path | str) -> dict[str, Pose]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"{path} is missing; give key points with --keypoints FILE, "
-            f"or make them with: reid-aug estimate-poses"
-        )
+        raise UserError(f"{path} is missing; say where the key points are with --keypoints FILE")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""

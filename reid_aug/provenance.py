@@ -5,10 +5,12 @@ string. That is enough to tell, for any data set under any file names, which of 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from reid_aug.dataset import Dataset, PersonImage
 from reid_aug.errors import UserError
+from reid_aug.poses import NO_POSE, Pose
 
 DIGITS = 12  # 48 bits: no clash to be expected below millions of images
 
@@ -22,6 +24,21 @@ def names_sha256(images: Iterable[PersonImage]) -> str:
 def content_sha256(images: Iterable[PersonImage]) -> str:
     """One hash of the bytes of a set of images, whatever their names."""
     return hashlib.sha256(seen_images(images).encode()).hexdigest()
+
+
+@lru_cache(maxsize=2)  # the same data set is asked for by every cell of a grid
+def dataset_sha256(dataset: Dataset) -> str:
+    """One hash of all images of a data set."""
+    return content_sha256((*dataset.train, *dataset.query, *dataset.gallery))
+
+
+def keypoints_sha256(images: Iterable[PersonImage], poses: Mapping[str, Pose]) -> str:
+    """One hash of the key points of a set of images."""
+    digest = hashlib.sha256()
+    for image in sorted(images):
+        digest.update(f"{image.name}\n".encode())
+        digest.update(poses.get(image.name, NO_POSE).xy.astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def seen_images(images: Iterable[PersonImage]) -> str:

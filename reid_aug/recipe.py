@@ -20,6 +20,7 @@ from reid_aug.dataset import DataConfig
 from reid_aug.errors import UserError
 from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig
+from reid_aug.poses import JOINTS
 from reid_aug.synthesize import SynthesizeConfig
 from reid_aug.train_generator import TrainGeneratorConfig
 from reid_aug.train_reid import TrainReidConfig
@@ -43,6 +44,15 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:
             raise UserError(f"seed must be at least 0 and below 2^31, got {self.seed}")
+        step = 2**self.generator.downsamplings
+        for key in ("height", "width"):
+            side = getattr(self.data, key)
+            if side % step or side < 2 * step:
+                raise UserError(
+                    f"data.{key} must be a multiple of {step} and 2 or more of them, got {side}"
+                )
+        if self.generator.joints != len(JOINTS):
+            raise UserError(f"generator.joints must be {len(JOINTS)}, got {self.generator.joints}")
 
     def table(self) -> dict[str, Any]:
         """The whole recipe as plain values."""
@@ -208,6 +218,11 @@ class RunFolder:
         """The folder of one re-ID training."""
         return self.path / "reid" / name
 
-    def kept(self, keep: float, own: float) -> "RunFolder":
-        """Where the bank of kept set ``keep`` lies: here for the recipe's ``own``, else below."""
-        return self if keep == own else RunFolder(self.path / f"keep-{keep:g}")
+    def below(self, keep: float) -> "RunFolder":
+        """Where a grid puts what belongs to a smaller kept set than the recipe's."""
+        return RunFolder(self.path / f"keep-{keep:g}")
+
+    def find_bank(self, keep: float) -> Path:
+        """The bank to train with: this folder's, or the one that a grid made for ``keep``."""
+        own, other = self.bank, self.below(keep).bank
+        return other if other.is_file() and not own.is_file() else own

@@ -5,8 +5,8 @@ gain is the difference from ratio 0 with the same backbone and kept set, paired 
 interval (Student's t over the seeds). Where that interval holds 0 the row says "within noise", and
 a row with one seed says so instead of pretending to a spread.
 
-Trainings with different settings (steps, batch, input, schedule) never share a table. Tables hold
-no times and no hosts.
+Trainings on different data or with different settings (steps, batch, input, schedule) never share a
+table. Tables hold no times and no hosts.
 """
 
 import csv
@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from reid_aug.errors import UserError
+from reid_aug.evaluation import RESULT_FORMAT
 
-FORMAT = "reid_aug.result/1"
 FORMATS = ("terminal", "markdown", "csv", "latex")
 NEEDED: dict[str, Any] = {
     "mAP": float, "rank1": float, "backbone": str, "keep": int | float, "keep_seed": int,
     "mode": str, "ratio": int | float, "real": int, "generated": int, "seed": int, "recipe": dict,
-    "generator_data": str | None, "starting_weights": str | None,
+    "generator_data": str | None, "starting_weights": str | None, "dataset_sha256": str,
 }  # fmt: skip
 HEADER = (
     "backbone", "keep", "mode", "ratio", "real", "generated", "generator", "seeds",
@@ -79,8 +79,8 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
             _settings(result)
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
-        if found != FORMAT or not fits:
-            raise UserError(f"{path}: must be of format {FORMAT}, got {found!r}; remove the file")
+        if found != RESULT_FORMAT or not fits:
+            raise UserError(f"{path}: must be a {RESULT_FORMAT}, got {found!r}; remove it")
         results.append(result)
     if not results:
         raise UserError(f"{folder}: holds no result.json; make one with: reid-aug train-reid")
@@ -205,7 +205,8 @@ def _settings(result: dict[str, Any]) -> str:
     weights = result["starting_weights"]
     start = f"starting weights {weights[:12]}" if weights else "trained from scratch"
     others = ", ".join(f"{key} {value}" for key, value in recipe.items())
-    return f"{length} steps of {images} images, input {size}, {start}, {others}"
+    data = f"data set {result['dataset_sha256'][:8]}"
+    return f"{length} steps of {images} images, input {size}, {data}, {start}, {others}"
 
 
 _UNCOUNTED = ("backbone", "workers", "weights")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from reid_aug.dataset import Dataset, dataset_root, read_market1501
+from reid_aug.dataset import Dataset, dataset_root, default_keypoints, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.people import cached_people
 from reid_aug.poses import Pose, read_keypoints
@@ -31,7 +31,7 @@ class Stage:
     root: Path
     is_demo: bool
     keypoints: Path
-    folder: RunFolder
+    run: RunFolder
     device: torch.device
 
     @cached_property
@@ -51,9 +51,9 @@ class Stage:
             UserError: If there is none. The one trained on drawn people is not used on real ones
                 without being asked for.
         """
-        if given == DEMO or (given is None and self.is_demo and not self.folder.generator.exists()):
+        if given == DEMO or (given is None and self.is_demo and not self.run.generator.exists()):
             return demo_generator()
-        path = Path(given) if given else self.folder.generator
+        path = Path(given) if given else self.run.generator
         if not path.is_file():
             raise UserError(
                 f"{path} is missing; make it with: reid-aug train-generator, "
@@ -93,7 +93,7 @@ def open_stage_of(
     root = dataset_root(data) if data else demo_people(recipe)
     points = Path(keypoints) if keypoints else folder.keypoints
     if not keypoints and not points.is_file():
-        points = root / "keypoints.csv"
+        points = default_keypoints(data or root)
     return Stage(recipe, root, data is None, points, folder, chosen)
 
 

@@ -21,15 +21,28 @@ import torch
 
 from reid_aug import __version__
 from reid_aug.bank import Bank, Rows, write_bank
-from reid_aug.dataset import DataConfig, Dataset, PersonImage, by_identity, image_size, read_image
+from reid_aug.dataset import (
+    DataConfig,
+    Dataset,
+    PersonImage,
+    by_identity,
+    image_size,
+    read_image,
+    verify_images,
+)
 from reid_aug.errors import UserError
-from reid_aug.files import committed, sha256, write_json
+from reid_aug.files import committed, locked, sha256, write_json
 from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
 from reid_aug.mixing import check_ratio, effective_keep, share_out
 from reid_aug.plan import Draw, plan, without_pose
 from reid_aug.poses import NO_POSE, Pose, heatmaps
 from reid_aug.progress import track
-from reid_aug.provenance import content_sha256, names_sha256, seen_status
+from reid_aug.provenance import (
+    dataset_sha256,
+    keypoints_sha256,
+    names_sha256,
+    seen_status,
+)
 
 SHARD = 512  # rows; a killed run loses at most this many
 POLICIES = ("random",)
@@ -93,13 +106,21 @@ class Artist:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A bank to be made: the plan, and what the bank will say about itself."""
+    """A bank to be made: the plan, all that drawing it needs, and what it will say about itself."""
 
     draws: list[Draw]
     real: tuple[PersonImage, ...]
-    attributes: dict[str, Any]
+    poses: Mapping[str, Pose]
+    config: SynthesizeConfig
+    data: DataConfig
     generator: Generator
     checkpoint: Path
+    attributes: dict[str, Any]
+
+    def artist(self, device: torch.device) -> Artist:
+        """What draws the rows."""
+        size = self.data.height, self.data.width
+        return Artist(self.generator, self.poses, size, device)
 
 
 def prepare(
@@ -113,65 +134,65 @@ def prepare(
     """Plan a bank without drawing anything.
 
     Raises:
-        UserError: If the ratio asks for no image, there is no pose to draw into, or the generator
-            may not be used on this data set.
+        UserError: If the ratio asks for no image, there is no pose to draw into, an image does not
+            decode, or the generator may not be used on this data set.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     generator, notes = load_noted(checkpoint)
+    draws = plan(real, poses, count, seed)
+    verify_images(real)
+    drawing = {key: getattr(config, key) for key in ("poses", "batch")}
     attributes = {
         "keep": effective_keep(config.ratio, config.mode, data.keep),
         "keep_seed": data.keep_seed,
         "kept_sha256": names_sha256(real),
-        "dataset_sha256": content_sha256(real),
+        "dataset_sha256": dataset_sha256(dataset),
+        "keypoints_sha256": keypoints_sha256(real, poses),
         "generator_sha256": sha256(checkpoint),
         "generator_data": seen_status(notes.get("seen", ""), dataset, real),
         "ratio": config.ratio,
         "mode": config.mode,
-        "plan": json.dumps(
-            {
-                "poses": config.poses,
-                "batch": config.batch,
-                "height": data.height,
-                "width": data.width,
-            }
-        ),
+        "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
         "seed": seed,
     }
-    return Job(plan(real, poses, count, seed), real, attributes, generator, checkpoint)
+    return Job(draws, real, poses, config, data, generator, checkpoint, attributes)
 
 
-def synthesize(
-    job: Job, poses: Mapping[str, Pose], data: DataConfig, folder: Path, device: torch.device
-) -> Path:
+def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
     """Draw a bank, or what is missing of one; the path of ``bank.h5``.
 
     Raises:
-        UserError: If the folder holds a bank of another kept set, generator, seed or plan.
+        UserError: If the folder holds a bank of another kept set, generator, seed or plan, or
+            another process is at work in it.
     """
-    path = folder / "bank.h5"
+    path, card = folder / "bank.h5", folder / "bank.json"
     old = _extendable(path, job)
     if old is not None and len(old) >= len(job.draws):
+        if not card.exists():
+            _write_card(card, job, device, None)
         return path
-    batch = int(json.loads(job.attributes["plan"])["batch"])
-    artist = Artist(job.generator, poses, (data.height, data.width), device)
     began = time.time()
-    shards = folder / "shards" / _key(job)
+    with locked(folder):
+        _draw(job, path, old, device)
+        _write_card(card, job, device, round(time.time() - began, 1))
+    return path
+
+
+def _draw(job: Job, path: Path, old: Bank | None, device: torch.device) -> None:
+    artist, batch = job.artist(device), job.config.batch
+    folder = path.parent / "shards" / _key(job)
     starts = range(0, len(job.draws), SHARD)
     with track(range(0, len(job.draws), batch), "synthesize") as bar:
         for start in starts:
-            _commit_shard(job, artist, old, start, batch, shards)
+            _commit_shard(job, artist, old, start, folder)
             bar.update(math.ceil(min(SHARD, len(job.draws) - start) / batch))
-    rows = _rows(job.draws, artist)
-    write_bank(
-        path, rows, (np.load(_shard(shards, start, job)) for start in starts), job.attributes
-    )
+    shards = (np.load(_shard(folder, start, job)) for start in starts)
+    write_bank(path, _rows(job.draws, artist), shards, job.attributes)
     for start in starts:
-        _shard(shards, start, job).unlink()
-    _remove_empty(shards)
-    _write_card(folder / "bank.json", job, device, time.time() - began)
-    return path
+        _shard(folder, start, job).unlink()
+    _remove_empty(folder)
 
 
 def _extendable(path: Path, job: Job) -> Bank | None:
@@ -179,9 +200,9 @@ def _extendable(path: Path, job: Job) -> Bank | None:
     if not path.exists():
         return None
     bank = Bank(path)
-    for name, value in job.attributes.items():
+    for name, value in _fixed(job).items():
         found = bank.attributes[name]
-        if name not in ("ratio", "mode") and found != value:
+        if found != value:
             raise UserError(
                 f"{path}: holds a bank with {name} {_short(found)}, this one would have "
                 f"{_short(value)}; choose another folder with --out, or remove the file"
@@ -195,25 +216,28 @@ def _short(value: object) -> str:
 
 
 def _key(job: Job) -> str:
-    fixed = {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+    text = json.dumps(_fixed(job), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fixed(job: Job) -> dict[str, Any]:
+    """What may not change when a bank is extended: all but its size."""
+    return {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
 
 
 def _shard(folder: Path, start: int, job: Job) -> Path:
     return folder / f"{start:08d}-{min(start + SHARD, len(job.draws)):08d}.npy"
 
 
-def _commit_shard(
-    job: Job, artist: Artist, old: Bank | None, start: int, batch: int, folder: Path
-) -> None:
+def _commit_shard(job: Job, artist: Artist, old: Bank | None, start: int, folder: Path) -> None:
     """Draw the rows from ``start`` to the end of its shard, unless that was done before."""
-    path = _shard(folder, start, job)
+    path, size = _shard(folder, start, job), job.config.batch
     if path.exists():
         return
     stop = min(start + SHARD, len(job.draws))
     parts = [
-        _batch(job.draws, artist, old, i, min(i + batch, stop), batch)
-        for i in range(start, stop, batch)
+        _batch(job.draws, artist, old, first, min(first + size, stop), size)
+        for first in range(start, stop, size)
     ]
     with committed(path) as part, part.open("wb") as file:
         np.save(file, np.concatenate(parts))
@@ -245,7 +269,7 @@ def _remove_empty(folder: Path) -> None:
             path.rmdir()
 
 
-def _write_card(path: Path, job: Job, device: torch.device, seconds: float) -> None:
+def _write_card(path: Path, job: Job, device: torch.device, seconds: float | None) -> None:
     card = {
         "format": "reid_aug.bank-card/1",
         "synthetic": True,
@@ -257,49 +281,37 @@ def _write_card(path: Path, job: Job, device: torch.device, seconds: float) -> N
         "device": str(device),
         "host": platform.node(),
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seconds": round(seconds, 1),
+        "seconds": seconds,
         "versions": {"reid_aug": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "licence": LICENCE_NOTE,
     }
     write_json(path, card)
 
 
-def describe(job: Job, poses: Mapping[str, Pose]) -> str:
-    """What will be drawn, in one line."""
+def describe(job: Job) -> str:
+    """What will be drawn, by whom, in one line."""
     identities = by_identity(draw.source for draw in job.draws)
     text = (
         f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
-        f"generator trained on: {job.attributes['generator_data']}"
+        f"generator {job.checkpoint}, trained on: {job.attributes['generator_data']}"
     )
     if job.attributes["generator_data"] == "whole":
         text += " (it knows left-out training images, or nobody noted what it knows: not leak-free)"
-    if bare := without_pose(job.real, poses):
+    if bare := without_pose(job.real, job.poses):
         pids = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
         text += f"; {len(bare)} identities have no usable pose as source: {pids}"
     return text
 
 
-def describe_cost(
-    job: Job, poses: Mapping[str, Pose], data: DataConfig, device: torch.device
-) -> str:
-    """Time and disk that drawing takes, the time measured on one batch."""
-    batch = int(json.loads(job.attributes["plan"])["batch"])
-    count = math.ceil(len(job.draws) / batch)
-    seconds = count * seconds_per_batch(job, poses, data, device)
-    size = len(job.draws) * data.height * data.width * 3 / 1e6
-    return f"{len(job.draws)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
-
-
-def seconds_per_batch(
-    job: Job, poses: Mapping[str, Pose], data: DataConfig, device: torch.device
-) -> float:
-    """Time of one batch, measured on the second of two."""
-    artist = Artist(job.generator, poses, (data.height, data.width), device)
-    batch = int(json.loads(job.attributes["plan"])["batch"])
+def describe_cost(job: Job, device: torch.device) -> str:
+    """Time and disk that drawing takes, the time measured on the second of two batches."""
+    artist, batch = job.artist(device), job.config.batch
     rows = (job.draws * math.ceil(batch / len(job.draws)))[:batch]
     elapsed = 0.0
     for _ in range(2):
         began = time.perf_counter()
         artist.draw(rows)
         elapsed = time.perf_counter() - began
-    return elapsed
+    seconds = math.ceil(len(job.draws) / batch) * elapsed
+    size = len(job.draws) * job.data.height * job.data.width * 3 / 1e6
+    return f"{len(job.draws)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"

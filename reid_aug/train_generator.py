@@ -32,9 +32,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from reid_aug.adversary import GAN_LOSSES, Discriminator, ImagePool, Perceptual, gan_loss
-from reid_aug.dataset import DataConfig, PersonImage
+from reid_aug.dataset import DataConfig, PersonImage, verify_images
 from reid_aug.errors import UserError, require_at_least
-from reid_aug.files import committed
+from reid_aug.files import committed, locked
 from reid_aug.generator import (
     Generator,
     GeneratorConfig,
@@ -47,7 +47,7 @@ from reid_aug.pairs import CAMERAS, Batch, Pairs
 from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.poses import Pose, heatmaps
 from reid_aug.progress import track
-from reid_aug.provenance import names_sha256, seen_images
+from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
 from reid_aug.weights import read_tensors, write_tensors
 
 STATE = "reid_aug.training/1"
@@ -296,24 +296,34 @@ def train_generator(
         folder: the run folder; see the module's docstring for what it will hold.
         notes: what the checkpoint will say about itself. A training state with other notes belongs
             to another training and is refused.
+
+    Raises:
+        UserError: If the folder holds another training, an image does not decode, the training
+            diverges, or another process is at work in the folder.
     """
     goal, states = folder / "generator.safetensors", folder / "training"
     if check_finished(folder, notes):
         return goal
     trainer = Trainer(network, config, pairs.seed, device)
     start = _resume(trainer, states, notes)
+    verify_images(pairs.images)
     samples = pairs.samples()
     loader = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
-    log = _Log(states / "log.jsonl", start)
-    with log, track(loader, "train generator", config.steps - start) as bar:
+    bar = track(loader, "train generator", config.steps, start)
+    with locked(folder), _Log(states / "log.jsonl", start) as log, bar:
         for number, batch in enumerate(bar, start):
             losses = trainer.step(batch, number)
+            if not all(map(math.isfinite, losses.values())):
+                raise UserError(
+                    f"the losses are no longer numbers at step {number + 1}; "
+                    f"lower train_generator.lr, and choose another folder with --out"
+                )
             log.write({"step": number + 1, "lr": config.rate(number), **losses})
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
             if (number + 1) % config.save_every == 0 or number + 1 == config.steps:
                 _save(trainer, states, number + 1, notes)
                 write_samples(trainer.averaged(), samples, states / f"samples/{number + 1:08d}.png")
-    save_generator(trainer.averaged(), goal, {**notes, "step": config.steps})
+        save_generator(trainer.averaged(), goal, {**notes, "step": config.steps})
     return goal
 
 
@@ -412,14 +422,19 @@ def training_notes(
     network: GeneratorConfig,
     config: TrainGeneratorConfig,
     real: Sequence[PersonImage],
+    poses: Mapping[str, Pose],
 ) -> dict[str, Any]:
     """What a checkpoint says about its training on the kept set ``real``."""
-    return {
-        "train_generator": asdict(replace(config, vgg=Path(config.vgg).name)),
-        "generator": asdict(network),
+    recipe = {
         "data": asdict(pairs.data),
+        "generator": asdict(network),
+        "train_generator": asdict(replace(config, vgg=Path(config.vgg).name)),
+    }
+    return {
+        "recipe": recipe,
         "seed": pairs.seed,
         "perceptual_term": bool(config.vgg),
         "kept_sha256": names_sha256(real),
+        "keypoints_sha256": keypoints_sha256(real, poses),
         "seen": seen_images(real),
     }

@@ -38,19 +38,20 @@ from reid_aug.backbones import (
     load_starting_weights,
     torchreid_library,
 )
-from reid_aug.dataset import Dataset
+from reid_aug.dataset import Dataset, verify_images
 from reid_aug.errors import UserError, require_at_least
-from reid_aug.evaluation import Scores
+from reid_aug.evaluation import RESULT_FORMAT, Scores
 from reid_aug.features import evaluate_model
-from reid_aug.files import sha256, write_json
+from reid_aug.files import locked, sha256, write_json
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
+from reid_aug.provenance import dataset_sha256, names_sha256
 from reid_aug.weights import write_tensors
 
-FORMAT = "reid_aug.result/1"
 MODEL_FORMAT = "reid_aug.reid/1"
 SCHEDULES = ("cosine", "step")
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
+LOG = "log.jsonl"
 LOGGED_EVERY = 10  # steps
 
 
@@ -146,49 +147,67 @@ def train_reid(
     folder: Path,
     seed: int,
     device: torch.device,
-    provenance: Mapping[str, Any],
 ) -> Path:
     """Train on ``mix``, evaluate on query and gallery; the path of ``result.json``.
 
-    Writes ``model.safetensors``, ``log.jsonl``, ``images.txt`` (the exact images used) and, last,
+    Writes ``images.txt`` (the exact images used), ``log.jsonl``, ``model.safetensors`` and, last,
     ``result.json`` into ``folder``.
 
-    Args:
-        provenance: what the result says of its mix: mode, ratio, keep, keep_seed.
+    Raises:
+        UserError: If an image does not decode, the backbone or its weights do not fit, or the
+            training diverges.
     """
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # torchreid moves batches to the current device
+    verify_images((*mix.real, *dataset.query, *dataset.gallery))
     train_transform, test_transform = _transforms(config)
     training = Training(mix, train_transform)
     model = build_backbone(config.backbone, len(training.labels), config.height, config.width)
     if config.weights:
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
-    model.to(device)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = "".join(f"{mix.name(index)}\n" for index in range(len(mix)))
-    (folder / "images.txt").write_text(names)
-    _train(model, training, config, folder, seed, device)
-    scores = evaluate_model(model, dataset, test_transform, device, config.workers)
-    notes = {"format": MODEL_FORMAT, "recipe": asdict(config), "seed": seed}
-    write_tensors(folder / "model.safetensors", model.state_dict(), notes)
-    result = {
-        "format": FORMAT,
-        **_score_fields(scores, dataset),
-        **provenance,
-        **_mix_fields(mix, config),
+    about = experiment(mix, dataset, config, seed)
+    with locked(folder):
+        names = "".join(f"{mix.name(index)}\n" for index in range(len(mix)))
+        (folder / "images.txt").write_text(names)
+        _train(model.to(device), training, config, folder, seed, device)
+        notes = {"format": MODEL_FORMAT, "recipe": asdict(config), "seed": seed}
+        write_tensors(folder / "model.safetensors", model.state_dict(), notes)
+        scores = evaluate_model(model, dataset, test_transform, device, config.workers)
+        result = {
+            "format": RESULT_FORMAT,
+            **_score_fields(scores, dataset),
+            **about,
+            **_mix_fields(mix, config),
+            "steps": config.steps,
+            "classes": len(training.labels),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "device": str(device),
+            "threads": torch.get_num_threads(),
+            "seconds": round(time.time() - began, 1),
+            "versions": versions(),
+        }
+        write_json(folder / "result.json", result)
+    return folder / "result.json"
+
+
+def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
+    """Everything that a training depends on: two results that agree in it are the same result."""
+    rows = mix.bank.rows_sha256(mix.generated) if mix.bank and mix.generated else None
+    return {
+        "mode": mix.mode,
+        "ratio": mix.ratio,
+        "keep": mix.keep,
+        "keep_seed": mix.keep_seed,
         "seed": seed,
         "backbone": config.backbone,
         "recipe": asdict(config),
-        "steps": config.steps,
-        "classes": len(training.labels),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "seconds": round(time.time() - began, 1),
-        "versions": versions(),
+        "starting_weights": sha256(config.weights) if config.weights else None,
+        "kept_sha256": names_sha256(mix.real),
+        "dataset_sha256": dataset_sha256(dataset),
+        "rows_sha256": rows,
     }
-    write_json(folder / "result.json", result)
-    return folder / "result.json"
 
 
 def _transforms(config: TrainReidConfig) -> tuple[Any, Any]:
@@ -233,8 +252,8 @@ def _train(
 ) -> None:
     engine, loader = _engine(model, training, config, seed, device)
     engine.set_model_mode("train")
-    lines = []
-    with track(loader, f"train {config.backbone}", config.steps) as bar:
+    bar = track(loader, f"train {config.backbone}", config.steps)
+    with bar, (folder / LOG).open("w", buffering=1) as log:
         for step, batch in enumerate(bar, 1):
             rate = engine.get_current_lr()
             losses = engine.forward_backward(batch)
@@ -245,9 +264,19 @@ def _train(
                 )
             if step % LOGGED_EVERY == 0 or step == config.steps:
                 generated = int(batch["is_generated"].sum())
-                lines.append({"step": step, "lr": rate, **losses, "generated": generated})
+                line = {"step": step, "lr": rate, **losses, "generated": generated}
+                log.write(json.dumps(line) + "\n")
                 bar.set_postfix_str(f"loss {losses['loss']:.2f}", refresh=False)
-    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def steps_done(folder: Path) -> int:
+    """How far the training in ``folder`` is, as its log says."""
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    try:
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+    except ValueError:
+        return 0  # the last line is being written
 
 
 def _score_fields(scores: Scores, dataset: Dataset) -> dict[str, Any]:
@@ -272,7 +301,6 @@ def _mix_fields(mix: Mix, config: TrainReidConfig) -> dict[str, Any]:
         "real": len(mix.real),
         "generated": mix.generated,
         "generator_data": status,
-        "starting_weights": sha256(config.weights) if config.weights else None,
         "leak_free": status != "whole" and not config.weights,
         "bank_sha256": sha256(used.path) if used else None,
     }
@@ -292,10 +320,11 @@ def versions() -> dict[str, str]:
 def cell_name(backbone: str, mode: str, ratio: float, keep: float, seed: int) -> str:
     """The folder name of one training.
 
-    >>> cell_name("resnet50", "supplement", 0.5, 1.0, 0)
-    'resnet50-supplement0.5-keep1-seed0'
+    >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
+    ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
     """
-    return f"{backbone}-{mode}{ratio:g}-keep{keep:g}-seed{seed}"
+    mix = f"{mode}{ratio:g}" if ratio else "baseline"
+    return f"{backbone}-{mix}-keep{keep:g}-seed{seed}"
 
 
 def describe(path: Path) -> str:
@@ -308,6 +337,8 @@ def describe(path: Path) -> str:
 
 def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) -> float:
     """Time of one training step, measured on the second of two, in a scratch network."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     torchreid_library().utils.set_random_seed(0)
     training = Training(mix, _transforms(config)[0])
     model = build_backbone(config.backbone, len(training.labels), config.height, config.width)
@@ -322,8 +353,8 @@ def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) ->
     return elapsed
 
 
-def finished(folder: Path, config: TrainReidConfig, bank_sha256: str | None) -> bool:
-    """Whether ``folder`` holds the result of this very training.
+def finished(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether ``folder`` holds the result of the experiment ``about``.
 
     Raises:
         UserError: If it holds another one's.
@@ -333,12 +364,12 @@ def finished(folder: Path, config: TrainReidConfig, bank_sha256: str | None) -> 
         return False
     try:
         result = json.loads(path.read_text())
-        same = result["recipe"] == asdict(config) and result["bank_sha256"] == bank_sha256
-    except (ValueError, KeyError, TypeError):
+        others = [key for key, value in about.items() if result.get(key) != value]
+    except (ValueError, AttributeError):
         raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
-    if not same:
+    if others:
         raise UserError(
-            f"{path}: holds a result of other settings or another bank; "
-            f"choose another folder with --out, or remove {folder}"
+            f"{path}: holds the result of another experiment, which differs in "
+            f"{', '.join(others)}; choose another folder with --out, or remove {folder}"
         )
     return True

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from reid_aug.errors import UserError
@@ -72,8 +72,15 @@ def write_tensors(
 ) -> None:
     """Write tensors, with ``notes`` as JSON in the metadata; whole or not at all."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with committed(path) as part:
-        save_file(whole, part, {key: json.dumps(value) for key, value in notes.items()})
+    content = save(whole)
+    length = int.from_bytes(content[:8], "little")
+    # safetensors writes metadata in random order; put in here, equal content gives equal bytes
+    metadata = {key: json.dumps(value) for key, value in sorted(notes.items())}
+    header = json.dumps({"__metadata__": metadata, **json.loads(content[8 : 8 + length])}).encode()
+    header += b" " * (-len(header) % 8)
+    with committed(path) as part, part.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[8 + length :])
 
 
 def _present(path: Path | str) -> Path:

@@ -29,6 +29,7 @@ ATTRIBUTES = {
     "keep_seed": 3,
     "kept_sha256": "a" * 64,
     "dataset_sha256": "b" * 64,
+    "keypoints_sha256": "b" * 64,
     "generator_sha256": "c" * 64,
     "generator_data": "kept",
     "ratio": 0.5,

@@ -133,7 +133,7 @@ def test_every_cell_has_a_folder_of_its_own():
 
 
 def test_a_cell_that_replaces_shares_the_kept_set_of_one_that_keeps():
-    assert Cell("a", "replace", 0.8, 1.0, 0).kept == Cell("a", "supplement", 1.0, 0.2, 0).kept
+    assert Cell("a", "replace", 0.8, 1.0, 0).real_part == 0.2
 
 
 def test_a_cell_changes_its_axes_and_nothing_else():
@@ -303,3 +303,9 @@ def test_cells_die_with_a_benchmark_that_is_killed(people, tmp_path):
     assert started
     assert len(cells) == 1
     assert died
+
+
+@pytest.mark.parametrize("key", ["train_reid.backbone", "data.keep", "seed", "synthesize.ratio"])
+def test_a_key_that_an_axis_sets_is_not_overridden_in_silence(key):
+    with pytest.raises(UserError, match=f"{key}: the axis .* of grid demo sets it"):
+        grid_recipe(load_grid("demo"), {key: 1})

@@ -73,6 +73,30 @@ def test_an_image_that_does_not_decode_stops_a_re_id_training(here, copy):
     assert not list(here.rglob("result.json"))
 
 
+def test_a_bad_test_image_stops_a_grid_before_it_begins(here, copy):
+    next((copy / "query").iterdir()).write_bytes(b"no image")
+    assert "must be an image" in refused("benchmark", "demo", "--data", copy, "--generator", "demo")
+    assert not (here / "runs").exists()
+
+
+def test_key_points_may_lie_beside_the_nested_layout(here, copy):
+    (here / "outer").mkdir()
+    copy.rename(here / "outer/Market-1501-v15.09.15")
+    (here / "outer/Market-1501-v15.09.15/keypoints.csv").rename(here / "outer/keypoints.csv")
+    assert call("check", "outer").exit_code == 0
+    words = ("synthesize", "--data", "outer", "--generator", "demo", "--dry-run")
+    assert call(*words).exit_code == 0
+
+
+def test_another_data_set_s_result_is_not_reported_as_mine(here, copy):
+    small = ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", "--ratio", 0)
+    sizes = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
+    assert call("train-reid", "--data", copy, *small, *sizes).exit_code == 0
+    next((copy / "bounding_box_test").glob("0000_*")).unlink()
+    line = refused("train-reid", "--data", copy, *small, *sizes)
+    assert "another experiment, which differs in dataset_sha256" in line
+
+
 def test_a_malformed_key_point_row(here, copy):
     path = copy / "keypoints.csv"
     lines = path.read_text().splitlines()

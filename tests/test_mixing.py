@@ -48,6 +48,7 @@ def bank_of(kept, count: int, path: Path, keep: float = 1.0, size: int = 2) -> B
         "keep_seed": 0,
         "kept_sha256": names_sha256(kept),
         "dataset_sha256": "0" * 64,
+        "keypoints_sha256": "0" * 64,
         "generator_sha256": "1" * 64,
         "generator_data": "kept",
         "ratio": count / len(kept),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
@@ -144,6 +145,7 @@ def test_the_shipped_generator_is_trained_on_other_people_and_fits_its_recipe():
     generator, notes = load_noted(demo_generator())
     recipe = load_recipe("demo")
     assert generator.config == GeneratorConfig(**notes["config"]) == recipe.generator
-    assert notes["train_generator"]["steps"] == notes["step"] == recipe.train_generator.steps
+    assert notes["recipe"]["train_generator"] == asdict(recipe.train_generator)
+    assert notes["step"] == recipe.train_generator.steps
     assert len(notes["seen"]) % 12 == 0
     assert notes["seen"]

@@ -211,9 +211,27 @@ def test_settings_reach_the_recipe():
     assert (recipe.train_reid.steps, recipe.train_reid.backbone) == (20, "resnet50")
 
 
-def test_the_bank_of_another_kept_set_has_a_folder_of_its_own():
-    run = RunFolder(Path("runs/demo"))
+def test_a_training_finds_the_bank_that_a_grid_made_for_its_kept_set(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.find_bank(0.2) == tmp_path / "bank.h5"
+    below = run.below(0.2).bank
+    below.parent.mkdir()
+    below.touch()
+    assert run.find_bank(0.2) == tmp_path / "keep-0.2/bank.h5"
+    assert run.find_bank(0.4) == tmp_path / "bank.h5"
+    run.bank.touch()
+    assert run.find_bank(0.2) == tmp_path / "bank.h5"
 
-    assert run.kept(0.2, own=0.2).bank == Path("runs/demo/bank.h5")
-    assert run.kept(0.2, own=1.0).bank == Path("runs/demo/keep-0.2/bank.h5")
-    assert run.kept(0.4, own=1.0).bank != run.kept(0.2, own=1.0).bank
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.height", 130),
+        ("data.width", 62),
+        ("generator.downsamplings", 6),
+        ("generator.joints", 17),
+    ],
+)
+def test_sizes_that_the_generator_cannot_take_are_refused(key, value):
+    with pytest.raises(UserError, match=r"must be a multiple of|joints must be 18"):
+        load_recipe("demo", {key: value})

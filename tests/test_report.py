@@ -40,6 +40,7 @@ def result(ratio: float, seed: int, score: float, **changes: Any) -> dict[str, A
         "generated": int(120 * ratio),
         "generator_data": "external" if ratio else None,
         "starting_weights": None,
+        "dataset_sha256": "d" * 64,
         "leak_free": True,
         "bank_sha256": "0" * 64 if ratio else None,
         "seed": seed,
@@ -314,3 +315,12 @@ def test_a_damaged_result_is_refused_by_name(tmp_path, content):
         report(read_results(tmp_path), "terminal")
 
     assert str(path) in str(caught.value)
+
+
+def test_two_data_sets_never_share_a_table():
+    results = [result(0, 0, 0.5), result(0, 0, 0.5, dataset_sha256="e" * 64)]
+
+    text = report(results, "terminal")
+
+    assert "data set dddddddd" in text
+    assert "data set eeeeeeee" in text

@@ -1,6 +1,7 @@
 """Drawing: rows that depend on nothing but themselves, and a bank that survives being stopped."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501
 from reid_aug.errors import UserError
+from reid_aug.files import locked
 from reid_aug.generator import Generator, GeneratorConfig, save_generator, to_pixels, to_signed
-from reid_aug.poses import read_keypoints
+from reid_aug.poses import read_keypoints, write_keypoints
 from reid_aug.provenance import seen_images
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 
@@ -38,7 +40,7 @@ def make(people, checkpoint, folder, ratio, seed=0, data=DATA, mode="supplement"
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=ratio, mode=mode, batch=8)
     job = prepare(dataset, poses, checkpoint, settings, data, seed)
-    return synthesize(job, poses, data, folder, CPU), job
+    return synthesize(job, folder, CPU), job
 
 
 def test_a_row_holds_what_the_generator_draws(people, checkpoint, tmp_path):
@@ -136,6 +138,28 @@ def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
     )
     with pytest.raises(UserError, match="query or gallery"):
         make(people, tmp_path / "g.safetensors", tmp_path / "run", 1.0)
+
+
+def test_a_bank_is_not_extended_under_other_key_points(people, checkpoint, tmp_path):
+    make(people, checkpoint, tmp_path / "run", 0.5)
+    copy = shutil.copytree(people, tmp_path / "data")
+    poses = read_keypoints(copy / "keypoints.csv")
+    name = read_market1501(copy).train[0].name
+    write_keypoints(copy / "keypoints.csv", {**poses, name: poses[name].mirrored(64)})
+    with pytest.raises(UserError, match="keypoints_sha256"):
+        make(copy, checkpoint, tmp_path / "run", 1.0)
+
+
+def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
+    path, _ = make(people, checkpoint, tmp_path / "run", 0.5)
+    path.with_suffix(".json").unlink()
+    make(people, checkpoint, tmp_path / "run", 0.5)
+    assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
+
+
+def test_two_at_once_in_one_folder_are_refused(people, checkpoint, tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="another reid-aug command"):
+        make(people, checkpoint, tmp_path / "run", 0.5)
 
 
 def test_ratio_zero_draws_nothing_and_says_so(people, checkpoint, tmp_path):

@@ -31,8 +31,9 @@ def config(**changes) -> TrainGeneratorConfig:
 
 def job(people, settings, seed=0):
     real = read_market1501(people).train
-    pairs = pairs_of(real, read_keypoints(people / "keypoints.csv"), DATA, settings, seed)
-    return pairs, NETWORK, settings, training_notes(pairs, NETWORK, settings, real)
+    poses = read_keypoints(people / "keypoints.csv")
+    pairs = pairs_of(real, poses, DATA, settings, seed)
+    return pairs, NETWORK, settings, training_notes(pairs, NETWORK, settings, real, poses)
 
 
 def run(people, folder, settings, seed=0):
@@ -154,6 +155,17 @@ def test_another_training_is_not_overwritten(people, tmp_path, leave):
         (tmp_path / "generator.safetensors").unlink()
     with pytest.raises(UserError, match="other settings or data"):
         run(people, tmp_path, config(lr=1e-3))
+
+
+def test_a_diverged_training_leaves_no_generator(people, tmp_path):
+    with pytest.raises(UserError, match="no longer numbers"):
+        run(people, tmp_path, config(lr=1e30))
+    assert not (tmp_path / "generator.safetensors").exists()
+
+
+def test_an_interrupted_training_ends_in_the_same_file(people, tmp_path):
+    whole = run(people, tmp_path / "a", config()).read_bytes()
+    assert run(people, tmp_path / "b", config()).read_bytes() == whole
 
 
 def test_seeds_differ_and_repeat(people, tmp_path):

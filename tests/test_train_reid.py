@@ -2,7 +2,9 @@
 
 import json
 import math
+import shutil
 import warnings
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -23,6 +25,7 @@ from reid_aug.train_reid import (
     Training,
     TrainReidConfig,
     _transforms,
+    experiment,
     finished,
     train_reid,
 )
@@ -30,7 +33,6 @@ from reid_aug.weights import read_tensors
 
 CPU = torch.device("cpu")
 SMALL = TrainReidConfig("osnet_x0_25", steps=3, batch=4, height=32, width=16)
-ABOUT = {"mode": "supplement", "ratio": 1.0, "keep": 1.0, "keep_seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +43,11 @@ def bank(people, tmp_path_factory):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     data = DataConfig(32, 16)
     job = prepare(dataset, poses, checkpoint, SynthesizeConfig(), data, 0)
-    return Bank(synthesize(job, poses, data, folder, CPU))
+    return Bank(synthesize(job, folder, CPU))
 
 
 def run(people, folder, mix, config=SMALL, seed=0):
-    path = train_reid(mix, read_market1501(people), config, folder, seed, CPU, ABOUT)
+    path = train_reid(mix, read_market1501(people), config, folder, seed, CPU)
     return json.loads(path.read_text())
 
 
@@ -156,14 +158,41 @@ def test_schedules():
     assert [cosine.rate(i) for i in (0, 15, 30)] == pytest.approx([1, 0.5, 0])
 
 
-def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, tmp_path):
-    run(people, tmp_path, Mix(read_market1501(people).train))
-    assert finished(tmp_path, SMALL, None)
-    assert not finished(tmp_path / "nowhere", SMALL, None)
-    with pytest.raises(UserError, match="other settings or another bank"):
-        finished(tmp_path, TrainReidConfig("osnet_x0_25", steps=4), None)
-    with pytest.raises(UserError, match="other settings or another bank"):
-        finished(tmp_path, SMALL, "0" * 64)
+def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, bank, tmp_path):
+    dataset = read_market1501(people)
+    mix = Mix(dataset.train, bank, 0.5)
+    run(people, tmp_path, mix)
+
+    def about(mix=mix, dataset=dataset, config=SMALL, seed=0):
+        return experiment(mix, dataset, config, seed)
+
+    fewer = replace(dataset, query=dataset.query[1:])
+    longer = replace(SMALL, steps=4)
+    assert finished(tmp_path, about())
+    assert not finished(tmp_path / "nowhere", about())
+    for other, key in (
+        (about(config=longer), "recipe"),
+        (about(seed=1), "seed"),
+        (about(dataset=fewer), "dataset_sha256"),
+        (about(mix=Mix(dataset.train, bank, 1.0)), "rows_sha256"),
+        (about(mix=Mix(dataset.train, keep=0.5, keep_seed=1)), "kept_sha256"),
+    ):
+        with pytest.raises(UserError, match=f"another experiment, which differs in .*{key}"):
+            finished(tmp_path, other)
+
+
+def test_the_baseline_is_one_experiment_in_both_modes(people):
+    dataset = read_market1501(people)
+    add, swap = (Mix(dataset.train, mode=mode) for mode in ("supplement", "replace"))
+    assert experiment(add, dataset, SMALL, 0) == experiment(swap, dataset, SMALL, 0)
+
+
+def test_an_unreadable_test_image_stops_a_training_before_it_begins(people, tmp_path):
+    data = shutil.copytree(people, tmp_path / "data")
+    next((data / "bounding_box_test").iterdir()).write_bytes(b"no image")
+    with pytest.raises(UserError, match="must be an image"):
+        run(data, tmp_path / "cell", Mix(read_market1501(data).train))
+    assert not (tmp_path / "cell").exists()
 
 
 def test_starting_weights_cost_the_leak_free_mark(people, tmp_path):

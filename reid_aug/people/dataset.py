@@ -134,11 +134,14 @@ class People:
         Returns:
             (128, 64, 3) uint8 RGB.
         """
+        return self.draw(self.transferred(source, target)).image
+
+    def transferred(self, source: str, target: str) -> Shot:
+        """The shot behind :meth:`truth`."""
         pose = self.shot(target)
-        shot = replace(
+        return replace(
             self.shot(source), yaw=pose.yaw, posture=pose.posture, crop=pose.crop, bystander=None
         )
-        return self.draw(shot).image
 
 
 def _file_name(who: str, shot: Shot, frame: int, box: int) -> str:

@@ -64,9 +64,12 @@ def _new_folder(root: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-        if root.exists():
+        if root.exists() and not is_people(root):
             root.rmdir()
-        part.rename(root)
+        if root.exists():  # another process drew the same people meanwhile
+            shutil.rmtree(part)
+        else:
+            part.rename(root)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
