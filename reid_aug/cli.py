@@ -156,7 +156,7 @@ def _time(seconds: float) -> str:
 @click.option("--first", default=1, show_default=True, help="pid of the first.")
 @click.option("--seed", default=0, show_default=True, help="Of people and cameras.")
 def people(root: Path, identities: int, test_identities: int, first: int, seed: int) -> None:
-    """Write the built-in people to DIR: a data set in Market-1501 layout with true key points."""
+    """Write the built-in people to DIR, with true key points."""
     from reid_aug.people import PeopleConfig, write_people
     from reid_aug.progress import track
 
@@ -170,7 +170,10 @@ def people(root: Path, identities: int, test_identities: int, first: int, seed: 
 @click.option("--keypoints", metavar="FILE", help="Key points.  [default: DATA/keypoints.csv]")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 def check(data: str, keypoints: str | None, strict: bool) -> None:
-    """Count and check a data set and its key points; exit code 2 if there is an error."""
+    """Count and check a data set and its key points.
+
+    Prints errors and warnings; exit code 2 if there is an error.
+    """
     from reid_aug.check import check_dataset
     from reid_aug.progress import track
 
@@ -184,7 +187,10 @@ def check(data: str, keypoints: str | None, strict: bool) -> None:
 @main.command("train-generator")
 @stage_options
 def train_generator(dry_run: bool, **given: Any) -> None:
-    """Train a PATN generator on the kept images; goes on where it was stopped."""
+    """Train a PATN generator on the kept images.
+
+    Goes on where it was stopped.
+    """
     stage = _open(given)
     from reid_aug import train_generator as verb
     from reid_aug.dataset import kept
@@ -215,7 +221,10 @@ def train_generator(dry_run: bool, **given: Any) -> None:
 def synthesize(
     dry_run: bool, ratio: float | None, mode: str | None, generator: str | None, **given: Any
 ) -> None:
-    """Draw the bank: every kept identity again, in poses of the kept images."""
+    """Draw the bank: every kept identity again, in other poses.
+
+    Sources and poses are of the kept images. A larger ratio extends the bank that is there.
+    """
     stage = _open(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug import synthesize as verb
     from reid_aug.bank import Bank
@@ -249,7 +258,7 @@ def train_reid(
     bank: str | None,
     **given: Any,
 ) -> None:
-    """Train a re-ID network on real and generated images, and evaluate it.
+    """Train a re-ID network on a mix, and evaluate it.
 
     Without --ratio the whole bank is used; --ratio 0 is the baseline.
     """
@@ -287,7 +296,10 @@ def train_reid(
     "--workers", type=click.IntRange(1), metavar="N", help="Trainings at once.  [default: a core]"
 )
 def benchmark(grid: str, **given: Any) -> None:
-    """Run every cell of a grid (NAME or FILE), then print the table; goes on where it stopped."""
+    """Run every cell of a grid, then print the table.
+
+    GRID is the name of one that ships, or a TOML file. Goes on where it was stopped.
+    """
     _benchmark(grid, **given)
 
 
@@ -296,7 +308,10 @@ def benchmark(grid: str, **given: Any) -> None:
 @click.option("--device", metavar="D", help="cpu, cuda or cuda:N.  [default: cuda if there]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs.")
 def demo(**given: Any) -> None:
-    """The whole story on the built-in people: the grid demo, and its table."""
+    """The whole story on the built-in people, to the table.
+
+    The same as: reid-aug benchmark demo
+    """
     _benchmark(
         "demo", data=None, keypoints=None, settings=(), generator=None, workers=None, **given
     )
@@ -351,7 +366,10 @@ def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]")
     "--format", "style", default="terminal", show_default=True, help="Or markdown, csv, latex."
 )
 def report(run: Path, style: str) -> None:
-    """Print the table of a run folder: mean, spread, gain over ratio 0, and whether it is noise."""
+    """Print the table of a run folder.
+
+    Mean and spread over seeds, gain over ratio 0, and whether that is noise.
+    """
     from reid_aug.report import read_results
     from reid_aug.report import report as draw
 

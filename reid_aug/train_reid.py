@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -174,7 +175,7 @@ def train_reid(
         _train(model.to(device), training, config, folder, seed, device)
         notes = {"format": MODEL_FORMAT, "recipe": asdict(config), "seed": seed}
         write_tensors(folder / "model.safetensors", model.state_dict(), notes)
-        scores = evaluate_model(model, dataset, test_transform, device, config.workers)
+        scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         result = {
             "format": RESULT_FORMAT,
             **_score_fields(scores, dataset),
@@ -228,7 +229,7 @@ def _engine(
     loader = DataLoader(
         training,
         batch_sampler=Shuffles(len(training), config.batch, config.steps, seed),
-        num_workers=config.workers,
+        num_workers=loaders(config),
         generator=torch.Generator().manual_seed(seed),
     )
     # all that the engine looks at in a data manager
@@ -240,6 +241,11 @@ def _engine(
         manager, model, optimiser, schedule, on_gpu, config.label_smooth
     )
     return engine, loader
+
+
+def loaders(config: TrainReidConfig) -> int:
+    """How many processes load images: what the recipe asks for, as far as there are cores."""
+    return min(config.workers, len(os.sched_getaffinity(0)))
 
 
 def _train(
