@@ -211,7 +211,7 @@ def seats(counts: Mapping[int, int]) -> Iterator[tuple[int, int]]:
         counts: number of images of each pid, all at least 1.
 
     >>> list(islice(seats({7: 4, 3: 1}), 5))
-    [(3, 0), (7, 0), (7, 1), (7, 2), (3, 1)]
+    [(3, 0), (7, 0), (7, 1), (7, 2), (7, 3)]
     """
     if not counts:
         return
