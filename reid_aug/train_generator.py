@@ -9,12 +9,7 @@ A step depends on the seed, its number and the networks alone: the pairs of step
 its draws from the image pools all start from (seed, i). So a training state is the tensors and the
 step, and a killed run that is started again ends in the same weights, bit for bit on a CPU.
 
-The folder of a training:
-
-    generator.safetensors              the result (the averaged weights where ``ema`` is set)
-    training/00000500.safetensors      all networks, optimisers and pools; the last two are kept
-    training/log.jsonl                 the losses of every step
-    training/samples/00000500.png      source, target pose, generated, truth for eight fixed pairs
+What it leaves behind, and where it goes on: :mod:`reid_aug.training_folder`.
 """
 
 import json
@@ -34,24 +29,18 @@ from torch.utils.data import DataLoader
 from reid_aug.adversary import GAN_LOSSES, Discriminator, ImagePool, Perceptual, gan_loss
 from reid_aug.dataset import DataConfig, PersonImage, verify_images
 from reid_aug.errors import UserError, require_at_least
-from reid_aug.files import committed, locked
+from reid_aug.files import locked
 from reid_aug.generator import (
     Generator,
     GeneratorConfig,
-    load_noted,
     save_generator,
-    to_pixels,
     to_signed,
 )
 from reid_aug.pairs import CAMERAS, Batch, Pairs
-from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.poses import Pose, heatmaps
 from reid_aug.progress import track
 from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
-from reid_aug.weights import read_tensors, write_tensors
-
-STATE = "reid_aug.training/1"
-STATES_KEPT = 2
+from reid_aug.training_folder import TrainingFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +282,7 @@ def train_generator(
     """Train, or go on with a training that was interrupted; the path of the checkpoint.
 
     Args:
-        folder: the run folder; see the module's docstring for what it will hold.
+        folder: the run folder.
         notes: what the checkpoint will say about itself. A training state with other notes belongs
             to another training and is refused.
 
@@ -301,16 +290,18 @@ def train_generator(
         UserError: If the folder holds another training, an image does not decode, the training
             diverges, or another process is at work in the folder.
     """
-    goal, states = folder / "generator.safetensors", folder / "training"
-    if check_finished(folder, notes):
-        return goal
+    files = TrainingFolder(folder, notes)
+    if files.is_finished():
+        return files.result
     trainer = Trainer(network, config, pairs.seed, device)
-    start = _resume(trainer, states, notes)
+    start, state = files.newest_state()
+    if state:
+        trainer.restore(state)
     verify_images(pairs.images)
     samples = pairs.samples()
     loader = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
     bar = track(loader, "train generator", config.steps, start)
-    with locked(folder), _Log(states / "log.jsonl", start) as log, bar:
+    with locked(folder), files.open_log(start) as log, bar:
         for number, batch in enumerate(bar, start):
             losses = trainer.step(batch, number)
             if not all(map(math.isfinite, losses.values())):
@@ -318,90 +309,14 @@ def train_generator(
                     f"the losses are no longer numbers at step {number + 1}; "
                     f"lower train_generator.lr, and choose another folder with --out"
                 )
-            log.write({"step": number + 1, "lr": config.rate(number), **losses})
+            line = {"step": number + 1, "lr": config.rate(number), **losses}
+            log.write(json.dumps({key: round(value, 6) for key, value in line.items()}) + "\n")
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
             if (number + 1) % config.save_every == 0 or number + 1 == config.steps:
-                _save(trainer, states, number + 1, notes)
-                write_samples(trainer.averaged(), samples, states / f"samples/{number + 1:08d}.png")
-        save_generator(trainer.averaged(), goal, {**notes, "step": config.steps})
-    return goal
-
-
-def check_finished(folder: Path, notes: Mapping[str, Any]) -> bool:
-    """Whether ``folder`` holds the checkpoint of this very training.
-
-    Raises:
-        UserError: If it holds another one's.
-    """
-    path = folder / "generator.safetensors"
-    if not path.exists():
-        return False
-    found = load_noted(path)[1]
-    wanted = json.loads(json.dumps(notes))
-    if any(found.get(key) != value for key, value in wanted.items()):
-        raise UserError(
-            f"{path}: is there already, trained with other settings or data; "
-            f"choose another folder with --out, or remove the file"
-        )
-    return True
-
-
-class _Log:
-    """One JSON line a step; lines of steps that will be done again are dropped when it opens."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines()[:start] if path.exists() else []
-        with committed(path) as part:
-            part.write_text("".join(f"{line}\n" for line in lines))
-        self.file = path.open("a", buffering=1)
-
-    def write(self, line: Mapping[str, float]) -> None:
-        self.file.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
-
-    def __enter__(self) -> "_Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-
-def _save(trainer: Trainer, states: Path, step: int, notes: Mapping[str, Any]) -> None:
-    head = {"format": STATE, "step": step, "notes": notes}
-    write_tensors(states / f"{step:08d}.safetensors", trainer.state(), head)
-    for old in sorted(states.glob("*.safetensors"))[:-STATES_KEPT]:
-        old.unlink()
-
-
-def _resume(trainer: Trainer, states: Path, notes: Mapping[str, Any]) -> int:
-    """Restore the newest training state, if there is one; the number of steps it has done."""
-    newest = max(states.glob("*.safetensors"), default=None)
-    if newest is None:
-        return 0
-    tensors, head = read_tensors(newest)
-    if head.get("format") != STATE or head["notes"] != json.loads(json.dumps(notes)):
-        raise UserError(
-            f"{states}: holds a training with other settings or data; "
-            f"go on with those, or choose another folder with --out"
-        )
-    trainer.restore(tensors)
-    return int(head["step"])
-
-
-@torch.no_grad()
-def write_samples(generator: Generator, batch: Batch, path: Path) -> None:
-    """Write source, target pose, generated and truth of ``batch`` as one PNG."""
-    device = next(generator.parameters()).device
-    height, width = batch.image.shape[1:3]
-    part = batch.to(device)
-    maps = (heatmaps(xy, height, width) for xy in (part.source, part.target))
-    drawn = to_pixels(generator(to_signed(part.image), *maps)).cpu().numpy()
-    rows = [
-        [image.numpy(), draw_pose(Pose(xy.numpy()), height, width), new, truth.numpy()]
-        for image, xy, new, truth in zip(batch.image, batch.target, drawn, batch.truth, strict=True)
-    ]
-    titles = ("source", "pose", "generated", "truth")
-    write_picture(path, sheet(rows, titles, across=2, zoom=2))
+                files.save_state(trainer.state(), number + 1)
+                files.save_samples(trainer.averaged(), samples, number + 1)
+        save_generator(trainer.averaged(), files.result, {**notes, "step": config.steps})
+    return files.result
 
 
 def seconds_per_step(

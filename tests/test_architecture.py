@@ -13,7 +13,7 @@ PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
     "weights", "generator", "adversary", "pictures", "bank", "mixing", "backbones", "evaluation",
-    "features", "contact_sheet",
+    "features", "contact_sheet", "training_folder",
 ]  # fmt: skip
 VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]
 FRONT = ["recipe", "stage", "benchmark", "cli"]

@@ -1,0 +1,103 @@
+"""The files of a generator training: what it has reached, and what to go on from.
+
+    generator.safetensors              the result (the averaged weights where ``ema`` is set)
+    training/00000500.safetensors      all networks, optimisers and pools; the last two are kept
+    training/log.jsonl                 the losses of every step
+    training/samples/00000500.png      source, target pose, generated, truth for eight fixed pairs
+
+Result and states carry the notes of the training. A folder whose notes differ holds another
+training, and is left alone.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+from reid_aug.errors import UserError
+from reid_aug.files import committed
+from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
+from reid_aug.pairs import Batch
+from reid_aug.pictures import draw_pose, sheet, write_picture
+from reid_aug.poses import Pose, heatmaps
+from reid_aug.weights import read_tensors, write_tensors
+
+FORMAT = "reid_aug.training/1"
+STATES_KEPT = 2
+
+
+class TrainingFolder:
+    """The files of the training ``notes`` in a run folder."""
+
+    def __init__(self, folder: Path, notes: Mapping[str, Any]) -> None:
+        self.result = folder / "generator.safetensors"
+        self.states = folder / "training"
+        self.notes = json.loads(json.dumps(notes))
+
+    def is_finished(self) -> bool:
+        """Whether the result of this very training is there.
+
+        Raises:
+            UserError: If another one's is.
+        """
+        if not self.result.exists():
+            return False
+        found = load_noted(self.result)[1]
+        if any(found.get(key) != value for key, value in self.notes.items()):
+            raise UserError(
+                f"{self.result}: is there already, trained with other settings or data; "
+                f"choose another folder with --out, or remove the file"
+            )
+        return True
+
+    def newest_state(self) -> tuple[int, dict[str, Tensor]]:
+        """How many steps were done, and the tensors then; 0 and nothing at the beginning.
+
+        Raises:
+            UserError: If the state is another training's.
+        """
+        newest = max(self.states.glob("*.safetensors"), default=None)
+        if newest is None:
+            return 0, {}
+        tensors, head = read_tensors(newest)
+        if head.get("format") != FORMAT or head.get("notes") != self.notes:
+            raise UserError(
+                f"{self.states}: holds a training with other settings or data; "
+                f"go on with those, or choose another folder with --out"
+            )
+        return int(head["step"]), tensors
+
+    def save_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Write the state after ``step`` steps, and drop all but the last two."""
+        head = {"format": FORMAT, "step": step, "notes": self.notes}
+        write_tensors(self.states / f"{step:08d}.safetensors", tensors, head)
+        for old in sorted(self.states.glob("*.safetensors"))[:-STATES_KEPT]:
+            old.unlink()
+
+    def open_log(self, start: int) -> TextIO:
+        """The log, open for more lines; those of steps that will be done again are dropped."""
+        path = self.states / "log.jsonl"
+        lines = path.read_text().splitlines()[:start] if path.exists() else []
+        with committed(path) as part:
+            part.write_text("".join(f"{line}\n" for line in lines))
+        return path.open("a", buffering=1)
+
+    @torch.no_grad()
+    def save_samples(self, generator: Generator, batch: Batch, step: int) -> None:
+        """Write source, target pose, generated and truth of ``batch`` as one PNG."""
+        height, width = batch.image.shape[1:3]
+        part = batch.to(next(generator.parameters()).device)
+        maps = (heatmaps(xy, height, width) for xy in (part.source, part.target))
+        drawn = to_pixels(generator(to_signed(part.image), *maps)).cpu().numpy()
+        rows = [
+            [image.numpy(), draw_pose(Pose(xy.numpy()), height, width), new, truth.numpy()]
+            for image, xy, new, truth in zip(
+                batch.image, batch.target, drawn, batch.truth, strict=True
+            )
+        ]
+        titles = ("source", "pose", "generated", "truth")
+        picture = sheet(rows, titles, across=2, zoom=2)
+        write_picture(self.states / f"samples/{step:08d}.png", picture)
