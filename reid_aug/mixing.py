@@ -95,7 +95,7 @@ class Mix:
             keep = self.bank.attributes["keep"]
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
-                f"(keep {keep:g}); make the right one with: {command}"
+                f"(keep {keep:g}); train with its --keep, or make the right bank with: {command}"
             )
         strangers = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
         if strangers:
