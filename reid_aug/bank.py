@@ -79,7 +79,9 @@ class Bank:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise UserError(f"{path} is missing; make it with: reid-aug synthesize")
+            raise UserError(
+                f"{path} is missing; make it with: reid-aug synthesize (same --data and --out)"
+            )
         try:
             with h5py.File(self.path) as file:
                 self.attributes = _read_attributes(file, self.path)

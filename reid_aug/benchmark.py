@@ -280,10 +280,8 @@ def describe_cost(tasks: Sequence[Task], stage: Stage) -> str:
         seconds += step * config.steps * sum(task.cell.backbone == backbone for task in tasks)
     drawn = sum(count for count, _ in _largest(tasks, stage).values())
     size = drawn * stage.recipe.data.height * stage.recipe.data.width * 3 / 1e6
-    return (
-        f"would draw {drawn} images ({size:.0f} MB) and train for about {seconds / 60:.0f} min, "
-        f"one training after the other"
-    )
+    work = f"about {seconds / 60:.0f} min of work"
+    return f"would draw {drawn} images ({size:.0f} MB), then train: {work}"
 
 
 def run_cell(task: Task) -> None:

@@ -35,6 +35,9 @@ class OneLine(click.Group):
             sys.exit(super().main(args, **extra) or 0)
         except UserError as error:
             _stop(str(error), 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
         except click.UsageError as error:
             help_ = f"{error.ctx.command_path} --help" if error.ctx else "reid-aug --help"
             _stop(f"{error.format_message().rstrip('.')}; see {help_}", 2)
@@ -42,7 +45,7 @@ class OneLine(click.Group):
             _stop(error.format_message(), 2)
         except (click.Abort, KeyboardInterrupt):
             _stop(
-                "stopped; the same command goes on (a re-ID training starts anew)",
+                "stopped; the same command goes on from what was saved, if anything was",
                 130,
             )
         except OSError as error:
@@ -101,7 +104,12 @@ stage_options = options(
     click.option("--keep", type=float, metavar="P", help="Part of the real images that is kept."),
 )
 mix_options = options(
-    click.option("--ratio", type=float, metavar="R", help="Generated images for each real one."),
+    click.option(
+        "--ratio",
+        type=float,
+        metavar="R",
+        help="Generated images a real one; in replace, the part.",
+    ),
     click.option("--mode", metavar="MODE", help="supplement (add) or replace."),
 )
 generator_option = click.option(
@@ -258,7 +266,9 @@ def train_reid(
 
     Without --ratio the whole bank is used; --ratio 0 is the baseline.
     """
-    own = {"train_reid.backbone": backbone, "synthesize.ratio": ratio, "synthesize.mode": mode}
+    own = {"train_reid.backbone": backbone, "synthesize.ratio": ratio}
+    if ratio is not None:
+        own["synthesize.mode"] = mode
     stage = _open(given, own)
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
@@ -272,7 +282,7 @@ def train_reid(
     mix = Mix(stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed)
     name = verb.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
     cell = stage.run.cell(name)
-    _say(f"{len(mix.real)} real and {mix.generated} generated images")
+    _say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
     if dry_run:
         cost = _time(verb.seconds_per_step(mix, config, stage.device) * config.steps)
         return _dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")

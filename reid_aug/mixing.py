@@ -60,6 +60,20 @@ def share_out(
     return real, share(ratio, len(real), at_least=identities) if ratio else 0
 
 
+def floor_note(images: int, real: int, generated: int, ratio: float, mode: str) -> str:
+    """Says when "at least one image an identity" makes a mix other than its ratio; else nothing.
+
+    Args:
+        images: number of all real images; ``real`` of them stay.
+    """
+    if mode == "replace":
+        wanted = share(float(1 - Fraction(str(ratio))), images, at_least=0)
+        return f"; every identity keeps one, so {real} and not {wanted} stay" * (real > wanted)
+    wanted = share(ratio, real, at_least=0)
+    text = f"; every identity gets one, so more than the {wanted} of ratio {ratio:g}"
+    return text * (generated > wanted)
+
+
 class Mix:
     """A training set: the real images that stay, then the first rows of the bank.
 
@@ -81,6 +95,7 @@ class Mix:
         self.bank = bank
         self.ratio, self.keep, self.keep_seed = ratio, keep, keep_seed
         self.mode = mode if ratio else MODES[0]  # the baseline is the same in both
+        self.note = floor_note(len(real), len(self.real), self.generated, ratio, mode)
         if self.generated:
             options = f"--ratio {ratio:g}" + (" --mode replace" if mode == "replace" else "")
             options += f" --keep {keep:g}" if keep != 1 else ""
@@ -95,7 +110,8 @@ class Mix:
             keep = self.bank.attributes["keep"]
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
-                f"(keep {keep:g}); train with its --keep, or make the right bank with: {command}"
+                f"(keep {keep:g}); train with its --keep, or make the right bank in another --out "
+                f"with: {command}"
             )
         strangers = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
         if strangers:

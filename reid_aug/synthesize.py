@@ -33,7 +33,7 @@ from reid_aug.dataset import (
 from reid_aug.errors import UserError
 from reid_aug.files import committed, locked, sha256, write_json
 from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
-from reid_aug.mixing import check_ratio, effective_keep, share_out
+from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
 from reid_aug.plan import Draw, plan, without_pose
 from reid_aug.poses import NO_POSE, Pose, heatmaps
 from reid_aug.progress import track
@@ -46,6 +46,12 @@ from reid_aug.provenance import (
 
 SHARD = 512  # rows; a killed run loses at most this many
 POLICIES = ("random",)
+OTHER = {
+    "kept_sha256": "kept set or data set",
+    "dataset_sha256": "data set",
+    "keypoints_sha256": "set of key points",
+    "generator_sha256": "generator",
+}
 LICENCE_NOTE = (
     "Generated images of the people in the source data set: its terms of use hold for them too."
 )
@@ -109,6 +115,7 @@ class Job:
     """A bank to be made: the plan, all that drawing it needs, and what it will say about itself."""
 
     draws: list[Draw]
+    images: int  # all real training images, of which ``real`` are kept
     real: tuple[PersonImage, ...]
     poses: Mapping[str, Pose]
     config: SynthesizeConfig
@@ -157,7 +164,8 @@ def prepare(
         "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
         "seed": seed,
     }
-    return Job(draws, real, poses, config, data, generator, checkpoint, attributes)
+    images = len(dataset.train)
+    return Job(draws, images, real, poses, config, data, generator, checkpoint, attributes)
 
 
 def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
@@ -203,16 +211,12 @@ def _extendable(path: Path, job: Job) -> Bank | None:
     for name, value in _fixed(job).items():
         found = bank.attributes[name]
         if found != value:
+            differs = OTHER.get(name, f"{name} ({found}, this one would have {value})")
             raise UserError(
-                f"{path}: holds a bank with {name} {_short(found)}, this one would have "
-                f"{_short(value)}; choose another folder with --out, or remove the file"
+                f"{path}: holds a bank of another {differs}; "
+                f"choose another folder with --out, or remove the file"
             )
     return bank
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text[:12] + "..." if len(text) == 64 else text
 
 
 def _key(job: Job) -> str:
@@ -291,9 +295,11 @@ def _write_card(path: Path, job: Job, device: torch.device, seconds: float | Non
 def describe(job: Job) -> str:
     """What will be drawn, by whom, in one line."""
     identities = by_identity(draw.source for draw in job.draws)
+    ratio, mode = job.config.ratio, job.config.mode
+    floor = floor_note(job.images, len(job.real), len(job.draws), ratio, mode)
     text = (
         f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
-        f"generator {job.checkpoint}, trained on: {job.attributes['generator_data']}"
+        f"generator {job.checkpoint}, trained on: {job.attributes['generator_data']}{floor}"
     )
     if job.attributes["generator_data"] == "whole":
         text += " (it knows left-out training images, or nobody noted what it knows: not leak-free)"

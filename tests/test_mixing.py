@@ -11,7 +11,7 @@ from PIL import Image
 from reid_aug.bank import Bank, Rows, write_bank
 from reid_aug.dataset import PersonImage, by_identity, read_market1501, seats
 from reid_aug.errors import UserError
-from reid_aug.mixing import Mix, effective_keep, share_out
+from reid_aug.mixing import Mix, effective_keep, floor_note, share_out
 from reid_aug.provenance import names_sha256
 
 MARKET_IMAGES, MARKET_IDENTITIES = 12_936, 751
@@ -246,3 +246,11 @@ def test_a_keep_that_keeps_nothing_or_too_much_is_refused(real, keep):
 def test_an_unknown_mode_is_refused_with_the_choices(real):
     with pytest.raises(UserError, match="supplement, replace, got 'mixed'"):
         Mix(real, mode="mixed")
+
+
+def test_a_mix_that_cannot_have_its_ratio_says_so():
+    assert floor_note(187, 187, 58, 0.2, "supplement").endswith("more than the 37 of ratio 0.2")
+    assert floor_note(187, 58, 129, 0.8, "replace").endswith("so 58 and not 37 stay")
+    assert floor_note(187, 187, 94, 0.5, "supplement") == ""
+    assert floor_note(187, 94, 93, 0.5, "replace") == ""
+    assert floor_note(187, 187, 0, 0.0, "supplement") == ""
