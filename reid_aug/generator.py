@@ -7,6 +7,10 @@ stream gates the image stream, then takes the new image in, so the person moves 
 Where the paper's figure and the authors' code differ, this follows the code: no norm at the end of
 a block's pose path, a mask per channel and pixel, and the raw pose code (not the mask) handed on.
 
+Beyond the paper, a generator can be told cameras: which one took the image, and which one the
+drawing is for. Each camera then has its own scale and shift of every channel behind every norm of
+the image's encoder (the camera is taken out) and of the decoder (the other is put in).
+
 Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels there (256 by default).
 
 A checkpoint is one safetensors file: the tensors, and in the metadata ``format``, ``config`` and
@@ -42,6 +46,8 @@ class GeneratorConfig:
 
     ``width`` counts the channels after the first convolution; each of the ``downsamplings`` halves
     the picture and doubles them. ``norm`` is "batch" for Market-1501, "instance" for DeepFashion.
+    ``cameras`` is how many cameras the generator is told apart, camids 1 to this; 0: none, as in
+    the paper.
     """
 
     joints: int = 18
@@ -50,10 +56,12 @@ class GeneratorConfig:
     blocks: int = 9
     norm: str = "batch"
     dropout: float = 0.5
+    cameras: int = 0
 
     def __post_init__(self) -> None:
         check_norm(self.norm)
         require_at_least(self, 1, "joints", "width", "downsamplings", "blocks")
+        require_at_least(self, 0, "cameras")
         check_dropout(self.dropout)
 
 
@@ -85,29 +93,88 @@ class Generator(nn.Module):
             for i in range(config.blocks)
         )
         self.decode = decoder(config)
+        self.leave_camera = camera_styles(self.encode_image, config.cameras)
+        self.enter_camera = camera_styles(self.decode, config.cameras)
 
-    def forward(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, source: Tensor, target: Tensor, cameras: Tensor | None = None
+    ) -> Tensor:
         """Redraw ``image`` in the ``target`` pose.
 
         Args:
             image: (B, 3, H, W) in [-1, 1]; H and W divisible by 2**downsamplings.
             source: (B, K, H, W) heatmaps of the pose that ``image`` shows.
             target: (B, K, H, W) heatmaps of the pose to draw.
+            cameras: (B, 2) int64, the camid that took ``image`` and the one to draw for; for a
+                generator that is told cameras only.
 
         Returns:
             (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            UserError: If the sides do not fit, or the camids.
         """
         step = 2**self.config.downsamplings
         if image.shape[-2] % step or image.shape[-1] % step:
             size = f"{image.shape[-2]}x{image.shape[-1]}"
             raise UserError(f"image height and width must be multiples of {step}, got {size}")
-        look = self.encode_image(image)  # (B, C, h, w)
+        taken, drawn = self._camera_numbers(cameras)
+        look = run_styled(self.encode_image, self.leave_camera, image, taken)  # (B, C, h, w)
         pose = self.encode_pose(torch.cat([source, target], 1))  # (B, C, h, w)
         for block in self.blocks[:-1]:
             look, pose = block(look, pose)
             pose = torch.cat([pose, look], 1)  # (B, 2C, h, w)
         look, _ = self.blocks[-1](look, pose)
-        return self.decode(look)
+        return run_styled(self.decode, self.enter_camera, look, drawn)
+
+    def _camera_numbers(self, cameras: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The two cameras of each row, counted from 0; None where the generator is told none."""
+        last = self.config.cameras
+        if not last:
+            return None, None
+        if cameras is None:
+            raise UserError("this generator is told cameras: it needs those of image and drawing")
+        low, high = cameras.aminmax()
+        if low < 1 or high > last:
+            strange = int(low) if low < 1 else int(high)
+            raise UserError(f"this generator knows the camids 1 to {last}, got {strange}")
+        return cameras[:, 0] - 1, cameras[:, 1] - 1
+
+
+class CameraStyle(nn.Module):
+    """A scale and a shift of every channel for each camera; none at first."""
+
+    def __init__(self, cameras: int, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Embedding(cameras, channels)
+        self.shift = nn.Embedding(cameras, channels)
+        nn.init.zeros_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, code: Tensor, camera: Tensor) -> Tensor:
+        """(B, C, h, w) and (B,) camera numbers from 0 to (B, C, h, w)."""
+        scale, shift = self.scale(camera), self.shift(camera)
+        return code * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+
+
+def camera_styles(layers: nn.Sequential, cameras: int) -> nn.ModuleList:
+    """One style behind every norm of ``layers``; none without cameras."""
+    norms = (layer for layer in layers if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d))
+    return nn.ModuleList(CameraStyle(cameras, norm.num_features) for norm in norms if cameras)
+
+
+def run_styled(
+    layers: nn.Sequential, styles: nn.ModuleList, code: Tensor, camera: Tensor | None
+) -> Tensor:
+    """Run ``layers`` with the style of each row's camera behind every norm."""
+    if camera is None:
+        return layers(code)
+    waiting = iter(styles)
+    for layer in layers:
+        code = layer(code)
+        if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):
+            code = next(waiting)(code, camera)
+    return code
 
 
 class PoseAttention(nn.Module):

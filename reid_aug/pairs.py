@@ -21,12 +21,17 @@ SAMPLES = 8
 
 
 class Batch(NamedTuple):
-    """Pairs of one step: pixels (B, H, W, 3) uint8, key points (B, 18, 2) float32, NaN unseen."""
+    """Pairs of one step.
+
+    Pixels are (B, H, W, 3) uint8, key points (B, 18, 2) float32, NaN unseen, and ``cameras``
+    (B, 2) int64 holds the camids of ``image`` and ``truth``.
+    """
 
     image: Tensor
     truth: Tensor
     source: Tensor
     target: Tensor
+    cameras: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
@@ -93,13 +98,14 @@ class Pairs(Dataset[Batch]):
         """Read ``pairs`` (places in ``images``), some of them mirrored."""
         sources = [self._read(a, flip) for (a, _), flip in zip(pairs, flips, strict=True)]
         targets = [self._read(b, flip) for (_, b), flip in zip(pairs, flips, strict=True)]
-        return Batch(
-            *(
-                torch.from_numpy(np.stack([pixels for pixels, _ in part]))
-                for part in (sources, targets)
-            ),
-            *(torch.from_numpy(np.stack([xy for _, xy in part])) for part in (sources, targets)),
+        columns = (
+            [pixels for pixels, _ in sources],
+            [pixels for pixels, _ in targets],
+            [xy for _, xy in sources],
+            [xy for _, xy in targets],
+            [[self.images[place].camid for place in pair] for pair in pairs],
         )
+        return Batch(*(torch.from_numpy(np.array(column)) for column in columns))
 
     def samples(self) -> Batch:
         """Eight fixed pairs, spread over the identities."""

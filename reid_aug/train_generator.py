@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -101,6 +101,21 @@ class TrainGeneratorConfig:
         return self.lr * (1 - max(0, late) / (falling + 1)) if falling else self.lr
 
 
+class Inputs(NamedTuple):
+    """What the networks see of a batch: images in [-1, 1], heatmaps, and the camids (B, 2)."""
+
+    image: Tensor
+    truth: Tensor
+    source: Tensor
+    target: Tensor
+    cameras: Tensor
+
+    @property
+    def conditions(self) -> dict[str, Tensor]:
+        """What each discriminator compares a picture with: the source image, the target pose."""
+        return {"appearance": self.image, "pose": self.target}
+
+
 class Trainer:
     """The three networks, their optimisers and image pools, and one step of all of them."""
 
@@ -142,37 +157,36 @@ class Trainer:
 
     def step(self, batch: Batch, number: int) -> dict[str, float]:
         """Train on ``batch`` as step ``number``; the losses, smaller is better."""
-        image, truth, source, target = self._inputs(batch)
+        inputs = self._inputs(batch)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = self.config.rate(number)
         rng = np.random.default_rng([self.seed, 2, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(np.random.default_rng([self.seed, 3, number]).integers(2**62)))
-            generated, losses = self._step_generator(image, truth, source, target)
-            conditions = {"appearance": image, "pose": target}
-            for name, condition in conditions.items():
+            generated, losses = self._step_generator(inputs)
+            for name, condition in inputs.conditions.items():
+                truth = inputs.truth
                 losses[name] = self._step_discriminator(name, generated, truth, condition, rng)
         self._update_average(number)
         return {name: loss.item() for name, loss in losses.items()}
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _inputs(self, batch: Batch) -> Inputs:
         batch = batch.to(self.device)
         height, width = batch.image.shape[1:3]
-        return (
+        return Inputs(
             to_signed(batch.image),
             to_signed(batch.truth),
             heatmaps(batch.source, height, width),
             heatmaps(batch.target, height, width),
+            batch.cameras,
         )
 
-    def _step_generator(
-        self, image: Tensor, truth: Tensor, source: Tensor, target: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        config = self.config
-        generated = self.generator(image, source, target)
+    def _step_generator(self, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+        config, truth = self.config, inputs.truth
+        generated = self.generator(inputs.image, inputs.source, inputs.target, inputs.cameras)
         losses = {"l1": F.l1_loss(generated, truth)}
-        for name, condition in (("appearance", image), ("pose", target)):
+        for name, condition in inputs.conditions.items():
             self.networks[name].requires_grad_(False)  # its gradients would be thrown away
             logits = self.networks[name](torch.cat([generated, condition], 1))
             losses[f"fool_{name}"] = gan_loss(logits, True, config.gan)

@@ -91,7 +91,8 @@ class TrainingFolder:
         height, width = batch.image.shape[1:3]
         part = batch.to(next(generator.parameters()).device)
         maps = (heatmaps(xy, height, width) for xy in (part.source, part.target))
-        drawn = to_pixels(generator(to_signed(part.image), *maps)).cpu().numpy()
+        generated = generator(to_signed(part.image), *maps, part.cameras)
+        drawn = to_pixels(generated).cpu().numpy()
         rows = [
             [image.numpy(), draw_pose(Pose(xy.numpy()), height, width), new, truth.numpy()]
             for image, xy, new, truth in zip(

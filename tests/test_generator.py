@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from reid_aug.errors import UserError
 from reid_aug.generator import (
+    CameraStyle,
     Generator,
     GeneratorConfig,
     PoseAttention,
@@ -192,6 +194,7 @@ def test_parts_have_the_published_numbers_of_parameters():
     counts = {
         name: sum(parameter.numel() for parameter in part.parameters())
         for name, part in generator.named_children()
+        if not name.endswith("_camera")
     }
     expected = {"encode_image": 378_944, "encode_pose": 482_432}
     assert counts == {**expected, "blocks": 40_125_952, "decode": 378_435}
@@ -253,6 +256,76 @@ def test_source_pose_comes_before_target_pose():
     assert not torch.allclose(generator(image, source, target + 1), output)
 
 
+def told() -> Generator:
+    """A generator of three cameras that all differ."""
+    generator = randomised(replace(SMALL, cameras=3))
+    rng = torch.Generator().manual_seed(1)
+    for name, parameter in generator.named_parameters():
+        if "_camera" in name:
+            parameter.data = torch.randn(parameter.shape, generator=rng)
+    return generator
+
+
+def test_fresh_camera_styles_change_nothing():
+    generator, plain = Generator(replace(SMALL, cameras=3)).eval(), Generator(SMALL).eval()
+    plain.load_state_dict({k: v for k, v in generator.state_dict().items() if "_camera" not in k})
+
+    batch = inputs(SMALL)
+
+    cameras = torch.tensor([[1, 3]]).expand(len(batch[0]), 2)
+    assert torch.equal(generator(*batch, cameras), plain(*batch))
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_every_norm_of_image_encoder_and_decoder_has_a_style(norm):
+    generator = Generator(replace(SMALL, norm=norm, cameras=3))
+
+    sizes = [style.scale.weight.shape for style in generator.leave_camera]
+    assert sizes == [(3, 4), (3, 8), (3, 16)]
+    assert [style.shift.weight.shape for style in generator.enter_camera] == [(3, 8), (3, 4)]
+
+
+@pytest.mark.parametrize(("part", "column"), [("leave_camera", 0), ("enter_camera", 1)])
+def test_only_the_rows_of_a_camera_follow_its_style(part, column):
+    generator, batch = told(), inputs(SMALL)
+    cameras = torch.ones(len(batch[0]), 2, dtype=torch.int64)
+    cameras[0, column] = 2
+    before = generator(*batch, cameras)
+
+    for style in getattr(generator, part):
+        style.scale.weight.data[1] += 1.0  # camid 2
+
+    after = generator(*batch, cameras)
+    assert not torch.allclose(after[0], before[0])
+    assert torch.equal(after[1:], before[1:])
+
+
+def test_a_style_scales_and_shifts_channels():
+    style, code = CameraStyle(2, 3), torch.rand(2, 3, 4, 4)
+    style.scale.weight.data[1], style.shift.weight.data[1] = torch.arange(3.0), torch.ones(3)
+
+    out = style(code, torch.tensor([0, 1]))
+
+    assert torch.equal(out[0], code[0])
+    for channel in range(3):
+        torch.testing.assert_close(out[1, channel], code[1, channel] * (1 + channel) + 1)
+
+
+@pytest.mark.parametrize(
+    ("camids", "message"),
+    [
+        (None, "it needs those of image and drawing"),
+        ([[0, 1]], "knows the camids 1 to 3, got 0"),
+        ([[1, 4]], "knows the camids 1 to 3, got 4"),
+    ],
+)
+def test_cameras_that_a_generator_was_not_told_are_refused(camids, message):
+    cameras = None if camids is None else torch.tensor(camids)
+
+    with pytest.raises(UserError, match=message):
+        told()(*inputs(SMALL), cameras)
+
+
 def test_picture_that_cannot_be_halved_twice_is_refused():
     with pytest.raises(UserError, match="multiples of 4, got 30x16"):
         Generator(SMALL)(*inputs(SMALL, 30, 16))
@@ -264,7 +337,7 @@ def test_picture_that_cannot_be_halved_twice_is_refused():
     "wrong",
     [
         {"norm": "layer"}, {"joints": 0}, {"width": 0}, {"downsamplings": 0}, {"blocks": 0},
-        {"dropout": 1.0}, {"dropout": -0.1}, {"dropout": float("nan")},
+        {"cameras": -1}, {"dropout": 1.0}, {"dropout": -0.1}, {"dropout": float("nan")},
     ],
     ids=str,
 )  # fmt: skip
@@ -305,6 +378,17 @@ def test_checkpoint_comes_back_bit_for_bit(tmp_path, config):
         assert torch.equal(loaded.state_dict()[name], tensor)
 
 
+def test_a_checkpoint_remembers_its_cameras(tmp_path):
+    generator, cameras = told(), torch.tensor([[1, 2], [3, 1]])
+
+    save_generator(generator, tmp_path / "g.safetensors")
+
+    loaded = load_generator(tmp_path / "g.safetensors")
+    assert loaded.config.cameras == 3
+    batch = inputs(SMALL)
+    assert torch.equal(loaded(*batch, cameras), generator(*batch, cameras))
+
+
 def test_saving_what_was_loaded_gives_the_same_bytes(tmp_path):
     save_generator(randomised(SMALL), tmp_path / "a.safetensors", {"seed": 1})
 
@@ -329,7 +413,7 @@ def test_notes_join_format_and_config(tmp_path):
         "format": "reid_aug.generator/1",
         "config": {
             "joints": 5, "width": 4, "downsamplings": 2, "blocks": 3, "norm": "batch",
-            "dropout": 0.5,
+            "dropout": 0.5, "cameras": 0,
         },
         "step": 5,
         "recipe": {"a": [1]},

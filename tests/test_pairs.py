@@ -60,8 +60,8 @@ def mirrored(batch: Batch) -> Batch:
         xy[..., 0] = width - 1 - xy[..., 0]
         return xy
 
-    image, truth, source, target = batch
-    return Batch(image.flip(2), truth.flip(2), other_side(source), other_side(target))
+    image, truth, source, target, cameras = batch
+    return Batch(image.flip(2), truth.flip(2), other_side(source), other_side(target), cameras)
 
 
 def sample(batch: Batch, place: int) -> Batch:
@@ -105,6 +105,21 @@ def test_an_identity_of_n_images_has_n_times_n_minus_one_pairs():
     assert pairs.count == 4 * 3 + 2 * 1 + 5 * 4
     pids = [int(source.split("_")[0]) for source, _ in named_pairs(pairs)]
     assert [pids.count(pid) for pid in (1, 2, 3, 9)] == [12, 0, 2, 20]
+
+
+def test_a_batch_names_the_cameras_of_image_and_truth(images, poses):
+    pairs = Pairs(images, poses, SMALL, steps=1, batch=1)
+    a, b = next(
+        pair
+        for pair in map(pairs.pair, range(pairs.count))
+        if pairs.images[pair[0]].camid != pairs.images[pair[1]].camid
+    )
+
+    batch = pairs.batch([(a, b), (b, a)], [False, True])
+
+    camids = [pairs.images[a].camid, pairs.images[b].camid]
+    assert batch.cameras.dtype == torch.int64
+    assert batch.cameras.tolist() == [camids, camids[::-1]]
 
 
 @pytest.mark.parametrize("joint", [2, 5, 8, 11])
@@ -239,7 +254,8 @@ def test_draws_are_uniform_over_pairs(images, poses):
     batch = pairs[0]
 
     drawn = [
-        one.tobytes() + two.tobytes() for one, two in zip(*map(np.asarray, batch[2:]), strict=True)
+        one.numpy().tobytes() + two.numpy().tobytes()
+        for one, two in zip(batch.source, batch.target, strict=True)
     ]
     counts = [drawn.count(pair) for pair in set(drawn)]
     assert len(counts) == 6

@@ -90,7 +90,7 @@ def test_the_losses_of_a_step_are_the_published_ones(people):
     trainer, twin = (
         Trainer(GeneratorConfig(width=4, blocks=2, dropout=0.0), settings, 0, CPU) for _ in "ab"
     )
-    image, truth, source, target = twin._inputs(pairs[0])
+    image, truth, source, target, _ = twin._inputs(pairs[0])
     generated = twin.generator(image, source, target)
     losses = trainer.step(pairs[0], 0)
     label = torch.nn.BCELoss()
@@ -106,6 +106,21 @@ def test_the_losses_of_a_step_are_the_published_ones(people):
     fake = torch.sigmoid(fresh(torch.cat([generated.detach(), target], 1)))
     wanted = 2.5 * label(real, torch.ones_like(real)) + 2.5 * label(fake, torch.zeros_like(fake))
     assert losses["pose"] == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_cameras_are_told_and_learned(people):
+    pairs, _, settings, _ = job(people, config(pool=0))
+    trainer = Trainer(GeneratorConfig(width=4, blocks=2, cameras=6), settings, 0, CPU)
+
+    trainer.step(pairs[0], 0)
+
+    taken, drawn = (set(column.tolist()) for column in (pairs[0].cameras - 1).T)
+    for style, met in (
+        (trainer.generator.leave_camera[0], taken),
+        (trainer.generator.enter_camera[0], drawn),
+    ):
+        moved = style.shift.weight.detach().abs().sum(1) > 0
+        assert set(moved.nonzero().flatten().tolist()) == met
 
 
 def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypatch):
