@@ -33,11 +33,15 @@ from reid_aug.files import locked
 from reid_aug.generator import (
     Generator,
     GeneratorConfig,
+    grow,
+    initialise,
     save_generator,
+    shrunk,
+    to_pixels,
     to_signed,
 )
 from reid_aug.pairs import CAMERAS, Batch, Pairs
-from reid_aug.poses import Pose, heatmaps
+from reid_aug.poses import SIGMA, Pose, heatmaps
 from reid_aug.progress import track
 from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
 from reid_aug.training_folder import TrainingFolder
@@ -53,7 +57,8 @@ class TrainGeneratorConfig:
     images of an identity pair: "any" two as published, or two of the "same" camera, so that a
     drawing keeps the look of its source's camera instead of the mean of all. ``flip`` mirrors half
     of the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
-    memory.
+    memory. ``coarse`` is the first part of the steps, done on pictures of half the height and width
+    by a generator without the outermost layers, at a fraction of the time.
     """
 
     steps: int = 87_500
@@ -72,6 +77,7 @@ class TrainGeneratorConfig:
     discriminator_blocks: int = 3
     flip: bool = False
     ema: float = 0.0
+    coarse: float = 0.0
     save_every: int = 2_500
 
     def __post_init__(self) -> None:
@@ -82,12 +88,19 @@ class TrainGeneratorConfig:
             raise UserError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.decay <= 1:
             raise UserError(f"decay must be a part of the steps in [0, 1], got {self.decay}")
+        if not 0 <= self.coarse < 1:
+            raise UserError(f"coarse must be a part of the steps in [0, 1), got {self.coarse}")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
         if self.cameras not in CAMERAS:
             raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
         if self.gan not in GAN_LOSSES:
             raise UserError(f"gan must be one of {', '.join(GAN_LOSSES)}, got {self.gan!r}")
+
+    @property
+    def coarse_steps(self) -> int:
+        """How many steps are done at half size."""
+        return round(self.coarse * self.steps)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step (counted from 0): constant, then falling to 0 in a line.
@@ -117,7 +130,10 @@ class Inputs(NamedTuple):
 
 
 class Trainer:
-    """The three networks, their optimisers and image pools, and one step of all of them."""
+    """The three networks, their optimisers and image pools, and one step of all of them.
+
+    Until :meth:`grow` is called they are those of the coarse steps, if the config has any.
+    """
 
     def __init__(
         self,
@@ -127,10 +143,11 @@ class Trainer:
         device: torch.device,
     ) -> None:
         self.config, self.seed, self.device = config, seed, device
+        self.is_coarse = config.coarse_steps > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            generator = Generator(network)
-            _initialise(generator)
+            generator = Generator(shrunk(network) if self.is_coarse else network)
+            initialise(generator)
             judge = (config.discriminator_width, config.discriminator_blocks)
             style = (network.norm, network.dropout)
             self.networks: dict[str, nn.Module] = {
@@ -140,13 +157,34 @@ class Trainer:
             }
         for module in self.networks.values():
             module.to(device).to(memory_format=torch.channels_last).train()
-        self.optimisers = {
-            name: torch.optim.Adam(module.parameters(), lr=config.lr, betas=(0.5, 0.999))
-            for name, module in self.networks.items()
-        }
+        self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
         self.pools = {name: ImagePool(config.pool) for name in ("appearance", "pose")}
         self.perceptual = Perceptual(config.vgg).to(device) if config.vgg else None
         self.average = {k: v.clone() for k, v in generator.state_dict().items()}
+
+    def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr=self.config.lr, betas=(0.5, 0.999))
+
+    def grow(self) -> None:
+        """Go from coarse to fine: fresh outermost layers around what the generator has learned.
+
+        The discriminators, which look at patches, go on as they are; drawings of half the size are
+        forgotten.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + 1)
+            generator = grow(self.generator)
+        generator.to(self.device).to(memory_format=torch.channels_last).train()
+        self.networks["generator"] = generator
+        self.optimisers["generator"] = self._optimiser(generator)
+        self.pools = {name: ImagePool(self.config.pool) for name in self.pools}
+        self.average = {k: v.clone() for k, v in generator.state_dict().items()}
+        self.is_coarse = False
+
+    @property
+    def sigma(self) -> float:
+        """Of the heatmaps, in pixels: half in a picture of half the size."""
+        return SIGMA / 2 if self.is_coarse else SIGMA
 
     @property
     def generator(self) -> Generator:
@@ -177,8 +215,8 @@ class Trainer:
         return Inputs(
             to_signed(batch.image),
             to_signed(batch.truth),
-            heatmaps(batch.source, height, width),
-            heatmaps(batch.target, height, width),
+            heatmaps(batch.source, height, width, self.sigma),
+            heatmaps(batch.target, height, width, self.sigma),
             batch.cameras,
         )
 
@@ -233,6 +271,12 @@ class Trainer:
         generator.load_state_dict(self.average)
         return generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
+    @torch.no_grad()
+    def draw(self, batch: Batch) -> np.ndarray:
+        """What the averaged generator draws for ``batch``: (B, H, W, 3) uint8."""
+        image, _, source, target, cameras = self._inputs(batch)
+        return to_pixels(self.averaged()(image, source, target, cameras)).cpu().numpy()
+
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on."""
         tensors = {f"average/{key}": value for key, value in self.average.items()}
@@ -264,15 +308,6 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Te
     return ((k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix))
 
 
-def _initialise(generator: Generator) -> None:
-    """Convolutions N(0, 0.02), batch-norm scales N(1, 0.02); the generator only, as published."""
-    for module in generator.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, 0.02)
-
-
 def pairs_of(
     real: Sequence[PersonImage],
     poses: Mapping[str, Pose],
@@ -282,7 +317,8 @@ def pairs_of(
 ) -> Pairs:
     """The batches of this training, out of the kept set ``real``."""
     steps, batch = config.steps, config.batch
-    return Pairs(real, poses, data, steps, batch, seed, config.cameras, config.flip)
+    flip, coarse = config.flip, config.coarse_steps
+    return Pairs(real, poses, data, steps, batch, seed, config.cameras, flip, coarse)
 
 
 def train_generator(
@@ -309,14 +345,17 @@ def train_generator(
         return files.result
     trainer = Trainer(network, config, pairs.seed, device)
     start, state = files.newest_state()
+    if start > config.coarse_steps and trainer.is_coarse:
+        trainer.grow()
     if state:
         trainer.restore(state)
     verify_images(pairs.images)
-    samples = pairs.samples()
     loader = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
     bar = track(loader, "train generator", config.steps, start)
     with locked(folder), files.open_log(start) as log, bar:
         for number, batch in enumerate(bar, start):
+            if number == config.coarse_steps and trainer.is_coarse:
+                trainer.grow()
             losses = trainer.step(batch, number)
             if not all(map(math.isfinite, losses.values())):
                 raise UserError(
@@ -328,7 +367,8 @@ def train_generator(
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
             if (number + 1) % config.save_every == 0 or number + 1 == config.steps:
                 files.save_state(trainer.state(), number + 1)
-                files.save_samples(trainer.averaged(), samples, number + 1)
+                samples = pairs.samples(number)
+                files.save_samples(samples, trainer.draw(samples), number + 1)
         save_generator(trainer.averaged(), files.result, {**notes, "step": config.steps})
     return files.result
 
@@ -336,14 +376,18 @@ def train_generator(
 def seconds_per_step(
     pairs: Pairs, network: GeneratorConfig, config: TrainGeneratorConfig, device: torch.device
 ) -> float:
-    """Time of one training step, measured on the second of two."""
-    trainer = Trainer(network, config, pairs.seed, device)
-    elapsed = 0.0
-    for number in range(2):
-        began = time.perf_counter()
-        trainer.step(pairs[number], number)
-        elapsed = time.perf_counter() - began
-    return elapsed
+    """Mean time of a training step, coarse or fine, each measured on the second of two."""
+    elapsed = []
+    for first in sorted({0, config.coarse_steps}):
+        trainer = Trainer(network, config, pairs.seed, device)
+        if first:
+            trainer.grow()
+        for number in (first, first + 1):
+            began = time.perf_counter()
+            trainer.step(pairs[number], number)
+        elapsed.append(time.perf_counter() - began)
+    coarse, fine = elapsed[0], elapsed[-1]
+    return config.coarse * coarse + (1 - config.coarse) * fine
 
 
 def training_notes(

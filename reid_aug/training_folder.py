@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from reid_aug.errors import UserError
 from reid_aug.files import committed
-from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
+from reid_aug.generator import load_noted
 from reid_aug.pairs import Batch
 from reid_aug.pictures import draw_pose, sheet, write_picture
-from reid_aug.poses import Pose, heatmaps
+from reid_aug.poses import Pose
 from reid_aug.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.training/1"
@@ -85,14 +85,9 @@ class TrainingFolder:
             part.write_text("".join(f"{line}\n" for line in lines))
         return path.open("a", buffering=1)
 
-    @torch.no_grad()
-    def save_samples(self, generator: Generator, batch: Batch, step: int) -> None:
+    def save_samples(self, batch: Batch, drawn: np.ndarray, step: int) -> None:
         """Write source, target pose, generated and truth of ``batch`` as one PNG."""
         height, width = batch.image.shape[1:3]
-        part = batch.to(next(generator.parameters()).device)
-        maps = (heatmaps(xy, height, width) for xy in (part.source, part.target))
-        generated = generator(to_signed(part.image), *maps, part.cameras)
-        drawn = to_pixels(generated).cpu().numpy()
         rows = [
             [image.numpy(), draw_pose(Pose(xy.numpy()), height, width), new, truth.numpy()]
             for image, xy, new, truth in zip(
@@ -100,5 +95,5 @@ class TrainingFolder:
             )
         ]
         titles = ("source", "pose", "generated", "truth")
-        picture = sheet(rows, titles, across=2, zoom=2)
+        picture = sheet(rows, titles, across=2, zoom=max(1, 256 // height))
         write_picture(self.states / f"samples/{step:08d}.png", picture)

@@ -13,10 +13,12 @@ from reid_aug.generator import (
     Generator,
     GeneratorConfig,
     PoseAttention,
+    grow,
     import_official,
     load_generator,
     load_noted,
     save_generator,
+    shrunk,
     to_pixels,
     to_signed,
 )
@@ -324,6 +326,41 @@ def test_cameras_that_a_generator_was_not_told_are_refused(camids, message):
 
     with pytest.raises(UserError, match=message):
         told()(*inputs(SMALL), cameras)
+
+
+@pytest.mark.parametrize("cameras", [0, 3])
+def test_a_grown_generator_keeps_all_but_the_outermost_layers(cameras):
+    small = randomised(replace(SMALL, cameras=cameras))
+
+    large = grow(small)
+
+    assert large.config == replace(small.config, width=2, downsamplings=3)
+    assert shrunk(large.config) == small.config
+    ours = {tensor.numpy().tobytes() for tensor in large.state_dict().values() if tensor.ndim}
+    lost = {
+        name
+        for name, tensor in small.state_dict().items()
+        if tensor.ndim and tensor.numpy().tobytes() not in ours
+    }
+    stem = {f"encode_{what}.{layer}" for what in ("image", "pose") for layer in "12"}
+    out = f"decode.{3 * small.config.downsamplings + 1}"
+    assert {name.rpartition(".")[0] for name in lost} == {*stem, out}
+
+
+def test_blocks_of_a_grown_generator_see_codes_of_the_size_they_know():
+    large, shapes = grow(Generator(SMALL)).eval(), []
+    large.blocks[0].register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
+
+    large(*inputs(SMALL, 64, 32))
+
+    assert shapes == [(2, 16, 8, 4)]
+
+
+def test_a_generator_that_cannot_grow_or_shrink_is_refused():
+    with pytest.raises(UserError, match="its width is even, got 3"):
+        grow(Generator(replace(SMALL, width=3)))
+    with pytest.raises(UserError, match="2 or more downsamplings, got 1"):
+        shrunk(replace(SMALL, downsamplings=1))
 
 
 def test_picture_that_cannot_be_halved_twice_is_refused():

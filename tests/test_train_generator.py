@@ -18,6 +18,7 @@ from reid_aug.train_generator import (
     train_generator,
     training_notes,
 )
+from reid_aug.training_folder import TrainingFolder
 
 NETWORK = GeneratorConfig(width=4, blocks=2)
 DATA = DataConfig(height=32, width=16)
@@ -144,6 +145,38 @@ def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypat
     assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("stopped_at", [2, 3, 4])
+def test_a_coarse_training_grows_and_a_stopped_one_ends_alike(people, tmp_path, stopped_at):
+    settings = config(steps=5, coarse=0.6, save_every=5)
+    pairs, network, _, notes = job(people, settings)
+    early = Trainer(network, settings, 0, CPU)
+    for number in range(stopped_at):
+        if number == 3:
+            early.grow()
+        early.step(pairs[number], number)
+    TrainingFolder(tmp_path / "parts", notes).save_state(early.state(), stopped_at)
+
+    whole = run(people, tmp_path / "whole", settings)
+    parts = run(people, tmp_path / "parts", settings)
+
+    assert parts.read_bytes() == whole.read_bytes()
+    assert load_generator(whole).config == network
+
+
+def test_coarse_steps_train_a_smaller_generator_on_half_size_pictures(people):
+    pairs, network, settings, _ = job(people, config(steps=4, coarse=0.5))
+    trainer = Trainer(network, settings, 0, CPU)
+    assert trainer.generator.config == GeneratorConfig(width=8, downsamplings=1, blocks=2)
+    assert trainer.draw(pairs.samples(0)).shape == (8, 16, 8, 3)
+    trainer.step(pairs[0], 0)
+
+    trainer.grow()
+
+    assert trainer.generator.config == network
+    trainer.step(pairs[2], 2)
+    assert trainer.draw(pairs.samples(2)).shape == (8, 32, 16, 3)
+
+
 def test_what_a_training_leaves_behind(people, tmp_path):
     path = run(people, tmp_path, config())
     notes = load_noted(path)[1]
@@ -208,6 +241,7 @@ def test_training_does_not_touch_the_global_random_state(people):
         ("decay", 1.5),
         ("gan", "wgan"),
         ("ema", 1.0),
+        ("coarse", 1.0),
         ("l1_weight", float("nan")),
     ],
 )
