@@ -9,18 +9,19 @@ import pytest
 from PIL import Image
 
 from reid_aug.errors import UserError
-from reid_aug.people import RENDERER, People, PeopleConfig, is_people, read_people, write_people
+from reid_aug.people import (
+    RENDERER,
+    People,
+    PeopleConfig,
+    cached_people,
+    is_people,
+    read_people,
+    write_people,
+)
 from reid_aug.people.dataset import GALLERY, QUERY, TRAIN
 from reid_aug.poses import read_keypoints
 
 CONFIG = PeopleConfig(identities=2, test_identities=3, seed=7)
-FACE = [0, 14, 15]
-# Share of Market-1501's pictures in which OpenPose found the joint.
-MARKET = {
-    "nose": ([0], 0.59), "eyes": ([14, 15], 0.49), "ears": ([16, 17], 0.53),
-    "elbows": ([3, 6], 0.76), "wrists": ([4, 7], 0.57),
-    "knees": ([9, 12], 0.89), "ankles": ([10, 13], 0.76),
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,6 @@ def pictures(root: Path) -> dict[str, Path]:
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
-
-
-def shots(people: People, pids: range) -> list:
-    return [shot for pid in pids for _, _, shot in people.files(pid)]
 
 
 def test_names_are_those_of_market_and_unique(root):
@@ -116,70 +113,6 @@ def test_another_seed_gives_other_people():
     assert ours != theirs
 
 
-def test_backs_have_no_face():
-    people = People(CONFIG)
-    backs = [shot for shot in shots(people, range(1, 40)) if np.cos(shot.yaw) < -0.95][:5]
-
-    assert len(backs) == 5
-    for shot in backs:
-        xy = people.draw(shot).xy
-        assert np.isnan(xy[FACE]).all()
-        assert not np.isnan(xy[[2, 5]]).all()
-        assert not xy[2, 0] < xy[5, 0]  # the right shoulder is on the right
-
-
-def test_joints_are_missing_about_as_often_as_in_market():
-    people = People(PeopleConfig(seed=3))
-    xy = np.array([people.draw(shot).xy for shot in shots(people, range(1, 13))])
-    is_seen = ~np.isnan(xy[..., 0])
-
-    for name, (joints, share) in MARKET.items():
-        assert abs(is_seen[:, joints].mean() - share) < 0.2, name
-
-
-def test_seen_joints_lie_on_the_person():
-    people = People(CONFIG)
-    for shot in shots(people, CONFIG.pids)[::6]:
-        picture = people.draw(shot)
-        x, y = np.rint(picture.xy[[1, 2, 5, 8, 11]]).T
-        seen = ~np.isnan(x)
-        assert picture.mask[y[seen].astype(int), x[seen].astype(int)].mean() >= 0.8
-
-
-def test_truth_in_the_own_pose_is_the_picture(root):
-    people, files = read_people(root), pictures(root)
-    alone = [name for name in files if people.shot(name).bystander is None][:8]
-
-    for name in alone:
-        picture = pixels(files[name]).astype(float)
-        assert np.abs(people.truth(name, name) - picture).mean() < 6  # what JPEG costs
-
-
-def test_truth_takes_the_pose_of_the_target_and_the_look_of_the_source(root):
-    people = read_people(root)
-    names = [name for name in pictures(root) if name[0] != "-" and name[:4] != "0000"]
-    names = [name for name in names if people.shot(name).bystander is None]
-    sources = [name for name in names if name[:4] == "0001"][:4]
-    targets = [name for name in names if name[:4] == "0004"][-4:]
-
-    for source, target in zip(sources, targets, strict=True):
-        ours, theirs = people.shot(source), people.shot(target)
-        drawn = people.draw(replace(ours, yaw=theirs.yaw, posture=theirs.posture, crop=theirs.crop))
-        assert np.array_equal(people.truth(source, target), drawn.image)
-        wanted, old = people.draw(theirs), people.draw(ours)
-        assert overlap(drawn.mask, wanted.mask) > max(0.7, overlap(old.mask, wanted.mask))
-        assert colour_gap(drawn, old) < colour_gap(drawn, wanted)
-
-
-def overlap(mask: np.ndarray, other: np.ndarray) -> float:
-    return (mask & other).sum() / (mask | other).sum()
-
-
-def colour_gap(picture, other) -> float:
-    means = [each.image[each.mask].mean(axis=0) for each in (picture, other)]
-    return float(np.abs(means[0] - means[1]).mean())
-
-
 def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
 
@@ -219,7 +152,7 @@ def test_a_folder_knows_its_people(root, tmp_path):
 
 def test_people_of_another_renderer_are_refused(tmp_path):
     (tmp_path / "people.json").write_text(json.dumps({"renderer": RENDERER + 1, "identities": 1,
-        "test_identities": 1, "first": 1, "seed": 0}))  # fmt: skip
+        "test_identities": 1, "first": 1, "seed": 0, "difficulty": "easy"}))  # fmt: skip
 
     assert not is_people(tmp_path)
     with pytest.raises(UserError, match="renderer must be"):
@@ -233,12 +166,36 @@ def test_people_of_another_renderer_are_refused(tmp_path):
         {"test_identities": 0},
         {"first": 0},
         {"seed": -1},
+        {"difficulty": "hard"},
+        {"difficulty": None},
         {"first": 9990, "identities": 6, "test_identities": 6},
     ],
 )
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(UserError, match="must be"):
         PeopleConfig(**wrong)
+
+
+def test_the_folder_keeps_the_difficulty_and_the_cache_keeps_both_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    few = PeopleConfig(identities=1, test_identities=1)
+
+    roots = [cached_people(replace(few, difficulty=name)) for name in ("easy", "market")]
+
+    assert roots[0] != roots[1]
+    assert [read_people(root).config.difficulty for root in roots] == ["easy", "market"]
+    assert all(json.loads((root / "people.json").read_text())["renderer"] == 2 for root in roots)
+
+
+def test_distractors_and_junk_are_as_many_as_in_market():
+    people = People(PeopleConfig())
+    everybody = (*people.config.pids, *people.config.strangers)
+    names = [n for pid in everybody for folder, n, _ in people.files(pid) if folder == GALLERY]
+    strangers, junk = (sum(n.startswith(mark) for n in names) for mark in ("0000", "-1"))
+    wanted = len(names) - strangers - junk
+
+    assert strangers / wanted == pytest.approx(2798 / 13115, rel=0.2)
+    assert junk / wanted == pytest.approx(3819 / 13115, rel=0.2)
 
 
 def test_an_unknown_picture_is_refused():

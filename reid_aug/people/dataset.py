@@ -7,28 +7,38 @@ frame numbers. So neither the size of the set nor the process that draws an iden
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 
 from reid_aug.errors import UserError
 from reid_aug.people.camera import CAMERAS, Camera, make_camera
-from reid_aug.people.render import Body, Picture, draw, make_body
-from reid_aug.people.shot import Shot, look_of, sample_shots
+from reid_aug.people.difficulty import DIFFICULTIES, Difficulty
+from reid_aug.people.pose import Body, make_body
+from reid_aug.people.render import Picture, draw
+from reid_aug.people.shot import Crop, Shot, look_of, sample_shots, sample_sight
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 LAST_PID = 9999  # four digits in a file name
 STRANGERS = 10_000  # people with this number and above are distractors
 JUNK, STRANGER = "-1", "0000"  # what Market-1501 writes in place of a pid
+# Pictures of a stranger. Market-1501's gallery has 13,115 images of those it looks for, 2,798
+# distractors and 3,819 junk boxes; ours has about 24 of the first for each stranger.
+DISTRACTORS, JUNK_BOXES = 5, 7
 
 
 @dataclass(frozen=True, slots=True)
 class PeopleConfig:
-    """Which people: ``identities`` for training from pid ``first`` on, then the test identities."""
+    """Which people: ``identities`` for training from pid ``first`` on, then the test identities.
+
+    ``difficulty`` is a name of :data:`reid_aug.people.difficulty.DIFFICULTIES`.
+    """
 
     identities: int = 60
     test_identities: int = 60
     first: int = 1
     seed: int = 0
+    difficulty: str = "market"
 
     def __post_init__(self) -> None:
         least = {"identities": 1, "test_identities": 1, "first": 1, "seed": 0}
@@ -37,6 +47,9 @@ class PeopleConfig:
             if type(value) is not int or value < low:
                 rule = f"an integer of at least {low}"
                 raise UserError(f"people: {name} must be {rule}, got {value!r}")
+        if self.difficulty not in DIFFICULTIES:
+            names = " or ".join(map(repr, DIFFICULTIES))
+            raise UserError(f"people: difficulty must be {names}, got {self.difficulty!r}")
         if self.pids.stop - 1 > LAST_PID:
             raise UserError(
                 f"people: the last pid must be at most {LAST_PID}, got {self.pids.stop - 1}; "
@@ -59,13 +72,13 @@ class PeopleConfig:
 
 
 @lru_cache(maxsize=16)
-def _body(seed: int, pid: int) -> Body:
-    return make_body(look_of(seed, pid))
+def _body(seed: int, pid: int, difficulty: Difficulty) -> Body:
+    return make_body(look_of(seed, pid, difficulty))
 
 
 @lru_cache(maxsize=CAMERAS)
-def _camera(seed: int, number: int) -> Camera:
-    return make_camera(np.random.default_rng([seed, 9, number]), number)
+def _camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
+    return make_camera(np.random.default_rng([seed, 9, number]), number, difficulty)
 
 
 class People:
@@ -73,6 +86,7 @@ class People:
 
     def __init__(self, config: PeopleConfig) -> None:
         self.config = config
+        self._difficulty = DIFFICULTIES[config.difficulty]
         self._shots: dict[str, Shot] = {}
 
     def files(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
@@ -84,7 +98,7 @@ class People:
     def _photographs(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
         rng = np.random.default_rng([self.config.seed, 4, pid])
         is_training = self.config.is_training(pid)
-        for shots in sample_shots(self.config.seed, pid):
+        for shots in self._sample_shots(pid):
             frame, query = int(rng.integers(100, 90_000)), int(rng.integers(len(shots)))
             for step, shot in enumerate(shots):
                 is_query = step == query and not is_training
@@ -93,14 +107,18 @@ class People:
                 yield folder, name, shot
 
     def _distractors(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
-        """A good picture of somebody nobody looks for, and a box that missed its person."""
-        shot, other = next(sample_shots(self.config.seed, pid))[:2]
-        frame = 100 + 25 * (pid - STRANGERS)
-        yield GALLERY, _file_name(STRANGER, shot, frame, box=1), shot
+        """Good pictures of somebody nobody looks for, and boxes that missed their person."""
+        shots = [shot for passing in self._sample_shots(pid) for shot in passing]
         rng = np.random.default_rng([self.config.seed, 5, pid])
-        shift_x, shift_y = rng.uniform(0.25, 0.5, 2) * rng.choice([-1, 1], 2)
-        crop = replace(other.crop, shift_x=float(shift_x), shift_y=float(shift_y))
-        yield GALLERY, _file_name(JUNK, other, frame, box=2), replace(other, crop=crop)
+        frame = 100 + 25 * (pid - STRANGERS)
+        for box in range(DISTRACTORS + JUNK_BOXES):
+            shot, who = shots[box % len(shots)], STRANGER
+            if box >= DISTRACTORS:
+                shot, who = replace(shot, crop=_misplaced(rng, shot.crop)), JUNK
+            yield GALLERY, _file_name(who, shot, frame, box + 1), shot
+
+    def _sample_shots(self, pid: int) -> Iterator[list[Shot]]:
+        return sample_shots(self.config.seed, pid, self._difficulty)
 
     def shot(self, name: str) -> Shot:
         """What the picture of this file name shows.
@@ -118,30 +136,66 @@ class People:
     def draw(self, shot: Shot) -> Picture:
         """The picture of a shot."""
         seed, beside = self.config.seed, shot.bystander
-        bystander = None if beside is None else _body(seed, beside.pid)
-        return draw(shot, _body(seed, shot.pid), self.camera(shot), bystander)
+        bystander = None if beside is None else _body(seed, beside.pid, self._difficulty)
+        body = _body(seed, shot.pid, self._difficulty)
+        return draw(shot, body, self.camera(shot), bystander)
 
     def camera(self, shot: Shot) -> Camera:
         """The camera of a shot."""
-        return _camera(self.config.seed, shot.camera)
+        return _camera(self.config.seed, shot.camera, self._difficulty)
 
-    def truth(self, source: str, target: str) -> np.ndarray:
+    def truth(self, source: str, target: str, camid: int | None = None) -> np.ndarray:
         """What a pose transfer from image ``source`` to the pose of image ``target`` should give.
 
-        The person, camera, light and background of the source, alone, in the posture, the facing
-        and the crop of the target.
+        The person of the source, alone, in the posture, the facing and the crop of the target.
+        Camera, light and background are those of the source; or, with ``camid``, of that camera.
+
+        Args:
+            source: A file name.
+            target: Another.
+            camid: A camera, counted from 1 as in file names.
 
         Returns:
             (128, 64, 3) uint8 RGB.
-        """
-        return self.draw(self.transferred(source, target)).image
 
-    def transferred(self, source: str, target: str) -> Shot:
-        """The shot behind :meth:`truth`."""
+        Raises:
+            UserError: If these people have no such picture or camera.
+        """
+        return self.draw(self.transferred(source, target, camid)).image
+
+    def transferred(self, source: str, target: str, camid: int | None = None) -> Shot:
+        """The shot behind :meth:`truth`.
+
+        With ``camid`` the distance is the target's too, and so are the part of the street and the
+        exposure if the target was taken by that camera; else both follow from the two names.
+        """
         pose = self.shot(target)
-        return replace(
+        moved = replace(
             self.shot(source), yaw=pose.yaw, posture=pose.posture, crop=pose.crop, bystander=None
         )
+        if camid is None:
+            return moved
+        if type(camid) is not int or not 1 <= camid <= CAMERAS:
+            raise UserError(f"people: camid must be an integer from 1 to {CAMERAS}, got {camid!r}")
+        window, exposure = pose.window, pose.exposure
+        if pose.camera != camid - 1:
+            names = crc32(f"{source} {target}".encode())
+            rng = np.random.default_rng([self.config.seed, 6, names, camid])
+            window, exposure = sample_sight(rng, self._difficulty)
+        seen = replace(moved, camera=camid - 1, distance=pose.distance)
+        return replace(seen, window=window, exposure=exposure)
+
+
+def _misplaced(rng: np.random.Generator, crop: Crop) -> Crop:
+    """A box beside its person, about a part of them, or on the empty street."""
+    aside, across = rng.uniform(0.25, 0.5, 2) * rng.choice([-1, 1], 2)
+    kind = rng.choice(["beside", "part", "street"], p=[0.5, 0.3, 0.2])
+    if kind == "street":
+        return replace(crop, shift_x=float(aside * 4), shift_y=float(across * 0.2))
+    if kind == "part":
+        height = crop.height * rng.uniform(0.35, 0.6)
+        return replace(crop, height=height, shift_x=float(aside * 0.6), shift_y=float(across))
+    return replace(crop, shift_x=float(aside), shift_y=float(across))
 
 
 def _file_name(who: str, shot: Shot, frame: int, box: int) -> str:

@@ -18,9 +18,10 @@ from reid_aug.errors import UserError
 from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
 from reid_aug.poses import Pose, write_keypoints
 
-RENDERER = 1  # version of the pictures: raised when any drawn pixel changes
+RENDERER = 2  # version of the pictures: raised when any drawn pixel changes
 LABEL = "people.json"
 WORTH_A_POOL = 32  # people; fewer are drawn sooner than processes start
+CHUNK = 8  # people a process draws in a row; neighbours are each other's bystanders
 
 Progress = Callable[[Iterable, int], Iterable]
 
@@ -85,7 +86,7 @@ def _mapper(people: int) -> Iterator[Callable]:
     # Not forked: a fork copies the locks of the threads that torch and BLAS have started.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield partial(pool.map, chunksize=4)
+        yield partial(pool.map, chunksize=CHUNK)
 
 
 def _write_person(folder: Path, config: PeopleConfig, pid: int) -> dict[str, Pose]:
@@ -104,7 +105,7 @@ def cached_people(config: PeopleConfig, progress: Progress | None = None) -> Pat
     """The folder of these people in the user's cache; drawn on first use."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-aug"
     counts = f"{config.identities}-{config.test_identities}-from-{config.first}"
-    root = cache / f"people-{RENDERER}-{counts}-seed-{config.seed}"
+    root = cache / f"people-{RENDERER}-{config.difficulty}-{counts}-seed-{config.seed}"
     if not is_people(root):
         write_people(root, config, progress)
     return root

@@ -1,42 +1,27 @@
-"""What an identity looks like: the build, the hair, the clothes and their colours.
+"""What an identity looks like: the build, the hair, the clothes, what is carried.
 
-The numbers of one look are drawn from one generator. Palettes are short and greyish on purpose:
-on a street many people wear much the same, so colour alone does not tell them apart.
+The numbers of one look are drawn from one generator.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
-from reid_aug.people.body import Manner
+from reid_aug.people.difficulty import Difficulty
+from reid_aug.people.palette import Colours, pick, sample_colours
 
-Key = TypeVar("Key")
-Colour = tuple[float, float, float]  # RGB in [0, 255]
-
-SKINS = np.array(
-    [[224, 182, 152], [205, 160, 128], [190, 142, 110], [150, 105, 78], [105, 72, 54]], float
-)
-HAIRS = np.array([[22, 20, 20], [35, 28, 24], [58, 40, 28], [96, 66, 40], [120, 116, 112]], float)
-CLOTHS = {
-    "white": (234, 234, 232), "grey": (205, 204, 201), "black": (23, 23, 26),
-    "charcoal": (46, 47, 54), "slate": (105, 107, 111), "navy": (32, 40, 73),
-    "denim": (60, 86, 139), "sky": (118, 150, 188), "beige": (217, 204, 166),
-}  # fmt: skip
-TOPS = {"white": 14, "black": 14, "grey": 6, "charcoal": 6, "slate": 6, "navy": 5, "denim": 5}
-BOTTOMS = {"black": 22, "navy": 14, "charcoal": 12, "denim": 10, "slate": 6, "sky": 5, "beige": 4}
-SHOES = {"white": 1, "black": 1, "slate": 1}
-
-PATTERNS = {
-    "plain": 0.55, "across": 0.05, "upright": 0.02, "logo": 0.14,
-    "open": 0.12, "back_print": 0.07, "two_blocks": 0.03, "plaid": 0.02,
-}  # fmt: skip
+AGES = {"adult": 0.88, "child": 0.04, "old": 0.08}
+HELD = {"": 0.64, "bag": 0.24, "jacket": 0.06, "umbrella": 0.06}
+BICYCLES = {"": 0.92, "ridden": 0.05, "pushed": 0.03}
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The shape of a body; factors around 1, ``belly`` and ``bust`` in metres."""
+    """The shape of a body; factors around 1, ``belly`` and ``bust`` in metres.
+
+    ``head`` is the size of the head against that of the body, which is larger in children;
+    ``stoop`` bends the upper body of the old, radians.
+    """
 
     height: float
     girth: float
@@ -44,6 +29,8 @@ class Build:
     hips: float
     belly: float
     bust: float
+    head: float
+    stoop: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +41,19 @@ class Hair:
     volume: float
     is_tied: bool
 
+    @property
+    def covers_ears(self) -> bool:
+        """Whether it hangs down over the ears."""
+        return self.length > 0 and not self.is_tied
+
 
 @dataclass(frozen=True, slots=True)
 class Clothes:
-    """What is worn and carried.
+    """What is worn.
 
     ``sleeve`` and ``leg`` count limbs covered: 0 bare, 1 to the elbow or knee, 2 to the wrist or
     ankle. ``hem`` is the height where the top ends, ``skirt`` the length below the waist (0: none)
-    and ``flare`` its widening, in metres. A one-piece (dress, coat) has one colour. ``pack`` is
-    the size of a backpack (0: none); ``bag`` is "", "shoulder" or "hand", on side -1 (right) or 1.
+    and ``flare`` its widening, in metres. A one-piece (dress, coat) has one colour.
     """
 
     sleeve: float
@@ -73,27 +64,35 @@ class Clothes:
     skirt: float
     flare: float
     is_one_piece: bool
-    pack: float
-    bag: str
-    bag_side: int
-    has_strap: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
-    """The colours of a look, the pattern of its top, and where wrinkles fall (``phases``)."""
+class Luggage:
+    """What is carried, under all cameras.
 
-    skin: Colour
-    hair: Colour
-    top: Colour
-    second: Colour
-    bottom: Colour
-    shoe: Colour
-    pack: Colour
-    bag: Colour
-    pattern: str
-    frequency: float
-    phases: tuple[float, float, float, float]
+    ``pack`` is the size of a backpack (0: none). A shoulder bag, and what is ``held`` ("", "bag",
+    "jacket" or "umbrella"), are on ``side`` -1 (right) or 1. A ``bicycle`` is "", "ridden" or
+    "pushed".
+    """
+
+    pack: float
+    has_shoulder_bag: bool
+    has_strap: bool
+    held: str
+    bicycle: str
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How somebody walks: amplitudes of the gait and the habitual angles, in radians."""
+
+    stride: float
+    knee: float
+    swing: float
+    elbow: float
+    spread: float
+    lean: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +102,38 @@ class Look:
     build: Build
     hair: Hair
     clothes: Clothes
+    luggage: Luggage
     colours: Colours
     manner: Manner
 
 
-def sample_look(rng: np.random.Generator) -> Look:
+def sample_look(rng: np.random.Generator, difficulty: Difficulty) -> Look:
     """A random pedestrian."""
     is_woman = bool(rng.random() < 0.5)
+    build = _sample_build(rng, is_woman)
     return Look(
-        build=_sample_build(rng, is_woman),
+        build=build,
         hair=_sample_hair(rng, is_woman),
         clothes=_sample_clothes(rng, is_woman),
-        colours=_sample_colours(rng),
-        manner=_sample_manner(rng),
+        luggage=_sample_luggage(rng),
+        colours=sample_colours(rng, difficulty.vivid),
+        manner=_sample_manner(rng, build.stoop),
     )
 
 
-def pick(rng: np.random.Generator, weights: Mapping[Key, float]) -> Key:
-    """One key of ``weights``, as often as its value says."""
-    shares = np.array(list(weights.values()), float)
-    return list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
-
-
 def _sample_build(rng: np.random.Generator, is_woman: bool) -> Build:
+    age = pick(rng, AGES)
+    size, slim, stoop = {"child": (0.8, 0.9, 0), "adult": (1, 1, 0), "old": (0.97, 1.06, 0.16)}[age]
+    stout = 0.16 if rng.random() < 0.1 else 0.0
     return Build(
-        height=rng.normal(1.0, 0.05),
-        girth=rng.normal(0.96 if is_woman else 1.03, 0.07),
-        shoulders=rng.normal(0.92 if is_woman else 1.03, 0.04),
+        height=size * rng.normal(0.975 if is_woman else 1.025, 0.04),
+        girth=slim * rng.normal(0.92 if is_woman else 0.98, 0.06) + stout,
+        shoulders=rng.normal(0.92 if is_woman else 1.03, 0.05),
         hips=rng.normal(1.04 if is_woman else 0.97, 0.04),
-        belly=abs(rng.normal(0, 0.02)),
-        bust=rng.uniform(0.015, 0.035) if is_woman else 0.0,
+        belly=abs(rng.normal(0, 0.02)) + stout / 3,
+        bust=rng.uniform(0.015, 0.035) if is_woman and age != "child" else 0.0,
+        head=rng.normal(1.14 if age == "child" else 1.0, 0.02),
+        stoop=float(stoop),
     )
 
 
@@ -153,55 +154,36 @@ def _sample_clothes(rng: np.random.Generator, is_woman: bool) -> Clothes:
     elif rng.random() < 0.12:  # a coat
         skirt, flare = rng.uniform(0.28, 0.45), rng.uniform(0.02, 0.05)
         sleeve, is_one_piece = 2.0, True
-    pack = rng.uniform(0.8, 1.15) if rng.random() < 0.26 else 0.0
-    bag = pick(rng, {"": 0.62, "shoulder": 0.19, "hand": 0.19})
     return Clothes(
         sleeve=sleeve,
         leg=leg,
         top_looseness=rng.uniform(1.03, 1.2),
         bottom_looseness=rng.uniform(1.03, 1.35),
-        hem=max(rng.uniform(0.86, 0.98), 0.88),
+        hem=rng.uniform(0.88, 0.97),
         skirt=skirt,
         flare=flare,
         is_one_piece=is_one_piece,
-        pack=pack,
-        bag="" if pack else bag,
-        bag_side=int(rng.choice([-1, 1])),
+    )
+
+
+def _sample_luggage(rng: np.random.Generator) -> Luggage:
+    has_pack, bicycle, held = bool(rng.random() < 0.26), pick(rng, BICYCLES), pick(rng, HELD)
+    return Luggage(
+        pack=rng.uniform(0.8, 1.15) if has_pack else 0.0,
+        has_shoulder_bag=bool(rng.random() < 0.25) and not has_pack,
         has_strap=bool(rng.random() < 0.7),
+        held="" if bicycle else held,
+        bicycle=bicycle,
+        side=int(rng.choice([-1, 1])),
     )
 
 
-def _sample_colours(rng: np.random.Generator) -> Colours:
-    skins, hairs = (0.3, 0.34, 0.2, 0.1, 0.06), (0.5, 0.25, 0.13, 0.07, 0.05)
-    return Colours(
-        skin=_dye(rng, SKINS[rng.choice(5, p=skins)], 6),
-        hair=_dye(rng, HAIRS[rng.choice(5, p=hairs)], 0),
-        top=_cloth(rng, TOPS),
-        second=_cloth(rng, TOPS),
-        bottom=_cloth(rng, BOTTOMS),
-        shoe=_dye(rng, CLOTHS[pick(rng, SHOES)], 0),
-        pack=_cloth(rng, TOPS),
-        bag=_cloth(rng, TOPS),
-        pattern=pick(rng, PATTERNS),
-        frequency=rng.uniform(5, 13),
-        phases=tuple(rng.uniform(0, 6, 4)),
-    )
-
-
-def _cloth(rng: np.random.Generator, weights: dict[str, int]) -> Colour:
-    return _dye(rng, CLOTHS[pick(rng, weights)], 4)
-
-
-def _dye(rng: np.random.Generator, colour: Colour | np.ndarray, spread: float) -> Colour:
-    return tuple(np.clip(colour + rng.normal(0, spread, 3), 8, 248))
-
-
-def _sample_manner(rng: np.random.Generator) -> Manner:
+def _sample_manner(rng: np.random.Generator, stoop: float) -> Manner:
     return Manner(
-        stride=rng.uniform(0.22, 0.44),
-        knee=rng.uniform(0.45, 0.9),
+        stride=rng.uniform(0.25, 0.48),
+        knee=rng.uniform(0.35, 0.65),
         swing=rng.uniform(0.15, 0.55),
-        elbow=rng.uniform(0.15, 0.5),
-        spread=rng.uniform(0.04, 0.16),
-        lean=rng.normal(0.03, 0.03),
+        elbow=rng.uniform(0.2, 0.8),
+        spread=rng.uniform(0.1, 0.28),
+        lean=rng.normal(0.03, 0.03) + stoop,
     )

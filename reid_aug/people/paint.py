@@ -2,9 +2,14 @@
 
 import numpy as np
 
+from reid_aug.people.anatomy import WAIST
 from reid_aug.people.body import Bone
 from reid_aug.people.look import Look
-from reid_aug.people.surface import WAIST, Part, Surface
+from reid_aug.people.palette import Colour
+from reid_aug.people.surface import Part, Surface
+
+RUBBER = (34, 34, 36)
+EDGE = 0.012  # half the width of the soft border between two clothes, metres
 
 
 def paint(surface: Surface, look: Look) -> np.ndarray:
@@ -28,9 +33,8 @@ def _top_colours(surface: Surface, look: Look) -> np.ndarray:
     sideways, _, height = surface.points.T
     aside, front = np.abs(sideways), np.cos(surface.around)
     if look.colours.pattern == "plaid":
-        lines = (np.sin(height * frequency * 8) > 0.3) + 1.0 * (
-            np.sin(sideways * frequency * 9) > 0.3
-        )
+        waves = np.sin(height * frequency * 8), np.sin(sideways * frequency * 9)
+        lines = (np.stack(waves) > 0.3).sum(axis=0)
         return colours + lines[:, None] * 0.35 * (second - colours)
     where = {
         "plain": np.zeros(len(colours), bool),
@@ -45,20 +49,32 @@ def _top_colours(surface: Surface, look: Look) -> np.ndarray:
     return colours
 
 
+def _blend(colours: np.ndarray, share: np.ndarray, cloth: Colour | np.ndarray) -> None:
+    """Mix ``cloth`` into colours, by a share (n,) in [0, 1]."""
+    colours += share[:, None] * (np.asarray(cloth) - colours)
+
+
+def _below(height: np.ndarray, border: np.ndarray | float) -> np.ndarray:
+    """1 below a border, 0 above it, and a soft step between."""
+    return np.clip((border - height) / (2 * EDGE) + 0.5, 0, 1)
+
+
 def _dress_torso(colours: np.ndarray, surface: Surface, look: Look) -> None:
     clothes, height = look.clothes, surface.points[:, 2]
     is_torso = surface.part == Part.TORSO
     colours[is_torso] = _top_colours(surface, look)[is_torso]
-    is_below_hem = height < clothes.hem + 0.012 * np.sin(surface.around * 3)
+    hem = clothes.hem + 0.01 * np.sin(surface.around * 3 + look.colours.phases[0])
     if not clothes.is_one_piece:
-        colours[is_torso & is_below_hem] = look.colours.bottom
-    low_neck = 0.05 * np.clip(np.cos(surface.around), 0, 1) * (clothes.sleeve < 0.5)
-    colours[is_torso & (height > 1.445 - low_neck)] = look.colours.skin
+        shadow = _below(height, hem) * (1 - _below(height, hem - 0.035))
+        _blend(colours, is_torso * _below(height, hem), look.colours.bottom)
+        colours *= 1 - 0.3 * (is_torso * shadow)[:, None]  # the top throws it on what is below
+    low_neck = (0.05 if clothes.sleeve < 0.5 else 0.02) * np.clip(np.cos(surface.around), 0, 1)
+    _blend(colours, is_torso * (1 - _below(height, 1.435 - low_neck)), look.colours.skin)
 
 
 def _dress_limbs(colours: np.ndarray, surface: Surface, look: Look) -> None:
     clothes, part, along = look.clothes, surface.part, surface.along
-    is_shoulder = surface.other_bone == Bone.CHEST
+    is_shoulder = (surface.other_bone == Bone.CHEST) & (along < 0.2)
     has_sleeve = (part == Part.ARM) & ((along < clothes.sleeve) | is_shoulder)
     colours[has_sleeve] = look.colours.top
     if look.colours.pattern in ("across", "plaid"):
@@ -66,10 +82,17 @@ def _dress_limbs(colours: np.ndarray, surface: Surface, look: Look) -> None:
     colours[(part == Part.FOREARM) & (along < clothes.sleeve - 1)] = look.colours.top
     colours[(part == Part.THIGH) & (along < max(clothes.leg, 0.12))] = look.colours.bottom
     colours[(part == Part.SHANK) & (along < clothes.leg - 1)] = look.colours.bottom
+    for above, below, covered in (
+        (Part.ARM, Part.FOREARM, clothes.sleeve),
+        (Part.THIGH, Part.SHANK, clothes.leg),
+    ):
+        beyond = along + (part == below) - covered  # in lengths of a limb; the cuff throws a shadow
+        is_shaded = ((part == above) | (part == below)) & (beyond > 0) & (beyond < 0.09)
+        colours[is_shaded & ~is_shoulder] *= 0.78
     shoe = np.array(look.colours.shoe)
     is_sole = surface.points[:, 2] < 0.012
     colours[part == Part.FOOT] = shoe
-    colours[(part == Part.FOOT) & is_sole] = shoe * 0.5 + 60
+    colours[(part == Part.FOOT) & is_sole] = shoe * 0.7 + 25
 
 
 def _dress_below_waist(colours: np.ndarray, surface: Surface, look: Look) -> None:
@@ -94,21 +117,26 @@ def _dress_below_waist(colours: np.ndarray, surface: Surface, look: Look) -> Non
 
 
 def _load(colours: np.ndarray, surface: Surface, look: Look) -> None:
-    """Backpack, bag and their straps."""
-    clothes, part = look.clothes, surface.part
+    """Bags with their straps, and what is held or ridden."""
+    carried, part = look.luggage, surface.part
     sideways, _, height = surface.points.T
     front = np.cos(surface.around)
     pack, bag = np.array(look.colours.pack), np.array(look.colours.bag)
-    is_pack = part == Part.PACK
-    colours[is_pack] = pack
-    colours[is_pack & (surface.along > 0.55) & (front < 0)] = pack * 0.75
+    colours[part == Part.PACK] = pack
+    colours[(part == Part.PACK) & (np.abs(height - 1.30) < 0.012)] = pack * 0.65
     colours[part == Part.BAG] = bag
+    colours[part == Part.HELD] = look.colours.held
+    if carried.held == "umbrella":
+        panel = np.sign(np.sin(surface.around * 4))
+        colours[part == Part.HELD] *= (1 + 0.06 * panel[part == Part.HELD])[:, None]
+    colours[part == Part.METAL] = look.colours.bicycle
+    colours[part == Part.RUBBER] = RUBBER
     is_torso = part == Part.TORSO
-    if clothes.pack:
-        is_strap = (np.abs(np.abs(sideways) - 0.10) < 0.022) & (height > 1.08) & (front > -0.2)
+    if carried.pack:
+        is_strap = (np.abs(np.abs(sideways) - 0.095) < 0.022) & (height > 1.08) & (front > -0.2)
         colours[is_torso & is_strap] = pack * 0.8
-    if clothes.bag == "shoulder" and clothes.has_strap:
-        slant = -1.6 * (sideways * clothes.bag_side + 0.13)
+    if carried.has_shoulder_bag and carried.has_strap:
+        slant = -1.6 * (sideways * carried.side + 0.13)
         is_strap = (np.abs(height - 1.42 - slant) < 0.03) & (height > 0.98)
         colours[is_torso & is_strap] = bag * 0.8
 
@@ -117,23 +145,31 @@ def _draw_head(colours: np.ndarray, surface: Surface, look: Look) -> None:
     colours[surface.part == Part.HAIR] = look.colours.hair
     sideways, backwards, height = surface.points.T
     aside = np.abs(sideways)
-    is_face = (surface.part == Part.HEAD) & (backwards < 0)
-    is_eye = (np.abs(height - 1.618) < 0.012) & (np.abs(aside - 0.032) < 0.016)
-    is_brow = (np.abs(height - 1.638) < 0.006) & (np.abs(aside - 0.034) < 0.022)
-    is_mouth = (np.abs(height - 1.553) < 0.007) & (aside < 0.025)
-    colours[is_face & is_eye] = 45
-    colours[is_face & is_brow] = look.colours.hair
-    colours[is_face & is_mouth] *= (0.78, 0.55, 0.55)
+    skin, hair = np.array(look.colours.skin), np.array(look.colours.hair)
+    is_face = (surface.part == Part.HEAD) & (backwards < -0.035)
+    is_eye = (np.abs(height - 1.618) < 0.011) & (np.abs(aside - 0.032) < 0.017)
+    is_brow = (np.abs(height - 1.638) < 0.007) & (np.abs(aside - 0.034) < 0.022)
+    is_mouth = (np.abs(height - 1.553) < 0.008) & (aside < 0.024)
+    is_under_nose = (np.abs(height - 1.578) < 0.008) & (aside < 0.016)
+    colours[is_face & is_eye] = skin * 0.55
+    colours[is_face & is_brow] = 0.5 * skin + 0.35 * hair
+    colours[is_face & is_mouth] *= (0.84, 0.62, 0.62)
+    colours[is_face & is_under_nose] *= 0.82
+    colours[(surface.part == Part.HEAD) & (height < 1.53)] *= 0.85  # under the chin
+    if look.hair.length < 0:
+        return
+    is_scalp = (surface.part == Part.HEAD) & (backwards > 0.0) & (height > 1.57)
+    colours[is_scalp] = hair
 
 
 def _wrinkle(colours: np.ndarray, surface: Surface, look: Look) -> None:
     """Cloth is never one colour; hair has strands."""
     sideways, _, height = surface.points.T
     around, phases = surface.around, look.colours.phases
-    folds = 0.055 * np.sin(height * 31 + np.sin(around * 2 + phases[0]) * 2 + phases[1])
+    folds = 0.045 * np.sin(height * 31 + np.sin(around * 2 + phases[0]) * 2 + phases[1])
     folds += 0.045 * np.sin(height * 57 + around * 3 + phases[2])
     folds += 0.03 * np.sin(sideways * 60 + phases[3])
-    is_skin = np.isin(surface.part, (Part.HEAD, Part.HAND, Part.NECK))
-    colours *= 1 + np.where(is_skin, 0, folds)[:, None]
-    strands = 0.25 * np.sin(around * 11) * (surface.part == Part.HAIR)
+    is_smooth = np.isin(surface.part, (Part.HEAD, Part.HAND, Part.NECK, Part.METAL))
+    colours *= 1 + np.where(is_smooth, 0, folds)[:, None]
+    strands = 0.13 * np.sin(around * 11) * (surface.part == Part.HAIR)
     colours *= 1 + strands[:, None]

@@ -5,34 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from reid_aug.people.body import Posture, joints, place_bones
 from reid_aug.people.camera import Camera
-from reid_aug.people.canvas import HEIGHT, SCALE, WIDTH, Canvas, Figure, Frame
-from reid_aug.people.look import Look
-from reid_aug.people.paint import paint
+from reid_aug.people.canvas import HEIGHT, SCALE, WIDTH, Canvas, Frame
+from reid_aug.people.estimator import seen_joints
+from reid_aug.people.pose import Body, Figure, pose
 from reid_aug.people.shot import Bystander, Crop, Exposure, Shot
-from reid_aug.people.surface import Surface, make_surface, pivots_of
-
-NOSE, RIGHT_EAR, LEFT_EAR = 0, 16, 17
-FACE = [0, 14, 15]
-# How far behind the surface (metres) a joint may lie and still count as seen. Elbows, knees and
-# the like lie within their limb; a limb behind the body is farther away than that.
-REACH = np.full(18, 0.12)
-REACH[[1, 2, 5, 8, 11]] = 0.22
-REACH[[14, 15]] = 0.04
-REACH[[16, 17]] = 0.07
-REACH[[4, 7]] = 0.07
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Body:
-    """An identity made ready for drawing; ``bone_rows`` is where each bone's points begin."""
-
-    surface: Surface
-    colours: np.ndarray
-    pivots: np.ndarray
-    bone_rows: np.ndarray
-    height: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,13 +23,6 @@ class Picture:
     image: np.ndarray
     xy: np.ndarray
     mask: np.ndarray
-
-
-def make_body(look: Look) -> Body:
-    """The body of an identity: the costly part, worth keeping between its pictures."""
-    surface = make_surface(look)
-    rows = np.searchsorted(surface.bone, np.arange(16))
-    return Body(surface, paint(surface, look), pivots_of(look), rows, look.build.height)
 
 
 def draw(shot: Shot, body: Body, camera: Camera, bystander: Body | None = None) -> Picture:
@@ -69,52 +39,34 @@ def draw(shot: Shot, body: Body, camera: Camera, bystander: Body | None = None) 
     else:
         first, last = canvas.splat(figure)
         canvas.splat(_stand_beside(bystander, beside))
+    canvas.close()
     is_person = (canvas.index >= first) & (canvas.index < last)
     scene = _street(shot, camera, frame)
-    is_drawn = canvas.index > 0
-    scene[is_drawn] = canvas.colours()[canvas.index[is_drawn]]
+    np.copyto(scene, canvas.colours().take(canvas.index, axis=0), where=canvas.index[..., None] > 0)
     image = _expose(_halve(scene), camera, shot.exposure)
-    xy = _seen_joints(shot, figure, camera, frame, canvas)
-    return Picture(image, xy, _halve(is_person[..., None].astype(np.float32))[..., 0] > 0.5)
+    xy = seen_joints(shot.missed, figure, camera, shot.distance, frame, canvas)
+    return Picture(image, xy, _halve(is_person.astype(np.float32)) > 0.5)
 
 
 def _stand_beside(body: Body, beside: Bystander) -> Figure:
     figure = pose(body, beside.yaw, beside.posture)
-    figure.points[:] += np.array([beside.aside, beside.behind, 0], np.float32)
+    figure.points[:2] += np.array([[beside.aside], [beside.behind]], np.float32)
     return figure
-
-
-def pose(body: Body, yaw: float, posture: Posture) -> Figure:
-    """Bend the body into a posture and set it on the ground."""
-    rotations, shifts = place_bones(posture, yaw, body.pivots)
-    surface, turn, shift = body.surface, rotations.astype(np.float32), shifts.astype(np.float32)
-    points, normals = np.empty_like(surface.points), np.empty_like(surface.normals)
-    for bone in range(len(turn)):
-        rows = slice(body.bone_rows[bone], body.bone_rows[bone + 1])
-        points[rows] = surface.points[rows] @ turn[bone].T + shift[bone]
-        normals[rows] = surface.normals[rows] @ turn[bone].T
-    shared = np.flatnonzero(surface.weight < 1)
-    other, weight = surface.other_bone[shared], surface.weight[shared, None]
-    elsewhere = np.einsum("nij,nj->ni", turn[other], surface.points[shared]) + shift[other]
-    points[shared] = weight * points[shared] + (1 - weight) * elsewhere
-    places = joints(rotations, shifts, body.pivots)
-    lowest = np.array([0, 0, points[:, 2].min()], np.float32)
-    scale = np.float32(body.height)
-    return Figure((points - lowest) * scale, normals, body.colours, (places - lowest) * scale)
 
 
 def _frame(figure: Figure, camera: Camera, distance: float, crop: Crop) -> Frame:
     """The detector's box about a figure.
 
-    Its width goes by the joints: a bag must not change where a pose lies in the picture.
+    Its height goes by the person, its width by the joints: neither a bag nor an umbrella nor a
+    bicycle may change where a pose lies in the picture.
     """
-    down = camera.project(figure.points, distance)[0][:, 1]
+    down = camera.project(figure.points[:, : figure.own], distance)[0][1]
     places, depth = camera.project(figure.joints, distance)
     top, bottom = float(down.min()), float(down.max())
     height = (bottom - top) * crop.height
-    spread = np.ptp(places[:, 0]) + 0.13 / depth[1]
+    spread = np.ptp(places[0]) + 0.13 / depth[1]
     width = max(height * crop.width, spread * crop.tightness)
-    middle = places[[1, 8, 11], 0].mean()
+    middle = places[0, [1, 8, 11]].mean()
     return Frame(
         x=float(middle + width * crop.shift_x),
         y=(top + bottom) / 2 + height * crop.shift_y,
@@ -139,7 +91,7 @@ def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
         Image.Resampling.BILINEAR,
         box=(left, top, left + width, top + height),
     )
-    x, y = frame.canvas(camera.project(np.zeros((1, 3)), shot.distance)[0])[0]
+    x, y = frame.canvas(camera.project(np.zeros((3, 1)), shot.distance)[0])[:, 0]
     x += 8 * camera.sun[0]
     across = np.exp(-(((np.arange(WIDTH * SCALE) - x) / (15 * SCALE)) ** 2))
     down = np.exp(-(((np.arange(HEIGHT * SCALE) - y) / (4 * SCALE)) ** 2))
@@ -148,8 +100,9 @@ def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
 
 
 def _halve(canvas: np.ndarray) -> np.ndarray:
-    """Mean over the canvas pixels of each picture pixel: (256, 128, C) to (128, 64, C)."""
-    return canvas.reshape(HEIGHT, SCALE, WIDTH, SCALE, -1).mean(axis=(1, 3))
+    """Mean over the canvas pixels of each picture pixel: (256, 128, ...) to (128, 64, ...)."""
+    rows = canvas[::SCALE] + canvas[1::SCALE]
+    return (rows[:, ::SCALE] + rows[:, 1::SCALE]) * np.float32(SCALE**-2)
 
 
 def _expose(scene: np.ndarray, camera: Camera, exposure: Exposure) -> np.ndarray:
@@ -160,29 +113,14 @@ def _expose(scene: np.ndarray, camera: Camera, exposure: Exposure) -> np.ndarray
         image = image.resize(small, Image.Resampling.BILINEAR)
         image = image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     image = image.filter(ImageFilter.GaussianBlur(camera.blur * exposure.blur))
-    rng = np.random.default_rng(exposure.noise_seed)
-    grain = rng.normal(0, camera.noise, (HEIGHT, WIDTH, 1))
-    grain = grain + rng.normal(0, camera.noise / 2, (HEIGHT, WIDTH, 3))
-    return (np.asarray(image) + grain).clip(0, 255).astype(np.uint8)
+    grain = _grain(exposure.noise_seed) * np.float32(camera.noise)
+    noisy = np.asarray(image) + grain[..., :1] + grain[..., 1:] * np.float32(0.5)
+    return noisy.clip(0, 255).astype(np.uint8)
 
 
-def _seen_joints(
-    shot: Shot, figure: Figure, camera: Camera, frame: Frame, canvas: Canvas
-) -> np.ndarray:
-    """The joints in the picture, (18, 2) float32 pixels, NaN where hidden, outside or missed."""
-    places, depth = camera.project(figure.joints, shot.distance)
-    places = frame.canvas(places)
-    inside = (places >= 0).all(1) & (places < (WIDTH * SCALE, HEIGHT * SCALE)).all(1)
-    column, row = places.astype(int).clip(0, (WIDTH * SCALE - 1, HEIGHT * SCALE - 1)).T
-    surface = canvas.depths()[canvas.index[row, column]]
-    seen = inside & (depth - surface < REACH) & ~np.array(shot.missed)
-    if _faces_away(figure.joints, camera, shot.distance):
-        seen[FACE] = False
-    xy = (places / SCALE - 0.5).astype(np.float32)  # a pixel's coordinate is that of its centre
-    xy[~seen] = np.nan
-    return xy
-
-
-def _faces_away(places: np.ndarray, camera: Camera, distance: float) -> bool:
-    nose = places[NOSE] - (places[RIGHT_EAR] + places[LEFT_EAR]) / 2
-    return bool(nose @ (np.array([0, -distance, camera.height]) - places[NOSE]) < 0)
+def _grain(seed: int) -> np.ndarray:
+    """Noise of mean 0 and deviation 1, (128, 64, 4) float32: sums of two bytes are near enough."""
+    size = HEIGHT * WIDTH * 4
+    pairs = np.frombuffer(np.random.default_rng(seed).bytes(2 * size), np.uint8).reshape(2, size)
+    noise = (pairs[0].astype(np.float32) + pairs[1] - 255) * np.float32(1 / 104.5)
+    return noise.reshape(HEIGHT, WIDTH, 4)

@@ -38,12 +38,21 @@ def columns(*values: np.ndarray | float) -> np.ndarray:
 
 
 def tube(
-    count: int, top: np.ndarray, end: np.ndarray, radii: tuple[float, float], bulge: float = 0.0
+    count: int,
+    top: np.ndarray,
+    end: np.ndarray,
+    radii: tuple[float, float],
+    bulge: float = 0.0,
+    tuck: float = 0.0,
 ) -> Shape:
-    """A tapered tube; ``bulge`` thickens its upper part, as a calf does."""
+    """A tapered tube; ``bulge`` thickens its upper part, as a calf does; ``tuck`` narrows its top.
+
+    ``bulge`` is metres, ``tuck`` a share of the radius.
+    """
     along, around = spread(count)
     radius = radii[0] + (radii[1] - radii[0]) * along
     radius += bulge * np.sin(np.pi * np.clip(along * 1.4, 0, 1))
+    radius *= 1 - tuck * np.clip(1 - along / 0.25, 0, 1)
     outwards = columns(np.sin(around), -np.cos(around), 0.0)
     points = top + (end - top) * along[:, None] + outwards * radius[:, None]
     return Shape(points, outwards, along, around)
@@ -71,3 +80,23 @@ def box(count: int, centre: np.ndarray, half: np.ndarray) -> Shape:
     corner = (np.abs(cube).sum(axis=1, keepdims=True) - 1) / 2  # 0 amid a face, 1 in a corner
     points = centre + cube * half * (1 - 0.10 * corner)
     return Shape(points, normals, (1 - cube[:, 2]) / 2, np.arctan2(cube[:, 0], -cube[:, 1]))
+
+
+def rod(count: int, start: np.ndarray, end: np.ndarray, radius: float) -> Shape:
+    """A thin straight tube in any direction."""
+    along, around = spread(count)
+    axis = (end - start) / np.linalg.norm(end - start)
+    across = np.cross(axis, (0.3, 0.5, 0.8))
+    across /= np.linalg.norm(across)
+    outwards = np.cos(around)[:, None] * across + np.sin(around)[:, None] * np.cross(axis, across)
+    points = start + (end - start) * along[:, None] + outwards * radius
+    return Shape(points, outwards, along, around)
+
+
+def ring(count: int, centre: np.ndarray, radius: float, thickness: float) -> Shape:
+    """A tyre: a circle about the x axis; ``thickness`` is its half."""
+    along, around = spread(count)
+    turn = along * 2 * np.pi
+    spokewise = columns(0.0, np.cos(turn), np.sin(turn))
+    outwards = np.cos(around)[:, None] * spokewise + columns(np.sin(around), 0.0, 0.0)
+    return Shape(centre + spokewise * radius + outwards * thickness, outwards, along, around)

@@ -9,24 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid_aug.people.body import STANDING, Manner, Posture, walk
+from reid_aug.people.body import Posture
 from reid_aug.people.camera import CAMERAS
-from reid_aug.people.look import Look, pick, sample_look
+from reid_aug.people.difficulty import Difficulty
+from reid_aug.people.estimator import sample_missed
+from reid_aug.people.gait import GAITS, GESTURES, posture
+from reid_aug.people.look import Look, sample_look
+from reid_aug.people.palette import pick
 
-GESTURES = {
-    "none": 0.72, "phone_at_ear": 0.07, "phone_in_hands": 0.08,
-    "carrying": 0.06, "holding_strap": 0.07,
-}  # fmt: skip
-FACINGS = {"towards": 0.5, "away": 0.38, "across": 0.12}
-
-# How often an estimator misses a joint that can be seen, in OpenPose order.
+FACINGS = {"towards": 0.55, "away": 0.395, "across": 0.055}
 TURNS = 0.3  # chance that a person faces another way than in the shot before
-MISSED = np.zeros(18)
-MISSED[[3, 6]] = 0.06  # elbows
-MISSED[[4, 7]] = 0.22  # wrists
-MISSED[[10, 13]] = 0.14  # ankles
-MISSED[[14, 15]] = 0.06  # eyes
-MISSED[[16, 17]] = 0.09  # ears
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,86 +89,90 @@ class Shot:
     bystander: Bystander | None = None
 
 
-def look_of(seed: int, pid: int) -> Look:
+def look_of(seed: int, pid: int, difficulty: Difficulty) -> Look:
     """What identity ``pid`` looks like."""
-    return sample_look(np.random.default_rng([seed, 1, pid]))
+    return sample_look(np.random.default_rng([seed, 1, pid]), difficulty)
 
 
-def sample_shots(seed: int, pid: int) -> Iterator[list[Shot]]:
+def sample_shots(seed: int, pid: int, difficulty: Difficulty) -> Iterator[list[Shot]]:
     """The shots of an identity: two to five under each of three to five cameras."""
     rng = np.random.default_rng([seed, 2, pid])
-    manner = look_of(seed, pid).manner
-    others = [(other, look_of(seed, other).manner) for other in (pid + 1, pid + 2, pid + 3)]
+    look = look_of(seed, pid, difficulty)
+    others = {other: look_of(seed, other, difficulty) for other in (pid + 1, pid + 2, pid + 3)}
     for camera in rng.permutation(CAMERAS)[: rng.integers(3, 6)]:
-        yield list(_walk_past(rng, pid, int(camera), manner, others))
+        yield list(_walk_past(rng, pid, int(camera), look, others, difficulty))
 
 
 def _walk_past(
     rng: np.random.Generator,
     pid: int,
     camera: int,
-    manner: Manner,
-    others: list[tuple[int, Manner]],
+    look: Look,
+    others: dict[int, Look],
+    difficulty: Difficulty,
 ) -> Iterator[Shot]:
     """One person passes one camera: much the same facing and distance until they turn round."""
     yaw, distance, phase = _facing(rng), rng.uniform(4.5, 11), rng.uniform(0, 6.3)
-    if rng.random() < 0.2:
-        manner = _standing(manner)
-    gesture = pick(rng, GESTURES)
+    gait, gesture = pick(rng, GAITS), pick(rng, GESTURES)
     for step in range(rng.integers(2, 6)):
         if step and rng.random() < TURNS:
             yaw = _facing(rng)
+        facing = yaw + rng.normal(0, 0.25)
+        window, exposure = sample_sight(rng, difficulty)
+        has_company = rng.random() < difficulty.bystanders
         yield Shot(
             pid=pid,
             camera=camera,
-            yaw=yaw + rng.normal(0, 0.25),
-            posture=walk(rng, manner, phase + step * rng.uniform(0.7, 2.2), gesture),
+            yaw=facing,
+            posture=posture(rng, look, gait, gesture, phase + step * rng.uniform(0.7, 2.2)),
             distance=distance * rng.uniform(0.9, 1.1),
-            crop=_sample_crop(rng),
-            window=Window(int(rng.uniform(150, 210)), rng.random()),
-            exposure=_sample_exposure(rng),
-            missed=tuple((rng.random(18) < MISSED).tolist()),
-            bystander=_sample_bystander(rng, others) if rng.random() < 0.2 else None,
+            crop=_sample_crop(rng, difficulty),
+            window=window,
+            exposure=exposure,
+            missed=tuple(sample_missed(rng, facing, look.hair.covers_ears).tolist()),
+            bystander=_sample_bystander(rng, others) if has_company else None,
         )
-
-
-def _standing(manner: Manner) -> Manner:
-    return Manner(elbow=manner.elbow, spread=manner.spread, lean=manner.lean, **STANDING)
 
 
 def _facing(rng: np.random.Generator) -> float:
     facing = pick(rng, FACINGS)
     if facing == "across":
         return rng.choice([-1, 1]) * (np.pi / 2 + rng.normal(0, 0.25))
-    return (np.pi if facing == "away" else 0) + rng.normal(0, 0.5)
+    return (np.pi if facing == "away" else 0) + rng.normal(0, 0.52)
 
 
-def _sample_crop(rng: np.random.Generator) -> Crop:
-    cuts_feet = rng.random() < 0.12
+def _sample_crop(rng: np.random.Generator, difficulty: Difficulty) -> Crop:
+    cut = rng.uniform(0.05, 0.14) if rng.random() < difficulty.cut else 0.0
+    sideways, upright = difficulty.shift
     return Crop(
-        height=rng.uniform(1.03, 1.17),
-        width=rng.uniform(0.36, 0.46),
-        tightness=rng.uniform(0.82, 1.08),
-        shift_x=rng.normal(0, 0.045),
-        shift_y=rng.normal(0, 0.018) - (rng.uniform(0.05, 0.16) if cuts_feet else 0),
+        height=rng.uniform(1.0, 1.11),
+        width=rng.uniform(0.33, 0.41),
+        tightness=rng.uniform(0.8, 1.02),
+        shift_x=rng.normal(0, sideways),
+        shift_y=rng.normal(0.014, upright) - cut,
     )
 
 
-def _sample_exposure(rng: np.random.Generator) -> Exposure:
-    return Exposure(
-        gain=rng.uniform(0.72, 1.18),
+def sample_sight(rng: np.random.Generator, difficulty: Difficulty) -> tuple[Window, Exposure]:
+    """Where a camera looks, and how it sees."""
+    window = Window(int(rng.uniform(150, 210)), rng.random())
+    is_coarse = rng.random() < difficulty.coarse
+    exposure = Exposure(
+        gain=rng.uniform(*difficulty.exposure),
         blur=rng.uniform(0.6, 1.3),
-        shrink=rng.uniform(0.35, 0.7) if rng.random() < 0.4 else 1.0,
+        shrink=rng.uniform(0.42, 0.75) if is_coarse else 1.0,
         noise_seed=int(rng.integers(2**32)),
     )
+    return window, exposure
 
 
-def _sample_bystander(rng: np.random.Generator, others: list[tuple[int, Manner]]) -> Bystander:
-    pid, manner = others[rng.integers(len(others))]
+def _sample_bystander(rng: np.random.Generator, others: dict[int, Look]) -> Bystander:
+    pid = list(others)[rng.integers(len(others))]
+    gait = pick(rng, GAITS)
     return Bystander(
         pid=pid,
         yaw=_facing(rng),
-        posture=walk(rng, manner, rng.uniform(0, 6)),
+        posture=posture(rng, others[pid], gait, "none", rng.uniform(0, 6)),
         aside=rng.choice([-1, 1]) * rng.uniform(0.3, 0.6),
         behind=rng.choice([-0.5, 0.6, 1.2]),
     )

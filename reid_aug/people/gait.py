@@ -1,0 +1,146 @@
+"""Postures: how somebody walks, stands or rides, and what the arms do meanwhile.
+
+Angles are radians; pairs are (right, left). See :class:`reid_aug.people.body.Posture`.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from reid_aug.people.body import Pair, Posture
+from reid_aug.people.look import Look, Manner
+
+Arm = tuple[float, float, float]  # shoulder, elbow and spread
+
+GAITS = {"walking": 0.66, "slow": 0.09, "fast": 0.08, "standing": 0.09, "resting": 0.08}
+GESTURES = {
+    "none": 0.66, "phone_at_ear": 0.05, "phone_in_hands": 0.06, "holding_strap": 0.05,
+    "in_pocket": 0.05, "in_pockets": 0.03, "behind_back": 0.03, "folded": 0.03,
+    "at_hair": 0.02, "reaching": 0.02,
+}  # fmt: skip
+ONE_ARM: dict[str, Arm] = {
+    "phone_at_ear": (0.55, 2.1, 0.15),
+    "holding_strap": (0.1, 2.0, 0.35),
+    "in_pocket": (-0.2, 0.6, 0.2),
+    "at_hair": (1.2, 2.2, 0.3),
+    "reaching": (0.9, 0.3, 0.1),
+}
+BOTH_ARMS: dict[str, Arm] = {
+    "phone_in_hands": (0.35, 1.5, 0.02),
+    "in_pockets": (-0.2, 0.6, 0.2),
+    "behind_back": (-0.45, 0.5, -0.06),
+    "folded": (0.4, 1.75, -0.1),
+}
+HOLDING: dict[str, Arm] = {
+    "bag": (0.05, 0.12, 0.1),
+    "jacket": (0.1, 1.45, 0.12),
+    "umbrella": (0.45, 2.0, 0.1),
+}
+PUSHING: Arm = (0.55, 0.45, 0.1)
+PACE = {"slow": 0.6, "walking": 1.0, "fast": 1.2, "standing": 0.12, "resting": 0.1}
+
+# A bicycle's crank as seen from the hip (forwards, down), its length, and the leg's two halves.
+CRANK, PEDAL, LEG = (0.10, 0.56), 0.16, 0.41  # metres
+
+
+def posture(rng: np.random.Generator, look: Look, gait: str, gesture: str, phase: float) -> Posture:
+    """The posture at ``phase`` (radians) of a gait, a little different every time."""
+    if look.luggage.bicycle == "ridden":
+        return _ride(rng, phase)
+    manner = _paced(look.manner, PACE[gait])
+    swing = manner.swing * np.sin(phase)
+    arms = [_swinging_arm(manner, swing), _swinging_arm(manner, -swing)]
+    _gesticulate(arms, look, gesture)
+    legs = _resting_legs(phase) if gait == "resting" else _walking_legs(manner, phase)
+    roll = 0.0
+    if gait == "resting":
+        roll = math.copysign(0.08, math.sin(phase))
+    turning = rng.normal(0, 0.3) if rng.random() < 0.08 else 0.0
+    bent = -0.45 if gesture == "phone_in_hands" else -0.05
+    shoulder, elbow, spread = (_near(rng, pair) for pair in zip(*arms, strict=True))
+    return Posture(
+        hip=_near(rng, legs[0]),
+        knee=_near(rng, legs[1]),
+        shoulder=shoulder,
+        elbow=elbow,
+        spread=spread,
+        twist=float(0.25 * manner.stride * np.sin(phase) + turning + rng.normal(0, 0.03)),
+        lean=float(manner.lean + (0.05 if gait == "fast" else 0.0) + rng.normal(0, 0.03)),
+        roll=roll,
+        head_yaw=float(rng.normal(0, 0.4) + turning),
+        head_pitch=float(rng.normal(bent, 0.12)),
+    )
+
+
+def _paced(manner: Manner, pace: float) -> Manner:
+    knee = manner.knee * max(pace, 0.15)
+    return replace(manner, stride=manner.stride * pace, swing=manner.swing * pace, knee=knee)
+
+
+def _near(rng: np.random.Generator, pair: Pair) -> Pair:
+    return float(pair[0] + rng.normal(0, 0.03)), float(pair[1] + rng.normal(0, 0.03))
+
+
+def _swinging_arm(manner: Manner, swing: float) -> Arm:
+    return swing - 0.05, manner.elbow + 0.25 * max(swing, 0), manner.spread
+
+
+def _gesticulate(arms: list[Arm], look: Look, gesture: str) -> None:
+    """What both arms do; an arm that holds something goes on holding it."""
+    luggage = look.luggage
+    if gesture in BOTH_ARMS and not luggage.held:
+        arms[:] = [BOTH_ARMS[gesture]] * 2
+    elif gesture in ONE_ARM:
+        arms[luggage.side < 0] = ONE_ARM[gesture]
+    if luggage.bicycle:
+        arms[:] = [PUSHING] * 2
+    if luggage.held:
+        arms[luggage.side > 0] = HOLDING[luggage.held]
+
+
+def _walking_legs(manner: Manner, phase: float) -> tuple[Pair, Pair]:
+    swing = manner.stride * math.sin(phase)
+    return (-swing, swing), (_knee(manner, phase), _knee(manner, phase + np.pi))
+
+
+def _knee(manner: Manner, phase: float) -> float:
+    """The knee bends most while its leg swings forwards, and gives a little under load."""
+    swinging = manner.knee * max(math.sin(phase - 2.4), 0) ** 1.5
+    return 0.06 + swinging + 0.06 * max(-math.sin(phase), 0)
+
+
+def _resting_legs(phase: float) -> tuple[Pair, Pair]:
+    """The weight on one leg, the other bent."""
+    hip, knee = (0.0, 0.2), (0.03, 0.38)
+    if math.sin(phase) > 0:
+        return hip, knee
+    return hip[::-1], knee[::-1]
+
+
+def _ride(rng: np.random.Generator, phase: float) -> Posture:
+    """On a bicycle: hands on the bar, feet on the pedals."""
+    right, left = _pedalling_leg(phase), _pedalling_leg(phase + np.pi)
+    lean = rng.normal(0.14, 0.04)
+    arm = _near(rng, (0.78 + 1.2 * lean,) * 2), _near(rng, (0.28, 0.28)), _near(rng, (0.1, 0.1))
+    return Posture(
+        hip=(right[0] + lean * 0.4, left[0] + lean * 0.4),
+        knee=(right[1], left[1]),
+        shoulder=arm[0],
+        elbow=arm[1],
+        spread=arm[2],
+        twist=0.0,
+        lean=float(lean),
+        roll=0.0,
+        head_yaw=float(rng.normal(0, 0.25)),
+        head_pitch=float(rng.normal(0, 0.1)),
+        rides=True,
+    )
+
+
+def _pedalling_leg(phase: float) -> Pair:
+    """The angles of hip and knee that put the foot on its pedal."""
+    ahead, down = CRANK[0] + PEDAL * math.cos(phase), CRANK[1] + PEDAL * math.sin(phase)
+    reach = min(math.hypot(ahead, down), 2 * LEG * 0.995)
+    half = math.acos(reach / (2 * LEG))
+    return math.atan2(ahead, down) + half, 2 * half
