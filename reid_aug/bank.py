@@ -2,7 +2,7 @@
 
     /images     (N, H, W, 3) uint8    RGB, contiguous: one seek reads one image
     /pid        (N,) int32            identity, as in the source's file name
-    /camid      (N,) int16            camera whose look the image keeps
+    /camid      (N,) int16            camera whose look the image has
     /source     (N,) bytes            file name of the image that gave the look
     /target     (N,) bytes            file name of the image that gave the pose
     /keypoints  (N, 18, 2) float32    the pose asked for: x, y in pixels, NaN unseen
@@ -18,6 +18,7 @@ refused, and shapes and types checked, before a pixel is read.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -106,6 +107,22 @@ class Bank:
     def image(self, row: int) -> np.ndarray:
         """The pixels of one row: (H, W, 3) uint8."""
         return self._images()[row]
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """How the rows were drawn: artist, cameras, poses, height, width and more.
+
+        Raises:
+            UserError: If the attribute says nothing of the kind.
+        """
+        text = self.attributes["plan"]
+        try:  # old banks do not say who drew them
+            found = {"artist": "generator", "cameras": "source", **json.loads(text)}
+        except (ValueError, TypeError):
+            found = {}
+        if not all(isinstance(found.get(key), str) for key in ("artist", "cameras")):
+            raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
+        return found
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """The pixels of neighbouring rows: (stop - start, H, W, 3) uint8."""

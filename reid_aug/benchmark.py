@@ -1,182 +1,49 @@
-"""A grid of experiments: every cell through the verbs, in local processes, then the table.
+"""Run a grid of experiments: the work that cells share, then every cell, then the table.
 
-A grid is a TOML file: the recipe, and a list of values for each axis (backbone, mode, ratio, keep,
-seed); ``[set]`` may hold keys on top of the recipe. Shared work is done once: one bank a kept set,
-at the largest number of images that a cell asks for. Cells are independent: each is a process of
-its own, writes its own folder, is skipped when its result is there already, and is tried once more
-when it dies.
+Shared work is done once: one bank a kind and kept set, at the largest number of images that a cell
+asks for; one generator a kept set, for cells that draw with their own; one network a backbone and
+seed, for cells that start from external people. All of it goes on where it was stopped, and a cell
+is skipped when its result is there already.
 """
 
-import contextlib
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from itertools import product
-from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from reid_aug import train_generator as generators
 from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
-from reid_aug.dataset import Dataset, read_market1501, verify_images
-from reid_aug.errors import UserError
-from reid_aug.mixing import Mix, check_ratio, effective_keep, share_out
-from reid_aug.progress import track
-from reid_aug.recipe import Recipe, RunFolder, flattened, load_recipe, nearest, read_toml
-from reid_aug.stage import Stage
+from reid_aug.dataset import PersonImage, kept, read_market1501, verify_images
+from reid_aug.grid import Cell, Grid, cell_recipe
+from reid_aug.mixing import Mix, share_out
+from reid_aug.pairs import Pairs
+from reid_aug.recipe import RunFolder
+from reid_aug.reid_folder import MODEL
+from reid_aug.stage import Stage, people_folder
 from reid_aug.synthesize import prepare, synthesize
-from reid_aug.train_reid import (
-    LOG,
-    cell_name,
-    experiment,
-    finished,
-    seconds_per_step,
-    steps_done,
-    train_reid,
-)
-
-TRIES = 2
-LOOK_EVERY = 2.0  # seconds between looks at how far the trainings are
-HOPELESS = 2  # exit code of a cell that another try cannot help
-CORES = len(os.sched_getaffinity(0))
-AXIS_KEYS = {
-    "backbone": "train_reid.backbone", "mode": "synthesize.mode", "ratio": "synthesize.ratio",
-    "keep": "data.keep", "seed": "seed",
-}  # fmt: skip
-AXES: dict[str, type] = {"backbone": str, "mode": str, "ratio": float, "keep": float, "seed": int}
+from reid_aug.tasks import CORES, Task, run_tasks
+from reid_aug.train_reid import seconds_per_step
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What to vary; a cell is one value of each axis."""
+def plan_tasks(grid: Grid, stage: Stage, generator: str | None, at_once: int | None) -> list[Task]:
+    """One task a cell, and where each will find what it shares with others.
 
-    name: str
-    recipe: str
-    backbone: tuple[str, ...]
-    mode: tuple[str, ...] = ("supplement",)
-    ratio: tuple[float, ...] = (0.0, 1.0)
-    keep: tuple[float, ...] = (1.0,)
-    seed: tuple[int, ...] = (0, 1, 2)
-    set: Mapping[str, Any] = field(default_factory=dict)
-
-    def cells(self) -> list["Cell"]:
-        """Every combination, seeds outermost, so that a whole small table is there early.
-
-        Ratio 0 is the same in all modes and stands once.
-        """
-        found: dict[tuple[Any, ...], Cell] = {}
-        for seed, backbone, keep, mode, ratio in product(
-            self.seed, self.backbone, self.keep, self.mode, self.ratio
-        ):
-            check_ratio(ratio, mode)
-            cell = Cell(backbone, mode if ratio else "supplement", ratio, keep, seed)
-            found.setdefault((backbone, cell.mode, ratio, keep, seed), cell)
-        return list(found.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One training of a grid."""
-
-    backbone: str
-    mode: str
-    ratio: float
-    keep: float
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its folder."""
-        return cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed)
-
-    @property
-    def real_part(self) -> float:
-        """The part of the real images that it sees."""
-        return effective_keep(self.ratio, self.mode, self.keep)
-
-
-def load_grid(name: str) -> Grid:
-    """Read a grid by the name under which it ships, or by path.
-
-    Raises:
-        UserError: If the file, a key or a value is wrong.
+    Args:
+        generator: the generator that was named, if one was.
     """
-    where, stem, content = read_toml(name, "grids")
-    known = [f.name for f in fields(Grid) if f.name != "name"]
-    for key in content:
-        if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
-    if not isinstance(content.get("recipe"), str) or "backbone" not in content:
-        raise UserError(f"{where}: must name a recipe and a list of backbones")
-    if not isinstance(content.get("set", {}), Mapping):
-        raise UserError(f"{where}: set must be a table, got {content['set']!r}")
-    axes = {key: _axis(content[key], key, where) for key in AXES if key in content}
-    return Grid(stem, content["recipe"], **axes, set=content.get("set", {}))
-
-
-def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
-    kind = AXES[key]
-    accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, list) or not value or not all(type(one) in accepted for one in value):
-        raise UserError(f"{where}: {key} must be a list of {kind.__name__}, got {value!r}")
-    return tuple(kind(one) for one in value)
-
-
-def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of a grid, its ``[set]`` and the command line's options on top.
-
-    Raises:
-        UserError: If one of them is set by an axis, which would override it in silence.
-    """
-    given = dict(flattened({**grid.set, **options}))
-    for axis, key in AXIS_KEYS.items():
-        if key in given:
-            raise UserError(f"{key}: the axis {axis} of grid {grid.name} sets it; change it there")
-    return load_recipe(grid.recipe, given)
-
-
-def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
-    """The recipe with the values of a cell."""
-    return replace(
-        recipe,
-        seed=cell.seed,
-        data=replace(recipe.data, keep=cell.keep),
-        train_reid=replace(recipe.train_reid, backbone=cell.backbone),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a process needs to run one cell."""
-
-    cell: Cell
-    recipe: Recipe
-    root: Path
-    bank: Path | None
-    folder: Path
-    generator: Path
-    device: str
-    at_once: int
-
-
-def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -> list[Task]:
-    """One task a cell, and where each will find its bank."""
-    recipe = stage.recipe
-    cells = grid.cells()
+    recipe, cells = stage.recipe, grid.cells()
     for cell in cells:
         cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
     for backbone in sorted({cell.backbone for cell in cells}):
         build_backbone(backbone, 2, recipe.train_reid.height, recipe.train_reid.width)
     devices = _devices(stage.device)
     workers = at_once or (len(devices) if stage.device.type == "cuda" else CORES)
+    needs_one = any(_is_drawn(cell) and cell.generator == "given" for cell in cells)
+    given = stage.generator(generator) if needs_one else None
     return [
         Task(
             cell,
@@ -184,9 +51,10 @@ def plan_tasks(grid: Grid, stage: Stage, generator: Path, at_once: int | None) -
             stage.root,
             _bank_of(cell, stage) if cell.ratio else None,
             stage.run.cell(cell.name),
-            generator,
+            _generator_of(cell, stage, given),
             devices[place % len(devices)],
             workers,
+            _weights_of(cell, stage) if cell.start == "external" else None,
         )
         for place, cell in enumerate(cells)
     ]
@@ -199,41 +67,73 @@ def _devices(device: torch.device) -> list[str]:
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
+def _is_drawn(cell: Cell) -> bool:
+    return cell.ratio > 0 and cell.artist == "generator"
+
+
 def _bank_of(cell: Cell, stage: Stage) -> Path:
-    """The bank of the recipe's own kept set lies in the run folder, others in folders below."""
-    own = cell.real_part == stage.recipe.data.keep
-    return (stage.run if own else stage.run.below(cell.real_part)).bank
+    """The plain bank of the recipe's own kept set lies in the run folder, others lie below it."""
+    own = cell.real_part == stage.recipe.data.keep and not cell.bank_marks
+    return (stage.run if own else stage.run.below(cell.real_part, *cell.bank_marks)).bank
 
 
-def run(tasks: Sequence[Task], stage: Stage) -> list[Task]:
-    """Make the banks, then run every task that has no result yet; those that failed for good."""
+def _generator_of(cell: Cell, stage: Stage, given: Path | None) -> Path | None:
+    """The generator of the cell's kept set lies in a folder below; nothing where none draws."""
+    if not _is_drawn(cell):
+        return None
+    own = stage.run.below(cell.real_part, "kept").generator
+    return own if cell.generator == "kept" else given
+
+
+def _weights_of(cell: Cell, stage: Stage) -> Path:
+    return stage.run.external(f"{cell.backbone}-seed{cell.seed}") / MODEL
+
+
+def run(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Task]:
+    """Do the shared work, then run every task without a result yet; those that failed for good."""
     dataset = stage.dataset
     verify_images((*dataset.train, *dataset.query, *dataset.gallery))
+    train_generators(tasks, stage)
     make_banks(tasks, stage)
     for line in describe(tasks, stage):
         print(line, file=sys.stderr)
-    waiting = [task for task in tasks if not finished(task.folder, _about(task, stage))]
-    return run_tasks(waiting, tasks[0].at_once) if waiting else []
+    failed = pre_train(grid, tasks, stage)
+    waiting = [task for task in tasks if not task.is_done(dataset)]
+    return failed + (run_tasks(waiting, tasks[0].at_once) if waiting else [])
 
 
-def _about(task: Task, stage: Stage) -> dict[str, Any]:
-    mix, config = _mix(task, stage.dataset), cell_recipe(task.recipe, task.cell).train_reid
-    return experiment(mix, stage.dataset, config, task.cell.seed)
+def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
+    """One generator for each kept set whose cells draw with their own."""
+    network, config = stage.recipe.generator, stage.recipe.train_generator
+    for path, task in sorted(_own_generators(tasks).items()):
+        real, pairs = _pairs(task, stage)
+        notes = generators.training_notes(pairs, network, config, real, stage.poses)
+        generators.train_generator(pairs, network, config, path.parent, notes, stage.device)
 
 
-def _mix(task: Task, dataset: Dataset) -> Mix:
-    cell, keep_seed = task.cell, task.recipe.data.keep_seed
-    bank = Bank(task.bank) if task.bank else None
-    return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed)
+def _own_generators(tasks: Sequence[Task]) -> dict[Path, Task]:
+    return {
+        task.generator: task for task in tasks if task.generator and task.cell.generator == "kept"
+    }
+
+
+def _pairs(task: Task, stage: Stage) -> tuple[tuple[PersonImage, ...], Pairs]:
+    """The kept set of a task, and the training pairs in it."""
+    recipe, part = stage.recipe, task.cell.real_part
+    data = replace(recipe.data, keep=part)
+    real = kept(stage.dataset.train, part, data.keep_seed)
+    pairs = generators.pairs_of(real, stage.poses, data, recipe.train_generator, recipe.seed)
+    return real, pairs
 
 
 def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
-    """One bank a kept set, at the largest size that a cell asks for, with its contact sheet."""
+    """Each bank at the largest size that a cell asks for, with its contact sheet."""
     for bank, (_, task) in sorted(_largest(tasks, stage).items()):
-        cell, recipe = task.cell, stage.recipe
-        config = replace(recipe.synthesize, ratio=cell.ratio, mode=cell.mode)
-        data = replace(recipe.data, keep=cell.keep)
-        job = prepare(stage.dataset, stage.poses, task.generator, config, data, recipe.seed)
+        recipe = cell_recipe(stage.recipe, task.cell)
+        seed = stage.recipe.seed  # one bank serves the trainings of all seeds
+        job = prepare(
+            stage.dataset, stage.poses, task.generator, recipe.synthesize, recipe.data, seed
+        )
         made = synthesize(job, bank.parent, stage.device)
         sheet = RunFolder(bank.parent).contact_sheet
         write_contact_sheet(Bank(made), job.real, stage.root, sheet)
@@ -255,6 +155,31 @@ def _count(pair: tuple[int, Task]) -> int:
     return pair[0]
 
 
+def pre_train(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Task]:
+    """Train the networks that cells start from on the external people; those that failed."""
+    if grid.external is None:
+        return []
+    root = people_folder(grid.external)
+    dataset = read_market1501(root)
+    first = [_pre_training(task, root) for task in _starts(tasks).values()]
+    waiting = [task for task in first if not task.is_done(dataset)]
+    return run_tasks(waiting, tasks[0].at_once) if waiting else []
+
+
+def _starts(tasks: Sequence[Task]) -> dict[Path, Task]:
+    return {task.weights: task for task in tasks if task.weights}
+
+
+def _pre_training(task: Task, root: Path) -> Task:
+    """The training on the people in ``root`` that a task's starting weights come from."""
+    assert task.weights is not None
+    cell = Cell(task.cell.backbone, "supplement", 0.0, 1.0, task.cell.seed)
+    folder = task.weights.parent
+    return replace(
+        task, cell=cell, root=root, bank=None, folder=folder, generator=None, weights=None
+    )
+
+
 def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
     """What will be trained, in a few lines."""
     config = stage.recipe.train_reid
@@ -263,6 +188,11 @@ def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
         f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
         f"{tasks[0].at_once} at once, results in {stage.run.path / 'reid'}"
     ]
+    if starts := _starts(tasks):
+        lines.append(f"before them, networks trained on the external people: {len(starts)}")
+    if own := _own_generators(tasks):
+        steps = stage.recipe.train_generator.steps
+        lines.append(f"before them, generators of {steps} steps on their own kept set: {len(own)}")
     if size != "256x128":
         lines.append(
             f"input {size} instead of the usual 256x128, to take minutes and not hours: "
@@ -272,82 +202,24 @@ def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
 
 
 def describe_cost(tasks: Sequence[Task], stage: Stage) -> str:
-    """Images to draw, and the time that the trainings take, measured on one step a backbone."""
+    """Images to draw, and the time that trainings take, measured on a step of each kind."""
     config, mix = stage.recipe.train_reid, Mix(stage.dataset.train)
-    seconds = 0.0
+    everything = [*tasks, *_starts(tasks).values()]
+    seconds = _generator_seconds(tasks, stage)
     for backbone in sorted({task.cell.backbone for task in tasks}):
         step = seconds_per_step(mix, replace(config, backbone=backbone), stage.device)
-        seconds += step * config.steps * sum(task.cell.backbone == backbone for task in tasks)
+        seconds += step * config.steps * sum(t.cell.backbone == backbone for t in everything)
     drawn = sum(count for count, _ in _largest(tasks, stage).values())
     size = drawn * stage.recipe.data.height * stage.recipe.data.width * 3 / 1e6
     work = f"about {seconds / 60:.0f} min of work"
     return f"would draw {drawn} images ({size:.0f} MB), then train: {work}"
 
 
-def run_cell(task: Task) -> None:
-    """Train and evaluate one cell; what it prints goes to ``output.txt`` in its folder."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(max(1, CORES // task.at_once))
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with (task.folder / "output.txt").open("a") as output, contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(output))
-        stack.enter_context(contextlib.redirect_stderr(output))
-        try:
-            _train_cell(task)
-        except UserError as error:
-            print(error)
-            sys.exit(HOPELESS)
-
-
-def _train_cell(task: Task) -> None:
-    dataset = read_market1501(task.root)
-    config = cell_recipe(task.recipe, task.cell).train_reid
-    device = torch.device(task.device)
-    mix = _mix(task, dataset)
-    train_reid(mix, dataset, config, task.folder, task.cell.seed, device)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def run_tasks(tasks: Sequence[Task], at_once: int) -> list[Task]:
-    """Run every task in a process of its own; those that failed for good are returned."""
-    waiting, failed = list(tasks), []
-    tries = dict.fromkeys(tasks, 0)
-    running: dict[SpawnProcess, Task] = {}
-    steps = sum(task.recipe.train_reid.steps for task in tasks)
-    done = 0
-    try:
-        with track(range(steps), f"{len(tasks)} trainings") as bar:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    task = waiting.pop(0)
-                    running[_start(task)] = task
-                    tries[task] += 1
-                connection.wait([process.sentinel for process in running], LOOK_EVERY)
-                for process in [p for p in running if not p.is_alive()]:
-                    task = running.pop(process)
-                    process.join()
-                    if process.exitcode not in (0, HOPELESS) and tries[task] < TRIES:
-                        waiting.append(task)
-                        continue
-                    done += task.recipe.train_reid.steps
-                    failed += [task] if process.exitcode else []
-                bar.update(done + sum(steps_done(t.folder) for t in running.values()) - bar.n)
-    finally:
-        for process in running:
-            process.kill()
-            process.join()
-    return failed
-
-
-def _start(task: Task) -> SpawnProcess:
-    (task.folder / LOG).unlink(missing_ok=True)  # what an earlier try logged is no progress
-    process = multiprocessing.get_context("spawn").Process(target=run_cell, args=(task,))
-    process.start()
-    return process
+def _generator_seconds(tasks: Sequence[Task], stage: Stage) -> float:
+    network, config = stage.recipe.generator, stage.recipe.train_generator
+    own = list(_own_generators(tasks).values())
+    if not own:
+        return 0.0
+    pairs = _pairs(own[0], stage)[1]
+    step = generators.seconds_per_step(pairs, network, config, stage.device)
+    return step * config.steps * len(own)

@@ -18,9 +18,9 @@ from reid_aug import __version__
 from reid_aug.errors import UserError
 
 if TYPE_CHECKING:
-    from reid_aug.benchmark import Task
     from reid_aug.recipe import Recipe
     from reid_aug.stage import Stage
+    from reid_aug.tasks import Task
 
 Command = Callable[..., Any]
 
@@ -234,8 +234,11 @@ def synthesize(
     from reid_aug.bank import Bank
     from reid_aug.contact_sheet import write_contact_sheet
 
-    recipe, checkpoint = stage.recipe, stage.generator(generator)
+    recipe = stage.recipe
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
+    if generator and config.artist != "generator":
+        raise UserError(f"--generator must not be given for artist {config.artist}, who needs none")
+    checkpoint = stage.generator(generator) if config.artist == "generator" else None
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
     _say(verb.describe(job))
     if dry_run:
@@ -270,6 +273,7 @@ def train_reid(
     if ratio is not None:
         own["synthesize.mode"] = mode
     stage = _open(given, own)
+    from reid_aug import reid_folder
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
     from reid_aug.mixing import Mix
@@ -280,16 +284,16 @@ def train_reid(
         ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
     mode = mode or stage.recipe.synthesize.mode
     mix = Mix(stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed)
-    name = verb.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
+    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
     cell = stage.run.cell(name)
     _say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
     if dry_run:
         cost = _time(verb.seconds_per_step(mix, config, stage.device) * config.steps)
         return _dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")
-    if not verb.finished(cell, verb.experiment(mix, stage.dataset, config, seed)):
+    if not reid_folder.finished(cell, verb.experiment(mix, stage.dataset, config, seed)):
         verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device)
         _write_recipe(stage)
-    _say(verb.describe(cell / "result.json"))
+    _say(reid_folder.describe(cell / "result.json"))
     click.echo(cell / "result.json")
     return None
 
@@ -335,18 +339,19 @@ def _benchmark(
     workers: int | None,
 ) -> None:
     from reid_aug import benchmark as module
+    from reid_aug.grid import grid_recipe, load_grid
     from reid_aug.recipe import parse_settings
     from reid_aug.stage import open_stage_of
 
-    grid = module.load_grid(name)
-    recipe = module.grid_recipe(grid, parse_settings(settings))
+    grid = load_grid(name)
+    recipe = grid_recipe(grid, parse_settings(settings))
     stage = open_stage_of(recipe, data, out or f"runs/{grid.name}", device, keypoints)
     if stage.is_demo:
         _say(f"the built-in people: {stage.root}")
-    tasks = module.plan_tasks(grid, stage, stage.generator(generator), workers)
+    tasks = module.plan_tasks(grid, stage, generator, workers)
     if dry_run:
         return _dry_run(recipe, *module.describe(tasks, stage), module.describe_cost(tasks, stage))
-    failed = module.run(tasks, stage)
+    failed = module.run(grid, tasks, stage)
     _write_recipe(stage)
     _show_table(stage.run.path, tasks, failed)
     return None

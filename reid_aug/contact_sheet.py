@@ -17,20 +17,23 @@ SHOWN = 32  # rows of the bank
 def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, path: Path) -> None:
     """Write source, target pose and generated image of rows spread over the bank, as one PNG.
 
-    Of the built-in people the truth is known, and shown beside them.
+    Of the built-in people the truth is known, and shown beside them (not beside mere copies).
 
     Args:
         real: the kept set.
         root: folder of the data set.
     """
     images = {image.name: image for image in real}
-    people = read_people(root) if is_people(root) else None
+    has_truth = is_people(root) and bank.plan["artist"] != "copies"
+    people = read_people(root) if has_truth else None
+    is_moved = bank.plan["cameras"] == "target"
     rows = []
     for row in shown_rows(bank):
         entry = bank[row]
         source = read_image(images[entry.source].path, bank.height, bank.width)
         pose = draw_pose(Pose(entry.keypoints), bank.height, bank.width)
-        truth = [people.truth(entry.source, entry.target)] if people else []
+        camera = {"camid": entry.camid} if is_moved else {}
+        truth = [people.truth(entry.source, entry.target, **camera)] if people else []
         rows.append([source, pose, entry.image, *truth])
     titles = ("source", "pose", "generated", "truth")[: len(rows[0])]
     write_picture(path, sheet(rows, titles, across=4, zoom=2))

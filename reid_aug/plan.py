@@ -12,17 +12,28 @@ from reid_aug.dataset import PersonImage, by_identity, name_hash, seats
 from reid_aug.errors import UserError
 from reid_aug.poses import NO_POSE, Pose
 
+CAMERAS = ("source", "target")
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One row of the plan: the person of ``source`` in the pose of ``target``."""
+    """One row of the plan: the person of ``source`` in the pose of ``target``.
+
+    ``camid`` is the camera whose look is drawn; ``seat`` counts the rows of an identity from 0.
+    """
 
     source: PersonImage
     target: PersonImage
+    camid: int
+    seat: int
 
 
 def plan(
-    images: Sequence[PersonImage], poses: Mapping[str, Pose], count: int, seed: int
+    images: Sequence[PersonImage],
+    poses: Mapping[str, Pose],
+    count: int,
+    seed: int,
+    cameras: str = "source",
 ) -> list[Draw]:
     """Who is drawn from which image into whose pose: ``count`` rows in seat order.
 
@@ -30,6 +41,7 @@ def plan(
         images: the kept set.
         poses: key points by file name. Sources need both shoulders and both hips; an identity
             without such an image uses all it has.
+        cameras: whose camera a row is drawn under, that of its "source" or of its "target".
 
     Raises:
         UserError: If no image of the kept set has a pose to draw into.
@@ -56,7 +68,8 @@ def plan(
         target = targets[start]
         if target == source:
             target = targets[(start + 1) % len(targets)]
-        draws.append(Draw(source, target))
+        camid = target.camid if cameras == "target" else source.camid
+        draws.append(Draw(source, target, camid, seat))
     return draws
 
 

@@ -50,8 +50,10 @@ def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
     return {hashlib.sha256(image.path.read_bytes()).hexdigest()[:DIGITS] for image in images}
 
 
-def seen_status(seen: str, dataset: Dataset, real: Sequence[PersonImage]) -> str:
-    """What a generator knows of this data set.
+def seen_status(
+    seen: str, dataset: Dataset, real: Sequence[PersonImage], what: str = "generator"
+) -> str:
+    """What a network knows of this data set: a generator, or one that a training starts from.
 
     "kept": images of the kept set only. "external": none. "whole": left-out training images too,
     which is what the published low-data numbers do, and a leak.
@@ -60,6 +62,7 @@ def seen_status(seen: str, dataset: Dataset, real: Sequence[PersonImage]) -> str
         seen: the fingerprints of the images that trained it; "" when nobody noted them, which is
             taken for the worst.
         real: the kept set.
+        what: what the network is called in an error.
 
     Raises:
         UserError: If it was trained on test images.
@@ -69,8 +72,8 @@ def seen_status(seen: str, dataset: Dataset, real: Sequence[PersonImage]) -> str
     known = {seen[i : i + DIGITS] for i in range(0, len(seen), DIGITS)}
     if known & _fingerprints((*dataset.query, *dataset.gallery)):
         raise UserError(
-            "the generator was trained on query or gallery images of this data set, so no result "
-            "with it would count; train one with: reid-aug train-generator"
+            f"the {what} was trained on query or gallery images of this data set, so no result "
+            f"with it would count; take one that was trained on other images, as the kept ones"
         )
     inside = _fingerprints(real)
     if known & (_fingerprints(dataset.train) - inside):

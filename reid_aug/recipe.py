@@ -218,9 +218,17 @@ class RunFolder:
         """The folder of one re-ID training."""
         return self.path / "reid" / name
 
-    def below(self, keep: float) -> "RunFolder":
-        """Where a grid puts what belongs to a smaller kept set than the recipe's."""
-        return RunFolder(self.path / f"keep-{keep:g}")
+    def below(self, keep: float, *marks: str) -> "RunFolder":
+        """Where a grid puts what belongs to a kept set: a bank, as its marks say of which kind.
+
+        >>> RunFolder(Path("runs/grid")).below(0.2, "renderer", "target").bank.as_posix()
+        'runs/grid/keep-0.2-renderer-target/bank.h5'
+        """
+        return RunFolder(self.path / "-".join([f"keep-{keep:g}", *marks]))
+
+    def external(self, name: str) -> Path:
+        """The folder of a network that a grid pre-trains on other people."""
+        return self.path / "external" / name
 
     def find_bank(self, keep: float) -> Path:
         """The bank to train with: this folder's, or the one that a grid made for ``keep``."""

@@ -1,9 +1,14 @@
 """Tables: what the trainings of a run folder say, and whether it is more than noise.
 
-A row is a backbone, a kept set, a mode and a ratio; its seeds give mean and standard deviation. The
-gain is the difference from ratio 0 with the same backbone and kept set, paired by seed, with a 95 %
-interval (Student's t over the seeds). Where that interval holds 0 the row says "within noise", and
-a row with one seed says so instead of pretending to a spread.
+A row is a backbone, a kept set, a mode, a ratio, who drew the images, and how the training differs
+from a plain one; its seeds give mean and standard deviation. The gain is the difference from the
+baseline, paired by seed, with a 95 % interval (Student's t over the seeds). Where that interval
+holds 0 the row says "within noise", and a row with one seed says so instead of pretending to a
+spread.
+
+The baseline of a row is the plain training on the real images only, with the same backbone and kept
+set: no random erasing, from scratch. Where a table has none, it is that on the real images only
+which was trained as the row was.
 
 Trainings on different data or with different settings (steps, batch, input, schedule) never share a
 table. Tables hold no times and no hosts.
@@ -14,7 +19,7 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +35,29 @@ NEEDED: dict[str, Any] = {
     "mode": str, "ratio": int | float, "real": int, "generated": int, "seed": int, "recipe": dict,
     "generator_data": str | None, "starting_weights": str | None, "dataset_sha256": str,
 }  # fmt: skip
+SINCE = ("artist", "cameras", "starting_data")  # texts or nothing; older results have none of them
 HEADER = (
-    "backbone", "keep", "mode", "ratio", "real", "generated", "generator", "seeds",
+    "backbone", "keep", "mode", "ratio", "real", "generated", "images from", "training", "seeds",
     "mAP %", "Rank-1 %", "gain in mAP", "verdict",
 )  # fmt: skip
+ARTISTS = {"copies": "mirrored copies", "generator": "generator", "renderer": "true renders"}
+STATUS = {
+    "kept": "generator of the kept set",
+    "whole": "generator that may know left-out images",
+}
+ERASING = "random erasing"
+STARTS = {
+    "external": "pre-trained on external people",
+    "kept": "pre-trained on the kept set",
+    "whole": "starting weights that may know left-out images",
+}
 FOOTNOTE = (
-    "Mean and standard deviation over seeds. Gain: mAP minus that of ratio 0, same backbone, kept "
-    "set and seeds, with a 95 % interval (paired t). Generator: what trained it, seen from this "
-    "data set (kept: the kept set only, external: other data, whole: left-out images too, a leak)."
+    "Mean and standard deviation over seeds. Gain: mAP minus that of plain training on the real "
+    "images only, same backbone, kept set and seeds, with a 95 % interval (paired t). A generator "
+    "was trained on external data where nothing else is said. True renders are an upper bound."
 )
+
+Key = tuple[str, float, int, str, str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +67,8 @@ class Row:
     backbone: str
     keep: float
     keep_seed: int
+    images: str
+    training: str
     mode: str
     ratio: float
     results: tuple[dict[str, Any], ...]
@@ -60,6 +81,34 @@ class Row:
     def baseline_key(self) -> tuple[str, float, int]:
         """What the row is compared with: the same network and kept set, before mixing."""
         return self.backbone, self.keep, self.keep_seed
+
+
+def _row_key(result: dict[str, Any]) -> Key:
+    """All that a row is but its results, in the order of the fields of :class:`Row`."""
+    mode = result["mode"] if result["ratio"] else "-"
+    kept = result["backbone"], result["keep"], result["keep_seed"]
+    return *kept, images_from(result), training_of(result), mode, result["ratio"]
+
+
+def images_from(result: Mapping[str, Any]) -> str:
+    """Who drew the generated images of a result, in words."""
+    if not result["ratio"]:
+        return "-"
+    artist = result.get("artist") or "generator"
+    words = ARTISTS.get(artist, artist)
+    if artist == "generator":
+        words = STATUS.get(result["generator_data"], words)
+    return words + (", target's camera" if result.get("cameras") == "target" else "")
+
+
+def training_of(result: Mapping[str, Any]) -> str:
+    """What a training does that a plain one does not, in words."""
+    parts = [ERASING] if result["recipe"]["erase"] else []
+    if result["starting_weights"]:
+        data = result.get("starting_data") or "whole"
+        known = f" ({result['starting_weights'][:8]})" if data == "whole" else ""
+        parts.append(STARTS.get(data, data) + known)
+    return ", ".join(parts) or "-"
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
@@ -76,7 +125,8 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
             result = json.loads(path.read_text(encoding="utf-8"))
             found = result["format"]
             fits = all(isinstance(result[key], kind) for key, kind in NEEDED.items())
-            _settings(result)
+            fits &= all(isinstance(result.get(key), str | None) for key in SINCE)
+            _settings(result), _row_key(result)
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
         if found != RESULT_FORMAT or not fits:
@@ -93,22 +143,32 @@ def rows_of(results: Iterable[dict[str, Any]]) -> list[Row]:
     Raises:
         UserError: If two results are of one row and one seed, so from different experiments.
     """
-    groups: defaultdict[tuple[str, float, int, str, float], list[dict[str, Any]]] = defaultdict(
-        list
-    )
+    groups: defaultdict[Key, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
-        mode = result["mode"] if result["ratio"] else "-"
-        own = result["backbone"], result["keep"], result["keep_seed"], mode, result["ratio"]
-        groups[own].append(result)
+        groups[_row_key(result)].append(result)
     for own, group in groups.items():
         seeds = [result["seed"] for result in group]
         if len(set(seeds)) < len(seeds):
             name = " ".join(map(str, own))
             raise UserError(f"{name}: there are two results of one seed; report one run at a time")
-    return [
-        Row(*key, tuple(sorted(groups[key], key=lambda result: result["seed"])))
-        for key in sorted(groups)
-    ]
+    rows = (Row(*own, tuple(sorted(group, key=_seed))) for own, group in groups.items())
+    return sorted(rows, key=_place)
+
+
+def _seed(result: dict[str, Any]) -> int:
+    return result["seed"]
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    """Where a row stands: its kept set; baseline, other trainings, copies, generators, renders."""
+    images = _rank(row.images, ("-", *ARTISTS.values()))
+    training = _rank(row.training, ("-", ERASING, *STARTS.values()))
+    return *row.baseline_key, *images, *training, row.mode, row.ratio
+
+
+def _rank(words: str, order: Sequence[str]) -> tuple[int, str]:
+    found = (place for place, first in enumerate(order) if words.startswith(first))
+    return next(found, len(order)), words.replace(",", " ")
 
 
 def gain(row: Row, baseline: Row | None) -> tuple[float, float] | None:
@@ -137,15 +197,19 @@ def gain(row: Row, baseline: Row | None) -> tuple[float, float] | None:
 def table(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The cells of a table, one list a row, in the order of ``HEADER``."""
     rows = rows_of(results)
-    baselines = {row.baseline_key: row for row in rows if not row.ratio}
-    return [_cells(row, baselines.get(row.baseline_key)) for row in rows]
+    before = [row for row in rows if not row.ratio]
+    plain = {row.baseline_key: row for row in before if row.training == "-"}
+    alike = {(row.baseline_key, row.training): row for row in before}
+    return [
+        _cells(row, plain.get(row.baseline_key) or alike.get((row.baseline_key, row.training)))
+        for row in rows
+    ]
 
 
 def _cells(row: Row, baseline: Row | None) -> list[str]:
     first = row.results[0]
-    status = {result["generator_data"] for result in row.results}
     change, verdict = "-", "baseline"
-    if row.ratio:
+    if row is not baseline:
         change, verdict = _verdict(gain(row, baseline))
     return [
         row.backbone,
@@ -154,7 +218,8 @@ def _cells(row: Row, baseline: Row | None) -> list[str]:
         f"{row.ratio:g}",
         str(first["real"]),
         str(first["generated"]),
-        "/".join(sorted(str(one) for one in status if one)) or "-",
+        row.images,
+        row.training,
         str(len(row.results)),
         _spread(row.scores("mAP").values()),
         _spread(row.scores("rank1").values()),
@@ -202,14 +267,12 @@ def _settings(result: dict[str, Any]) -> str:
     recipe = {key: value for key, value in result["recipe"].items() if key not in _UNCOUNTED}
     size, length = f"{recipe.pop('height')}x{recipe.pop('width')}", recipe.pop("steps")
     images = recipe.pop("batch")
-    weights = result["starting_weights"]
-    start = f"starting weights {weights[:12]}" if weights else "trained from scratch"
     others = ", ".join(f"{key} {value}" for key, value in recipe.items())
     data = f"data set {result['dataset_sha256'][:8]}"
-    return f"{length} steps of {images} images, input {size}, {data}, {start}, {others}"
+    return f"{length} steps of {images} images, input {size}, {data}, {others}"
 
 
-_UNCOUNTED = ("backbone", "workers", "weights")
+_UNCOUNTED = ("backbone", "workers", "weights", "erase")
 
 
 def _terminal(caption: str, rows: list[list[str]]) -> str:

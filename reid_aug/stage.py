@@ -15,7 +15,7 @@ import torch
 
 from reid_aug.dataset import Dataset, dataset_root, default_keypoints, read_market1501
 from reid_aug.errors import UserError
-from reid_aug.people import cached_people
+from reid_aug.people import PeopleConfig, cached_people
 from reid_aug.poses import Pose, read_keypoints
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe, RunFolder, load_recipe, parse_settings
@@ -80,7 +80,8 @@ def open_stage(
     Raises:
         UserError: If any of it is wrong.
     """
-    loaded = load_recipe(recipe or DEMO, {**parse_settings(settings), **(options or {})})
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    loaded = load_recipe(recipe or DEMO, {**parse_settings(settings), **given})
     return open_stage_of(loaded, data, out, device, keypoints)
 
 
@@ -99,7 +100,12 @@ def open_stage_of(
 
 def demo_people(recipe: Recipe) -> Path:
     """The folder of the built-in people of a recipe, drawn on first use."""
-    return cached_people(recipe.people, lambda items, n: track(items, "draw the people", n))
+    return people_folder(recipe.people)
+
+
+def people_folder(config: PeopleConfig) -> Path:
+    """The folder of these people, drawn on first use."""
+    return cached_people(config, lambda items, n: track(items, "draw the people", n))
 
 
 def demo_generator() -> Path:

@@ -1,9 +1,9 @@
 """Draw the bank: every identity of the kept set, again, in poses of the kept set.
 
-First the plan (:mod:`reid_aug.plan`), then the drawing, which goes shard by shard. A shard is a
-fixed range of rows and is committed as a whole; within it batches are fixed ranges too, the last
-one filled up, so the pixels of a row depend neither on how many rows there are nor on where an
-earlier run was killed. The bank is then assembled from the shards by one process.
+First the plan (:mod:`reid_aug.plan`), then the drawing (:mod:`reid_aug.artists`), which goes shard
+by shard. A shard is a fixed range of rows and is committed as a whole; within it batches are fixed
+ranges too, the last one filled up, so the pixels of a row depend neither on how many rows there are
+nor on where an earlier run was killed. The bank is then assembled from the shards by one process.
 """
 
 import hashlib
@@ -20,29 +20,22 @@ import numpy as np
 import torch
 
 from reid_aug import __version__
+from reid_aug.artists import ARTISTS, Artist, Scene, check_artist
 from reid_aug.bank import Bank, Rows, write_bank
 from reid_aug.dataset import (
     DataConfig,
     Dataset,
     PersonImage,
     by_identity,
-    image_size,
-    read_image,
     verify_images,
 )
 from reid_aug.errors import UserError
-from reid_aug.files import committed, locked, sha256, write_json
-from reid_aug.generator import Generator, load_noted, to_pixels, to_signed
+from reid_aug.files import committed, locked, write_json
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
-from reid_aug.plan import Draw, plan, without_pose
-from reid_aug.poses import NO_POSE, Pose, heatmaps
+from reid_aug.plan import CAMERAS, Draw, plan, without_pose
+from reid_aug.poses import Pose
 from reid_aug.progress import track
-from reid_aug.provenance import (
-    dataset_sha256,
-    keypoints_sha256,
-    names_sha256,
-    seen_status,
-)
+from reid_aug.provenance import dataset_sha256, keypoints_sha256, names_sha256
 
 SHARD = 512  # rows; a killed run loses at most this many
 POLICIES = ("random",)
@@ -62,52 +55,28 @@ class SynthesizeConfig:
     """How many images, and in which poses.
 
     ``poses`` is the policy that chooses the target: "random", a random usable pose of the kept set,
-    as in the paper. ``batch`` rows are drawn at a time.
+    as in the paper. ``cameras`` says under which camera a row is drawn: its "source"'s, or its
+    "target"'s, for a generator that is told cameras. ``artist`` draws: the "generator", or one to
+    compare it with, "copies" or the "renderer" (:mod:`reid_aug.artists`). ``batch`` rows are drawn
+    at a time.
     """
 
     ratio: float = 1.0
     mode: str = "supplement"
     poses: str = "random"
+    cameras: str = "source"
+    artist: str = "generator"
     batch: int = 32
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio, self.mode)
         if self.poses not in POLICIES:
             raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
+        if self.cameras not in CAMERAS:
+            raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+        check_artist(self.artist, self.cameras)
         if not (1 <= self.batch <= SHARD and SHARD % self.batch == 0):
             raise UserError(f"batch must divide {SHARD}, got {self.batch}")
-
-
-class Artist:
-    """Reads what a row needs and lets the generator draw it."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        poses: Mapping[str, Pose],
-        size: tuple[int, int],
-        device: torch.device,
-    ) -> None:
-        self.generator = generator.to(device).to(memory_format=torch.channels_last)
-        self.poses, self.size, self.device = poses, size, device
-
-    def pose(self, image: PersonImage) -> Pose:
-        """The key points of an image, in pixels of the generated size."""
-        pose = self.poses.get(image.name, NO_POSE)
-        return pose.resized(image_size(image.path), self.size)
-
-    @torch.inference_mode()
-    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
-        """Draw rows: (B, H, W, 3) uint8."""
-        pixels = np.stack([read_image(draw.source.path, *self.size) for draw in draws])
-        xy = np.stack(
-            [[self.pose(d.source).xy for d in draws], [self.pose(d.target).xy for d in draws]]
-        )
-        image = to_signed(torch.from_numpy(pixels).to(self.device))
-        source, target = (
-            heatmaps(part, *self.size) for part in torch.from_numpy(xy).to(self.device)
-        )
-        return to_pixels(self.generator(image, source, target)).cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,52 +89,48 @@ class Job:
     poses: Mapping[str, Pose]
     config: SynthesizeConfig
     data: DataConfig
-    generator: Generator
-    checkpoint: Path
+    artist: Artist
+    checkpoint: Path | None
     attributes: dict[str, Any]
-
-    def artist(self, device: torch.device) -> Artist:
-        """What draws the rows."""
-        size = self.data.height, self.data.width
-        return Artist(self.generator, self.poses, size, device)
 
 
 def prepare(
     dataset: Dataset,
     poses: Mapping[str, Pose],
-    checkpoint: Path,
+    checkpoint: Path | None,
     config: SynthesizeConfig,
     data: DataConfig,
     seed: int,
 ) -> Job:
-    """Plan a bank without drawing anything.
+    """Plan a bank without drawing anything; only the artist "generator" needs a checkpoint.
 
     Raises:
         UserError: If the ratio asks for no image, there is no pose to draw into, an image does not
-            decode, or the generator may not be used on this data set.
+            decode, or the artist may not be used on this data set.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
-    generator, notes = load_noted(checkpoint)
-    draws = plan(real, poses, count, seed)
+    scene = Scene(dataset, real, poses, (data.height, data.width), seed)
+    artist = ARTISTS[config.artist](scene, config.cameras, checkpoint)
+    draws = [artist.row(draw) for draw in plan(real, poses, count, seed, config.cameras)]
     verify_images(real)
-    drawing = {key: getattr(config, key) for key in ("poses", "batch")}
+    drawing = {key: getattr(config, key) for key in ("poses", "cameras", "artist", "batch")}
     attributes = {
         "keep": effective_keep(config.ratio, config.mode, data.keep),
         "keep_seed": data.keep_seed,
         "kept_sha256": names_sha256(real),
         "dataset_sha256": dataset_sha256(dataset),
         "keypoints_sha256": keypoints_sha256(real, poses),
-        "generator_sha256": sha256(checkpoint),
-        "generator_data": seen_status(notes.get("seen", ""), dataset, real),
+        "generator_sha256": artist.sha256,
+        "generator_data": artist.data,
         "ratio": config.ratio,
         "mode": config.mode,
         "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
         "seed": seed,
     }
     images = len(dataset.train)
-    return Job(draws, images, real, poses, config, data, generator, checkpoint, attributes)
+    return Job(draws, images, real, poses, config, data, artist, checkpoint, attributes)
 
 
 def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
@@ -189,12 +154,13 @@ def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
 
 
 def _draw(job: Job, path: Path, old: Bank | None, device: torch.device) -> None:
-    artist, batch = job.artist(device), job.config.batch
+    artist, batch = job.artist, job.config.batch
+    artist.to(device)
     folder = path.parent / "shards" / _key(job)
     starts = range(0, len(job.draws), SHARD)
     with track(range(0, len(job.draws), batch), "synthesize") as bar:
         for start in starts:
-            _commit_shard(job, artist, old, start, folder)
+            _commit_shard(job, old, start, folder)
             bar.update(math.ceil(min(SHARD, len(job.draws) - start) / batch))
     shards = (np.load(_shard(folder, start, job)) for start in starts)
     write_bank(path, _rows(job.draws, artist), shards, job.attributes)
@@ -233,14 +199,14 @@ def _shard(folder: Path, start: int, job: Job) -> Path:
     return folder / f"{start:08d}-{min(start + SHARD, len(job.draws)):08d}.npy"
 
 
-def _commit_shard(job: Job, artist: Artist, old: Bank | None, start: int, folder: Path) -> None:
+def _commit_shard(job: Job, old: Bank | None, start: int, folder: Path) -> None:
     """Draw the rows from ``start`` to the end of its shard, unless that was done before."""
     path, size = _shard(folder, start, job), job.config.batch
     if path.exists():
         return
     stop = min(start + SHARD, len(job.draws))
     parts = [
-        _batch(job.draws, artist, old, first, min(first + size, stop), size)
+        _batch(job.draws, job.artist, old, first, min(first + size, stop), size)
         for first in range(start, stop, size)
     ]
     with committed(path) as part, part.open("wb") as file:
@@ -260,10 +226,10 @@ def _batch(
 def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
     return Rows(
         pid=np.array([draw.source.pid for draw in draws]),
-        camid=np.array([draw.source.camid for draw in draws]),
+        camid=np.array([draw.camid for draw in draws]),
         source=np.array([draw.source.name for draw in draws]),
         target=np.array([draw.target.name for draw in draws]),
-        keypoints=np.stack([artist.pose(draw.target).xy for draw in draws]),
+        keypoints=np.stack([artist.keypoints(draw) for draw in draws]),
     )
 
 
@@ -281,7 +247,7 @@ def _write_card(path: Path, job: Job, device: torch.device, seconds: float | Non
         "identities": len({draw.source.pid for draw in job.draws}),
         "real_images_kept": len(job.real),
         **{**job.attributes, "plan": json.loads(job.attributes["plan"])},
-        "generator": str(job.checkpoint),
+        "generator": str(job.checkpoint) if job.checkpoint else None,
         "device": str(device),
         "host": platform.node(),
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -299,10 +265,8 @@ def describe(job: Job) -> str:
     floor = floor_note(job.images, len(job.real), len(job.draws), ratio, mode)
     text = (
         f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
-        f"generator {job.checkpoint}, trained on: {job.attributes['generator_data']}{floor}"
+        f"{job.artist.words}{floor}"
     )
-    if job.attributes["generator_data"] == "whole":
-        text += " (it knows left-out training images, or nobody noted what it knows: not leak-free)"
     if bare := without_pose(job.real, job.poses):
         pids = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
         text += f"; {len(bare)} identities have no usable pose as source: {pids}"
@@ -311,7 +275,8 @@ def describe(job: Job) -> str:
 
 def describe_cost(job: Job, device: torch.device) -> str:
     """Time and disk that drawing takes, the time measured on the second of two batches."""
-    artist, batch = job.artist(device), job.config.batch
+    artist, batch = job.artist, job.config.batch
+    artist.to(device)
     rows = (job.draws * math.ceil(batch / len(job.draws)))[:batch]
     elapsed = 0.0
     for _ in range(2):

@@ -17,7 +17,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,13 +46,13 @@ from reid_aug.features import evaluate_model
 from reid_aug.files import locked, sha256, write_json
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
-from reid_aug.provenance import dataset_sha256, names_sha256
-from reid_aug.weights import write_tensors
+from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
+from reid_aug.reid_folder import LOG, MODEL, RESULT
+from reid_aug.weights import read_tensors, write_tensors
 
 MODEL_FORMAT = "reid_aug.reid/1"
 SCHEDULES = ("cosine", "step")
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
-LOG = "log.jsonl"
 LOGGED_EVERY = 10  # steps
 
 
@@ -168,19 +168,20 @@ def train_reid(
     model = build_backbone(config.backbone, len(training.labels), config.height, config.width)
     if config.weights:
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
-    about = experiment(mix, dataset, config, seed)
+    about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
     with locked(folder):
         names = "".join(f"{mix.name(index)}\n" for index in range(len(mix)))
         (folder / "images.txt").write_text(names)
         _train(model.to(device), training, config, folder, seed, device)
-        notes = {"format": MODEL_FORMAT, "recipe": asdict(config), "seed": seed}
-        write_tensors(folder / "model.safetensors", model.state_dict(), notes)
+        recipe, seen = about["recipe"], _seen(mix, config)
+        notes = {"format": MODEL_FORMAT, "recipe": recipe, "seed": seed, "seen": seen}
+        write_tensors(folder / MODEL, model.state_dict(), notes)
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         result = {
             "format": RESULT_FORMAT,
             **_score_fields(scores, dataset),
             **about,
-            **_mix_fields(mix, config),
+            **_mix_fields(mix, start),
             "steps": config.steps,
             "classes": len(training.labels),
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -189,8 +190,8 @@ def train_reid(
             "seconds": round(time.time() - began, 1),
             "versions": versions(),
         }
-        write_json(folder / "result.json", result)
-    return folder / "result.json"
+        write_json(folder / RESULT, result)
+    return folder / RESULT
 
 
 def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -
         "keep_seed": mix.keep_seed,
         "seed": seed,
         "backbone": config.backbone,
-        "recipe": asdict(config),
+        "recipe": asdict(replace(config, weights=Path(config.weights).name)),
         "starting_weights": sha256(config.weights) if config.weights else None,
         "kept_sha256": names_sha256(mix.real),
         "dataset_sha256": dataset_sha256(dataset),
@@ -275,16 +276,6 @@ def _train(
                 bar.set_postfix_str(f"loss {losses['loss']:.2f}", refresh=False)
 
 
-def steps_done(folder: Path) -> int:
-    """How far the training in ``folder`` is, as its log says."""
-    path = folder / LOG
-    lines = path.read_text().splitlines() if path.exists() else []
-    try:
-        return int(json.loads(lines[-1])["step"]) if lines else 0
-    except ValueError:
-        return 0  # the last line is being written
-
-
 def _score_fields(scores: Scores, dataset: Dataset) -> dict[str, Any]:
     ranks = {f"rank{rank}": float(scores.cmc[rank - 1]) for rank in (1, 5, 10, 20)}
     per_query = zip(dataset.query, scores.ap, strict=True)
@@ -299,17 +290,53 @@ def _score_fields(scores: Scores, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _mix_fields(mix: Mix, config: TrainReidConfig) -> dict[str, Any]:
+def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:
     used = mix.bank if mix.generated else None
     status = used.attributes["generator_data"] if used else None
-    # starting weights from a path may have seen anything; only fresh ones are known to be clean
     return {
         "real": len(mix.real),
         "generated": mix.generated,
+        "artist": used.plan["artist"] if used else None,
+        "cameras": used.plan["cameras"] if used else None,
         "generator_data": status,
-        "leak_free": status != "whole" and not config.weights,
+        "starting_data": start,
+        "leak_free": "whole" not in (status, start),
         "bank_sha256": sha256(used.path) if used else None,
     }
+
+
+def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | None:
+    """What the starting weights know of the data set; None where a training starts from scratch.
+
+    Weights of which nobody noted what they have seen count as "whole": not leak-free.
+
+    Raises:
+        UserError: If they were trained on test images.
+    """
+    if not config.weights:
+        return None
+    return seen_status(_seen_before(config), dataset, mix.real, "network of train_reid.weights")
+
+
+def _seen_before(config: TrainReidConfig) -> str:
+    """The fingerprints that the starting weights carry; "" where nobody noted them."""
+    if not config.weights.endswith(".safetensors"):
+        return ""
+    notes = read_tensors(config.weights)[1]
+    seen = notes.get("seen") if notes.get("format") == MODEL_FORMAT else None
+    return seen if isinstance(seen, str) else ""
+
+
+def _seen(mix: Mix, config: TrainReidConfig) -> str:
+    """The fingerprints of all images that a trained network knows; "" where that is unknown.
+
+    A bank does not say which images its generator saw, but only that they are kept ones.
+    """
+    data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
+    before = _seen_before(config) if config.weights else ""
+    if data != "kept" or (config.weights and not before):
+        return ""
+    return before + seen_images(mix.real)
 
 
 def versions() -> dict[str, str]:
@@ -321,24 +348,6 @@ def versions() -> dict[str, str]:
         "torchreid": torchreid_library().__version__,
         "numpy": np.__version__,
     }
-
-
-def cell_name(backbone: str, mode: str, ratio: float, keep: float, seed: int) -> str:
-    """The folder name of one training.
-
-    >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
-    ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
-    """
-    mix = f"{mode}{ratio:g}" if ratio else "baseline"
-    return f"{backbone}-{mix}-keep{keep:g}-seed{seed}"
-
-
-def describe(path: Path) -> str:
-    """The scores of a result in one line, per cent."""
-    result = json.loads(path.read_text())
-    names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "mINP": "mINP"}
-    scores = ", ".join(f"{label} {100 * result[name]:.1f} %" for name, label in names.items())
-    return f"{result['backbone']}: {scores} ({result['queries']} queries)"
 
 
 def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) -> float:
@@ -357,25 +366,3 @@ def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) ->
         engine.forward_backward(batch)
         elapsed, began = time.perf_counter() - began, time.perf_counter()
     return elapsed
-
-
-def finished(folder: Path, about: Mapping[str, Any]) -> bool:
-    """Whether ``folder`` holds the result of the experiment ``about``.
-
-    Raises:
-        UserError: If it holds another one's.
-    """
-    path = folder / "result.json"
-    if not path.is_file():
-        return False
-    try:
-        result = json.loads(path.read_text())
-        others = [key for key, value in about.items() if result.get(key) != value]
-    except (ValueError, AttributeError):
-        raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
-    if others:
-        raise UserError(
-            f"{path}: holds the result of another experiment, which differs in "
-            f"{', '.join(others)}; choose another folder with --out, or remove {folder}"
-        )
-    return True

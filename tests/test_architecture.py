@@ -12,11 +12,11 @@ import reid_aug
 PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
-    "weights", "generator", "adversary", "pictures", "bank", "mixing", "backbones", "evaluation",
-    "features", "contact_sheet", "training_folder",
+    "weights", "generator", "adversary", "artists", "pictures", "bank", "mixing", "backbones",
+    "evaluation", "features", "contact_sheet", "training_folder", "reid_folder",
 ]  # fmt: skip
 VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]
-FRONT = ["recipe", "stage", "benchmark", "cli"]
+FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}
 ONLY = {

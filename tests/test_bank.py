@@ -269,6 +269,27 @@ def test_a_bank_holds_what_was_written(path):
         np.testing.assert_array_equal(entry.keypoints, KEYPOINTS[row])
 
 
+def test_a_bank_says_how_it_was_drawn_and_an_old_one_by_whom(path):
+    assert Bank(path).plan == {
+        "artist": "generator", "cameras": "source", "poses": "random", "batch": 32,
+        "height": HEIGHT, "width": WIDTH,
+    }  # fmt: skip
+    with h5py.File(path, "r+") as file:
+        file.attrs["plan"] = '{"artist": "copies", "cameras": "target"}'
+    assert Bank(path).plan == {"artist": "copies", "cameras": "target"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", '{"artist": 3}', '{"cameras": []}'])
+def test_a_plan_that_is_none_is_refused_by_name(path, text):
+    with h5py.File(path, "r+") as file:
+        file.attrs["plan"] = text
+
+    with pytest.raises(UserError, match="attribute plan must be a JSON object") as caught:
+        _ = Bank(path).plan
+
+    assert str(path) in str(caught.value)
+
+
 def test_a_bank_says_where_it_comes_from(path):
     attributes = Bank(path).attributes
 

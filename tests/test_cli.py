@@ -133,6 +133,17 @@ def test_a_missing_checkpoint_names_the_command_that_makes_it(here, copy):
     assert not (here / "runs").exists()
 
 
+def test_copies_need_no_generator(here, copy):
+    words = ("synthesize", "--data", copy, "--ratio", 0.25, "--set", "synthesize.artist=copies")
+    assert "--generator must not be given for artist copies" in refused(
+        *words, "--generator", "demo"
+    )
+    assert not (here / "runs").exists()
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    assert "mirrored and colour-jittered copies" in result.stderr
+
+
 def test_a_missing_bank_names_the_command_that_makes_it(here, copy):
     line = refused("train-reid", "--data", copy, "--ratio", 1)
     assert "bank.h5 is missing; make it with: reid-aug synthesize" in line

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from reid_aug.benchmark import load_grid
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
+from reid_aug.grid import load_grid
 from reid_aug.recipe import load_recipe, recipe_names, shipped
 from reid_aug.report import read_results, report
 

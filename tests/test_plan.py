@@ -87,9 +87,31 @@ def test_the_only_pose_there_is_serves_its_own_image_too():
     poses = {images[0].name: pose()}
 
     assert plan(images, poses, count=2, seed=0) == [
-        Draw(images[0], images[0]),
-        Draw(images[1], images[0]),
+        Draw(images[0], images[0], camid=1, seat=0),
+        Draw(images[1], images[0], camid=1, seat=0),
     ]
+
+
+def test_a_row_is_drawn_under_the_camera_of_its_source_or_of_its_target():
+    images = [PersonImage(i.path, i.pid, 1 + k % 3) for k, i in enumerate(people(COUNTS))]
+    poses = poses_of(images)
+
+    ours, theirs = (plan(images, poses, 40, 0, cameras) for cameras in ("source", "target"))
+
+    assert [draw.camid for draw in ours] == [draw.source.camid for draw in ours]
+    assert [draw.camid for draw in theirs] == [draw.target.camid for draw in theirs]
+    assert [(d.source, d.target) for d in ours] == [(d.source, d.target) for d in theirs]
+    assert [d.camid for d in ours] != [d.camid for d in theirs]
+
+
+def test_the_seats_of_an_identity_count_its_rows_from_0():
+    images = people(COUNTS)
+
+    draws = plan(images, poses_of(images), count=40, seed=0)
+
+    for pid in COUNTS:
+        rows = rows_of(draws, pid)
+        assert [draw.seat for draw in rows] == list(range(len(rows)))
 
 
 def test_seed_changes_targets_and_sources_and_not_the_identities():

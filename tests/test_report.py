@@ -77,9 +77,9 @@ def test_a_table_worked_by_hand():
     rows = table(results(0.0, BASELINE) + results(1.0, MIXED))
 
     assert rows == [
-        ["osnet_x0_25", "0.2", "-", "0", "120", "0", "-", "3",
+        ["osnet_x0_25", "0.2", "-", "0", "120", "0", "-", "-", "3",
          "52.0 ± 2.0", "62.0 ± 2.0", "-", "baseline"],
-        ["osnet_x0_25", "0.2", "supplement", "1", "120", "120", "external", "3",
+        ["osnet_x0_25", "0.2", "supplement", "1", "120", "120", "generator", "-", "3",
          "58.0 ± 2.6", "68.0 ± 2.6", "+6.0 ± 2.5", "better"],
     ]  # fmt: skip
 
@@ -160,12 +160,125 @@ def test_ratios_stand_in_the_order_of_numbers():
     assert column(rows, "ratio") == ["0", "0.5", "2", "10"]
 
 
-def test_a_row_says_what_trained_its_generators():
-    rows = table(
-        [result(1.0, 0, 0.5, generator_data="whole"), result(1.0, 1, 0.5, generator_data="kept")]
-    )
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "generator"),
+        ({"artist": "generator", "cameras": "source"}, "generator"),
+        ({"artist": "generator", "cameras": "target"}, "generator, target's camera"),
+        ({"generator_data": "kept"}, "generator of the kept set"),
+        (
+            {"generator_data": "kept", "artist": "generator", "cameras": "target"},
+            "generator of the kept set, target's camera",
+        ),
+        ({"generator_data": "whole"}, "generator that may know left-out images"),
+        ({"artist": "copies", "cameras": "source", "generator_data": "kept"}, "mirrored copies"),
+        ({"artist": "renderer", "cameras": "source", "generator_data": "whole"}, "true renders"),
+        (
+            {"artist": "renderer", "cameras": "target", "generator_data": "whole"},
+            "true renders, target's camera",
+        ),
+    ],
+)
+def test_a_row_says_where_its_images_come_from(change, words):
+    rows = table([result(0.0, 0, 0.5), result(1.0, 0, 0.6, **change)])
 
-    assert column(rows, "generator") == ["kept/whole"]
+    assert column(rows, "images from") == ["-", words]
+    assert column(rows, "gain in mAP") == ["-", "+10.0"]
+
+
+ERASED = {"recipe": {**RECIPE, "erase": True}}
+PRETRAINED = {"starting_weights": "12345678abcd", "starting_data": "external"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (ERASED, "random erasing"),
+        (PRETRAINED, "pre-trained on external people"),
+        (ERASED | PRETRAINED, "random erasing, pre-trained on external people"),
+        (PRETRAINED | {"starting_data": "kept"}, "pre-trained on the kept set"),
+        (
+            PRETRAINED | {"starting_data": "whole"},
+            "starting weights that may know left-out images (12345678)",
+        ),
+        (
+            {"starting_weights": "12345678abcd"},
+            "starting weights that may know left-out images (12345678)",
+        ),
+    ],
+)
+def test_a_row_says_how_its_training_differs_and_is_compared_with_the_plain_one(change, words):
+    rows = table(results(0.0, BASELINE) + results(0.0, MIXED, **change))
+
+    assert column(rows, "training") == ["-", words]
+    assert column(rows, "verdict") == ["baseline", "better"]
+
+
+def test_the_rows_of_a_kept_set_stand_from_the_baseline_to_the_upper_bound():
+    drawn = {"artist": "generator", "cameras": "source"}
+    given = [
+        result(1.0, 0, 0.5, artist="renderer", cameras="target", generator_data="whole"),
+        result(1.0, 0, 0.5, artist="renderer", cameras="source", generator_data="whole"),
+        result(4.0, 0, 0.5, **drawn, generator_data="kept"),
+        result(1.0, 0, 0.5, artist="generator", cameras="target"),
+        result(4.0, 0, 0.5, **drawn),
+        result(1.0, 0, 0.5, **drawn),
+        result(1.0, 0, 0.5, artist="copies", cameras="source", generator_data="kept"),
+        result(0.0, 0, 0.5, **PRETRAINED),
+        result(0.0, 0, 0.5, **ERASED),
+        result(0.0, 0, 0.5),
+    ]
+
+    rows = table([result(0.0, 0, 0.5, keep=1.0), *given])
+
+    assert [(r[7], r[6], r[3]) for r in rows] == [
+        ("-", "-", "0"),
+        ("random erasing", "-", "0"),
+        ("pre-trained on external people", "-", "0"),
+        ("-", "mirrored copies", "1"),
+        ("-", "generator", "1"),
+        ("-", "generator", "4"),
+        ("-", "generator, target's camera", "1"),
+        ("-", "generator of the kept set", "4"),
+        ("-", "true renders", "1"),
+        ("-", "true renders, target's camera", "1"),
+        ("-", "-", "0"),
+    ]
+    assert column(rows, "keep") == ["0.2"] * 10 + ["1"]
+    assert set(column(rows, "verdict")) == {"baseline", "one seed"}
+
+
+def test_where_no_training_is_plain_the_baseline_is_trained_as_the_row_is():
+    imagenet = {"starting_weights": "12345678abcd"}
+
+    rows = table(results(0.0, BASELINE, **imagenet) + results(1.0, MIXED, **imagenet))
+
+    assert column(rows, "verdict") == ["baseline", "better"]
+
+
+def test_pre_trained_networks_of_several_seeds_share_a_row():
+    given = [
+        result(0.0, seed, 0.5, starting_weights=f"{seed}" * 64, starting_data="external")
+        for seed in range(3)
+    ]
+
+    assert column(table(given), "seeds") == ["3"]
+
+
+def test_results_of_two_unknown_starting_weights_never_share_a_row():
+    given = [result(0.0, seed, 0.5, starting_weights=f"{seed}" * 64) for seed in range(2)]
+
+    assert column(table(given), "seeds") == ["1", "1"]
+
+
+def test_a_replaced_set_is_compared_with_all_real_images():
+    whole = results(0.0, BASELINE, keep=1.0, real=600)
+    replaced = results(0.8, MIXED, keep=1.0, mode="replace", real=120, generated=480)
+
+    rows = table(results(0.0, (0.1, 0.1, 0.1)) + whole + replaced)
+
+    assert column(rows, "gain in mAP") == ["-", "-", "+6.0 ± 2.5"]
 
 
 @pytest.mark.parametrize(
@@ -304,6 +417,7 @@ def test_a_missing_folder_is_refused(tmp_path):
     [
         b"", b"{", b"[]", b"3", b"{}", b'"text"', b"\xff\xfe", b'{"format": "reid_aug.result/2"}',
         b'{"format": "reid_aug.result/1"}', b'{"format": "reid_aug.result/1", "mAP": "high"}',
+        json.dumps(result(1.0, 0, 0.5, artist=3)).encode(),
     ],
 )  # fmt: skip
 def test_a_damaged_result_is_refused_by_name(tmp_path, content):

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from reid_aug import synthesize as module
+from reid_aug.artists import GeneratorArtist
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501
@@ -54,7 +55,7 @@ def test_a_row_holds_what_the_generator_draws(people, checkpoint, tmp_path):
             for image in (draw.source, draw.target)
         ]
         with torch.inference_mode():
-            wanted = to_pixels(job.generator(to_signed(pixels), *maps))[0].numpy()
+            wanted = to_pixels(job.artist.generator(to_signed(pixels), *maps))[0].numpy()
         assert np.abs(wanted.astype(int) - entry.image).max() <= 1
         assert (entry.source, entry.target) == (draw.source.name, draw.target.name)
         assert (entry.pid, entry.camid) == (draw.source.pid, draw.source.camid)
@@ -90,7 +91,7 @@ def test_a_smaller_ratio_leaves_a_larger_bank_alone(people, checkpoint, tmp_path
 @pytest.mark.parametrize("calls", [0, 1, 2, 3])
 def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, monkeypatch, calls):
     whole, _ = make(people, checkpoint, tmp_path / "whole", 1.0)
-    draw, count = module.Artist.draw, iter(range(100))
+    draw, count = GeneratorArtist.draw, iter(range(100))
 
     def stop(self, rows):
         if next(count) == calls:
@@ -98,7 +99,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, m
         return draw(self, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.Artist, "draw", stop)
+        patch.setattr(GeneratorArtist, "draw", stop)
         with pytest.raises(KeyboardInterrupt):
             make(people, checkpoint, tmp_path / "stopped", 1.0)
     assert not (tmp_path / "stopped/bank.h5").exists()
@@ -144,7 +145,8 @@ def test_a_bank_is_not_extended_under_other_key_points(people, checkpoint, tmp_p
     make(people, checkpoint, tmp_path / "run", 0.5)
     copy = shutil.copytree(people, tmp_path / "data")
     poses = read_keypoints(copy / "keypoints.csv")
-    name = read_market1501(copy).train[0].name
+    train = read_market1501(copy).train
+    name = next(image.name for image in train if poses[image.name].seen.any())
     write_keypoints(copy / "keypoints.csv", {**poses, name: poses[name].mirrored(64)})
     with pytest.raises(UserError, match="another set of key points"):
         make(copy, checkpoint, tmp_path / "run", 1.0)
@@ -192,6 +194,8 @@ def test_the_contact_sheet_shows_four_columns_of_the_built_in_people(people, che
         ("ratio", -1.0),
         ("mode", "swap"),
         ("poses", "best"),
+        ("cameras", "other"),
+        ("artist", "painter"),
         ("batch", 7),
     ],
 )

@@ -18,7 +18,10 @@ from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
+from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
+from reid_aug.provenance import seen_images
+from reid_aug.reid_folder import MODEL, finished
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 from reid_aug.train_reid import (
     Shuffles,
@@ -26,7 +29,6 @@ from reid_aug.train_reid import (
     TrainReidConfig,
     _transforms,
     experiment,
-    finished,
     train_reid,
 )
 from reid_aug.weights import read_tensors
@@ -189,22 +191,77 @@ def test_the_baseline_is_one_experiment_in_both_modes(people):
 
 def test_an_unreadable_test_image_stops_a_training_before_it_begins(people, tmp_path):
     data = shutil.copytree(people, tmp_path / "data")
-    next((data / "bounding_box_test").iterdir()).write_bytes(b"no image")
+    read_market1501(data).gallery[0].path.write_bytes(b"no image")
     with pytest.raises(UserError, match="must be an image"):
         run(data, tmp_path / "cell", Mix(read_market1501(data).train))
     assert not (tmp_path / "cell").exists()
 
 
-def test_starting_weights_cost_the_leak_free_mark(people, tmp_path):
+def start_from(path):
+    return replace(SMALL, weights=str(path))
+
+
+def test_starting_weights_of_which_nobody_knows_cost_the_leak_free_mark(people, tmp_path):
+    model = build_backbone("osnet_x0_25", 3, 32, 16)
+    torch.save(model.state_dict(), tmp_path / "found.pth")
+    mix = Mix(read_market1501(people).train)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run(people, tmp_path / "a", Mix(read_market1501(people).train))
-    config = TrainReidConfig(
-        "osnet_x0_25", 3, 4, 32, 16, weights=str(tmp_path / "a/model.safetensors")
-    )
-    result = run(people, tmp_path / "b", Mix(read_market1501(people).train), config)
+        result = run(people, tmp_path / "b", mix, start_from(tmp_path / "found.pth"))
     assert result["leak_free"] is False
+    assert result["starting_data"] == "whole"
     assert len(result["starting_weights"]) == 64
+    assert result["recipe"]["weights"] == "found.pth"
+    assert read_tensors(tmp_path / "b" / "model.safetensors")[1]["seen"] == ""
+
+
+def test_a_network_says_what_it_has_seen_to_those_that_start_from_it(people, tmp_path):
+    train = read_market1501(people).train
+    half, whole = Mix(train, keep=0.5), Mix(train)
+    first = run(people, tmp_path / "half", half)
+    assert (first["starting_data"], first["leak_free"]) == (None, True)
+    seen = read_tensors(tmp_path / "half" / "model.safetensors")[1]["seen"]
+    assert seen == seen_images(half.real)
+    path = tmp_path / "half" / "model.safetensors"
+    for mix, data in ((half, "kept"), (whole, "kept"), (Mix(train, keep=0.25), "whole")):
+        result = run(people, tmp_path / f"{len(mix)}", mix, start_from(path))
+        assert (result["starting_data"], result["leak_free"]) == (data, data != "whole")
+    notes = read_tensors(tmp_path / f"{len(whole)}" / "model.safetensors")[1]
+    assert notes["seen"] == seen + seen_images(train)
+
+
+def test_a_network_of_other_people_is_external_and_starts_the_training(people, tmp_path):
+    others = tmp_path / "others"
+    write_people(others, PeopleConfig(identities=2, test_identities=1, first=50))
+    run(others, tmp_path / "first", Mix(read_market1501(others).train))
+    path = tmp_path / "first" / "model.safetensors"
+    mix = Mix(read_market1501(people).train)
+    result = run(people, tmp_path / "second", mix, start_from(path))
+    assert (result["starting_data"], result["leak_free"]) == ("external", True)
+    assert result["mAP"] != run(people, tmp_path / "fresh", mix)["mAP"]
+
+
+def test_a_network_that_saw_test_images_is_refused(people, tmp_path):
+    dataset = read_market1501(people)
+    peeping = replace(dataset, train=(*dataset.train, *dataset.query))
+    path = train_reid(Mix(peeping.train), peeping, SMALL, tmp_path / "a", 0, CPU)
+    with pytest.raises(UserError, match=r"network of train_reid\.weights was .* query or gallery"):
+        run(people, tmp_path / "b", Mix(dataset.train), start_from(path.parent / MODEL))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_network_that_saw_drawings_by_outsiders_does_not_say_what_it_knows(
+    people, bank, tmp_path
+):
+    mix = Mix(read_market1501(people).train, bank, 1.0)
+    result = run(people, tmp_path, mix)
+    assert (result["artist"], result["cameras"]) == ("generator", "source")
+    assert read_tensors(tmp_path / MODEL)[1]["seen"] == ""
+
+
+def test_a_baseline_has_no_artist(people, tmp_path):
+    result = run(people, tmp_path, Mix(read_market1501(people).train))
+    assert (result["artist"], result["cameras"]) == (None, None)
 
 
 def test_a_diverged_training_is_one_sentence(people, tmp_path):

@@ -1,0 +1,194 @@
+"""Who draws the rows of a plan: a generator, and two others to compare it with.
+
+    generator   the PATN checkpoint
+    copies      the rival that needs no generator: the source mirrored, in other colours
+    renderer    the upper bound, on the built-in people only: the picture that is the right answer
+
+All have one interface, so a bank is planned, drawn, extended and described in one way. What an
+artist draws for a row depends on that row alone.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision.transforms import functional as colours
+
+from reid_aug.dataset import Dataset, PersonImage, image_size, read_image, resize
+from reid_aug.errors import UserError
+from reid_aug.files import sha256
+from reid_aug.generator import load_noted, to_pixels, to_signed
+from reid_aug.people import is_people, read_people
+from reid_aug.plan import Draw
+from reid_aug.poses import NO_POSE, Pose, heatmaps
+from reid_aug.provenance import seen_status
+
+JITTER = 0.3  # brightness, contrast and saturation change by up to this part
+HUE = 0.05  # of the circle of hues, either way
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to draw from; ``size`` is (height, width) of what is drawn, in pixels."""
+
+    dataset: Dataset
+    real: tuple[PersonImage, ...]
+    poses: Mapping[str, Pose]
+    size: tuple[int, int]
+    seed: int
+
+
+class Artist:
+    """What all artists are asked: who they are, what they know, and to draw.
+
+    ``sha256`` identifies the artist, ``data`` says what it knows of the data set (as
+    ``generator_data`` in :mod:`reid_aug.provenance`), ``words`` are for people to read.
+
+    Args:
+        scene: what there is to draw from.
+        cameras: whose camera is drawn, as in :func:`reid_aug.plan.plan`.
+        checkpoint: the generator, for the artist who is one.
+    """
+
+    sha256: str
+    data: str
+    words: str
+
+    def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
+        self.scene, self.cameras = scene, cameras
+
+    def to(self, device: torch.device) -> None:
+        """Draw on ``device`` from now on."""
+
+    def row(self, draw: Draw) -> Draw:
+        """A row of the plan, as this artist takes it."""
+        return draw
+
+    def pose(self, image: PersonImage) -> Pose:
+        """The key points of an image, in pixels of the drawn size."""
+        pose = self.scene.poses.get(image.name, NO_POSE)
+        return pose.resized(image_size(image.path), self.scene.size)
+
+    def keypoints(self, draw: Draw) -> np.ndarray:
+        """The pose that a row shows: (18, 2) float32 pixels, NaN unseen."""
+        return self.pose(draw.target).xy
+
+    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+        """Draw rows: (B, H, W, 3) uint8."""
+        raise NotImplementedError
+
+
+class GeneratorArtist(Artist):
+    """Reads what a row needs and lets the generator draw it."""
+
+    def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
+        super().__init__(scene, cameras, checkpoint)
+        if checkpoint is None:
+            raise UserError("artist generator needs a generator; name one with --generator FILE")
+        self.generator, notes = load_noted(checkpoint)
+        if cameras == "target" and not self.generator.config.cameras:
+            raise UserError(
+                f"{checkpoint}: this generator is told no cameras, so it keeps the source's; draw "
+                f"with synthesize.cameras source, or train one with generator.cameras above 0"
+            )
+        self.device = torch.device("cpu")
+        self.sha256 = sha256(checkpoint)
+        self.data = seen_status(notes.get("seen", ""), scene.dataset, scene.real)
+        self.words = f"generator {checkpoint}, trained on: {self.data}"
+        if self.data == "whole":
+            self.words += (
+                " (it knows left-out training images, or nobody noted what it knows: not leak-free)"
+            )
+
+    def to(self, device: torch.device) -> None:
+        self.generator, self.device = self.generator.to(device), device
+        self.generator.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+        size = self.scene.size
+        pixels = np.stack([read_image(draw.source.path, *size) for draw in draws])
+        xy = np.stack([[self.pose(d.source).xy for d in draws], [self.keypoints(d) for d in draws]])
+        image = to_signed(torch.from_numpy(pixels).to(self.device))
+        maps = (heatmaps(part, *size) for part in torch.from_numpy(xy).to(self.device))
+        told = []
+        if self.generator.config.cameras:
+            told = [torch.tensor([[d.source.camid, d.camid] for d in draws]).to(self.device)]
+        return to_pixels(self.generator(image, *maps, *told)).cpu().numpy()
+
+
+class CopyArtist(Artist):
+    """Mirrors the source and shifts its colours: what costs nothing, so a generator must beat it.
+
+    The target of a row is its source. Random numbers come from the seed, the identity and its seat.
+    """
+
+    sha256 = hashlib.sha256(b"copies/1").hexdigest()
+    data = "kept"
+    words = "mirrored and colour-jittered copies of the kept images"
+
+    def row(self, draw: Draw) -> Draw:
+        return Draw(draw.source, draw.source, draw.source.camid, draw.seat)
+
+    def keypoints(self, draw: Draw) -> np.ndarray:
+        return self.pose(draw.source).mirrored(self.scene.size[1]).xy
+
+    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+        return np.stack([self.copy(draw) for draw in draws])
+
+    def copy(self, draw: Draw) -> np.ndarray:
+        """One row: (H, W, 3) uint8."""
+        rng = np.random.default_rng([self.scene.seed, 6, draw.source.pid, draw.seat])
+        brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, 3)
+        pixels = read_image(draw.source.path, *self.scene.size)[:, ::-1]
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        image = colours.adjust_brightness(image, brightness)
+        image = colours.adjust_contrast(image, contrast)
+        image = colours.adjust_saturation(image, saturation)
+        image = colours.adjust_hue(image, rng.uniform(-HUE, HUE))
+        return image.permute(1, 2, 0).numpy()
+
+
+class RenderArtist(Artist):
+    """Draws the built-in people as they are in the target's pose: no method, but an upper bound."""
+
+    sha256 = hashlib.sha256(b"renderer/1").hexdigest()
+    data = "whole"
+    words = "true renders, which know what no generator can: an upper bound, not leak-free"
+
+    def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
+        super().__init__(scene, cameras, checkpoint)
+        root = scene.real[0].path.parents[1]
+        if not is_people(root):
+            raise UserError(
+                f"{root}: artist renderer draws the built-in people only; "
+                f"choose artist generator or copies"
+            )
+        self.people = read_people(root)
+
+    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+        return np.stack([self.render(draw) for draw in draws])
+
+    def render(self, draw: Draw) -> np.ndarray:
+        """One row: (H, W, 3) uint8."""
+        camera = {"camid": draw.camid} if self.cameras == "target" else {}
+        truth = self.people.truth(draw.source.name, draw.target.name, **camera)
+        return resize(truth, *self.scene.size)
+
+
+ARTISTS: dict[str, type[Artist]] = {
+    "generator": GeneratorArtist,
+    "copies": CopyArtist,
+    "renderer": RenderArtist,
+}
+
+
+def check_artist(artist: str, cameras: str) -> None:
+    """Raise a UserError unless there is such an artist, who can draw under those cameras."""
+    if artist not in ARTISTS:
+        raise UserError(f"artist must be one of {', '.join(ARTISTS)}, got {artist!r}")
+    if artist == "copies" and cameras != "source":
+        raise UserError(f"cameras must be source for artist copies, got {cameras!r}")

@@ -1,0 +1,264 @@
+"""The grid: a TOML file that says which experiments to run, and the cells it stands for.
+
+    recipe = "demo"           the recipe under all cells; [set] may hold keys on top of it
+    backbone = ["resnet18"]   a list of values for each axis
+    ratio = [0.0, 1.0]
+    [[also]]                  more cells: these axes are other than above, the rest is as above
+    artist = ["copies"]
+    [external]                people to pre-train on, for the cells that start = ["external"]
+    first = 1001
+
+Axes beside those of the recipe: ``start`` is "scratch" (as the recipe begins) or "external" (from a
+network that was trained on the external people), ``generator`` is "given" or "kept" (trained by the
+grid on the cell's own kept set). The cells are the union of all blocks, each once: ratio 0 is the
+same in all modes, for all artists, cameras and generators.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from reid_aug.artists import ARTISTS
+from reid_aug.errors import UserError
+from reid_aug.mixing import MODES, check_ratio, effective_keep
+from reid_aug.people import PeopleConfig
+from reid_aug.plan import CAMERAS
+from reid_aug.recipe import Recipe, build, flattened, load_recipe, nearest, read_toml
+from reid_aug.reid_folder import cell_name
+
+GENERATORS = ("given", "kept")
+STARTS = ("scratch", "external")
+
+
+class Axis(NamedTuple):
+    """What may stand on an axis, and which key of a recipe it sets."""
+
+    kind: type
+    key: str = ""
+    choices: tuple[str, ...] = ()
+
+
+AXES = {
+    "backbone": Axis(str, "train_reid.backbone"),
+    "mode": Axis(str, "synthesize.mode", MODES),
+    "ratio": Axis(float, "synthesize.ratio"),
+    "keep": Axis(float, "data.keep"),
+    "artist": Axis(str, "synthesize.artist", tuple(ARTISTS)),
+    "cameras": Axis(str, "synthesize.cameras", CAMERAS),
+    "generator": Axis(str, choices=GENERATORS),
+    "erase": Axis(bool, "train_reid.erase"),
+    "start": Axis(str, choices=STARTS),
+    "seed": Axis(int, "seed"),
+}
+
+
+ORDER = (  # of the cells of a block, outermost first
+    "seed", "start", "erase", "backbone", "keep", "artist", "cameras", "generator", "mode", "ratio",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training of a grid."""
+
+    backbone: str
+    mode: str
+    ratio: float
+    keep: float
+    seed: int
+    artist: str = "generator"
+    cameras: str = "source"
+    generator: str = "given"
+    erase: bool = False
+    start: str = "scratch"
+
+    @property
+    def name(self) -> str:
+        """Its folder.
+
+        >>> Cell("resnet18", "supplement", 4.0, 0.2, 1, artist="renderer", cameras="target").name
+        'resnet18-supplement4-keep0.2-seed1-renderer-cameras'
+        """
+        own = cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed)
+        marks = {
+            self.artist: self.artist != "generator",
+            "cameras": self.cameras == "target",
+            "kept": self.generator == "kept",
+            "erase": self.erase,
+            "external": self.start == "external",
+        }
+        return "-".join([own, *(mark for mark, is_set in marks.items() if is_set)])
+
+    @property
+    def real_part(self) -> float:
+        """The part of the real images that it sees."""
+        return effective_keep(self.ratio, self.mode, self.keep)
+
+    @property
+    def bank_marks(self) -> tuple[str, ...]:
+        """What tells its bank from others of the same kept set; nothing for the plain one."""
+        marks = {
+            self.artist: self.artist != "generator",
+            "kept": self.generator == "kept",
+            "target": self.cameras == "target",
+        }
+        return tuple(mark for mark, is_set in marks.items() if is_set)
+
+    def plain(self) -> "Cell":
+        """The same training, without what cannot matter to it."""
+        if not self.ratio:
+            return replace(
+                self, mode=MODES[0], artist="generator", cameras="source", generator="given"
+            )
+        if self.artist == "generator":
+            return self
+        cameras = self.cameras if self.artist == "renderer" else "source"
+        return replace(self, cameras=cameras, generator="given")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What to vary; a cell is one value of each axis, here or in one of the blocks ``also``."""
+
+    name: str
+    recipe: str
+    backbone: tuple[str, ...]
+    mode: tuple[str, ...] = ("supplement",)
+    ratio: tuple[float, ...] = (0.0, 1.0)
+    keep: tuple[float, ...] = (1.0,)
+    seed: tuple[int, ...] = (0, 1, 2)
+    artist: tuple[str, ...] = ("generator",)
+    cameras: tuple[str, ...] = ("source",)
+    generator: tuple[str, ...] = ("given",)
+    erase: tuple[bool, ...] = (False,)
+    start: tuple[str, ...] = ("scratch",)
+    also: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
+    external: PeopleConfig | None = None
+    set: Mapping[str, Any] = field(default_factory=dict)
+
+    def blocks(self) -> list["Grid"]:
+        """The grid of the top-level axes, then that of each block."""
+        others: list[dict[str, Any]] = [dict(block) for block in self.also]
+        return [replace(self, **block, also=()) for block in ({}, *others)]
+
+    def cells(self) -> list[Cell]:
+        """The cells of all blocks, each once; seeds outermost, so a whole small table is early."""
+        found: dict[Cell, None] = {}
+        for block in self.blocks():
+            found |= dict.fromkeys(block._own_cells())
+        seeds = list(dict.fromkeys(seed for block in self.blocks() for seed in block.seed))
+        return sorted(found, key=lambda cell: seeds.index(cell.seed))
+
+    def _own_cells(self) -> Iterator[Cell]:
+        for values in product(*attrgetter(*ORDER)(self)):
+            cell = Cell(**dict(zip(ORDER, values, strict=True)))
+            check_ratio(cell.ratio, cell.mode)
+            yield cell.plain()
+
+
+def load_grid(name: str) -> Grid:
+    """Read a grid by the name under which it ships, or by path.
+
+    Raises:
+        UserError: If the file, a key or a value is wrong.
+    """
+    where, stem, content = read_toml(name, "grids")
+    _check_keys(content, [f.name for f in fields(Grid) if f.name != "name"], where)
+    if not isinstance(content.get("recipe"), str) or "backbone" not in content:
+        raise UserError(f"{where}: must name a recipe and a list of backbones")
+    if not isinstance(content.get("set", {}), Mapping):
+        raise UserError(f"{where}: set must be a table, got {content['set']!r}")
+    external = content.get("external")
+    grid = Grid(
+        stem,
+        content["recipe"],
+        **_axes(content, where),
+        also=_blocks(content.get("also", []), where),
+        external=None if external is None else _people(external, where),
+        set=content.get("set", {}),
+    )
+    starts = {start for block in grid.blocks() for start in block.start}
+    if ("external" in starts) != (external is not None):
+        raise UserError(f'{where}: start = ["external"] and a table [external] need each other')
+    return grid
+
+
+def _check_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
+
+
+def _people(table: Any, where: str) -> PeopleConfig:
+    if not isinstance(table, Mapping):
+        raise UserError(f"{where}: external must be a table, got {table!r}")
+    return build(PeopleConfig, table, f"{where}: external")
+
+
+def _blocks(value: Any, where: str) -> tuple[Mapping[str, tuple[Any, ...]], ...]:
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+        raise UserError(f"{where}: also must be tables, written [[also]], got {value!r}")
+    for block in value:
+        _check_keys(block, list(AXES), f"{where}: also")
+    return tuple(_axes(block, where) for block in value)
+
+
+def _axes(table: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
+    return {key: _axis(table[key], key, where) for key in AXES if key in table}
+
+
+def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
+    kind, _, choices = AXES[key]
+    accepted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, list) or not value or not all(type(one) in accepted for one in value):
+        raise UserError(f"{where}: {key} must be a list of {kind.__name__}, got {value!r}")
+    for one in value:
+        if choices and one not in choices:
+            raise UserError(f"{where}: {key} must be among {', '.join(choices)}, got {one!r}")
+    return tuple(kind(one) for one in value)
+
+
+def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of a grid, its ``[set]`` and the command line's options on top.
+
+    Raises:
+        UserError: If one of them is set by an axis, which would override it in silence.
+    """
+    given = dict(flattened({**grid.set, **options}))
+    for name, axis in AXES.items():
+        if axis.key in given:
+            raise UserError(
+                f"{axis.key}: the axis {name} of grid {grid.name} sets it; change it there"
+            )
+    recipe = load_recipe(grid.recipe, given)
+    _check_own_axes(grid, recipe)
+    return recipe
+
+
+def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
+    """Refuse a recipe with a value that an axis overrides though the grid may not even name it."""
+    own = {
+        "artist": recipe.synthesize.artist,
+        "cameras": recipe.synthesize.cameras,
+        "erase": recipe.train_reid.erase,
+    }
+    for name, value in own.items():
+        if not any(value in getattr(block, name) for block in grid.blocks()):
+            raise UserError(
+                f"recipe {recipe.name} sets {AXES[name].key} to {value!r}, which no cell of grid "
+                f"{grid.name} has; list it on the axis {name} of the grid"
+            )
+
+
+def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
+    """The recipe with the values of a cell."""
+    mix = {key: getattr(cell, key) for key in ("mode", "ratio", "artist", "cameras")}
+    return replace(
+        recipe,
+        seed=cell.seed,
+        data=replace(recipe.data, keep=cell.keep),
+        synthesize=replace(recipe.synthesize, **mix),
+        train_reid=replace(recipe.train_reid, backbone=cell.backbone, erase=cell.erase),
+    )

@@ -1,0 +1,68 @@
+"""The folder of one re-ID training: what it is called, how far it is, what came out.
+
+    images.txt           the exact images used
+    log.jsonl            losses, a line now and then
+    model.safetensors    the network, with the fingerprints of the images that it has seen
+    result.json          settings and scores
+
+The result is written last, so a folder that has one is finished.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reid_aug.errors import UserError
+
+LOG, MODEL, RESULT = "log.jsonl", "model.safetensors", "result.json"
+
+
+def cell_name(backbone: str, mode: str, ratio: float, keep: float, seed: int) -> str:
+    """The folder name of one training.
+
+    >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
+    ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
+    """
+    mix = f"{mode}{ratio:g}" if ratio else "baseline"
+    return f"{backbone}-{mix}-keep{keep:g}-seed{seed}"
+
+
+def describe(path: Path) -> str:
+    """The scores of a result in one line, per cent."""
+    result = json.loads(path.read_text())
+    names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "mINP": "mINP"}
+    scores = ", ".join(f"{label} {100 * result[name]:.1f} %" for name, label in names.items())
+    return f"{result['backbone']}: {scores} ({result['queries']} queries)"
+
+
+def steps_done(folder: Path) -> int:
+    """How far the training in ``folder`` is, as its log says."""
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    try:
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+    except ValueError:
+        return 0  # the last line is being written
+
+
+def finished(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether ``folder`` holds the result of the experiment ``about``.
+
+    Raises:
+        UserError: If it holds another one's.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return False
+    try:
+        result = json.loads(path.read_text())
+        others = [key for key, value in about.items() if result.get(key) != value]
+    except (ValueError, AttributeError):
+        raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
+    if others:
+        raise UserError(
+            f"{path}: holds the result of another experiment, which differs in "
+            f"{', '.join(others)}; choose another folder with --out, or remove {folder}"
+        )
+    return True
