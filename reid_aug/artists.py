@@ -153,7 +153,11 @@ class CopyArtist(Artist):
 
 
 class RenderArtist(Artist):
-    """Draws the built-in people as they are in the target's pose: no method, but an upper bound."""
+    """Photographs the built-in people in the target's pose: no method, but an upper bound.
+
+    Each photograph has a piece of street and an exposure of its own. With those of its source a
+    bank of true renders gains nothing: the background then tells the identity.
+    """
 
     sha256 = hashlib.sha256(b"renderer/1").hexdigest()
     data = "whole"
@@ -174,8 +178,7 @@ class RenderArtist(Artist):
 
     def render(self, draw: Draw) -> np.ndarray:
         """One row: (H, W, 3) uint8."""
-        camera = {"camid": draw.camid} if self.cameras == "target" else {}
-        truth = self.people.truth(draw.source.name, draw.target.name, **camera)
+        truth = self.people.truth(draw.source.name, draw.target.name, draw.camid)
         return resize(truth, *self.scene.size)
 
 

@@ -26,14 +26,13 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
     images = {image.name: image for image in real}
     has_truth = is_people(root) and bank.plan["artist"] != "copies"
     people = read_people(root) if has_truth else None
-    is_moved = bank.plan["cameras"] == "target"
     rows = []
     for row in shown_rows(bank):
         entry = bank[row]
         source = read_image(images[entry.source].path, bank.height, bank.width)
         pose = draw_pose(Pose(entry.keypoints), bank.height, bank.width)
-        camera = {"camid": entry.camid} if is_moved else {}
-        truth = [people.truth(entry.source, entry.target, **camera)] if people else []
+        names = entry.source, entry.target
+        truth = [people.truth(*names, entry.camid)] if people else []
         rows.append([source, pose, entry.image, *truth])
     titles = ("source", "pose", "generated", "truth")[: len(rows[0])]
     write_picture(path, sheet(rows, titles, across=4, zoom=2))

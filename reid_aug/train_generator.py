@@ -343,6 +343,7 @@ def train_generator(
     files = TrainingFolder(folder, notes)
     if files.is_finished():
         return files.result
+    _check_cameras(pairs, network)
     trainer = Trainer(network, config, pairs.seed, device)
     start, state = files.newest_state()
     if start > config.coarse_steps and trainer.is_coarse:
@@ -369,8 +370,19 @@ def train_generator(
                 files.save_state(trainer.state(), number + 1)
                 samples = pairs.samples(number)
                 files.save_samples(samples, trainer.draw(samples), number + 1)
-        save_generator(trainer.averaged(), files.result, {**notes, "step": config.steps})
+        curve = files.learning_curve(config.save_every)
+        about = {**notes, "step": config.steps, "learning_curve": curve}
+        save_generator(trainer.averaged(), files.result, about)
     return files.result
+
+
+def _check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
+    last = max(image.camid for image in pairs.images)
+    if 0 < network.cameras < last:
+        raise UserError(
+            f"generator.cameras must be 0 (told none) or the largest camid, {last}, "
+            f"got {network.cameras}; try --set generator.cameras={last}"
+        )
 
 
 def seconds_per_step(

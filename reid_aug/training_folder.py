@@ -85,6 +85,18 @@ class TrainingFolder:
             part.write_text("".join(f"{line}\n" for line in lines))
         return path.open("a", buffering=1)
 
+    def learning_curve(self, every: int) -> list[tuple[int, float]]:
+        """Mean L1 loss of every so many steps, as (last step of them, loss), from the log."""
+        lines = (self.states / "log.jsonl").read_text().splitlines()
+        losses = [json.loads(line)["l1"] for line in lines]
+        return [
+            (
+                min(start + every, len(losses)),
+                round(float(np.mean(losses[start : start + every])), 4),
+            )
+            for start in range(0, len(losses), every)
+        ]
+
     def save_samples(self, batch: Batch, drawn: np.ndarray, step: int) -> None:
         """Write source, target pose, generated and truth of ``batch`` as one PNG."""
         height, width = batch.image.shape[1:3]

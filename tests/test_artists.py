@@ -141,9 +141,11 @@ def test_the_renderer_draws_the_truth(people, tmp_path):
     known = read_people(people)
     for row in (0, len(bank) - 1):
         entry = bank[row]
-        truth = resize(known.truth(entry.source, entry.target), 32, 16)
-        assert np.array_equal(entry.image, truth)
-        assert entry.camid == job.draws[row].source.camid
+        names, camid = (entry.source, entry.target), job.draws[row].source.camid
+        assert entry.camid == camid
+        assert np.array_equal(entry.image, resize(known.truth(*names, camid), 32, 16))
+        in_the_light_of_its_source = resize(known.truth(*names), 32, 16)
+        assert not np.array_equal(entry.image, in_the_light_of_its_source)
 
 
 def test_the_renderer_draws_under_the_target_s_camera(people, tmp_path):

@@ -1,6 +1,7 @@
 """Training: the published schedule, one step of all networks, and a resume that changes nothing."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -124,6 +125,17 @@ def test_cameras_are_told_and_learned(people):
         assert set(moved.nonzero().flatten().tolist()) == met
 
 
+def test_a_camera_beyond_those_told_is_refused_before_anything_is_written(people, tmp_path):
+    pairs, _, settings, notes = job(people, config())
+    last = max(image.camid for image in pairs.images)
+    network = GeneratorConfig(width=4, blocks=2, cameras=last - 1)
+
+    with pytest.raises(UserError, match=f"the largest camid, {last}, got {last - 1}; try --set"):
+        train_generator(pairs, network, settings, tmp_path / "run", notes, CPU)
+
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypatch):
     whole = load_generator(run(people, tmp_path / "whole", config())).state_dict()
     step = Trainer.step
@@ -154,9 +166,10 @@ def test_a_coarse_training_grows_and_a_stopped_one_ends_alike(people, tmp_path, 
         if number == 3:
             early.grow()
         early.step(pairs[number], number)
-    TrainingFolder(tmp_path / "parts", notes).save_state(early.state(), stopped_at)
-
     whole = run(people, tmp_path / "whole", settings)
+    TrainingFolder(tmp_path / "parts", notes).save_state(early.state(), stopped_at)
+    shutil.copy(tmp_path / "whole/training/log.jsonl", tmp_path / "parts/training/log.jsonl")
+
     parts = run(people, tmp_path / "parts", settings)
 
     assert parts.read_bytes() == whole.read_bytes()
@@ -183,6 +196,10 @@ def test_what_a_training_leaves_behind(people, tmp_path):
     states = sorted(file.name for file in (tmp_path / "training").glob("*.safetensors"))
     assert states == ["00000004.safetensors", "00000006.safetensors"]
     assert notes["step"] == 6
+    log = (tmp_path / "training/log.jsonl").read_text().splitlines()
+    l1 = [json.loads(line)["l1"] for line in log]
+    means = [pytest.approx(sum(l1[i : i + 2]) / 2, abs=1e-4) for i in (0, 2, 4)]
+    assert notes["learning_curve"] == [[2, means[0]], [4, means[1]], [6, means[2]]]
     assert notes["perceptual_term"] is False
     assert len(notes["seen"]) == 12 * len(read_market1501(people).train)
     with Image.open(tmp_path / "training/samples/00000006.png") as sheet:
