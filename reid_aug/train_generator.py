@@ -258,7 +258,8 @@ class Trainer:
         self.optimisers[name].step()
 
     def _update_average(self, number: int) -> None:
-        memory = min(self.config.ema, (1 + number) / (10 + number))
+        age = number if self.is_coarse else number - self.config.coarse_steps
+        memory = min(self.config.ema, (1 + age) / (10 + age))
         for name, value in self.generator.state_dict().items():
             if value.is_floating_point():
                 self.average[name].lerp_(value, 1 - memory)

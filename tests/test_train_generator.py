@@ -176,6 +176,19 @@ def test_a_coarse_training_grows_and_a_stopped_one_ends_alike(people, tmp_path, 
     assert load_generator(whole).config == network
 
 
+def test_the_average_begins_anew_when_the_generator_grows(people):
+    pairs, network, settings, _ = job(people, config(steps=400, coarse=0.75, ema=0.99))
+    trainer = Trainer(network, settings, 0, CPU)
+    trainer.grow()
+    name = "decode.0.weight"
+    fresh = trainer.generator.state_dict()[name].clone()
+
+    trainer.step(pairs[300], 300)
+
+    now = trainer.generator.state_dict()[name]
+    torch.testing.assert_close(trainer.average[name], 0.1 * fresh + 0.9 * now)
+
+
 def test_coarse_steps_train_a_smaller_generator_on_half_size_pictures(people):
     pairs, network, settings, _ = job(people, config(steps=4, coarse=0.5))
     trainer = Trainer(network, settings, 0, CPU)
