@@ -76,8 +76,8 @@ def test_links_lead_somewhere(document):
 def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    generator = Generator(GeneratorConfig(width=4, blocks=1))
-    for folder in ("runs/market1501", "runs/replaced"):
+    for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/told", 6)):
+        generator = Generator(GeneratorConfig(width=4, blocks=1, cameras=cameras))
         save_generator(generator, tmp_path / folder / "generator.safetensors")
     ran = set()
     for line in commands(ROOT / "README.md"):
