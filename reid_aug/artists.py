@@ -9,6 +9,7 @@ artist draws for a row depends on that row alone.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Scene:
     seed: int
 
 
-class Artist:
+class Artist(ABC):
     """What all artists are asked: who they are, what they know, and to draw.
 
     ``sha256`` identifies the artist, ``data`` says what it knows of the data set (as
@@ -76,9 +77,9 @@ class Artist:
         """The pose that a row shows: (18, 2) float32 pixels, NaN unseen."""
         return self.pose(draw.target).xy
 
+    @abstractmethod
     def draw(self, draws: Sequence[Draw]) -> np.ndarray:
         """Draw rows: (B, H, W, 3) uint8."""
-        raise NotImplementedError
 
 
 class GeneratorArtist(Artist):
@@ -155,8 +156,8 @@ class CopyArtist(Artist):
 class RenderArtist(Artist):
     """Photographs the built-in people in the target's pose: no method, but an upper bound.
 
-    Each photograph has a piece of street and an exposure of its own. With those of its source a
-    bank of true renders gains nothing: the background then tells the identity.
+    Each photograph has a piece of street and an exposure of its own: with those of its source, the
+    background would tell the identity.
     """
 
     sha256 = hashlib.sha256(b"renderer/1").hexdigest()
