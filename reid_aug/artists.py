@@ -60,9 +60,11 @@ class Artist(ABC):
 
     def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
         self.scene, self.cameras = scene, cameras
+        self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> None:
-        """Draw on ``device`` from now on."""
+        """Draw on ``device`` from now on, where the artist computes on one."""
+        self.device = device
 
     def row(self, draw: Draw) -> Draw:
         """A row of the plan, as this artist takes it."""
@@ -95,7 +97,6 @@ class GeneratorArtist(Artist):
                 f"{checkpoint}: this generator is told no cameras, so it keeps the source's; draw "
                 f"with synthesize.cameras source, or train one with generator.cameras above 0"
             )
-        self.device = torch.device("cpu")
         self.sha256 = sha256(checkpoint)
         self.data = seen_status(notes.get("seen", ""), scene.dataset, scene.real)
         self.words = f"generator {checkpoint}, trained on: {self.data}"
@@ -105,8 +106,8 @@ class GeneratorArtist(Artist):
             )
 
     def to(self, device: torch.device) -> None:
-        self.generator, self.device = self.generator.to(device), device
-        self.generator.to(memory_format=torch.channels_last)
+        super().to(device)
+        self.generator.to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def draw(self, draws: Sequence[Draw]) -> np.ndarray:

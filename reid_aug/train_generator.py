@@ -99,8 +99,8 @@ class TrainGeneratorConfig:
 
     @property
     def coarse_steps(self) -> int:
-        """How many steps are done at half size."""
-        return round(self.coarse * self.steps)
+        """How many steps are done at half size; never all."""
+        return math.floor(self.coarse * self.steps)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step (counted from 0): constant, then falling to 0 in a line.

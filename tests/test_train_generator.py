@@ -176,6 +176,10 @@ def test_a_coarse_training_grows_and_a_stopped_one_ends_alike(people, tmp_path, 
     assert load_generator(whole).config == network
 
 
+def test_at_least_the_last_step_is_done_at_full_size():
+    assert [config(steps=5, coarse=part).coarse_steps for part in (0, 0.6, 0.99)] == [0, 3, 4]
+
+
 def test_the_average_begins_anew_when_the_generator_grows(people):
     pairs, network, settings, _ = job(people, config(steps=400, coarse=0.75, ema=0.99))
     trainer = Trainer(network, settings, 0, CPU)
