@@ -4,29 +4,36 @@
 
 BANK is a bank of the built-in people. Each drawing is compared with the truth, which is what the
 renderer draws for the same person, camera and pose, and so are two rivals that learn nothing: the
-source image as it is, and its limbs moved one by one (:mod:`reid_aug.grids.limb_warp`). Prints a
-table in markdown: mean and standard error over rows spread evenly over the bank.
+source image as it is, and its limbs moved one by one (:mod:`reid_aug.limb_warp`). Prints a table in
+markdown: mean and standard error over rows spread evenly over the bank.
 
     L1        mean absolute difference from the truth, in [-1, 1] scale
     SSIM      structural similarity to the truth (7 x 7 windows), mean over the person's pixels
-    margin    cosine of a re-ID feature to the mean feature of the person's other training images
-              (without the source), minus the largest such cosine of anybody else; needs a network
-              that ``reid-aug train-reid`` trained on the real images of other people
+
+and, as a re-ID network sees it that ``reid-aug train-reid`` trained on real images of other people:
+
+    margin    the line-up: everybody of the training set photographed in the drawing's pose, under
+              its camera, each before another piece of the street. Cosine of the drawing's feature
+              to that of the right person, minus the largest to a wrong one
+    found     how often that is above 0: the network points at the right person
+    album     cosine to the mean feature of the person's training images without the source, minus
+              the largest such cosine of anybody else. Those images share camera and place with
+              the source, and no pose with the drawing, so here a copy is ahead of the truth
 
 ``--picture`` writes demo.png, the picture of the README, beside this script.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from reid_aug.grids.limb_warp import limb_warp  # type: ignore[import-not-found]
 from skimage.metrics import structural_similarity
+from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
@@ -38,13 +45,14 @@ from reid_aug.backbones import (
 )
 from reid_aug.bank import Bank
 from reid_aug.dataset import (
-    PersonImage,
     open_image,
     read_market1501,
     resize,
 )
 from reid_aug.errors import UserError
 from reid_aug.features import extract_features
+from reid_aug.generator import to_pixels, to_signed
+from reid_aug.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
 from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.poses import NO_POSE, Pose, read_keypoints
@@ -54,23 +62,24 @@ ROWS = 200
 SHOWN = 12
 RIVALS = ("copy", "limb warp")
 METHODS = (*RIVALS, "generated", "truth")
-COLUMNS = ("L1, person", "L1, picture", "SSIM, person", "margin", "margin > 0")
+COLUMNS = ("L1, person", "L1, picture", "SSIM, person", "margin", "found", "album")
 PICTURE = Path(__file__).with_name("demo.png")
-
-Margin = Callable[[np.ndarray, str], float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """A row of the bank: ``images`` (H, W, 3) uint8 by method, ``mask`` (H, W) bool, the person.
 
-    ``pose`` is the one asked for, ``source`` the file name of the image to start from.
+    ``pose`` is the one asked for; ``source`` and ``target`` are file names, ``camid`` is the
+    camera drawn.
     """
 
     images: dict[str, np.ndarray]
     mask: np.ndarray
     pose: Pose
     source: str
+    target: str
+    camid: int
 
 
 def rows_of(bank: Bank, root: Path) -> Iterator[Row]:
@@ -86,7 +95,15 @@ def rows_of(bank: Bank, root: Path) -> Iterator[Row]:
         pose = Pose(entry.keypoints).resized((bank.height, bank.width), size)
         warped = limb_warp(copy, poses.get(entry.source, NO_POSE).xy, pose.xy)
         images = copy, warped, resize(entry.image, *size), truth.image
-        yield Row(dict(zip(METHODS, images, strict=True)), truth.mask, pose, entry.source)
+        named = dict(zip(METHODS, images, strict=True))
+        yield Row(named, truth.mask, pose, entry.source, entry.target, entry.camid)
+
+
+def limb_warp(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3) uint8, its limbs brought from one pose (18, 2) to another."""
+    signed = to_signed(torch.tensor(image)[None])
+    shown, cover = warp_limbs(signed, *torch.from_numpy(np.stack([source, target])[:, None]))
+    return to_pixels(shown + (1 - cover) * signed)[0].numpy()
 
 
 def difference(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
@@ -100,52 +117,75 @@ def similarity(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float
     return float(local[where].mean())
 
 
-def measure(row: Row, margin: Margin | None) -> np.ndarray:
-    """The numbers of every method, in the order of METHODS and COLUMNS: (4, 3 or 5)."""
+def measure(row: Row, judge: "Judge | None") -> np.ndarray:
+    """The numbers of every method, in the order of METHODS and COLUMNS: (4, 3 or 6)."""
     truth, everywhere = row.images["truth"], np.ones_like(row.mask)
     found = []
     for method in METHODS:
         image = row.images[method]
         values = [difference(image, truth, where) for where in (row.mask, everywhere)]
-        values.append(similarity(image, truth, row.mask))
-        if margin is not None:
-            value = margin(image, row.source)
-            values += [value, float(value > 0)]
-        found.append(values)
-    return np.array(found)
+        found.append([*values, similarity(image, truth, row.mask)])
+    return np.hstack([np.array(found), judge.opinions(row)]) if judge else np.array(found)
 
 
-def margin_of(path: Path, train: Sequence[PersonImage]) -> Margin:
-    """The identity margin of an image drawn from a source, asked of a re-ID network.
+class Judge:
+    """A re-ID network that is asked whom a drawing shows.
 
     Args:
         path: ``model.safetensors``, as ``reid-aug train-reid`` writes it.
-        train: the training images of the identities that it has to tell apart.
+        root: the people who are to be told apart.
     """
-    recipe = read_tensors(path)[1].get("recipe")
-    if not isinstance(recipe, dict) or "backbone" not in recipe:
-        raise UserError(f"{path}: must be a network that reid-aug train-reid wrote")
-    size = recipe["height"], recipe["width"]
-    model = build_backbone(recipe["backbone"], 2, *size)  # the class layer is not asked
-    load_starting_weights(model, path)
-    normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
-    transform = transforms.Compose([transforms.Resize(size), transforms.ToTensor(), normal])
-    known = extract_features(model, train, transform, torch.device("cpu"))
-    pids = torch.tensor([image.pid for image in train])
-    places = {image.name: place for place, image in enumerate(train)}
+
+    def __init__(self, path: Path, root: Path) -> None:
+        recipe = read_tensors(path)[1].get("recipe")
+        if not isinstance(recipe, dict) or "backbone" not in recipe:
+            raise UserError(f"{path}: must be a network that reid-aug train-reid wrote")
+        size = recipe["height"], recipe["width"]
+        self.model = build_backbone(recipe["backbone"], 2, *size)  # the class layer is not asked
+        load_starting_weights(self.model, path)
+        normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
+        self.transform = transforms.Compose(
+            [transforms.Resize(size), transforms.ToTensor(), normal]
+        )
+        self.people, self.train = read_people(root), read_market1501(root).train
+        device = torch.device("cpu")
+        self.known = extract_features(self.model, self.train, self.transform, device)
+        self.pids = torch.tensor([image.pid for image in self.train])
+
+    def opinions(self, row: Row) -> np.ndarray:
+        """Margin, found and album of every method, (4, 3)."""
+        asked = self.features([row.images[method] for method in METHODS])
+        is_own = self.pids.unique() == self.pids[self._place(row.source)]
+        margins = _margins(asked @ self.line_up(row).T, is_own)
+        album = _margins(asked @ self.album(row).T, is_own)
+        return torch.stack([margins, (margins > 0).float(), album], 1).numpy()
 
     @torch.inference_mode()
-    def margin(image: np.ndarray, source: str) -> float:
-        feature = F.normalize(model(transform(Image.fromarray(image))[None])[0], dim=0)
-        own, others = int(pids[places[source]]), torch.ones(len(train), dtype=torch.bool)
-        others[places[source]] = False
-        near = {
-            int(pid): float(feature @ F.normalize(known[others & (pids == pid)].mean(0), dim=0))
-            for pid in pids.unique()
-        }
-        return near.pop(own) - max(near.values())
+    def features(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Of pictures (H, W, 3) uint8: (N, D), each of length 1."""
+        batch = torch.stack([self.transform(Image.fromarray(image)) for image in images])
+        return F.normalize(self.model.eval()(batch), dim=1)
 
-    return margin
+    def line_up(self, row: Row) -> Tensor:
+        """Features of everybody in the row's pose under its camera, by pid: (identities, D)."""
+        firsts = {image.pid: image.name for image in reversed(self.train)}
+        names = [firsts[pid] for pid in sorted(firsts)]
+        return self.features([self.people.truth(n, row.target, row.camid) for n in names])
+
+    def album(self, row: Row) -> Tensor:
+        """Mean features of everybody's images but the row's source, by pid: (identities, D)."""
+        counts = torch.ones(len(self.train), dtype=torch.bool)
+        counts[self._place(row.source)] = False
+        means = [self.known[counts & (self.pids == pid)].mean(0) for pid in self.pids.unique()]
+        return F.normalize(torch.stack(means), dim=1)
+
+    def _place(self, name: str) -> int:
+        return next(i for i, image in enumerate(self.train) if image.name == name)
+
+
+def _margins(near: Tensor, is_own: Tensor) -> Tensor:
+    """Of cosines (N, identities): the right one minus the largest wrong one, (N,)."""
+    return near[:, is_own][:, 0] - near[:, ~is_own].amax(1)
 
 
 def table(found: np.ndarray) -> str:
@@ -182,14 +222,12 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     try:
         bank, root = Bank(arguments.bank), cached_people(PeopleConfig())
-        margin = None
-        if arguments.model:
-            margin = margin_of(arguments.model, read_market1501(root).train)
+        judge = Judge(arguments.model, root) if arguments.model else None
         rows = list(rows_of(bank, root))
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"{len(rows)} rows, cameras {bank.plan['cameras']}; mean ± standard error\n")
-    print(table(np.array([measure(row, margin) for row in rows])))
+    print(table(np.array([measure(row, judge) for row in rows])))
     if arguments.picture:
         write_picture(PICTURE, showpiece(rows))
 

@@ -24,7 +24,7 @@ from reid_aug.files import sha256
 from reid_aug.generator import load_noted, to_pixels, to_signed
 from reid_aug.people import is_people, read_people
 from reid_aug.plan import Draw
-from reid_aug.poses import NO_POSE, Pose, heatmaps
+from reid_aug.poses import NO_POSE, Pose
 from reid_aug.provenance import seen_status
 
 JITTER = 0.3  # brightness, contrast and saturation change by up to this part
@@ -111,15 +111,13 @@ class GeneratorArtist(Artist):
 
     @torch.inference_mode()
     def draw(self, draws: Sequence[Draw]) -> np.ndarray:
-        size = self.scene.size
-        pixels = np.stack([read_image(draw.source.path, *size) for draw in draws])
+        pixels = np.stack([read_image(draw.source.path, *self.scene.size) for draw in draws])
         xy = np.stack([[self.pose(d.source).xy for d in draws], [self.keypoints(d) for d in draws]])
         image = to_signed(torch.from_numpy(pixels).to(self.device))
-        maps = (heatmaps(part, *size) for part in torch.from_numpy(xy).to(self.device))
-        told = []
-        if self.generator.config.cameras:
-            told = [torch.tensor([[d.source.camid, d.camid] for d in draws]).to(self.device)]
-        return to_pixels(self.generator(image, *maps, *told)).cpu().numpy()
+        source, target = torch.from_numpy(xy).to(self.device)
+        camids = torch.tensor([[draw.source.camid, draw.camid] for draw in draws])
+        drawn = self.generator.redraw(image, source, target, camids.to(self.device))
+        return to_pixels(drawn).cpu().numpy()
 
 
 class CopyArtist(Artist):

@@ -11,14 +11,19 @@ Beyond the paper, a generator can be told cameras: which one took the image, and
 drawing is for. Each camera then has its own scale and shift of every channel behind every norm of
 the image's encoder (the camera is taken out) and of the decoder (the other is put in).
 
+Also beyond it, a generator can be shown limbs: those of the source, cut out and moved to the target
+pose (:mod:`reid_aug.limb_warp`). A third encoder reads them. What it finds joins the image's code
+before the first block, and the decoder at every size, so that stripes, prints and rare colours need
+not pass through the narrow middle.
+
 Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels there (256 by default).
 
 A checkpoint is one safetensors file: the tensors, and in the metadata ``format``, ``config`` and
 whatever the caller notes (recipe, seed, step, what it was trained on), each as JSON.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from reid_aug.errors import UserError, require_at_least
+from reid_aug.limb_warp import warp_limbs
+from reid_aug.poses import heatmaps
 from reid_aug.weights import read_tensors, read_weights, write_tensors
 
 FORMAT = "reid_aug.generator/1"
@@ -47,7 +54,7 @@ class GeneratorConfig:
     ``width`` counts the channels after the first convolution; each of the ``downsamplings`` halves
     the picture and doubles them. ``norm`` is "batch" for Market-1501, "instance" for DeepFashion.
     ``cameras`` is how many cameras the generator is told apart, camids 1 to this; 0: none, as in
-    the paper.
+    the paper. ``limbs`` says whether it is shown the source's limbs in the target pose.
     """
 
     joints: int = 18
@@ -57,6 +64,7 @@ class GeneratorConfig:
     norm: str = "batch"
     dropout: float = 0.5
     cameras: int = 0
+    limbs: bool = False
 
     def __post_init__(self) -> None:
         check_norm(self.norm)
@@ -93,11 +101,20 @@ class Generator(nn.Module):
             for i in range(config.blocks)
         )
         self.decode = decoder(config)
+        self.encode_limbs = nn.Sequential()
+        if config.limbs:
+            self.encode_limbs = encoder(4, config.width, config.downsamplings, config.norm)
         self.leave_camera = camera_styles(self.encode_image, config.cameras)
+        self.leave_camera_limbs = camera_styles(self.encode_limbs, config.cameras)
         self.enter_camera = camera_styles(self.decode, config.cameras)
 
     def forward(
-        self, image: Tensor, source: Tensor, target: Tensor, cameras: Tensor | None = None
+        self,
+        image: Tensor,
+        source: Tensor,
+        target: Tensor,
+        cameras: Tensor | None = None,
+        limbs: Tensor | None = None,
     ) -> Tensor:
         """Redraw ``image`` in the ``target`` pose.
 
@@ -107,25 +124,50 @@ class Generator(nn.Module):
             target: (B, K, H, W) heatmaps of the pose to draw.
             cameras: (B, 2) int64, the camid that took ``image`` and the one to draw for; for a
                 generator that is told cameras only.
+            limbs: (B, 4, H, W), the moved limbs and how much of a pixel they cover; for a
+                generator that is shown limbs only.
 
         Returns:
             (B, 3, H, W) in [-1, 1].
 
         Raises:
-            UserError: If the sides do not fit, or the camids.
+            UserError: If the sides do not fit, or the camids, or the limbs are missing.
         """
         step = 2**self.config.downsamplings
         if image.shape[-2] % step or image.shape[-1] % step:
             size = f"{image.shape[-2]}x{image.shape[-1]}"
             raise UserError(f"image height and width must be multiples of {step}, got {size}")
         taken, drawn = self._camera_numbers(cameras)
-        look = run_styled(self.encode_image, self.leave_camera, image, taken)  # (B, C, h, w)
+        look = encode(self.encode_image, self.leave_camera, image, taken)[-1]  # (B, C, h, w)
+        details = self._details(limbs, taken)
+        if details:
+            look = look + details.pop()
         pose = self.encode_pose(torch.cat([source, target], 1))  # (B, C, h, w)
         for block in self.blocks[:-1]:
             look, pose = block(look, pose)
             pose = torch.cat([pose, look], 1)  # (B, 2C, h, w)
         look, _ = self.blocks[-1](look, pose)
-        return run_styled(self.decode, self.enter_camera, look, drawn)
+        return decode(self.decode, self.enter_camera, look, drawn, details)
+
+    def redraw(
+        self,
+        image: Tensor,
+        source: Tensor,
+        target: Tensor,
+        cameras: Tensor | None = None,
+    ) -> Tensor:
+        """As :meth:`forward`, from key points (B, 18, 2) in pixels, NaN where unseen."""
+        size = image.shape[-2:]
+        limbs = torch.cat(warp_limbs(image, source, target), 1) if self.config.limbs else None
+        return self(image, heatmaps(source, *size), heatmaps(target, *size), cameras, limbs)
+
+    def _details(self, limbs: Tensor | None, taken: Tensor | None) -> list[Tensor]:
+        """The code of the limbs at every size, fine to coarse; none for a generator without."""
+        if not self.config.limbs:
+            return []
+        if limbs is None:
+            raise UserError("this generator is shown limbs: it needs those of the source, moved")
+        return encode(self.encode_limbs, self.leave_camera_limbs, limbs, taken)
 
     def _camera_numbers(self, cameras: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """The two cameras of each row, counted from 0; None where the generator is told none."""
@@ -157,53 +199,6 @@ class CameraStyle(nn.Module):
         return code * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
 
 
-def shrunk(config: GeneratorConfig) -> GeneratorConfig:
-    """The config of the generator from which one of ``config`` grows.
-
-    Raises:
-        UserError: If it has no layer to spare.
-    """
-    if config.downsamplings < 2:
-        raise UserError(
-            f"a generator with coarse steps needs 2 or more downsamplings, got "
-            f"{config.downsamplings}"
-        )
-    return replace(config, width=2 * config.width, downsamplings=config.downsamplings - 1)
-
-
-def grow(small: Generator) -> Generator:
-    """The generator for pictures of twice the height and width, built around ``small``.
-
-    Its outermost layers are fresh, one more halving and doubling, so the blocks go on with codes of
-    the size they know. Training ``small`` on half-size pictures first costs a fraction of the time
-    (coarse to fine, as in progressive growing: Karras et al., ICLR 2018).
-
-    Raises:
-        UserError: If the width of ``small`` cannot be halved.
-    """
-    config = small.config
-    if config.width % 2:
-        raise UserError(f"a generator grows only if its width is even, got {config.width}")
-    large = Generator(
-        replace(config, width=config.width // 2, downsamplings=config.downsamplings + 1)
-    )
-    initialise(large)
-    outer, one = 4, 3  # layers: border, convolution, norm, ReLU; those of a halving or doubling
-    known = one * config.downsamplings
-    parts: list[tuple[Iterable[nn.Module], Iterable[nn.Module]]] = [
-        (large.encode_image[outer + one :], small.encode_image[outer:]),
-        (large.encode_pose[outer + one :], small.encode_pose[outer:]),
-        (large.blocks, small.blocks),
-        (large.decode[:known], small.decode[:known]),
-        (large.leave_camera[1:], small.leave_camera),
-        (large.enter_camera[:-1], small.enter_camera),
-    ]
-    for ours, theirs in parts:
-        for module, known_module in zip(ours, theirs, strict=True):
-            module.load_state_dict(known_module.state_dict())
-    return large
-
-
 def initialise(generator: Generator) -> None:
     """Convolutions N(0, 0.02), batch-norm scales N(1, 0.02): as published."""
     for module in generator.modules():
@@ -219,18 +214,41 @@ def camera_styles(layers: nn.Sequential, cameras: int) -> nn.ModuleList:
     return nn.ModuleList(CameraStyle(cameras, norm.num_features) for norm in norms if cameras)
 
 
-def run_styled(
-    layers: nn.Sequential, styles: nn.ModuleList, code: Tensor, camera: Tensor | None
-) -> Tensor:
-    """Run ``layers`` with the style of each row's camera behind every norm."""
-    if camera is None:
-        return layers(code)
-    waiting = iter(styles)
+def encode(
+    layers: nn.Sequential, styles: nn.ModuleList, picture: Tensor, camera: Tensor | None
+) -> list[Tensor]:
+    """The code of ``picture`` at every size, fine to coarse, each camera's style behind norms."""
+    waiting, found = iter(styles), []
     for layer in layers:
-        code = layer(code)
-        if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):
-            code = next(waiting)(code, camera)
+        picture = styled(layer, waiting, picture, camera)
+        if isinstance(layer, nn.ReLU):
+            found.append(picture)
+    return found
+
+
+def decode(
+    layers: nn.Sequential,
+    styles: nn.ModuleList,
+    code: Tensor,
+    camera: Tensor | None,
+    details: Iterable[Tensor] = (),
+) -> Tensor:
+    """The picture of a code; ``details``, fine to coarse, join it where their size is reached."""
+    waiting, details = iter(styles), list(details)
+    for layer in layers:
+        code = styled(layer, waiting, code, camera)
+        if isinstance(layer, nn.ConvTranspose2d) and details:
+            code = code + details.pop()
     return code
+
+
+def styled(
+    layer: nn.Module, styles: Iterator[nn.Module], code: Tensor, camera: Tensor | None
+) -> Tensor:
+    """Run a layer; behind a norm the next style too, of each row's camera, if there are cameras."""
+    code = layer(code)
+    is_norm = isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d)
+    return next(styles)(code, camera) if is_norm and camera is not None else code
 
 
 class PoseAttention(nn.Module):

@@ -44,8 +44,6 @@ class Pairs(Dataset[Batch]):
     A pair is two different images of one identity, both with shoulders and hips seen, under any
     cameras (the published rule) or under one. Pairs are drawn uniformly, with replacement, so an
     identity of n images counts n (n - 1) times.
-
-    The batches of the first ``coarse`` steps have half the height and width.
     """
 
     def __init__(
@@ -58,7 +56,6 @@ class Pairs(Dataset[Batch]):
         seed: int = 0,
         cameras: str = "any",
         flip: bool = False,
-        coarse: int = 0,
     ) -> None:
         usable = [image for image in images if poses.get(image.name, NO_POSE).has_torso]
         groups = [group for group in _groups(usable, cameras) if len(group) > 1]
@@ -73,7 +70,7 @@ class Pairs(Dataset[Batch]):
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.pairs_until = np.cumsum(sizes * (sizes - 1))
         self.data, self.seed = data, seed
-        self.steps, self.size, self.flip, self.coarse = steps, batch, flip, coarse
+        self.steps, self.size, self.flip = steps, batch, flip
 
     @property
     def count(self) -> int:
@@ -95,19 +92,12 @@ class Pairs(Dataset[Batch]):
         rng = np.random.default_rng([self.seed, 1, step])
         indices = rng.integers(self.count, size=self.size)
         flips = rng.random(self.size) < 0.5 * self.flip
-        return self.batch([self.pair(int(i)) for i in indices], flips.tolist(), self.extent(step))
+        return self.batch([self.pair(int(i)) for i in indices], flips.tolist())
 
-    def extent(self, step: int) -> tuple[int, int]:
-        """Height and width of the pictures of a step."""
-        part = 2 if step < self.coarse else 1
-        return self.data.height // part, self.data.width // part
-
-    def batch(
-        self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool], size: tuple[int, int]
-    ) -> Batch:
-        """Read ``pairs`` (places in ``images``) at (height, width), some of them mirrored."""
-        sources = [self._read(a, flip, size) for (a, _), flip in zip(pairs, flips, strict=True)]
-        targets = [self._read(b, flip, size) for (_, b), flip in zip(pairs, flips, strict=True)]
+    def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> Batch:
+        """Read ``pairs`` (places in ``images``), some of them mirrored."""
+        sources = [self._read(a, flip) for (a, _), flip in zip(pairs, flips, strict=True)]
+        targets = [self._read(b, flip) for (_, b), flip in zip(pairs, flips, strict=True)]
         columns = (
             [pixels for pixels, _ in sources],
             [pixels for pixels, _ in targets],
@@ -117,14 +107,15 @@ class Pairs(Dataset[Batch]):
         )
         return Batch(*(torch.from_numpy(np.array(column)) for column in columns))
 
-    def samples(self, step: int) -> Batch:
-        """Eight fixed pairs, spread over the identities, in the size of ``step``."""
+    def samples(self) -> Batch:
+        """Eight fixed pairs, spread over the identities."""
         rng = np.random.default_rng([self.seed, 0])
         indices = np.linspace(0, self.count, SAMPLES, endpoint=False) + rng.random() * 2
         chosen = [self.pair(int(i) % self.count) for i in indices]
-        return self.batch(chosen, [False] * SAMPLES, self.extent(step))
+        return self.batch(chosen, [False] * SAMPLES)
 
-    def _read(self, place: int, flip: bool, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, place: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+        size = self.data.height, self.data.width
         original = open_image(self.images[place].path)
         pose = self.poses[place].resized(original.shape[:2], size)
         pixels = resize(original, *size)

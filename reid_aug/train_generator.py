@@ -3,7 +3,8 @@
 One step, as published: the generator draws the target pose and is judged by two discriminators (is
 it the same person? is it in the pose?), by the distance to the true picture, and by the distance of
 VGG features where weights for them are given; then each discriminator learns from the true picture
-and from the drawn one, mixed with older drawings.
+and from the drawn one, mixed with older drawings. Beyond the paper, the discriminators can join
+late, which makes the steps before much cheaper.
 
 A step depends on the seed, its number and the networks alone: the pairs of step i, its dropout and
 its draws from the image pools all start from (seed, i). So a training state is the tensors and the
@@ -33,15 +34,13 @@ from reid_aug.files import locked
 from reid_aug.generator import (
     Generator,
     GeneratorConfig,
-    grow,
     initialise,
     save_generator,
-    shrunk,
     to_pixels,
     to_signed,
 )
 from reid_aug.pairs import CAMERAS, Batch, Pairs
-from reid_aug.poses import SIGMA, Pose, heatmaps
+from reid_aug.poses import Pose, heatmaps
 from reid_aug.progress import track
 from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
 from reid_aug.training_folder import TrainingFolder
@@ -57,8 +56,8 @@ class TrainGeneratorConfig:
     images of an identity pair: "any" two as published, or two of the "same" camera, so that a
     drawing keeps the look of its source's camera instead of the mean of all. ``flip`` mirrors half
     of the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
-    memory. ``coarse`` is the first part of the steps, done on pictures of half the height and width
-    by a generator without the outermost layers, at a fraction of the time.
+    memory. ``alone`` is the first part of the steps, in which the discriminators neither judge nor
+    learn.
     """
 
     steps: int = 87_500
@@ -77,7 +76,7 @@ class TrainGeneratorConfig:
     discriminator_blocks: int = 3
     flip: bool = False
     ema: float = 0.0
-    coarse: float = 0.0
+    alone: float = 0.0
     save_every: int = 2_500
 
     def __post_init__(self) -> None:
@@ -88,8 +87,8 @@ class TrainGeneratorConfig:
             raise UserError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.decay <= 1:
             raise UserError(f"decay must be a part of the steps in [0, 1], got {self.decay}")
-        if not 0 <= self.coarse < 1:
-            raise UserError(f"coarse must be a part of the steps in [0, 1), got {self.coarse}")
+        if not 0 <= self.alone <= 1:
+            raise UserError(f"alone must be a part of the steps in [0, 1], got {self.alone}")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
         if self.cameras not in CAMERAS:
@@ -98,9 +97,9 @@ class TrainGeneratorConfig:
             raise UserError(f"gan must be one of {', '.join(GAN_LOSSES)}, got {self.gan!r}")
 
     @property
-    def coarse_steps(self) -> int:
-        """How many steps are done at half size; never all."""
-        return math.floor(self.coarse * self.steps)
+    def alone_steps(self) -> int:
+        """How many steps are done without discriminators."""
+        return round(self.alone * self.steps)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step (counted from 0): constant, then falling to 0 in a line.
@@ -115,7 +114,7 @@ class TrainGeneratorConfig:
 
 
 class Inputs(NamedTuple):
-    """What the networks see of a batch: images in [-1, 1], heatmaps, and the camids (B, 2)."""
+    """What the networks see of a batch: images in [-1, 1], key points, and the camids (B, 2)."""
 
     image: Tensor
     truth: Tensor
@@ -124,16 +123,17 @@ class Inputs(NamedTuple):
     cameras: Tensor
 
     @property
+    def questions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the generator is asked."""
+        return self.image, self.source, self.target, self.cameras
+
     def conditions(self) -> dict[str, Tensor]:
         """What each discriminator compares a picture with: the source image, the target pose."""
-        return {"appearance": self.image, "pose": self.target}
+        return {"appearance": self.image, "pose": heatmaps(self.target, *self.image.shape[-2:])}
 
 
 class Trainer:
-    """The three networks, their optimisers and image pools, and one step of all of them.
-
-    Until :meth:`grow` is called they are those of the coarse steps, if the config has any.
-    """
+    """The three networks, their optimisers and image pools, and one step of all of them."""
 
     def __init__(
         self,
@@ -143,10 +143,9 @@ class Trainer:
         device: torch.device,
     ) -> None:
         self.config, self.seed, self.device = config, seed, device
-        self.is_coarse = config.coarse_steps > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            generator = Generator(shrunk(network) if self.is_coarse else network)
+            generator = Generator(network)
             initialise(generator)
             judge = (config.discriminator_width, config.discriminator_blocks)
             style = (network.norm, network.dropout)
@@ -163,28 +162,8 @@ class Trainer:
         self.average = {k: v.clone() for k, v in generator.state_dict().items()}
 
     def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), lr=self.config.lr, betas=(0.5, 0.999))
-
-    def grow(self) -> None:
-        """Go from coarse to fine: fresh outermost layers around what the generator has learned.
-
-        The discriminators, which look at patches, go on as they are; drawings of half the size are
-        forgotten.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + 1)
-            generator = grow(self.generator)
-        generator.to(self.device).to(memory_format=torch.channels_last).train()
-        self.networks["generator"] = generator
-        self.optimisers["generator"] = self._optimiser(generator)
-        self.pools = {name: ImagePool(self.config.pool) for name in self.pools}
-        self.average = {k: v.clone() for k, v in generator.state_dict().items()}
-        self.is_coarse = False
-
-    @property
-    def sigma(self) -> float:
-        """Of the heatmaps, in pixels: half in a picture of half the size."""
-        return SIGMA / 2 if self.is_coarse else SIGMA
+        rate, betas = self.config.lr, (0.5, 0.999)
+        return torch.optim.Adam(module.parameters(), rate, betas, fused=True)
 
     @property
     def generator(self) -> Generator:
@@ -202,34 +181,30 @@ class Trainer:
         rng = np.random.default_rng([self.seed, 2, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(np.random.default_rng([self.seed, 3, number]).integers(2**62)))
-            generated, losses = self._step_generator(inputs)
-            for name, condition in inputs.conditions.items():
+            judged = inputs.conditions() if number >= self.config.alone_steps else {}
+            generated, losses = self._step_generator(inputs, judged)
+            for name, condition in judged.items():
                 truth = inputs.truth
                 losses[name] = self._step_discriminator(name, generated, truth, condition, rng)
         self._update_average(number)
         return {name: loss.item() for name, loss in losses.items()}
 
     def _inputs(self, batch: Batch) -> Inputs:
-        batch = batch.to(self.device)
-        height, width = batch.image.shape[1:3]
-        return Inputs(
-            to_signed(batch.image),
-            to_signed(batch.truth),
-            heatmaps(batch.source, height, width, self.sigma),
-            heatmaps(batch.target, height, width, self.sigma),
-            batch.cameras,
-        )
+        image, truth, *rest = batch.to(self.device)
+        return Inputs(to_signed(image), to_signed(truth), *rest)
 
-    def _step_generator(self, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step_generator(
+        self, inputs: Inputs, judged: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         config, truth = self.config, inputs.truth
-        generated = self.generator(inputs.image, inputs.source, inputs.target, inputs.cameras)
+        generated = self.generator.redraw(*inputs.questions)
         losses = {"l1": F.l1_loss(generated, truth)}
-        for name, condition in inputs.conditions.items():
+        total = config.l1_weight * losses["l1"]
+        for name, condition in judged.items():
             self.networks[name].requires_grad_(False)  # its gradients would be thrown away
             logits = self.networks[name](torch.cat([generated, condition], 1))
             losses[f"fool_{name}"] = gan_loss(logits, True, config.gan)
-        total = config.l1_weight * losses["l1"]
-        total = total + config.gan_weight * (losses["fool_appearance"] + losses["fool_pose"]) / 2
+            total = total + config.gan_weight / len(judged) * losses[f"fool_{name}"]
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(generated, truth)
             total = total + config.perceptual_weight * losses["perceptual"]
@@ -258,8 +233,7 @@ class Trainer:
         self.optimisers[name].step()
 
     def _update_average(self, number: int) -> None:
-        age = number if self.is_coarse else number - self.config.coarse_steps
-        memory = min(self.config.ema, (1 + age) / (10 + age))
+        memory = min(self.config.ema, (1 + number) / (10 + number))
         for name, value in self.generator.state_dict().items():
             if value.is_floating_point():
                 self.average[name].lerp_(value, 1 - memory)
@@ -275,8 +249,8 @@ class Trainer:
     @torch.no_grad()
     def draw(self, batch: Batch) -> np.ndarray:
         """What the averaged generator draws for ``batch``: (B, H, W, 3) uint8."""
-        image, _, source, target, cameras = self._inputs(batch)
-        return to_pixels(self.averaged()(image, source, target, cameras)).cpu().numpy()
+        drawn = self.averaged().redraw(*self._inputs(batch).questions)
+        return to_pixels(drawn).cpu().numpy()
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on."""
@@ -295,14 +269,20 @@ class Trainer:
         self.average = dict(_under(tensors, "average/"))
         for name, module in self.networks.items():
             module.load_state_dict(dict(_under(tensors, f"{name}/")))
+            weights = list(module.parameters())
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(tensors, f"{name}.adam/"):
                 place, _, slot = key.partition("/")
-                slots.setdefault(int(place), {})[slot] = value
+                slots.setdefault(int(place), {})[slot] = _laid_out(value, weights[int(place)])
             state = self.optimisers[name].state_dict()
             self.optimisers[name].load_state_dict({**state, "state": slots})
         for name, pool in self.pools.items():
             pool.images = [image for _, image in sorted(_under(tensors, f"{name}.pool/"))]
+
+
+def _laid_out(value: Tensor, weight: Tensor) -> Tensor:
+    """``value`` in the memory order of its weight, which the fused step takes for granted."""
+    return torch.empty_like(weight).copy_(value) if value.ndim else value
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -318,8 +298,7 @@ def pairs_of(
 ) -> Pairs:
     """The batches of this training, out of the kept set ``real``."""
     steps, batch = config.steps, config.batch
-    flip, coarse = config.flip, config.coarse_steps
-    return Pairs(real, poses, data, steps, batch, seed, config.cameras, flip, coarse)
+    return Pairs(real, poses, data, steps, batch, seed, config.cameras, config.flip)
 
 
 def train_generator(
@@ -347,8 +326,6 @@ def train_generator(
     _check_cameras(pairs, network)
     trainer = Trainer(network, config, pairs.seed, device)
     start, state = files.newest_state()
-    if start > config.coarse_steps and trainer.is_coarse:
-        trainer.grow()
     if state:
         trainer.restore(state)
     verify_images(pairs.images)
@@ -356,8 +333,6 @@ def train_generator(
     bar = track(loader, "train generator", config.steps, start)
     with locked(folder), files.open_log(start) as log, bar:
         for number, batch in enumerate(bar, start):
-            if number == config.coarse_steps and trainer.is_coarse:
-                trainer.grow()
             losses = trainer.step(batch, number)
             if not all(map(math.isfinite, losses.values())):
                 raise UserError(
@@ -369,7 +344,7 @@ def train_generator(
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
             if (number + 1) % config.save_every == 0 or number + 1 == config.steps:
                 files.save_state(trainer.state(), number + 1)
-                samples = pairs.samples(number)
+                samples = pairs.samples()
                 files.save_samples(samples, trainer.draw(samples), number + 1)
         curve = files.learning_curve(config.save_every)
         about = {**notes, "step": config.steps, "learning_curve": curve}
@@ -389,18 +364,16 @@ def _check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
 def seconds_per_step(
     pairs: Pairs, network: GeneratorConfig, config: TrainGeneratorConfig, device: torch.device
 ) -> float:
-    """Mean time of a training step, coarse or fine, each measured on the second of two."""
-    elapsed = []
-    for first in sorted({0, config.coarse_steps}):
-        trainer = Trainer(network, config, pairs.seed, device)
-        if first:
-            trainer.grow()
-        for number in (first, first + 1):
+    """Mean time of a training step with and without discriminators, each the second of two."""
+    trainer = Trainer(network, config, pairs.seed, device)
+    elapsed = {}
+    for is_alone in sorted({number < config.alone_steps for number in (0, config.steps - 1)}):
+        for _ in range(2):
+            number = 0 if is_alone else config.steps - 1
             began = time.perf_counter()
             trainer.step(pairs[number], number)
-        elapsed.append(time.perf_counter() - began)
-    coarse, fine = elapsed[0], elapsed[-1]
-    return config.coarse * coarse + (1 - config.coarse) * fine
+            elapsed[is_alone] = time.perf_counter() - began
+    return config.alone * elapsed.get(True, 0.0) + (1 - config.alone) * elapsed.get(False, 0.0)
 
 
 def training_notes(

@@ -12,8 +12,8 @@ import reid_aug
 PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
-    "weights", "generator", "adversary", "artists", "pictures", "bank", "mixing", "backbones",
-    "evaluation", "features", "contact_sheet", "training_folder", "reid_folder",
+    "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
+    "backbones", "evaluation", "features", "contact_sheet", "training_folder", "reid_folder",
 ]  # fmt: skip
 VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]

@@ -33,9 +33,10 @@ class Told(nn.Module):
         super().__init__()
         self.config = SimpleNamespace(cameras=cameras)
 
-    def forward(self, image, source, target, cameras=None):
+    def redraw(self, image, source, target, cameras):
+        assert source.shape == target.shape == (len(image), 18, 2)
         drawn = torch.full_like(image, -1.0)
-        if cameras is not None:
+        if self.config.cameras:
             assert cameras.dtype == torch.int64
             drawn[:, :2] = (cameras.float() / 127.5 - 1)[:, :, None, None]
         return drawn

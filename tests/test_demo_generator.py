@@ -6,28 +6,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from reid_aug.grids import demo_generator, limb_warp
-from reid_aug.grids.limb_warp import parts
+from reid_aug.grids import demo_generator
 
 from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, read_market1501
-from reid_aug.features import extract_features
+from reid_aug.people import read_people
 from reid_aug.poses import read_keypoints
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig, _transforms
 from reid_aug.weights import read_tensors, write_tensors
 
 SIZE = (128, 64)
-STANDING = np.array(
-    [
-        (32, 14), (32, 26), (22, 28), (18, 42), (16, 56), (42, 28), (46, 42), (48, 56),
-        (26, 60), (25, 84), (24, 108), (38, 60), (39, 84), (40, 108),
-        (30, 12), (34, 12), (28, 13), (36, 13),
-    ],
-    np.float32,
-)  # fmt: skip
-AWAY = np.array([6, 4], np.float32)
 CPU = torch.device("cpu")
 
 
@@ -56,48 +46,6 @@ def network(tmp_path_factory):
     return path
 
 
-def joined(found):
-    return np.max([mask for mask, _ in found], axis=0)
-
-
-def test_equal_poses_leave_the_picture_as_it_is(image):
-    assert len(list(parts(STANDING, STANDING, SIZE))) == 10
-    assert np.array_equal(limb_warp.limb_warp(image, STANDING, STANDING), image)
-
-
-def test_a_translated_pose_takes_the_parts_along(image):
-    moved = limb_warp.limb_warp(image, STANDING, STANDING + AWAY)
-
-    inside = joined(parts(STANDING, STANDING, SIZE)) == 1
-    assert np.array_equal(moved[4:, 6:][inside[:-4, :-6]], image[:-4, :-6][inside[:-4, :-6]])
-    outside = joined(parts(STANDING, STANDING + AWAY, SIZE)) == 0
-    assert np.array_equal(moved[outside], image[outside])
-
-
-def test_a_torso_from_the_side_still_has_a_width():
-    side = STANDING.copy()
-    side[[2, 5, 8, 11], 0] = 32
-
-    found = list(parts(STANDING, side, SIZE))
-
-    mask, back = found[4]
-    assert 5 < mask[45].sum() < 10
-    assert abs(np.linalg.det(back[:, :2])) < 10
-    assert all(np.isfinite(each).all() for pair in found for each in pair)
-
-
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize(("joint", "lost"), [(4, 1), (3, 2), (9, 2), (1, 1), (0, 0), (2, 10)])
-def test_an_unseen_joint_leaves_its_parts_out(image, joint, lost, both):
-    blind = STANDING.copy()
-    blind[joint] = np.nan
-
-    poses = (STANDING, blind) if both else (blind, STANDING)
-
-    assert len(list(parts(*poses, SIZE))) == 10 - lost
-    assert limb_warp.limb_warp(image, *poses).shape == image.shape
-
-
 def test_the_truth_differs_from_itself_in_nothing(image):
     where = np.zeros(SIZE, bool)
     where[20:100, 10:50] = True
@@ -118,20 +66,56 @@ def test_the_table_pairs_differences_by_row():
     assert lines[6].startswith("| generated - copy | -1.000 ± 0.000 |")
 
 
-def test_a_margin_is_the_network_s_own(people, network):
-    train = read_market1501(people).train
-    margin = demo_generator.margin_of(network, train)
-    model = build_backbone("resnet18", 4, 64, 32)
+def features_of(network, pictures):
+    model = build_backbone("resnet18", 4, 64, 32).eval()
     model.load_state_dict(read_tensors(network)[0])
     transform = _transforms(TrainReidConfig(height=64, width=32))[1]
-    features = extract_features(model, train, transform, CPU)
-    pids = torch.tensor([image.pid for image in train])
-    others = torch.arange(len(train)) > 0  # the source itself does not count
-    means = torch.stack([features[others & (pids == pid)].mean(0) for pid in pids.unique()])
-    near = torch.cosine_similarity(features[:1], means)
+    with torch.no_grad():
+        return model(torch.stack([transform(Image.fromarray(picture)) for picture in pictures]))
 
-    image = np.asarray(Image.open(train[0].path))
-    assert margin(image, train[0].name) == pytest.approx(float(near[0] - near[1:].max()), abs=1e-4)
+
+@pytest.fixture(scope="module")
+def row(bank, people):
+    return next(iter(demo_generator.rows_of(Bank(bank), people)))
+
+
+def test_the_margin_is_that_of_a_line_up_in_the_pose_and_camera_of_the_drawing(
+    people, network, row
+):
+    train, known = read_market1501(people).train, read_people(people)
+    pid = next(image.pid for image in train if image.name == row.source)
+    first = {image.pid: image.name for image in reversed(train)}
+    shown = [known.truth(first[p], row.target, row.camid) for p in sorted(first)]
+    near = torch.cosine_similarity(
+        features_of(network, [row.images["copy"]]), features_of(network, shown)
+    )
+    own = sorted(first).index(pid)
+    margin = float(near[own] - torch.cat([near[:own], near[own + 1 :]]).max())
+
+    opinions = demo_generator.Judge(network, people).opinions(row)
+
+    assert opinions.shape == (4, 3)
+    assert opinions[0, 0] == pytest.approx(margin, abs=1e-4)
+    assert opinions[:, 1].tolist() == (opinions[:, 0] > 0).tolist()
+
+
+def test_the_album_is_the_mean_of_a_person_s_other_images(people, network, row):
+    train = read_market1501(people).train
+    features = extract_features_of(network, train)
+    pids = torch.tensor([image.pid for image in train])
+    others = torch.tensor([image.name != row.source for image in train])
+    means = torch.stack([features[others & (pids == pid)].mean(0) for pid in pids.unique()])
+    near = torch.cosine_similarity(features_of(network, [row.images["copy"]]), means)
+    is_own = pids.unique() == pids[~others]
+
+    opinions = demo_generator.Judge(network, people).opinions(row)
+
+    expected = float(near[is_own] - near[~is_own].max())
+    assert opinions[0, 2] == pytest.approx(expected, abs=1e-4)
+
+
+def extract_features_of(network, train):
+    return torch.cat([features_of(network, [np.asarray(Image.open(i.path))]) for i in train])
 
 
 def test_a_file_that_is_no_network_is_refused(people, bank, tmp_path, monkeypatch):
@@ -158,6 +142,7 @@ def test_the_script_prints_a_table_and_writes_a_picture(
 
     short, long = capsys.readouterr().out.split("rows, cameras target")[1:]
     assert "margin" not in short
+    assert "| margin | found | album |" in long
     lines = {line.split(" | ")[0].strip("| "): line for line in long.splitlines() if line}
     perfect = "0.000 ± 0.000 | 0.000 ± 0.000 | 1.000 ± 0.000"
     assert perfect in lines["truth"]

@@ -13,15 +13,15 @@ from reid_aug.generator import (
     Generator,
     GeneratorConfig,
     PoseAttention,
-    grow,
     import_official,
     load_generator,
     load_noted,
     save_generator,
-    shrunk,
     to_pixels,
     to_signed,
 )
+from reid_aug.limb_warp import warp_limbs
+from reid_aug.poses import heatmaps
 from reid_aug.weights import write_tensors
 
 State = dict[str, Tensor]
@@ -196,7 +196,7 @@ def test_parts_have_the_published_numbers_of_parameters():
     counts = {
         name: sum(parameter.numel() for parameter in part.parameters())
         for name, part in generator.named_children()
-        if not name.endswith("_camera")
+        if list(part.parameters())
     }
     expected = {"encode_image": 378_944, "encode_pose": 482_432}
     assert counts == {**expected, "blocks": 40_125_952, "decode": 378_435}
@@ -328,39 +328,66 @@ def test_cameras_that_a_generator_was_not_told_are_refused(camids, message):
         told()(*inputs(SMALL), cameras)
 
 
-@pytest.mark.parametrize("cameras", [0, 3])
-def test_a_grown_generator_keeps_all_but_the_outermost_layers(cameras):
-    small = randomised(replace(SMALL, cameras=cameras))
-
-    large = grow(small)
-
-    assert large.config == replace(small.config, width=2, downsamplings=3)
-    assert shrunk(large.config) == small.config
-    ours = {tensor.numpy().tobytes() for tensor in large.state_dict().values() if tensor.ndim}
-    lost = {
-        name
-        for name, tensor in small.state_dict().items()
-        if tensor.ndim and tensor.numpy().tobytes() not in ours
-    }
-    stem = {f"encode_{what}.{layer}" for what in ("image", "pose") for layer in "12"}
-    out = f"decode.{3 * small.config.downsamplings + 1}"
-    assert {name.rpartition(".")[0] for name in lost} == {*stem, out}
+SHOWN = replace(SMALL, joints=18, cameras=3, limbs=True)
 
 
-def test_blocks_of_a_grown_generator_see_codes_of_the_size_they_know():
-    large, shapes = grow(Generator(SMALL)).eval(), []
-    large.blocks[0].register_forward_hook(lambda _, given, __: shapes.append(given[0].shape))
-
-    large(*inputs(SMALL, 64, 32))
-
-    assert shapes == [(2, 16, 8, 4)]
+def poses(batch: int = 2, height: int = 16, width: int = 16) -> tuple[Tensor, Tensor]:
+    """Key points of two poses with all joints seen, (B, 18, 2) each."""
+    rng = torch.Generator().manual_seed(2)
+    source, target = torch.rand(2, batch, 18, 2, generator=rng) * torch.tensor([width, height])
+    return source, target
 
 
-def test_a_generator_that_cannot_grow_or_shrink_is_refused():
-    with pytest.raises(UserError, match="its width is even, got 3"):
-        grow(Generator(replace(SMALL, width=3)))
-    with pytest.raises(UserError, match="2 or more downsamplings, got 1"):
-        shrunk(replace(SMALL, downsamplings=1))
+def test_redraw_is_forward_from_key_points():
+    plain, image = randomised(replace(SMALL, joints=18)), inputs(SMALL)[0]
+    size, (source, target) = image.shape[-2:], poses()
+
+    drawn = plain.redraw(image, source, target)
+
+    assert torch.equal(drawn, plain(image, heatmaps(source, *size), heatmaps(target, *size)))
+
+
+def test_redraw_shows_the_limbs_to_a_generator_that_takes_them():
+    generator, image = randomised(SHOWN), inputs(SMALL)[0]
+    size, (source, target), cameras = image.shape[-2:], poses(), torch.tensor([[1, 2], [3, 1]])
+    maps = heatmaps(source, *size), heatmaps(target, *size)
+    limbs = torch.cat(warp_limbs(image, source, target), 1)
+
+    drawn = generator.redraw(image, source, target, cameras)
+
+    assert torch.equal(drawn, generator(image, *maps, cameras, limbs))
+    assert not torch.allclose(drawn, generator(image, *maps, cameras, limbs.flip(0)))
+    with pytest.raises(UserError, match="is shown limbs: it needs those of the source"):
+        generator(image, *maps, cameras)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_limbs_join_the_drawing_at_every_size(level):
+    generator, image, (source, target) = randomised(SHOWN), inputs(SMALL)[0], poses()
+    cameras = torch.ones(2, 2, dtype=torch.int64)
+    before, codes = generator.redraw(image, source, target, cameras), []
+    relus = [layer for layer in generator.encode_limbs if isinstance(layer, torch.nn.ReLU)]
+
+    relus[level].register_forward_hook(lambda _, __, out: codes.append(out.shape[-1]) or out + 1)
+
+    assert not torch.allclose(generator.redraw(image, source, target, cameras), before)
+    assert codes == [image.shape[-1] // 2**level]
+
+
+def test_a_limb_s_own_detail_reaches_the_drawing_without_the_blocks():
+    generator = randomised(SHOWN)
+    for block in generator.blocks:
+        for parameter in block.parameters():
+            parameter.data.zero_()
+    image, (source, target) = inputs(SMALL)[0], poses()
+    size, cameras = image.shape[-2:], torch.ones(2, 2, dtype=torch.int64)
+    maps = heatmaps(source, *size), heatmaps(target, *size)
+    limbs, other = torch.zeros(2, 4, *size), torch.zeros(2, 4, *size)
+    other[:, :, 8, 8] = 1
+
+    changed = generator(image, *maps, cameras, limbs) != generator(image, *maps, cameras, other)
+
+    assert changed[:, :, 8, 8].any()
 
 
 def test_picture_that_cannot_be_halved_twice_is_refused():
@@ -450,7 +477,7 @@ def test_notes_join_format_and_config(tmp_path):
         "format": "reid_aug.generator/1",
         "config": {
             "joints": 5, "width": 4, "downsamplings": 2, "blocks": 3, "norm": "batch",
-            "dropout": 0.5, "cameras": 0,
+            "dropout": 0.5, "cameras": 0, "limbs": False,
         },
         "step": 5,
         "recipe": {"a": [1]},

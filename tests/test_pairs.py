@@ -116,7 +116,7 @@ def test_a_batch_names_the_cameras_of_image_and_truth(images, poses):
         if pairs.images[pair[0]].camid != pairs.images[pair[1]].camid
     )
 
-    batch = pairs.batch([(a, b), (b, a)], [False, True], SIZE)
+    batch = pairs.batch([(a, b), (b, a)], [False, True])
 
     camids = [pairs.images[a].camid, pairs.images[b].camid]
     assert batch.cameras.dtype == torch.int64
@@ -198,7 +198,7 @@ def test_batch_holds_the_pictures_and_key_points_of_its_pairs(images, poses):
     pairs = Pairs(images, poses, FULL, steps=1, batch=1)
     a, b = pairs.pair(5)
 
-    batch = pairs.batch([(a, b)], [False], (128, 64))
+    batch = pairs.batch([(a, b)], [False])
 
     for pixels, xy, place in ((batch.image, batch.source, a), (batch.truth, batch.target, b)):
         image = pairs.images[place]
@@ -210,7 +210,7 @@ def test_key_points_are_scaled_with_their_picture(images, poses):
     pairs = Pairs(images, poses, SMALL, steps=1, batch=1)
     a, b = pairs.pair(5)
 
-    batch = pairs.batch([(a, b)], [False], SIZE)
+    batch = pairs.batch([(a, b)], [False])
 
     expected = (poses[pairs.images[b].name].xy + 0.5) / 4 - 0.5
     np.testing.assert_allclose(batch.target[0].numpy(), expected, rtol=1e-6)
@@ -220,17 +220,17 @@ def test_flip_mirrors_pixels_and_swaps_joints(images, poses):
     pairs = Pairs(images, poses, FULL, steps=1, batch=1)
     places = [pairs.pair(5), pairs.pair(60)]
 
-    flipped = pairs.batch(places, [True, True], (128, 64))
+    flipped = pairs.batch(places, [True, True])
 
-    assert_same(flipped, mirrored(pairs.batch(places, [False, False], (128, 64))))
+    assert_same(flipped, mirrored(pairs.batch(places, [False, False])))
 
 
 def test_only_the_pairs_asked_for_are_flipped(images, poses):
     pairs = Pairs(images, poses, SMALL, steps=1, batch=1)
     places = [pairs.pair(5), pairs.pair(60)]
-    plain = pairs.batch(places, [False, False], SIZE)
+    plain = pairs.batch(places, [False, False])
 
-    batch = pairs.batch(places, [False, True], SIZE)
+    batch = pairs.batch(places, [False, True])
 
     assert_same(sample(batch, 0), sample(plain, 0))
     assert_same(sample(batch, 1), sample(mirrored(plain), 1))
@@ -264,31 +264,11 @@ def test_draws_are_uniform_over_pairs(images, poses):
     assert max(counts) < 140
 
 
-def test_coarse_steps_see_the_same_pairs_at_half_size(images, poses):
-    fine = Pairs(images, poses, SMALL, steps=4, batch=3, flip=True)
-    coarse = Pairs(images, poses, SMALL, steps=4, batch=3, flip=True, coarse=2)
-
-    assert [coarse.extent(step) for step in range(4)] == [(SIZE[0] // 2, SIZE[1] // 2)] * 2 + [
-        SIZE
-    ] * 2
-    for step in range(2):
-        small, large = coarse[step], fine[step]
-        assert small.image.shape == (3, SIZE[0] // 2, SIZE[1] // 2, 3)
-        assert torch.equal(small.cameras, large.cameras)
-        halved = large.image.float().unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).mean((2, 4))
-        assert (halved - small.image.float()).abs().mean() < 6
-        torch.testing.assert_close(
-            small.target, (large.target + 0.5) / 2 - 0.5, equal_nan=True, atol=1e-4, rtol=0
-        )
-    for step in range(2, 4):
-        assert_same(coarse[step], fine[step])
-
-
 def test_samples_are_eight_fixed_pairs_of_all_identities(images, poses):
     pairs = Pairs(images, poses, SMALL, steps=9, batch=2, seed=3)
-    samples = pairs.samples(0)
+    samples = pairs.samples()
     pairs[0]
 
     assert len(samples.image) == 8
-    assert_same(pairs.samples(0), samples)
+    assert_same(pairs.samples(), samples)
     assert len({pose.numpy().tobytes() for pose in samples.source}) > 4

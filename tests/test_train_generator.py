@@ -11,11 +11,12 @@ from PIL import Image
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
-from reid_aug.poses import read_keypoints
+from reid_aug.poses import heatmaps, read_keypoints
 from reid_aug.train_generator import (
     Trainer,
     TrainGeneratorConfig,
     pairs_of,
+    seconds_per_step,
     train_generator,
     training_notes,
 )
@@ -92,7 +93,8 @@ def test_the_losses_of_a_step_are_the_published_ones(people):
     trainer, twin = (
         Trainer(GeneratorConfig(width=4, blocks=2, dropout=0.0), settings, 0, CPU) for _ in "ab"
     )
-    image, truth, source, target, _ = twin._inputs(pairs[0])
+    image, truth, *xy, _ = twin._inputs(pairs[0])
+    source, target = (heatmaps(one, *image.shape[-2:]) for one in xy)
     generated = twin.generator(image, source, target)
     losses = trainer.step(pairs[0], 0)
     label = torch.nn.BCELoss()
@@ -158,13 +160,11 @@ def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("stopped_at", [2, 3, 4])
-def test_a_coarse_training_grows_and_a_stopped_one_ends_alike(people, tmp_path, stopped_at):
-    settings = config(steps=5, coarse=0.6, save_every=5)
+def test_a_training_that_begins_alone_and_is_stopped_ends_alike(people, tmp_path, stopped_at):
+    settings = config(steps=5, alone=0.6, save_every=5)
     pairs, network, _, notes = job(people, settings)
     early = Trainer(network, settings, 0, CPU)
     for number in range(stopped_at):
-        if number == 3:
-            early.grow()
         early.step(pairs[number], number)
     whole = run(people, tmp_path / "whole", settings)
     TrainingFolder(tmp_path / "parts", notes).save_state(early.state(), stopped_at)
@@ -173,38 +173,42 @@ def test_a_coarse_training_grows_and_a_stopped_one_ends_alike(people, tmp_path, 
     parts = run(people, tmp_path / "parts", settings)
 
     assert parts.read_bytes() == whole.read_bytes()
-    assert load_generator(whole).config == network
+    log = (tmp_path / "whole/training/log.jsonl").read_text().splitlines()
+    assert ["appearance" in json.loads(line) for line in log] == [False] * 3 + [True] * 2
 
 
-def test_at_least_the_last_step_is_done_at_full_size():
-    assert [config(steps=5, coarse=part).coarse_steps for part in (0, 0.6, 0.99)] == [0, 3, 4]
-
-
-def test_the_average_begins_anew_when_the_generator_grows(people):
-    pairs, network, settings, _ = job(people, config(steps=400, coarse=0.75, ema=0.99))
+@pytest.mark.parametrize("alone", [0.0, 1.0])
+def test_discriminators_rest_as_long_as_the_generator_is_alone(people, alone):
+    pairs, network, settings, _ = job(people, config(steps=2, alone=alone))
     trainer = Trainer(network, settings, 0, CPU)
-    trainer.grow()
-    name = "decode.0.weight"
-    fresh = trainer.generator.state_dict()[name].clone()
+    before = {name: tensor.clone() for name, tensor in trainer.state().items()}
 
-    trainer.step(pairs[300], 300)
+    losses = trainer.step(pairs[0], 0)
 
-    now = trainer.generator.state_dict()[name]
-    torch.testing.assert_close(trainer.average[name], 0.1 * fresh + 0.9 * now)
+    moved = {
+        name.partition("/")[0]
+        for name, tensor in before.items()
+        if not torch.equal(tensor, trainer.state()[name])
+    }
+    judges = set() if alone else {"appearance", "pose"}
+    assert moved == {"generator", "average"} | judges
+    assert set(losses) == {"l1"} | judges | {f"fool_{name}" for name in judges}
 
 
-def test_coarse_steps_train_a_smaller_generator_on_half_size_pictures(people):
-    pairs, network, settings, _ = job(people, config(steps=4, coarse=0.5))
-    trainer = Trainer(network, settings, 0, CPU)
-    assert trainer.generator.config == GeneratorConfig(width=8, downsamplings=1, blocks=2)
-    assert trainer.draw(pairs.samples(0)).shape == (8, 16, 8, 3)
-    trainer.step(pairs[0], 0)
+@pytest.mark.parametrize(("steps", "alone", "kinds"), [(2, 0.0, 1), (4, 0.5, 2), (2, 1.0, 1)])
+def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone, kinds):
+    pairs, network, settings, _ = job(people, config(steps=steps, alone=alone))
+    asked, step = [], Trainer.step
+    monkeypatch.setattr(
+        Trainer,
+        "step",
+        lambda self, batch, number: asked.append(number) or step(self, batch, number),
+    )
 
-    trainer.grow()
+    assert seconds_per_step(pairs, network, settings, CPU) > 0
 
-    assert trainer.generator.config == network
-    trainer.step(pairs[2], 2)
-    assert trainer.draw(pairs.samples(2)).shape == (8, 32, 16, 3)
+    assert len(set(asked)) == kinds
+    assert len(asked) == 2 * kinds
 
 
 def test_what_a_training_leaves_behind(people, tmp_path):
@@ -275,7 +279,7 @@ def test_training_does_not_touch_the_global_random_state(people):
         ("decay", 1.5),
         ("gan", "wgan"),
         ("ema", 1.0),
-        ("coarse", 1.0),
+        ("alone", 1.1),
         ("l1_weight", float("nan")),
     ],
 )

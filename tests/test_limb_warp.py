@@ -1,0 +1,124 @@
+"""The limbs of a person moved to another pose."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_aug.generator import to_signed
+from reid_aug.limb_warp import Parts, parts, warp_limbs
+
+SIZE = (128, 64)
+STANDING = torch.tensor(
+    [[
+        (32, 14), (32, 26), (22, 28), (18, 42), (16, 56), (42, 28), (46, 42), (48, 56),
+        (26, 60), (25, 84), (24, 108), (38, 60), (39, 84), (40, 108),
+        (30, 12), (34, 12), (28, 13), (36, 13),
+    ]],
+    dtype=torch.float32,
+)  # fmt: skip
+AWAY = torch.tensor([6.0, 4.0])
+
+
+@pytest.fixture
+def image():
+    """Smooth noise, (1, 3, 128, 64) in [-1, 1]."""
+    small = np.random.default_rng(0).integers(0, 256, (16, 8, 3), np.uint8)
+    large = Image.fromarray(small).resize(SIZE[::-1], Image.Resampling.BICUBIC)
+    return to_signed(torch.from_numpy(np.array(large))[None])
+
+
+def drawn(found: Parts) -> list[bool]:
+    """Which of the ten parts are not left out."""
+    return [bool(mask.any()) for mask in found.masks[0]]
+
+
+def test_equal_poses_leave_what_is_covered_as_it_is(image):
+    shown, cover = warp_limbs(image, STANDING, STANDING)
+
+    assert all(drawn(parts(STANDING, STANDING, SIZE)))
+    assert 1500 < cover.sum() < 3500
+    torch.testing.assert_close(shown, cover * image, atol=1e-4, rtol=0)
+
+
+def test_a_translated_pose_takes_the_parts_along(image):
+    shown, cover = warp_limbs(image, STANDING, STANDING + AWAY)
+
+    before = warp_limbs(image, STANDING, STANDING)[1]
+    torch.testing.assert_close(cover[..., 4:, 6:], before[..., :-4, :-6], atol=1e-4, rtol=0)
+    inside = (cover == 1)[0, 0, 4:, 6:]
+    moved, original = shown[0, :, 4:, 6:], image[0, :, :-4, :-6]
+    torch.testing.assert_close(moved[:, inside], original[:, inside], atol=1e-3, rtol=0)
+    assert not shown[:, :, cover[0, 0] == 0].any()
+
+
+def test_a_limb_turns_about_its_joint(image):
+    raised = STANDING.clone()
+    raised[0, [3, 4], :] = torch.tensor([(8.0, 28.0), (-6.0, 28.0)])  # the right arm, sideways
+
+    masks, maps = parts(STANDING, raised, SIZE)
+
+    upper_arm = maps[0, 5]
+    for joint in (2, 3):
+        place = upper_arm[:, :2] @ raised[0, joint] + upper_arm[:, 2]
+        torch.testing.assert_close(place, STANDING[0, joint], atol=1e-3, rtol=0)
+    assert masks[0, 5, 28, 12] == 1
+    assert masks[0, 5, 42, 18] == 0
+
+
+def test_near_parts_are_laid_over_far_ones():
+    image = torch.zeros(1, 3, *SIZE)
+    image[:, :, 36:, :20] = 1  # the right forearm and hand
+    crossed = STANDING.clone()
+    crossed[0, [3, 4]] = torch.tensor([(20.0, 42.0), (34.0, 44.0)])  # before the belly
+
+    shown, cover = warp_limbs(image, STANDING, crossed)
+
+    assert cover[0, 0, 44, 30] == 1
+    assert (shown[0, :, 44, 30] > 0.9).all()
+    assert (shown[0, :, 54, 32] < 0.1).all()
+
+
+def test_a_torso_has_no_seam_and_one_from_the_side_still_has_a_width():
+    side = STANDING.clone()
+    side[0, [2, 5, 8, 11], 0] = 32
+
+    for pose, least, most in ((STANDING, 14, 24), (side, 5, 10)):
+        masks, maps = parts(STANDING, pose, SIZE)
+        torso = masks[0, 4]
+        assert least < torso[45].sum() < most
+        assert (torso[40:50, 31:34] == 1).all()
+        assert abs(torch.linalg.det(maps[0, 4, :, :2])) < 10
+        assert maps.isfinite().all()
+        assert masks.isfinite().all()
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize(("joint", "lost"), [(4, 1), (3, 2), (9, 2), (1, 1), (0, 0), (2, 10)])
+def test_an_unseen_joint_leaves_its_parts_out(image, joint, lost, both):
+    blind = STANDING.clone()
+    blind[0, joint] = torch.nan
+
+    poses = (STANDING, blind) if both else (blind, STANDING)
+
+    assert sum(drawn(parts(*poses, SIZE))) == 10 - lost
+    assert all(one.isfinite().all() for one in warp_limbs(image, *poses))
+
+
+def test_a_limb_shorter_than_a_pixel_is_left_out():
+    short = STANDING.clone()
+    short[0, 4] = short[0, 3] + 0.5
+
+    assert drawn(parts(short, STANDING, SIZE)) == [True] * 7 + [False] + [True] * 2
+
+
+def test_rows_of_a_batch_do_not_mix(image):
+    images = torch.cat([image, -image])
+    sources, targets = torch.cat([STANDING] * 2), torch.cat([STANDING + AWAY, STANDING - AWAY])
+
+    together = warp_limbs(images, sources, targets)
+
+    for row in range(2):
+        alone = warp_limbs(images[row : row + 1], STANDING, targets[row : row + 1])
+        for one, part in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], part[row])
