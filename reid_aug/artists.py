@@ -27,19 +27,24 @@ from reid_aug.plan import Draw
 from reid_aug.poses import NO_POSE, Pose
 from reid_aug.provenance import seen_status
 
-JITTER = 0.3  # brightness, contrast and saturation change by up to this part
-HUE = 0.05  # of the circle of hues, either way
+COPIES = 0.3  # the jitter of copies
+HUE = 1 / 6  # of the circle of hues, either way, at jitter 1
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is to draw from; ``size`` is (height, width) of what is drawn, in pixels."""
+    """What there is to draw from, and how.
+
+    ``size`` is (height, width) of what is drawn, in pixels; ``jitter`` is how much a generator's
+    drawings differ in light, as in :func:`relit`.
+    """
 
     dataset: Dataset
     real: tuple[PersonImage, ...]
     poses: Mapping[str, Pose]
     size: tuple[int, int]
     seed: int
+    jitter: float = 0.0
 
 
 class Artist(ABC):
@@ -79,9 +84,31 @@ class Artist(ABC):
         """The pose that a row shows: (18, 2) float32 pixels, NaN unseen."""
         return self.pose(draw.target).xy
 
+    def relit(self, images: np.ndarray, draws: Sequence[Draw], jitter: float) -> np.ndarray:
+        """The drawings of some rows, each in a light of its own, (B, H, W, 3) uint8."""
+        if not jitter:
+            return images
+        seeds = [[self.scene.seed, 6, draw.source.pid, draw.seat] for draw in draws]
+        rngs = map(np.random.default_rng, seeds)
+        return np.stack([relit(*pair, jitter) for pair in zip(images, rngs, strict=True)])
+
     @abstractmethod
     def draw(self, draws: Sequence[Draw]) -> np.ndarray:
         """Draw rows: (B, H, W, 3) uint8."""
+
+
+def relit(image: np.ndarray, rng: np.random.Generator, jitter: float) -> np.ndarray:
+    """An image (H, W, 3) uint8 in another light.
+
+    Brightness, contrast and saturation change by up to the part ``jitter``, the hue with them.
+    """
+    brightness, contrast, saturation = rng.uniform(1 - jitter, 1 + jitter, 3)
+    tensor = torch.tensor(image).permute(2, 0, 1)
+    tensor = colours.adjust_brightness(tensor, brightness)
+    tensor = colours.adjust_contrast(tensor, contrast)
+    tensor = colours.adjust_saturation(tensor, saturation)
+    tensor = colours.adjust_hue(tensor, rng.uniform(-jitter, jitter) * HUE)
+    return tensor.permute(1, 2, 0).numpy()
 
 
 class GeneratorArtist(Artist):
@@ -117,7 +144,7 @@ class GeneratorArtist(Artist):
         source, target = torch.from_numpy(xy).to(self.device)
         camids = torch.tensor([[draw.source.camid, draw.camid] for draw in draws])
         drawn = self.generator.redraw(image, source, target, camids.to(self.device))
-        return to_pixels(drawn).cpu().numpy()
+        return self.relit(to_pixels(drawn).cpu().numpy(), draws, self.scene.jitter)
 
 
 class CopyArtist(Artist):
@@ -137,19 +164,9 @@ class CopyArtist(Artist):
         return self.pose(draw.source).mirrored(self.scene.size[1]).xy
 
     def draw(self, draws: Sequence[Draw]) -> np.ndarray:
-        return np.stack([self.copy(draw) for draw in draws])
-
-    def copy(self, draw: Draw) -> np.ndarray:
-        """One row: (H, W, 3) uint8."""
-        rng = np.random.default_rng([self.scene.seed, 6, draw.source.pid, draw.seat])
-        brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, 3)
-        pixels = read_image(draw.source.path, *self.scene.size)[:, ::-1]
-        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-        image = colours.adjust_brightness(image, brightness)
-        image = colours.adjust_contrast(image, contrast)
-        image = colours.adjust_saturation(image, saturation)
-        image = colours.adjust_hue(image, rng.uniform(-HUE, HUE))
-        return image.permute(1, 2, 0).numpy()
+        size = self.scene.size
+        mirrored = [read_image(draw.source.path, *size)[:, ::-1] for draw in draws]
+        return self.relit(np.stack(mirrored), draws, COPIES)
 
 
 class RenderArtist(Artist):

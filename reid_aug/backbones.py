@@ -62,6 +62,8 @@ def backbone_names() -> list[str]:
 def build_backbone(name: str, classes: int, height: int, width: int) -> nn.Module:
     """Build a network for ``classes`` identities, with fresh weights.
 
+    They lie channels last, which is faster, wherever the network can work on pictures that do.
+
     Raises:
         UserError: If there is no such network, or it cannot take pictures of this size.
     """
@@ -84,6 +86,9 @@ def build_backbone(name: str, classes: int, height: int, width: int) -> nn.Modul
             f"{f'{sizes} will do' if sizes else 'none of the usual sizes will do'}: "
             f"--set train_reid.height=... --set train_reid.width=..."
         )
+    model.to(memory_format=torch.channels_last)
+    if not _takes(model, height, width):  # it flattens a map of features by ``view``
+        model.to(memory_format=torch.contiguous_format)
     return model
 
 

@@ -9,7 +9,7 @@ a block's pose path, a mask per channel and pixel, and the raw pose code (not th
 
 Beyond the paper, a generator can be told cameras: which one took the image, and which one the
 drawing is for. Each camera then has its own scale and shift of every channel behind every norm of
-the image's encoder (the camera is taken out) and of the decoder (the other is put in).
+what reads the source (the camera is taken out) and of the decoder (the other is put in).
 
 Also beyond it, a generator can be shown limbs: those of the source, cut out and moved to the target
 pose (:mod:`reid_aug.limb_warp`). A third encoder reads them. What it finds joins the image's code

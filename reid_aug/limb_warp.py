@@ -3,7 +3,8 @@
 Ten parts, each cut out of the picture along the source's joints, moved to the target's by its own
 affine map, and laid over those before it, far ones first: legs, torso, arms, head. Nothing fills
 the place where the person stood, and an arm behind the torso is laid in front of it. A part with a
-joint unseen in either pose is left out, and so is one shorter than a pixel.
+joint unseen in either pose is left out, and so is one shorter than a pixel; without the torso,
+which gives all others their width, nothing is left.
 
 It is what a generator with ``limbs`` is shown beside the source, and by itself the cheapest rival
 of any generator. A map is sampled backwards: it takes places (x, y, 1) of the picture that comes
@@ -53,8 +54,8 @@ def warp_limbs(image: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, T
     """Bring a picture (B, 3, H, W) from pose ``source`` to pose ``target``.
 
     Returns:
-        What the parts show, (B, 3, H, W), 0 where there is none, and how much of a pixel they
-        cover, (B, 1, H, W) in [0, 1].
+        What the parts show, (B, 3, H, W), times how much of a pixel they cover, and that cover,
+        (B, 1, H, W) in [0, 1].
     """
     masks, maps = parts(source, target, (image.shape[-2], image.shape[-1]))
     moved = _sampled(image, maps)
@@ -98,9 +99,8 @@ def parts(source: Tensor, target: Tensor, size: tuple[int, int]) -> Parts:
 
     masks = [capsules(theirs, halves, size), quadrilaterals(corners[1], size)[:, None]]
     maps = [similarity(ours, theirs), affine(corners[1], corners[0])[:, None]]
-    is_person = torch.stack(lengths).amin(0) >= SHORTEST  # False for NaN
-    is_drawn = [_is_long(ours) & _is_long(theirs), is_person[:, None]]
-    known = _in_order(is_drawn) & is_person[:, None]
+    has_torso = (torch.stack(lengths).amin(0) >= SHORTEST)[:, None]  # False for NaN
+    known = _in_order([_is_long(ours) & _is_long(theirs), has_torso]) & has_torso
     return Parts(
         torch.where(known[..., None, None], _in_order(masks), 0),
         torch.where(known[..., None, None], _in_order(maps), 0),
@@ -112,9 +112,9 @@ def _limbs(xy: Tensor, near: tuple[int, ...], far: tuple[int, ...]) -> Tensor:
     return torch.stack([xy[:, list(near)], xy[:, list(far)]], 2)
 
 
-def _in_order(two: list[Tensor]) -> Tensor:
-    """Those of the limbs and the head, and that of the torso, as parts are laid."""
-    limbs, torso = two
+def _in_order(limbs_and_torso: list[Tensor]) -> Tensor:
+    """What belongs to limbs and head, and what belongs to the torso, as parts are laid."""
+    limbs, torso = limbs_and_torso
     return torch.cat([limbs[:, :TORSO], torso, limbs[:, TORSO:]], 1)
 
 
@@ -189,16 +189,17 @@ def quadrilaterals(corners: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (B, H, W) of the pixels inside four corners (B, 4, 2) in turn, edges two pixels wide.
 
     A quadrilateral is the union of two triangles, so one that crosses itself (a person who twists)
-    is filled too.
+    is filled too; a triangle without area has no inside.
     """
     both = corners[:, [[0, 1, 2], [2, 3, 0]]]  # (B, 2, 3, 2); the last side is the diagonal
     sides = both.roll(-1, 2) - both
     area = _cross(sides[:, :, 0], sides[:, :, 1])  # of the parallelogram, signed
-    inward = sides * area.sign()[..., None, None] / sides.norm(dim=-1, keepdim=True)
+    inward = sides * area.sign()[..., None, None] / sides.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     x, y = inward.unbind(-1)
     lines = torch.stack([-y, x, -_cross(inward, both)], -1)  # (B, 2, 3, 3): depth of (x, y, 1)
     lines = lines + torch.tensor(DIAGONAL, device=corners.device)
     depth = (lines @ _pixels(*size, corners.device)).amin(2)  # (B, 2, H * W)
+    depth = depth.masked_fill(area[..., None] == 0, -torch.inf)
     return _soft(depth.amax(1)).unflatten(-1, size)
 
 

@@ -57,8 +57,9 @@ class SynthesizeConfig:
     ``poses`` is the policy that chooses the target: "random", a random usable pose of the kept set,
     as in the paper. ``cameras`` says under which camera a row is drawn: its "source"'s, or its
     "target"'s, for a generator that is told cameras. ``artist`` draws: the "generator", or one to
-    compare it with, "copies" or the "renderer" (:mod:`reid_aug.artists`). ``batch`` rows are drawn
-    at a time.
+    compare it with, "copies" or the "renderer" (:mod:`reid_aug.artists`). ``jitter`` gives each of
+    the generator's drawings a light of its own: brightness, contrast and saturation change by up to
+    this part. ``batch`` rows are drawn at a time.
     """
 
     ratio: float = 1.0
@@ -66,6 +67,7 @@ class SynthesizeConfig:
     poses: str = "random"
     cameras: str = "source"
     artist: str = "generator"
+    jitter: float = 0.0
     batch: int = 32
 
     def __post_init__(self) -> None:
@@ -75,6 +77,8 @@ class SynthesizeConfig:
         if self.cameras not in CAMERAS:
             raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
         check_artist(self.artist, self.cameras)
+        if not 0 <= self.jitter < 1:
+            raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
         if not (1 <= self.batch <= SHARD and SHARD % self.batch == 0):
             raise UserError(f"batch must divide {SHARD}, got {self.batch}")
 
@@ -111,11 +115,13 @@ def prepare(
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
-    scene = Scene(dataset, real, poses, (data.height, data.width), seed)
+    scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
     artist = ARTISTS[config.artist](scene, config.cameras, checkpoint)
     draws = [artist.row(draw) for draw in plan(real, poses, count, seed, config.cameras)]
     verify_images(real)
     drawing = {key: getattr(config, key) for key in ("poses", "cameras", "artist", "batch")}
+    if config.artist == "generator":
+        drawing["jitter"] = config.jitter
     attributes = {
         "keep": effective_keep(config.ratio, config.mode, data.keep),
         "keep_seed": data.keep_seed,

@@ -122,7 +122,6 @@ class Inputs(NamedTuple):
     target: Tensor
     cameras: Tensor
 
-    @property
     def questions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the generator is asked."""
         return self.image, self.source, self.target, self.cameras
@@ -133,7 +132,10 @@ class Inputs(NamedTuple):
 
 
 class Trainer:
-    """The three networks, their optimisers and image pools, and one step of all of them."""
+    """The generator, its judges, their optimisers and image pools, and one step of them.
+
+    A generator that is alone to the end has no judges.
+    """
 
     def __init__(
         self,
@@ -149,15 +151,14 @@ class Trainer:
             initialise(generator)
             judge = (config.discriminator_width, config.discriminator_blocks)
             style = (network.norm, network.dropout)
-            self.networks: dict[str, nn.Module] = {
-                "generator": generator,
-                "appearance": Discriminator(6, *judge, *style),
-                "pose": Discriminator(3 + network.joints, *judge, *style),
-            }
+            self.networks: dict[str, nn.Module] = {"generator": generator}
+            if config.alone_steps < config.steps:
+                self.networks["appearance"] = Discriminator(6, *judge, *style)
+                self.networks["pose"] = Discriminator(3 + network.joints, *judge, *style)
         for module in self.networks.values():
             module.to(device).to(memory_format=torch.channels_last).train()
         self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
-        self.pools = {name: ImagePool(config.pool) for name in ("appearance", "pose")}
+        self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
         self.perceptual = Perceptual(config.vgg).to(device) if config.vgg else None
         self.average = {k: v.clone() for k, v in generator.state_dict().items()}
 
@@ -197,7 +198,7 @@ class Trainer:
         self, inputs: Inputs, judged: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         config, truth = self.config, inputs.truth
-        generated = self.generator.redraw(*inputs.questions)
+        generated = self.generator.redraw(*inputs.questions())
         losses = {"l1": F.l1_loss(generated, truth)}
         total = config.l1_weight * losses["l1"]
         for name, condition in judged.items():
@@ -249,7 +250,7 @@ class Trainer:
     @torch.no_grad()
     def draw(self, batch: Batch) -> np.ndarray:
         """What the averaged generator draws for ``batch``: (B, H, W, 3) uint8."""
-        drawn = self.averaged().redraw(*self._inputs(batch).questions)
+        drawn = self.averaged().redraw(*self._inputs(batch).questions())
         return to_pixels(drawn).cpu().numpy()
 
     def state(self) -> dict[str, Tensor]:
@@ -373,7 +374,8 @@ def seconds_per_step(
             began = time.perf_counter()
             trainer.step(pairs[number], number)
             elapsed[is_alone] = time.perf_counter() - began
-    return config.alone * elapsed.get(True, 0.0) + (1 - config.alone) * elapsed.get(False, 0.0)
+    alone = config.alone_steps / config.steps
+    return alone * elapsed.get(True, 0.0) + (1 - alone) * elapsed.get(False, 0.0)
 
 
 def training_notes(

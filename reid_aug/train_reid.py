@@ -225,7 +225,6 @@ def _engine(
     model: nn.Module, training: Training, config: TrainReidConfig, seed: int, device: torch.device
 ) -> tuple[Any, DataLoader[Any]]:
     """The softmax engine of torchreid, and the loader of exactly ``steps`` batches."""
-    model.to(memory_format=torch.channels_last)  # with the fused step, 1.5 times faster on a CPU
     optimiser = torch.optim.Adam(
         model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True
     )

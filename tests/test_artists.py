@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from reid_aug import synthesize as module
-from reid_aug.artists import JITTER, GeneratorArtist
+from reid_aug.artists import COPIES, GeneratorArtist, relit
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501, resize
@@ -111,7 +111,7 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
         assert flipped > 0.97
         assert flipped > straight
         change = image.mean() / source.mean()
-        assert (1 - JITTER) ** 2 < change < (1 + JITTER) ** 2
+        assert (1 - COPIES) ** 2 < change < (1 + COPIES) ** 2
         wanted = poses[draw.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
         assert np.array_equal(job.artist.keypoints(draw), wanted, equal_nan=True)
 
@@ -127,6 +127,33 @@ def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(peop
     assert len({image.tobytes() for image in drawn}) == len(same)
     assert np.array_equal(job.artist.draw(same[2:3])[0], drawn[2])
     assert not np.array_equal(other.artist.draw(same[2:3])[0], drawn[2])
+
+
+def test_jitter_gives_each_drawing_a_light_of_its_own(people, checkpoint):
+    plain, lit = (job_of(people, checkpoint, "generator", 0.5, jitter=j) for j in (0.0, 0.4))
+
+    before, after = (job.artist.draw(job.draws) for job in (plain, lit))
+
+    for draw, one, two in zip(lit.draws, before, after, strict=True):
+        rng = np.random.default_rng([0, 6, draw.source.pid, draw.seat])
+        assert np.array_equal(two, relit(one, rng, 0.4))
+        assert not np.array_equal(two, one)
+    assert plain.attributes["plan"] != lit.attributes["plan"]
+
+
+def test_the_light_changes_by_no_more_than_the_jitter():
+    image = np.random.default_rng(0).integers(60, 120, (8, 4, 3), np.uint8)
+
+    changes = [relit(image, np.random.default_rng(i), 0.2).mean() / image.mean() for i in range(99)]
+
+    assert 0.78 < min(changes) < 0.85
+    assert 1.15 < max(changes) < 1.22
+    assert np.array_equal(relit(image, np.random.default_rng(0), 0.0), image)
+
+
+def test_a_jitter_that_cannot_be_is_refused():
+    with pytest.raises(UserError, match="jitter must be at least 0 and below 1, got 1"):
+        SynthesizeConfig(jitter=1.0)
 
 
 def test_copies_have_no_other_camera(people):

@@ -259,3 +259,13 @@ def test_torchvision_weights_of_resnet_load_without_their_classifier(tmp_path):
 
     torch.testing.assert_close(model.layer4[2].conv3.weight, published.layer4[2].conv3.weight)
     assert "2 in the file unused" in line
+
+
+@pytest.mark.parametrize(("name", "is_last"), [("resnet18", True), ("pcb_p6", False)])
+def test_channels_lie_last_where_the_network_can_work_so(name, is_last):
+    model = build_backbone(name, 2, 256, 128)
+
+    weight = next(one for one in model.parameters() if one.ndim == 4 and one.shape[-1] > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
+    with torch.no_grad():
+        assert model.eval()(torch.zeros(2, 3, 256, 128)).ndim == 2

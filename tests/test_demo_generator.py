@@ -1,4 +1,4 @@
-"""The measurement of the shipped generator: its metrics, and the rival that cuts limbs out."""
+"""The measurement of the shipped generator: its metrics, its rivals, and the network it asks."""
 
 from dataclasses import asdict
 
@@ -44,6 +44,20 @@ def network(tmp_path_factory):
     notes = {"format": MODEL_FORMAT, "recipe": asdict(settings)}
     write_tensors(path, build_backbone("resnet18", 4, 64, 32).state_dict(), notes)
     return path
+
+
+def test_the_limb_warp_moves_what_it_covers_and_leaves_the_rest(image):
+    pose = np.stack([np.linspace(20, 44, 18), np.linspace(20, 100, 18)], 1).astype(np.float32)
+    pose[[2, 5, 8, 11]] = [(22, 28), (42, 28), (26, 60), (38, 60)]
+
+    still = demo_generator.limb_warp(image, pose, pose)
+    moved = demo_generator.limb_warp(image, pose, pose + np.float32(6))
+
+    assert np.abs(still.astype(int) - image).max() <= 1
+    torso = (slice(40, 56), slice(34, 40))
+    before = (slice(34, 50), slice(28, 34))
+    assert np.abs(moved[torso].astype(int) - image[before]).max() <= 1
+    assert np.array_equal(moved[:, :4], image[:, :4])
 
 
 def test_the_truth_differs_from_itself_in_nothing(image):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from reid_aug.generator import to_signed
-from reid_aug.limb_warp import Parts, parts, warp_limbs
+from reid_aug.limb_warp import Parts, parts, quadrilaterals, warp_limbs
 
 SIZE = (128, 64)
 STANDING = torch.tensor(
@@ -93,6 +93,44 @@ def test_a_torso_has_no_seam_and_one_from_the_side_still_has_a_width():
         assert masks.isfinite().all()
 
 
+def test_a_torso_that_crosses_itself_is_filled():
+    twisted = STANDING.clone()
+    twisted[0, [8, 11]] = STANDING[0, [11, 8]]
+
+    torso = parts(STANDING, twisted, SIZE).masks[0, 4]
+
+    assert torso[32, 32] == 1
+    assert torso[56, 30] == 1
+    assert torso[44, 19] == 0
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(35, 30), (29, 30), (40, 60), (24, 60)],  # two padded corners are one place
+        [(29.5, 30), (34.5, 30), (32, 60), (32, 60)],
+    ],
+)
+def test_a_triangle_without_area_has_no_inside(image, corners):
+    odd = STANDING.clone()
+    odd[0, [2, 5, 11, 8]] = torch.tensor(corners, dtype=torch.float32)
+
+    shown, cover = warp_limbs(image, STANDING, odd)
+
+    assert shown.isfinite().all()
+    assert not cover[..., :40, :8].any()
+
+
+def test_three_corners_in_a_line_have_no_inside():
+    line = torch.tensor([[(10.0, 10.0), (10.0, 20.0), (10.0, 30.0), (20.0, 20.0)]])
+
+    mask = quadrilaterals(line, SIZE)[0]
+
+    assert mask.isfinite().all()
+    assert 80 < mask.sum() < 130
+    assert not mask[:, 30:].any()
+
+
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize(("joint", "lost"), [(4, 1), (3, 2), (9, 2), (1, 1), (0, 0), (2, 10)])
 def test_an_unseen_joint_leaves_its_parts_out(image, joint, lost, both):
@@ -114,11 +152,12 @@ def test_a_limb_shorter_than_a_pixel_is_left_out():
 
 def test_rows_of_a_batch_do_not_mix(image):
     images = torch.cat([image, -image])
-    sources, targets = torch.cat([STANDING] * 2), torch.cat([STANDING + AWAY, STANDING - AWAY])
+    sources = torch.cat([STANDING, STANDING - AWAY])
+    targets = torch.cat([STANDING + AWAY, STANDING])
 
     together = warp_limbs(images, sources, targets)
 
     for row in range(2):
-        alone = warp_limbs(images[row : row + 1], STANDING, targets[row : row + 1])
+        alone = warp_limbs(*(one[row : row + 1] for one in (images, sources, targets)))
         for one, part in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], part[row])

@@ -23,6 +23,7 @@ from reid_aug.train_generator import (
 from reid_aug.training_folder import TrainingFolder
 
 NETWORK = GeneratorConfig(width=4, blocks=2)
+SHOWN = GeneratorConfig(width=4, blocks=2, cameras=6, limbs=True)
 DATA = DataConfig(height=32, width=16)
 CPU = torch.device("cpu")
 
@@ -32,15 +33,15 @@ def config(**changes) -> TrainGeneratorConfig:
     return TrainGeneratorConfig(**{**small, "flip": True, "ema": 0.9, **changes})
 
 
-def job(people, settings, seed=0):
+def job(people, settings, seed=0, network=NETWORK):
     real = read_market1501(people).train
     poses = read_keypoints(people / "keypoints.csv")
     pairs = pairs_of(real, poses, DATA, settings, seed)
-    return pairs, NETWORK, settings, training_notes(pairs, NETWORK, settings, real, poses)
+    return pairs, network, settings, training_notes(pairs, network, settings, real, poses)
 
 
-def run(people, folder, settings, seed=0):
-    pairs, network, settings, notes = job(people, settings, seed)
+def run(people, folder, settings, seed=0, network=NETWORK):
+    pairs, network, settings, notes = job(people, settings, seed, network)
     return train_generator(pairs, network, settings, folder, notes, CPU)
 
 
@@ -159,56 +160,78 @@ def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypat
     assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("network", [NETWORK, SHOWN], ids=["plain", "shown limbs"])
 @pytest.mark.parametrize("stopped_at", [2, 3, 4])
-def test_a_training_that_begins_alone_and_is_stopped_ends_alike(people, tmp_path, stopped_at):
+def test_a_training_that_begins_alone_and_is_stopped_ends_alike(
+    people, tmp_path, stopped_at, network
+):
     settings = config(steps=5, alone=0.6, save_every=5)
-    pairs, network, _, notes = job(people, settings)
+    pairs, _, _, notes = job(people, settings, network=network)
     early = Trainer(network, settings, 0, CPU)
     for number in range(stopped_at):
         early.step(pairs[number], number)
-    whole = run(people, tmp_path / "whole", settings)
+    whole = run(people, tmp_path / "whole", settings, network=network)
     TrainingFolder(tmp_path / "parts", notes).save_state(early.state(), stopped_at)
     shutil.copy(tmp_path / "whole/training/log.jsonl", tmp_path / "parts/training/log.jsonl")
 
-    parts = run(people, tmp_path / "parts", settings)
+    parts = run(people, tmp_path / "parts", settings, network=network)
 
     assert parts.read_bytes() == whole.read_bytes()
     log = (tmp_path / "whole/training/log.jsonl").read_text().splitlines()
     assert ["appearance" in json.loads(line) for line in log] == [False] * 3 + [True] * 2
 
 
-@pytest.mark.parametrize("alone", [0.0, 1.0])
-def test_discriminators_rest_as_long_as_the_generator_is_alone(people, alone):
-    pairs, network, settings, _ = job(people, config(steps=2, alone=alone))
+@pytest.mark.parametrize("number", [0, 1])
+def test_discriminators_rest_as_long_as_the_generator_is_alone(people, number):
+    pairs, network, settings, _ = job(people, config(steps=2, alone=0.5))
     trainer = Trainer(network, settings, 0, CPU)
     before = {name: tensor.clone() for name, tensor in trainer.state().items()}
 
-    losses = trainer.step(pairs[0], 0)
+    losses = trainer.step(pairs[number], number)
 
     moved = {
         name.partition("/")[0]
         for name, tensor in before.items()
         if not torch.equal(tensor, trainer.state()[name])
     }
-    judges = set() if alone else {"appearance", "pose"}
+    judges = {"appearance", "pose"} if number else set()
     assert moved == {"generator", "average"} | judges
     assert set(losses) == {"l1"} | judges | {f"fool_{name}" for name in judges}
 
 
-@pytest.mark.parametrize(("steps", "alone", "kinds"), [(2, 0.0, 1), (4, 0.5, 2), (2, 1.0, 1)])
-def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone, kinds):
+def test_a_generator_that_stays_alone_has_no_discriminators(people, tmp_path):
+    _, network, settings, _ = job(people, config(steps=2, alone=1.0))
+
+    assert set(Trainer(network, settings, 0, CPU).networks) == {"generator"}
+    assert load_generator(run(people, tmp_path, settings)).config == network
+
+
+def test_what_reads_the_limbs_learns(people):
+    pairs, _, settings, _ = job(people, config(steps=2, alone=1.0))
+    trainer = Trainer(SHOWN, settings, 0, CPU)
+    before = [one.detach().clone() for one in trainer.generator.encode_limbs.parameters()]
+
+    trainer.step(pairs[0], 0)
+
+    after = list(trainer.generator.encode_limbs.parameters())
+    assert len(after) > 6
+    assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("steps", "alone", "mean"), [(2, 0.0, 4.0), (2, 0.1, 4.0), (4, 0.5, 2.5), (4, 1.0, 1.0)]
+)
+def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone, mean):
     pairs, network, settings, _ = job(people, config(steps=steps, alone=alone))
-    asked, step = [], Trainer.step
-    monkeypatch.setattr(
-        Trainer,
-        "step",
-        lambda self, batch, number: asked.append(number) or step(self, batch, number),
-    )
+    clock = [0.0]
 
-    assert seconds_per_step(pairs, network, settings, CPU) > 0
+    def work(self, batch, number):
+        clock[0] += 1.0 if number < settings.alone_steps else 4.0
 
-    assert len(set(asked)) == kinds
-    assert len(asked) == 2 * kinds
+    monkeypatch.setattr(Trainer, "step", work)
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    assert seconds_per_step(pairs, network, settings, CPU) == pytest.approx(mean)
 
 
 def test_what_a_training_leaves_behind(people, tmp_path):
