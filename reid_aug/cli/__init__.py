@@ -1,0 +1,44 @@
+"""The command line: read files, call the verb, write files.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once. A ``UserError``
+becomes one line on stderr and exit code 2; anything else that is raised is a fault of ours and
+shows its traceback.
+"""
+
+import click
+
+from reid_aug import __version__
+from reid_aug.cli.errors import OneLine
+from reid_aug.cli.grids import benchmark, demo, report
+from reid_aug.cli.stages import check, people, synthesize, train_generator, train_reid
+
+
+@click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="reid-aug")
+def main() -> None:
+    """More training data for person re-identification, and whether it helps.
+
+    Without --recipe and --data every command works on the built-in people with the generator that
+    ships, so these run on a fresh machine:
+
+    \b
+        reid-aug demo
+        reid-aug synthesize --ratio 0.5
+        reid-aug train-reid --backbone resnet50
+
+    With your own images (Market-1501 layout, key points beside them):
+
+    \b
+        reid-aug check DIR
+        reid-aug train-generator --recipe market1501 --data DIR
+        reid-aug synthesize --recipe market1501 --data DIR --ratio 1
+        reid-aug train-reid --recipe market1501 --data DIR --ratio 0
+        reid-aug train-reid --recipe market1501 --data DIR --ratio 1
+        reid-aug report runs/market1501
+    """  # noqa: D301 (click's mark for "do not re-wrap" is this control character)
+
+
+for command in (
+    benchmark, check, demo, people, report, synthesize, train_generator, train_reid,
+):  # fmt: skip
+    main.add_command(command)

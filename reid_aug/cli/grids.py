@@ -1,0 +1,104 @@
+"""Grids of trainings, and the tables of what they found."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reid_aug.cli.options import generator_option, run_options, say, say_dry_run, write_recipe
+
+if TYPE_CHECKING:
+    from reid_aug.tasks import Task
+
+
+@click.command()
+@click.argument("grid", metavar="GRID")
+@run_options
+@generator_option
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Trainings at once.  [default: a core]"
+)
+def benchmark(grid: str, **given: Any) -> None:
+    """Run every cell of a grid, then print the table.
+
+    GRID is the name of one that ships, or a TOML file. Goes on where it was stopped.
+    """
+    _benchmark(grid, **given)
+
+
+@click.command()
+@click.option("--out", metavar="DIR", help="Run folder.  [default: runs/demo]")
+@click.option("--device", metavar="D", help="cpu, cuda or cuda:N.  [default: cuda if there]")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs.")
+def demo(**given: Any) -> None:
+    """The whole story on the built-in people, to the table.
+
+    The same as: reid-aug benchmark demo
+    """
+    _benchmark(
+        "demo", data=None, keypoints=None, settings=(), generator=None, workers=None, **given
+    )
+
+
+def _benchmark(
+    name: str,
+    data: str | None,
+    out: str | None,
+    device: str | None,
+    keypoints: str | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    generator: str | None,
+    workers: int | None,
+) -> None:
+    from reid_aug import benchmark as module
+    from reid_aug.grid import grid_recipe, load_grid
+    from reid_aug.recipe import parse_settings
+    from reid_aug.stage import open_stage_of
+
+    grid = load_grid(name)
+    recipe = grid_recipe(grid, parse_settings(settings))
+    stage = open_stage_of(recipe, data, out or f"runs/{grid.name}", device, keypoints)
+    if stage.is_demo:
+        say(f"the built-in people: {stage.root}")
+    tasks = module.plan_tasks(grid, stage, generator, workers)
+    if dry_run:
+        return say_dry_run(
+            recipe, *module.describe(tasks, stage), module.describe_cost(tasks, stage)
+        )
+    failed = module.run(grid, tasks, stage)
+    write_recipe(stage)
+    _show_table(stage.run.path, tasks, failed)
+    return None
+
+
+def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]") -> None:
+    from reid_aug.report import read_results, report
+
+    done = {task.folder for task in tasks if task not in failed}
+    results = [result for path in sorted(done) for result in read_results(path)]
+    for task in failed:
+        say(f"failed: {task.cell.name}; see {task.folder / 'output.txt'}")
+    if results:
+        click.echo(report(results, "terminal"))
+    say(f"the table of all that is in this folder: reid-aug report {folder}")
+    if failed:
+        sys.exit(2)
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "style", default="terminal", show_default=True, help="Or markdown, csv, latex."
+)
+def report(run: Path, style: str) -> None:
+    """Print the table of a run folder.
+
+    Mean and spread over seeds, gain over ratio 0, and whether that is noise.
+    """
+    from reid_aug.report import read_results
+    from reid_aug.report import report as draw
+
+    click.echo(draw(read_results(run), style))

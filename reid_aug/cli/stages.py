@@ -1,0 +1,164 @@
+"""The stages: a data set in, files of a run folder out."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reid_aug.cli.options import (
+    duration,
+    generator_option,
+    mix_options,
+    say,
+    say_dry_run,
+    stage_of,
+    stage_options,
+    write_recipe,
+)
+from reid_aug.errors import UserError
+
+
+@click.command()
+@click.argument("root", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--identities", default=60, show_default=True, help="To train on.")
+@click.option("--test-identities", default=60, show_default=True, help="To test with.")
+@click.option("--first", default=1, show_default=True, help="pid of the first.")
+@click.option("--seed", default=0, show_default=True, help="Of people and cameras.")
+def people(root: Path, identities: int, test_identities: int, first: int, seed: int) -> None:
+    """Write the built-in people to DIR, with true key points."""
+    from reid_aug.people import PeopleConfig, write_people
+    from reid_aug.progress import track
+
+    config = PeopleConfig(identities, test_identities, first, seed)
+    write_people(root, config, lambda items, total: track(items, "draw the people", total))
+    click.echo(root)
+
+
+@click.command()
+@click.argument("data", metavar="DATA")
+@click.option("--keypoints", metavar="FILE", help="Key points.  [default: DATA/keypoints.csv]")
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+def check(data: str, keypoints: str | None, strict: bool) -> None:
+    """Count and check a data set and its key points.
+
+    Prints errors and warnings; exit code 2 if there is an error.
+    """
+    from reid_aug.check import check_dataset
+    from reid_aug.progress import track
+
+    counts, faults = check_dataset(data, keypoints, lambda files: track(files, "check images"))
+    for line in (*counts, *map(str, faults)):
+        click.echo(line)
+    if any(fault.is_error or strict for fault in faults):
+        sys.exit(2)
+
+
+@click.command("train-generator")
+@stage_options
+def train_generator(dry_run: bool, **given: Any) -> None:
+    """Train a PATN generator on the kept images.
+
+    Goes on where it was stopped.
+    """
+    stage = stage_of(given)
+    from reid_aug import train_generator as verb
+    from reid_aug.dataset import kept
+
+    recipe, config, network = stage.recipe, stage.recipe.train_generator, stage.recipe.generator
+    real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
+    pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed)
+    say(f"{pairs.count} training pairs out of {len(pairs.images)} of {len(real)} kept images")
+    if dry_run:
+        cost = duration(config.steps * verb.seconds_per_step(pairs, network, config, stage.device))
+        return say_dry_run(
+            recipe, f"would write {stage.run.generator}: about {cost} on {stage.device}"
+        )
+    if not config.vgg:
+        say("no train_generator.vgg: the perceptual loss is off")
+    notes = verb.training_notes(pairs, network, config, real, stage.poses)
+    folder = stage.run.path
+    path = verb.train_generator(pairs, network, config, folder, notes, stage.device)
+    write_recipe(stage)
+    click.echo(path)
+    return None
+
+
+@click.command()
+@stage_options
+@mix_options
+@generator_option
+def synthesize(
+    dry_run: bool, ratio: float | None, mode: str | None, generator: str | None, **given: Any
+) -> None:
+    """Draw the bank: every kept identity again, in other poses.
+
+    Sources and poses are of the kept images. A larger ratio extends the bank that is there.
+    """
+    stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
+    from reid_aug import synthesize as verb
+    from reid_aug.bank import Bank
+    from reid_aug.contact_sheet import write_contact_sheet
+
+    recipe = stage.recipe
+    config, data, seed = recipe.synthesize, recipe.data, recipe.seed
+    if generator and config.artist != "generator":
+        raise UserError(f"--generator must not be given for artist {config.artist}, who needs none")
+    checkpoint = stage.generator(generator) if config.artist == "generator" else None
+    job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
+    say(verb.describe(job))
+    if dry_run:
+        cost = verb.describe_cost(job, stage.device)
+        return say_dry_run(recipe, f"would write {stage.run.bank}: {cost}")
+    path = verb.synthesize(job, stage.run.path, stage.device)
+    write_recipe(stage)
+    write_contact_sheet(Bank(path), job.real, stage.root, stage.run.contact_sheet)
+    say(f"{len(Bank(path))} images; look at {stage.run.contact_sheet}")
+    click.echo(path)
+    return None
+
+
+@click.command("train-reid")
+@stage_options
+@mix_options
+@click.option("--backbone", metavar="NAME", help="Network, as resnet50 or inception_v2.")
+@click.option("--bank", metavar="FILE", help="Bank.  [default: the run folder's]")
+def train_reid(
+    dry_run: bool,
+    ratio: float | None,
+    mode: str | None,
+    backbone: str | None,
+    bank: str | None,
+    **given: Any,
+) -> None:
+    """Train a re-ID network on a mix, and evaluate it.
+
+    Without --ratio the whole bank is used; --ratio 0 is the baseline.
+    """
+    own = {"train_reid.backbone": backbone, "synthesize.ratio": ratio}
+    if ratio is not None:
+        own["synthesize.mode"] = mode
+    stage = stage_of(given, own)
+    from reid_aug import reid_folder
+    from reid_aug import train_reid as verb
+    from reid_aug.bank import Bank
+    from reid_aug.mixing import Mix
+
+    config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
+    source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
+    if source and ratio is None:
+        ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
+    mode = mode or stage.recipe.synthesize.mode
+    mix = Mix(stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed)
+    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
+    cell = stage.run.cell(name)
+    say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
+    if dry_run:
+        cost = duration(verb.seconds_per_step(mix, config, stage.device) * config.steps)
+        return say_dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")
+    if not reid_folder.finished(cell, verb.experiment(mix, stage.dataset, config, seed)):
+        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device)
+        write_recipe(stage)
+    say(reid_folder.describe(cell / "result.json"))
+    click.echo(cell / "result.json")
+    return None
