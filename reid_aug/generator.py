@@ -13,8 +13,9 @@ what reads the source (the camera is taken out) and of the decoder (the other is
 
 Also beyond it, a generator can be shown limbs: those of the source, cut out and moved to the target
 pose (:mod:`reid_aug.limb_warp`). A third encoder reads them. What it finds joins the image's code
-before the first block, and the decoder at every size, so that stripes, prints and rare colours need
-not pass through the narrow middle.
+before the first block, and the decoder at every size. The decoder also says, for every pixel and
+colour, how much of the limbs themselves to lay under its drawing. So stripes, prints and rare
+colours need not pass through the narrow middle.
 
 Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels there (256 by default).
 
@@ -147,7 +148,11 @@ class Generator(nn.Module):
             look, pose = block(look, pose)
             pose = torch.cat([pose, look], 1)  # (B, 2C, h, w)
         look, _ = self.blocks[-1](look, pose)
-        return decode(self.decode, self.enter_camera, look, drawn, details)
+        picture = decode(self.decode, self.enter_camera, look, drawn, details)  # (B, 3 or 6, H, W)
+        if limbs is not None and self.config.limbs:
+            picture, gain = picture.chunk(2, 1)
+            picture = picture + (1 + gain) * limbs[:, :3]
+        return torch.tanh(picture)
 
     def redraw(
         self,
@@ -157,9 +162,12 @@ class Generator(nn.Module):
         cameras: Tensor | None = None,
     ) -> Tensor:
         """As :meth:`forward`, from key points (B, 18, 2) in pixels, NaN where unseen."""
-        size = image.shape[-2:]
-        limbs = torch.cat(warp_limbs(image, source, target), 1) if self.config.limbs else None
-        return self(image, heatmaps(source, *size), heatmaps(target, *size), cameras, limbs)
+        size, limbs = image.shape[-2:], None
+        with torch.autocast(image.device.type, enabled=False):  # places need whole precision
+            maps = heatmaps(source, *size), heatmaps(target, *size)
+            if self.config.limbs:
+                limbs = torch.cat(warp_limbs(image, source, target), 1)
+        return self(image, *maps, cameras, limbs)
 
     def _details(self, limbs: Tensor | None, taken: Tensor | None) -> list[Tensor]:
         """The code of the limbs at every size, fine to coarse; none for a generator without."""
@@ -291,7 +299,7 @@ def encoder(channels: int, width: int, downsamplings: int, norm: str) -> nn.Sequ
 
 
 def decoder(config: GeneratorConfig) -> nn.Sequential:
-    """(B, C, h, w) -> (B, 3, H, W) in [-1, 1]."""
+    """(B, C, h, w) -> (B, 3, H, W), a picture before its tanh; with limbs 3 more channels."""
     width, biased = config.width * 2**config.downsamplings, has_bias(config.norm)
     layers: list[nn.Module] = []
     for _ in range(config.downsamplings):
@@ -302,7 +310,8 @@ def decoder(config: GeneratorConfig) -> nn.Sequential:
             *norm_relu(width // 2, config.norm),
         ]
         width //= 2
-    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+    channels = 6 if config.limbs else 3
+    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7))
 
 
 def conv3(channels: int, out: int, norm: str, activation: bool = True) -> list[nn.Module]:

@@ -4,7 +4,8 @@ One step, as published: the generator draws the target pose and is judged by two
 it the same person? is it in the pose?), by the distance to the true picture, and by the distance of
 VGG features where weights for them are given; then each discriminator learns from the true picture
 and from the drawn one, mixed with older drawings. Beyond the paper, the discriminators can join
-late, which makes the steps before much cheaper.
+late, which makes the steps before much cheaper, and a re-ID network can say whom it sees in a
+drawing (:mod:`reid_aug.teacher`).
 
 A step depends on the seed, its number and the networks alone: the pairs of step i, its dropout and
 its draws from the image pools all start from (seed, i). So a training state is the tensors and the
@@ -17,7 +18,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from torch.utils.data import DataLoader
 from reid_aug.adversary import GAN_LOSSES, Discriminator, ImagePool, Perceptual, gan_loss
 from reid_aug.dataset import DataConfig, PersonImage, verify_images
 from reid_aug.errors import UserError, require_at_least
-from reid_aug.files import locked
+from reid_aug.files import locked, sha256
 from reid_aug.generator import (
     Generator,
     GeneratorConfig,
@@ -43,6 +44,7 @@ from reid_aug.pairs import CAMERAS, Batch, Pairs
 from reid_aug.poses import Pose, heatmaps
 from reid_aug.progress import track
 from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
+from reid_aug.teacher import Teacher, load_reid_network
 from reid_aug.training_folder import TrainingFolder
 
 
@@ -57,7 +59,8 @@ class TrainGeneratorConfig:
     drawing keeps the look of its source's camera instead of the mean of all. ``flip`` mirrors half
     of the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
     memory. ``alone`` is the first part of the steps, in which the discriminators neither judge nor
-    learn.
+    learn. ``teacher`` is the path of a re-ID network's ``model.safetensors``; without it that term
+    is off. ``bf16`` computes in bfloat16 where that is safe.
     """
 
     steps: int = 87_500
@@ -77,12 +80,16 @@ class TrainGeneratorConfig:
     flip: bool = False
     ema: float = 0.0
     alone: float = 0.0
+    teacher: str = ""
+    teacher_weight: float = 1.0
+    bf16: bool = False
     save_every: int = 2_500
 
     def __post_init__(self) -> None:
         whole = ("steps", "batch", "lr_every", "save_every", "discriminator_width")
         require_at_least(self, 1, *whole)
-        require_at_least(self, 0, "gan_weight", "l1_weight", "perceptual_weight", "pool")
+        weights = ("gan_weight", "l1_weight", "perceptual_weight", "teacher_weight")
+        require_at_least(self, 0, "pool", *weights)
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.decay <= 1:
@@ -159,7 +166,11 @@ class Trainer:
             module.to(device).to(memory_format=torch.channels_last).train()
         self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
         self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
-        self.perceptual = Perceptual(config.vgg).to(device) if config.vgg else None
+        self.comparisons: dict[str, nn.Module] = {}  # of a drawing with the true picture
+        if config.vgg:
+            self.comparisons["perceptual"] = Perceptual(config.vgg).to(device)
+        if config.teacher:
+            self.comparisons["teacher"] = Teacher(config.teacher).to(device)
         self.average = {k: v.clone() for k, v in generator.state_dict().items()}
 
     def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
@@ -197,20 +208,32 @@ class Trainer:
     def _step_generator(
         self, inputs: Inputs, judged: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        config, truth = self.config, inputs.truth
-        generated = self.generator.redraw(*inputs.questions())
-        losses = {"l1": F.l1_loss(generated, truth)}
-        total = config.l1_weight * losses["l1"]
-        for name, condition in judged.items():
-            self.networks[name].requires_grad_(False)  # its gradients would be thrown away
-            logits = self.networks[name](torch.cat([generated, condition], 1))
-            losses[f"fool_{name}"] = gan_loss(logits, True, config.gan)
-            total = total + config.gan_weight / len(judged) * losses[f"fool_{name}"]
-        if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(generated, truth)
-            total = total + config.perceptual_weight * losses["perceptual"]
-        self._descend("generator", total)
+        truth = inputs.truth
+        with self._precision():
+            generated = self.generator.redraw(*inputs.questions()).float()
+            losses = {"l1": F.l1_loss(generated, truth)}
+            for name, condition in judged.items():
+                self.networks[name].requires_grad_(False)  # its gradients would be thrown away
+                logits = self.networks[name](torch.cat([generated, condition], 1)).float()
+                losses[f"fool_{name}"] = gan_loss(logits, True, self.config.gan)
+            for name, compare in self.comparisons.items():
+                losses[name] = compare(generated, truth)
+        self._descend("generator", self._total(losses))
         return generated.detach(), losses
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The generator's losses, weighted; the discriminators share one weight."""
+        config = self.config
+        fooled = [loss for name, loss in losses.items() if name.startswith("fool_")]
+        total = config.l1_weight * losses["l1"]
+        for loss in fooled:
+            total = total + config.gan_weight / len(fooled) * loss
+        for name in self.comparisons:
+            total = total + getattr(config, f"{name}_weight") * losses[name]
+        return total
 
     def _step_discriminator(
         self,
@@ -222,9 +245,12 @@ class Trainer:
     ) -> Tensor:
         judge = self.networks[name].requires_grad_(True)
         drawn = self.pools[name].exchange(torch.cat([generated, condition], 1), rng)
+        with self._precision():
+            true_logits = judge(torch.cat([truth, condition], 1)).float()
+            drawn_logits = judge(drawn).float()
         kind = self.config.gan
-        real = gan_loss(judge(torch.cat([truth, condition], 1)), True, kind)
-        loss = self.config.gan_weight * (real + gan_loss(judge(drawn), False, kind)) / 2
+        loss = gan_loss(true_logits, True, kind) + gan_loss(drawn_logits, False, kind)
+        loss = self.config.gan_weight * loss / 2
         self._descend(name, loss)
         return loss
 
@@ -385,17 +411,26 @@ def training_notes(
     real: Sequence[PersonImage],
     poses: Mapping[str, Pose],
 ) -> dict[str, Any]:
-    """What a checkpoint says about its training on the kept set ``real``."""
+    """What a checkpoint says about its training on the kept set ``real``.
+
+    What the teacher has seen, the generator has seen; "" if nobody noted that.
+    """
+    files = {"vgg": Path(config.vgg).name, "teacher": Path(config.teacher).name}
     recipe = {
         "data": asdict(pairs.data),
         "generator": asdict(network),
-        "train_generator": asdict(replace(config, vgg=Path(config.vgg).name)),
+        "train_generator": {**asdict(config), **files},
     }
+    seen = seen_images(real)
+    if config.teacher:
+        taught = load_reid_network(config.teacher).seen
+        seen = seen + taught if taught else ""
     return {
         "recipe": recipe,
         "seed": pairs.seed,
         "perceptual_term": bool(config.vgg),
+        "teacher_sha256": sha256(config.teacher) if config.teacher else None,
         "kept_sha256": names_sha256(real),
         "keypoints_sha256": keypoints_sha256(real, poses),
-        "seen": seen_images(real),
+        "seen": seen,
     }

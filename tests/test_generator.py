@@ -364,6 +364,33 @@ def test_redraw_shows_the_limbs_to_a_generator_that_takes_them():
         generator(image, *maps, cameras)
 
 
+def test_limbs_lie_under_the_drawing_as_far_as_the_decoder_says():
+    generator, (source, target) = randomised(SHOWN), poses()
+    image, cameras = inputs(SMALL)[0], torch.ones(2, 2, dtype=torch.int64)
+    last = generator.decode[-1]
+    torch.nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([0.1, 0.2, 0.3, -1.0, -0.5, 0.0]))
+    shown = warp_limbs(image, source, target)[0]
+
+    drawn = generator.redraw(image, source, target, cameras)
+
+    kept = shown * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
+    assert torch.allclose(drawn, (kept + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)).tanh())
+
+
+def test_limbs_are_moved_in_whole_precision(monkeypatch):
+    generator, image, (source, target) = randomised(SHOWN), inputs(SMALL)[0], poses()
+    shown, cameras = [], torch.ones(2, 2, dtype=torch.int64)
+    monkeypatch.setattr(generator, "forward", lambda *given: shown.append(given[-1]))
+
+    generator.redraw(image, source, target, cameras)
+    with torch.autocast("cpu", torch.bfloat16):
+        generator.redraw(image, source, target, cameras)
+
+    assert torch.equal(*shown)
+
+
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_limbs_join_the_drawing_at_every_size(monkeypatch, level):
     generator, image, (source, target) = randomised(SHOWN), inputs(SMALL)[0], poses()

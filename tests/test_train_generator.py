@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from reid_aug.backbones import build_backbone
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
+from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
 from reid_aug.poses import heatmaps, read_keypoints
+from reid_aug.teacher import Teacher
 from reid_aug.train_generator import (
     Trainer,
     TrainGeneratorConfig,
@@ -20,7 +24,9 @@ from reid_aug.train_generator import (
     train_generator,
     training_notes,
 )
+from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig
 from reid_aug.training_folder import TrainingFolder
+from reid_aug.weights import read_tensors, write_tensors
 
 NETWORK = GeneratorConfig(width=4, blocks=2)
 SHOWN = GeneratorConfig(width=4, blocks=2, cameras=6, limbs=True)
@@ -216,6 +222,59 @@ def test_what_reads_the_limbs_learns(people):
     after = list(trainer.generator.encode_limbs.parameters())
     assert len(after) > 6
     assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+@pytest.fixture(scope="module")
+def teacher(people, tmp_path_factory):
+    """A fresh re-ID network that says what it has seen: one made-up image."""
+    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
+    torch.manual_seed(0)
+    recipe = asdict(TrainReidConfig("resnet18", height=32, width=16))
+    notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": "0123456789ab"}
+    write_tensors(path, build_backbone("resnet18", 3, 32, 16).state_dict(), notes)
+    return path
+
+
+def test_a_teacher_joins_the_loss_of_the_generator_only(people, teacher):
+    pairs, network, settings, _ = job(people, config(teacher=str(teacher), teacher_weight=3.0))
+    taught = Trainer(network, settings, 0, CPU)
+    plain = Trainer(network, replace(settings, teacher=""), 0, CPU)
+    inputs, judged = taught._inputs(pairs[0]), {}
+    totals = {}
+    for trainer in (plain, taught):
+        torch.manual_seed(0)
+        drawn, losses = trainer._step_generator(inputs, judged)
+        totals[trainer] = float(trainer._total(losses).detach())
+
+    apart = Teacher(teacher)(drawn, inputs.truth)
+
+    assert float(losses["teacher"].detach()) == pytest.approx(float(apart), rel=1e-4)
+    assert totals[taught] == pytest.approx(totals[plain] + 3 * float(apart), rel=1e-4)
+    assert set(taught.networks) == set(plain.networks)
+
+
+def test_what_its_teacher_has_seen_a_generator_has_seen(people, teacher, tmp_path):
+    alone = job(people, config())[-1]
+    taught = job(people, config(teacher=str(teacher)))[-1]
+    tensors, notes = read_tensors(teacher)
+    write_tensors(tmp_path / "silent.safetensors", tensors, {"recipe": notes["recipe"]})
+    silent = job(people, config(teacher=str(tmp_path / "silent.safetensors")))[-1]
+
+    assert taught["seen"] == alone["seen"] + "0123456789ab"
+    assert silent["seen"] == ""
+    assert (alone["teacher_sha256"], taught["teacher_sha256"]) == (None, sha256(teacher))
+    assert taught["recipe"]["train_generator"]["teacher"] == "model.safetensors"
+
+
+def test_half_precision_is_about_the_same_step(people):
+    pairs, _, settings, _ = job(people, config())
+    losses = {
+        bf16: Trainer(SHOWN, replace(settings, bf16=bf16), 0, CPU).step(pairs[0], 0)
+        for bf16 in (False, True)
+    }
+
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
 
 
 @pytest.mark.parametrize(
