@@ -1,6 +1,6 @@
 """Does the shipped generator beat copying and cutting out, on people it has never seen?
 
-    python benchmarks/demo_generator.py BANK [--model MODEL.safetensors] [--picture]
+    python benchmarks/demo_generator.py BANK [--model MODEL.safetensors] [--picture] [--note FILE]
 
 BANK is a bank of the built-in people. Each drawing is compared with the truth, which is what the
 renderer draws for the same person, camera and pose, and so are two rivals that learn nothing: the
@@ -20,7 +20,9 @@ and, as a re-ID network sees it that ``reid-aug train-reid`` trained on real ima
               the largest such cosine of anybody else. Those images share camera and place with
               the source, and no pose with the drawing, so here a copy is ahead of the truth
 
-``--picture`` writes demo.png, the picture of the README, beside this script.
+``--picture`` writes demo.png, the picture of the README, beside this script. ``--note`` writes the
+means of every method into the metadata of the generator FILE, as ``score``, under the cameras of
+the bank.
 """
 
 import argparse
@@ -37,26 +39,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
-from reid_aug.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    build_backbone,
-    load_starting_weights,
-)
+from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
-from reid_aug.dataset import (
-    open_image,
-    read_market1501,
-    resize,
-)
+from reid_aug.dataset import open_image, read_market1501, resize
 from reid_aug.errors import UserError
 from reid_aug.features import extract_features
-from reid_aug.generator import to_pixels, to_signed
+from reid_aug.generator import load_noted, save_generator, to_pixels, to_signed
 from reid_aug.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
 from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.poses import NO_POSE, Pose, read_keypoints
-from reid_aug.weights import read_tensors
+from reid_aug.teacher import load_reid_network
 
 ROWS = 200
 SHOWN = 12
@@ -137,12 +130,8 @@ class Judge:
     """
 
     def __init__(self, path: Path, root: Path) -> None:
-        recipe = read_tensors(path)[1].get("recipe")
-        if not isinstance(recipe, dict) or "backbone" not in recipe:
-            raise UserError(f"{path}: must be a network that reid-aug train-reid wrote")
-        size = recipe["height"], recipe["width"]
-        self.model = build_backbone(recipe["backbone"], 2, *size)  # the class layer is not asked
-        load_starting_weights(self.model, path)
+        network = load_reid_network(path)
+        self.model, size = network.model, network.size
         normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.transform = transforms.Compose(
             [transforms.Resize(size), transforms.ToTensor(), normal]
@@ -164,7 +153,7 @@ class Judge:
     def features(self, images: Sequence[np.ndarray]) -> Tensor:
         """Of pictures (H, W, 3) uint8: (N, D), each of length 1."""
         batch = torch.stack([self.transform(Image.fromarray(image)) for image in images])
-        return F.normalize(self.model.eval()(batch), dim=1)
+        return F.normalize(self.model(batch), dim=1)
 
     def line_up(self, row: Row) -> Tensor:
         """Features of everybody in the row's pose under its camera, by pid: (identities, D)."""
@@ -202,6 +191,18 @@ def table(found: np.ndarray) -> str:
     return "\n".join(lines)
 
 
+def note(path: Path, cameras: str, found: np.ndarray) -> None:
+    """Put the means of (rows, methods, columns) into the metadata of a generator."""
+    columns = COLUMNS[: found.shape[2]]
+    means = {
+        method: {name: round(float(mean), 4) for name, mean in zip(columns, values, strict=True)}
+        for method, values in zip(METHODS, found.mean(0), strict=True)
+    }
+    generator, notes = load_noted(path)
+    score = {**notes.get("score", {}), cameras: {"rows": len(found), **means}}
+    save_generator(generator, path, {**notes, "score": score})
+
+
 def showpiece(rows: Sequence[Row]) -> Image.Image:
     """Some of the rows, spread evenly, in 128 colours."""
     shown = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)]
@@ -219,6 +220,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("bank", type=Path, help="of the built-in people")
     parser.add_argument("--model", type=Path, help="a re-ID network, of other people")
     parser.add_argument("--picture", action="store_true", help=f"write {PICTURE.name}")
+    parser.add_argument("--note", type=Path, help="the generator that is told its score")
     arguments = parser.parse_args(words)
     try:
         bank, root = Bank(arguments.bank), cached_people(PeopleConfig())
@@ -226,8 +228,12 @@ def main(words: Sequence[str] | None = None) -> None:
         rows = list(rows_of(bank, root))
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"{len(rows)} rows, cameras {bank.plan['cameras']}; mean ± standard error\n")
-    print(table(np.array([measure(row, judge) for row in rows])))
+    found = np.array([measure(row, judge) for row in rows])
+    cameras = bank.plan["cameras"]
+    print(f"{len(rows)} rows, cameras {cameras}; mean ± standard error\n")
+    print(table(found))
+    if arguments.note:
+        note(arguments.note, cameras, found)
     if arguments.picture:
         write_picture(PICTURE, showpiece(rows))
 

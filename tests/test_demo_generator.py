@@ -11,6 +11,7 @@ from reid_aug.grids import demo_generator
 from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, read_market1501
+from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.people import read_people
 from reid_aug.poses import read_keypoints
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
@@ -78,6 +79,24 @@ def test_the_table_pairs_differences_by_row():
 
     assert lines[2].startswith("| copy | 2.000 ± 0.577 |")
     assert lines[6].startswith("| generated - copy | -1.000 ± 0.000 |")
+
+
+def test_a_generator_is_told_its_score_and_stays_what_it_is(tmp_path):
+    path, found = tmp_path / "generator.safetensors", np.arange(24.0).reshape(2, 4, 3)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seed": 7})
+    tensors = read_tensors(path)[0]
+
+    demo_generator.note(path, "source", found)
+    demo_generator.note(path, "target", found[:1])
+
+    again, notes = read_tensors(path)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in again.items())
+    assert notes["seed"] == 7
+    assert notes["score"]["source"]["rows"] == 2
+    assert notes["score"]["source"]["generated"] == {
+        "L1, person": 12.0, "L1, picture": 13.0, "SSIM, person": 14.0
+    }  # fmt: skip
+    assert notes["score"]["target"]["truth"]["L1, person"] == 9.0
 
 
 def features_of(network, pictures):
