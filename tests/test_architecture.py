@@ -13,8 +13,8 @@ PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
-    "backbones", "teacher", "evaluation", "features", "contact_sheet", "training_folder",
-    "reid_folder",
+    "backbones", "teacher", "evaluation", "features", "contact_sheet", "attention",
+    "training_folder", "reid_folder",
 ]  # fmt: skip
 VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
