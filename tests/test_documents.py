@@ -12,8 +12,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from tfjs_graphs import write_movenet
 
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
@@ -79,6 +81,7 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
     for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/told", 6)):
         generator = Generator(GeneratorConfig(width=4, blocks=1, cameras=cameras))
         save_generator(generator, tmp_path / folder / "generator.safetensors")
+    write_movenet(tmp_path / "movenet-thunder.json", np.full((17, 3), 0.5))
     ran = set()
     for line in commands(ROOT / "README.md"):
         program, *words = shlex.split(line.replace("DIR", str(people)))
