@@ -2,11 +2,7 @@
 
 The list is the published one, made from the key points (:mod:`reid_aug.pair_lists`), or any other.
 Drawings are streamed: a batch is drawn, seen under both protocols by every judge, and forgotten.
-What comes out is ``quality.json``.
-
-A folder of drawings has one file a pair, ``SOURCE___TARGET`` with any image suffix, as
-``0002_c1s1_000451_03.jpg___0002_c2s1_000301_01.jpg_vis.jpg``: a single crop, or the published sheet
-of five panels, which has been through JPEG already and is taken as it is.
+What comes out is ``quality.json``. Somebody's drawings lie in a folder (:mod:`reid_aug.drawings`).
 """
 
 import hashlib
@@ -24,27 +20,18 @@ import numpy as np
 import torch
 
 from reid_aug import __version__
-from reid_aug.dataset import (
-    SUFFIXES,
-    DataConfig,
-    Dataset,
-    PersonImage,
-    image_files,
-    open_image,
-    resize,
-)
+from reid_aug.dataset import DataConfig, Dataset, PersonImage, open_image, resize
+from reid_aug.drawings import files_of, open_drawing
 from reid_aug.errors import UserError
 from reid_aug.files import sha256, write_json
 from reid_aug.generator import load_noted, to_signed
-from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge, View, cut, views
-from reid_aug.image_quality.protocols import PANELS
+from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge, View, views
 from reid_aug.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
 from reid_aug.poses import NO_POSE, Pose
 from reid_aug.provenance import seen_status
 
 FORMAT = "reid_aug.quality/1"
 RESULT = "quality.json"
-BETWEEN, MARK = "___", "_vis"
 BATCH = 16
 LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvision", "Pillow")
 
@@ -120,16 +107,10 @@ class FolderDrawings(Drawings):
     """
 
     def __init__(self, folder: Path, pairs: Sequence[Pair]) -> None:
-        self.files = drawing_files(folder)
-        missing = [pair for pair in pairs if _plain(pair) not in self.files]
-        if missing:
-            raise UserError(
-                f"{folder}: must hold a drawing of every pair, got none of {len(missing)} of "
-                f"{len(pairs)}; the first is {BETWEEN.join(missing[0])}"
-            )
+        self.files = files_of(pairs, folder)
         digest = hashlib.sha256()
         for pair in pairs:
-            digest.update(self.files[_plain(pair)].read_bytes())
+            digest.update(self.files[pair].read_bytes())
         # nobody noted what made them, which is taken for the worst
         self.about = {"drawings_sha256": digest.hexdigest(), "generator_data": "whole"}
 
@@ -137,41 +118,12 @@ class FolderDrawings(Drawings):
         return [self._view(*pair) for pair in pairs]
 
     def _view(self, source: Picture, target: Picture) -> dict[str, View]:
-        path = self.files[_plain((source.image.name, target.image.name))]
-        drawn = open_image(path)
         height, width = target.pixels.shape[:2]
-        if drawn.shape[:2] == (height, width):
-            return views(source.pixels, target.pixels, drawn, (source.pose, target.pose))
-        if drawn.shape[:2] != (height, PANELS * width):
-            raise UserError(
-                f"{path}: must be {width} or, with five panels, {PANELS * width} pixels wide and "
-                f"{height} high, got {drawn.shape[1]}x{drawn.shape[0]}"
-            )
-        sheet = cut(drawn)
-        return {"patn": sheet, "clean": View(source.pixels, target.pixels, sheet.generated)}
-
-
-def drawing_files(folder: Path) -> dict[Pair, Path]:
-    """The drawings of a folder by their pair, names without suffix."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; give that of the drawings")
-    files = {}
-    for path in image_files(folder):
-        source, between, target = path.stem.removesuffix(MARK).partition(BETWEEN)
-        if between:
-            files[_plain((source, target))] = path
-    if not files:
-        raise UserError(f"{folder}: must hold drawings named SOURCE{BETWEEN}TARGET, got none")
-    return files
-
-
-def _plain(pair: Pair) -> Pair:
-    """A pair of names without suffixes."""
-    source, target = (
-        name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in SUFFIXES else name
-        for name in pair
-    )
-    return source, target
+        drawn = open_drawing(self.files[source.image.name, target.image.name], height, width)
+        if isinstance(drawn, View):
+            clean = View(source.pixels, target.pixels, drawn.generated)
+            return {"patn": drawn, "clean": clean}
+        return views(source.pixels, target.pixels, drawn, (source.pose, target.pose))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,12 @@ NOUNS = [
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
     "backbones", "evaluation", "features", "contact_sheet", "training_folder", "reid_folder",
     "workers", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
-    "pair_lists", "image_quality",
+    "pair_lists", "image_quality", "drawings",
 ]  # fmt: skip
 VERBS = [
-    "check",
-    "estimate_poses",
-    "evaluate_generator",
-    "train_generator",
-    "synthesize",
-    "train_reid",
-    "report",
-]
+    "check", "estimate_poses", "evaluate_generator", "user_study", "train_generator", "synthesize",
+    "train_reid", "report",
+]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,10 +16,13 @@ from reid_aug.cli.options import (
 )
 from reid_aug.errors import UserError
 
+if TYPE_CHECKING:
+    from reid_aug.user_study import Outcome
+
 
 @click.group()
 def generator() -> None:
-    """Judge a generator's drawings."""
+    """Judge a generator's drawings, and let people judge them."""
 
 
 weight_options = options(
@@ -92,3 +95,67 @@ def evaluate(
         click.echo(line)
     click.echo(path)
     return None
+
+
+@generator.command("user-study")
+@stage_options
+@click.option("--bank", metavar="FILE", help="Show its images.  [default: the run folder's]")
+@click.option("--images", metavar="DIR", help="Show these drawings instead.")
+@click.option("--count", default=50, show_default=True, help="Real crops, and generated ones.")
+@click.option("--practice", default=5, show_default=True, help="More of either, not counted.")
+@click.option("--seconds", default=1.0, show_default=True, help="How long each is shown.")
+@click.option(
+    "--answers",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Count what people answered.",
+)
+def user_study(
+    dry_run: bool,
+    bank: str | None,
+    images: str | None,
+    count: int,
+    practice: int,
+    seconds: float,
+    answers: tuple[Path, ...],
+    **given: Any,
+) -> None:
+    """Ask people which crops are real: a page, then R2G and G2R.
+
+    Writes one self-contained page, and a key that stays with you. Whoever opens the page saves a
+    file of answers; --answers FILE, once a person, counts them.
+    """
+    stage = stage_of(given)
+    from reid_aug import user_study as study
+    from reid_aug.bank import Bank
+    from reid_aug.dataset import DISTRACTOR
+
+    if answers:
+        return _say_outcome(
+            study.count_answers(study.read_key(stage.run.path / study.KEY), answers)
+        )
+    config = study.UserStudyConfig(count, practice, seconds)
+    recipe, seed = stage.recipe, stage.recipe.seed
+    if images:
+        size = recipe.data.height, recipe.data.width
+        people = [image for image in stage.dataset.gallery if image.pid != DISTRACTOR]
+        real, generated = study.crops_of_folder(people, Path(images), size, config.needed, seed)
+    else:
+        source = Bank(bank or stage.run.find_bank(recipe.data.keep))
+        real, generated = study.crops_of_bank(stage.dataset.train, source, config.needed, seed)
+    if dry_run:
+        return say_dry_run(recipe, f"would write {stage.run.path / study.PAGE}")
+    path = study.write_user_study(real, generated, config, stage.run.path, seed)
+    say(f"{config.needed} real and {config.needed} generated crops; keep {study.KEY} to yourself")
+    click.echo(path)
+    return None
+
+
+def _say_outcome(outcome: "Outcome") -> None:
+    click.echo(f"people: {outcome.people}")
+    for name, part, wrong, of in (
+        ("R2G", outcome.r2g, outcome.real_as_generated, outcome.real),
+        ("G2R", outcome.g2r, outcome.generated_as_real, outcome.generated),
+    ):
+        click.echo(f"{name}: {100 * part:.2f} % ({wrong} of {of})")

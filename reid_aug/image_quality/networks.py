@@ -92,8 +92,8 @@ class Perception(Network):
     def build(self) -> nn.Module:
         from torchmetrics.functional.image.lpips import _LPIPS
 
-        model = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
         state = read_weights(self.path)
+        model = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
         own = model.net.state_dict()
         # torchvision's "features.3.weight" is the third layer of one of the five slices
         layers = {name.split(".", 1)[1]: name for name in own}
@@ -113,8 +113,9 @@ class PersonDetector(Network):
     """torchvision's SSD-300 VGG-16, trained on COCO; the published one is Caffe's, on VOC."""
 
     def build(self) -> nn.Module:
+        state = read_weights(self.path)
         model = ssd300_vgg16(weights=None, weights_backbone=None, score_thresh=0.01)
-        self.load(model, read_weights(self.path), "torchvision's ssd300_vgg16")
+        self.load(model, state, "torchvision's ssd300_vgg16")
         return model
 
     @torch.inference_mode()
