@@ -34,6 +34,7 @@ EXTRA = {  # what makes a README's command small enough for a test
     "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", *FEW),
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
+    "generator": ("--count", "8", *FEW),
 }
 
 
@@ -91,7 +92,15 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
         result = CliRunner().invoke(main, [*words, *EXTRA.get(words[0], ())])
         assert (program, result.exit_code) == ("reid-aug", 0), f"{line}: {result.output}"
         ran.add(words[0])
-    assert ran >= {"check", "train-generator", "synthesize", "train-reid", "report"}
+    assert ran >= {
+        "check",
+        "estimate-poses",
+        "generator",
+        "train-generator",
+        "synthesize",
+        "train-reid",
+        "report",
+    }
     for text in blocks(ROOT / "README.md", "python"):
         exec(compile(text.replace("DIR", str(people)), "README.md", "exec"), {})
 

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 from unittest.mock import patch
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import alexnet
 from torchvision.models.detection import ssd300_vgg16
 
@@ -123,6 +125,20 @@ def test_lpips_is_zero_for_equal_images_and_grows(alex):
     assert same.tolist() == [0, 0, 0]
     assert (close > 0).all()
     assert (far[[0, 2]] > close[[0, 2]]).all()
+
+
+def test_lpips_is_torchmetrics_own_with_the_same_weights(alex, monkeypatch):
+    state = torch.load(alex)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that torchvision no longer likes
+        own = LearnedPerceptualImagePatchSimilarity("alex", reduction="sum")
+    signed = (torch.tensor(part.copy()).permute(0, 3, 1, 2) / 127.5 - 1
+              for part in (IMAGES, IMAGES[::-1]))  # fmt: skip
+
+    found = Perception(alex, CPU)(IMAGES, IMAGES[::-1])
+
+    assert float(found.sum()) == pytest.approx(float(own(*signed)), rel=1e-5)
 
 
 def test_lpips_uses_the_weights_of_the_file(alex, folder):
