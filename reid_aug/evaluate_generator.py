@@ -2,13 +2,11 @@
 
 The list is the published one, made from the key points (:mod:`reid_aug.pair_lists`), or any other.
 Drawings are streamed: a batch is drawn, seen under both protocols by every judge, and forgotten.
-What comes out is ``quality.json``. Somebody's drawings lie in a folder (:mod:`reid_aug.drawings`).
+What comes out is ``quality.json``. Where drawings come from: :mod:`reid_aug.drawings`.
 """
 
-import hashlib
 import json
 import platform
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,114 +14,22 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from reid_aug import __version__
-from reid_aug.dataset import DataConfig, Dataset, PersonImage, open_image, resize
-from reid_aug.drawings import files_of, open_drawing
+from reid_aug.dataset import Dataset, PersonImage
+from reid_aug.drawings import Drawings, Gallery
 from reid_aug.errors import UserError
-from reid_aug.files import sha256, write_json
-from reid_aug.generator import load_noted, to_signed
-from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge, View, views
+from reid_aug.files import write_json
+from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge
 from reid_aug.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
-from reid_aug.poses import NO_POSE, Pose
-from reid_aug.provenance import seen_status
+from reid_aug.poses import Pose
+from reid_aug.provenance import keypoints_sha256
 
 FORMAT = "reid_aug.quality/1"
 RESULT = "quality.json"
 BATCH = 16
 LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvision", "Pillow")
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image of a pair at the size of the drawings: (H, W, 3) uint8 pixels, and the pose."""
-
-    image: PersonImage
-    pixels: np.ndarray
-    pose: Pose
-
-
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    """The images that pairs name, their poses, and the size they are looked at."""
-
-    images: Mapping[str, PersonImage]
-    poses: Mapping[str, Pose]
-    data: DataConfig
-
-    def read(self, name: str) -> Picture:
-        """One of the images."""
-        size = self.data.height, self.data.width
-        original = open_image(self.images[name].path)
-        pose = self.poses.get(name, NO_POSE).resized(original.shape[:2], size)
-        return Picture(self.images[name], resize(original, *size), pose)
-
-
-class Drawings(ABC):
-    """Where drawings come from; ``about`` says so in a result."""
-
-    about: dict[str, Any]
-
-    @abstractmethod
-    def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:
-        """Each pair as every protocol sees it."""
-
-
-class GeneratorDrawings(Drawings):
-    """What a generator draws.
-
-    Raises:
-        UserError: If there is no such generator, or it was trained on test images.
-    """
-
-    def __init__(self, path: Path, dataset: Dataset, device: torch.device) -> None:
-        self.generator, notes = load_noted(path)
-        self.generator.to(device)
-        self.device = device
-        data = seen_status(notes.get("seen", ""), dataset, dataset.train)
-        self.about = {"generator_sha256": sha256(path), "generator_data": data}
-
-    @torch.inference_mode()
-    def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:
-        pixels = torch.from_numpy(np.stack([source.pixels for source, _ in pairs]))
-        xy = torch.from_numpy(np.stack([[end.pose.xy for end in pair] for pair in pairs]))
-        camids = torch.tensor([[end.image.camid for end in pair] for pair in pairs])
-        image, xy, camids = (part.to(self.device) for part in (to_signed(pixels), xy, camids))
-        drawn = self.generator.redraw(image, xy[:, 0], xy[:, 1], camids)
-        signed = drawn.float().permute(0, 2, 3, 1).cpu().numpy()
-        return [
-            views(source.pixels, target.pixels, each, (source.pose, target.pose))
-            for (source, target), each in zip(pairs, signed, strict=True)
-        ]
-
-
-class FolderDrawings(Drawings):
-    """What somebody else drew.
-
-    Raises:
-        UserError: If a pair has no file, or the folder none at all.
-    """
-
-    def __init__(self, folder: Path, pairs: Sequence[Pair]) -> None:
-        self.files = files_of(pairs, folder)
-        digest = hashlib.sha256()
-        for pair in pairs:
-            digest.update(self.files[pair].read_bytes())
-        # nobody noted what made them, which is taken for the worst
-        self.about = {"drawings_sha256": digest.hexdigest(), "generator_data": "whole"}
-
-    def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:
-        return [self._view(*pair) for pair in pairs]
-
-    def _view(self, source: Picture, target: Picture) -> dict[str, View]:
-        height, width = target.pixels.shape[:2]
-        drawn = open_drawing(self.files[source.image.name, target.image.name], height, width)
-        if isinstance(drawn, View):
-            clean = View(source.pixels, target.pixels, drawn.generated)
-            return {"patn": drawn, "clean": clean}
-        return views(source.pixels, target.pixels, drawn, (source.pose, target.pose))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +53,17 @@ class Job:
             "height": self.gallery.data.height,
             "width": self.gallery.data.width,
             **self.drawings.about,
-            "weights": {name: _fingerprint(path) for name, path in sorted(self.weights.items())},
+            "keypoints_sha256": keypoints_sha256(self.images(), self.gallery.poses),
+            "weights": {
+                name: JUDGES[name].fingerprint(path) for name, path in sorted(self.weights.items())
+            },
         }
+
+    def images(self) -> list[PersonImage]:
+        """Every image of a pair, once."""
+        return [
+            self.gallery.images[name] for name in sorted({n for pair in self.pairs for n in pair})
+        ]
 
     def missing(self) -> dict[str, str]:
         """Measures that nobody can take, and the file they need."""
@@ -159,11 +74,11 @@ class Job:
             for measure in judge.measures
         }
 
-
-def _fingerprint(path: str) -> str:
-    if not Path(path).is_file():
-        raise UserError(f"{path} is missing; give the path of a weight file that exists")
-    return sha256(path)
+    def describe(self) -> Iterator[str]:
+        """What it is, line by line."""
+        yield json.dumps(self.about(), indent=1)
+        for name, reason in self.missing().items():
+            yield f"{name}: {reason}"
 
 
 def choose_pairs(

@@ -1,6 +1,5 @@
 """What can be asked of a generator, beside drawing a bank."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ def generator() -> None:
     """Judge a generator's drawings, and let people judge them."""
 
 
+WEIGHTS = ("movenet", "inception", "alexnet", "ssd", "reid")
 weight_options = options(
     click.option("--movenet", metavar="FILE", help="MoveNet's weights, for PCKh."),
     click.option("--inception", metavar="FILE", help="torch-fidelity's, for IS and FID."),
@@ -47,11 +47,6 @@ def evaluate(
     images: str | None,
     pairs: str | None,
     count: int | None,
-    movenet: str | None,
-    inception: str | None,
-    alexnet: str | None,
-    ssd: str | None,
-    reid: str | None,
     **given: Any,
 ) -> None:
     """Measure drawings under two protocols, patn and clean.
@@ -59,35 +54,28 @@ def evaluate(
     Pairs are of the gallery, 12,000 by the published rule. What has no weights is listed as not
     measured. Writes quality.json into the run folder.
     """
+    paths = {name: given.pop(name) for name in WEIGHTS}
     stage = stage_of(given)
+    from reid_aug import drawings
     from reid_aug import evaluate_generator as verb
     from reid_aug.progress import track
 
     if generator and images:
         raise UserError("--generator must not be given with --images, which were drawn already")
-    named = {
-        "movenet": movenet,
-        "inception": inception,
-        "alexnet": alexnet,
-        "ssd": ssd,
-        "reid": reid,
-    }
-    weights = {name: path for name, path in named.items() if path}
     listed, known = verb.choose_pairs(stage.dataset, stage.poses, pairs, count)
-    drawings: verb.Drawings
+    drawn: drawings.Drawings
     if images:
-        drawings = verb.FolderDrawings(Path(images), listed)
+        drawn = drawings.FolderDrawings(Path(images), listed)
     else:
         checkpoint = stage.generator(generator)
-        drawings = verb.GeneratorDrawings(checkpoint, stage.dataset, stage.device)
-    job = verb.Job(listed, verb.Gallery(known, stage.poses, stage.recipe.data), drawings, weights)
-    about = json.dumps(job.about(), indent=1)
+        drawn = drawings.GeneratorDrawings(checkpoint, stage.dataset, stage.device)
+    weights = {name: path for name, path in paths.items() if path}
+    gallery = drawings.Gallery(known, stage.poses, stage.recipe.data)
+    job = verb.Job(listed, gallery, drawn, weights)
     if dry_run:
-        lines = [f"{name}: {reason}" for name, reason in job.missing().items()]
         return say_dry_run(
-            stage.recipe, about, *lines, f"would write {stage.run.path / verb.RESULT}"
+            stage.recipe, *job.describe(), f"would write {stage.run.path / verb.RESULT}"
         )
-    say(f"{len(listed)} pairs; weights for: {', '.join(weights) or 'none'}")
     path = verb.evaluate_generator(
         job, stage.run.path, stage.device, lambda starts: track(starts, "judge drawings")
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from reid_aug.errors import UserError
+from reid_aug.files import sha256
 from reid_aug.image_quality.masks import limb_mask
 from reid_aug.image_quality.networks import (
     IdentityNetwork,
@@ -47,6 +49,13 @@ class Judge(ABC):
     def open(cls, path: Path | str, device: torch.device) -> object:
         """The network that judges of this kind share."""
         raise NotImplementedError
+
+    @classmethod
+    def fingerprint(cls, path: Path | str) -> str:
+        """SHA-256 of its weights."""
+        if not Path(path).is_file():
+            raise UserError(f"{path} is missing; give the path of a weight file that exists")
+        return sha256(path)
 
     @abstractmethod
     def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
@@ -97,6 +106,10 @@ class JointsJudge(Judge):
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> MoveNet:
         return MoveNet(str(path))
+
+    @classmethod
+    def fingerprint(cls, path: Path | str) -> str:
+        return MoveNet(str(path)).sha256  # of both its files
 
     def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
         for view, target in zip(views, targets, strict=True):
