@@ -9,8 +9,10 @@ An estimator looks at one crop at a time and depends on nothing else, so crops a
 processes and come back the same.
 """
 
+import contextlib
 import hashlib
 import importlib
+import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import ModuleType
@@ -106,7 +108,8 @@ class RTMPose(Estimator):
         else:
             path, size, self.sha256 = weights, RTMPOSE_SIZE, sha256(weights)
         try:
-            self.model = library.RTMPose(path, model_input_size=size)
+            with contextlib.redirect_stdout(sys.stderr):  # it tells what it loads
+                self.model = library.RTMPose(path, model_input_size=size)
         except Exception as error:  # whatever onnxruntime, urllib and zipfile raise
             reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise UserError(f"{weights}: rtmlib must be able to open it, got {reason}") from None

@@ -79,6 +79,7 @@ class FakePose:
 
     def __init__(self, path, model_input_size):
         type(self).asked = (path, model_input_size)
+        print(f"load {path}")
         if "broken" in path:
             raise RuntimeError("Protobuf parsing failed.\nmore")
 
@@ -95,7 +96,7 @@ def rtmlib(monkeypatch):
 
 
 @pytest.mark.usefixtures("rtmlib")
-def test_rtmpose_gives_joints_of_the_crop(tmp_path):
+def test_rtmpose_gives_joints_of_the_crop(tmp_path, capsys):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"x")
 
@@ -105,6 +106,7 @@ def test_rtmpose_gives_joints_of_the_crop(tmp_path):
     joints[:, 2] = joints[:, 2].clip(0, 1)
     np.testing.assert_allclose(found, from_coco(joints), rtol=1e-6)
     assert FakePose.asked == (str(path), (192, 256))
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("rtmlib")
