@@ -24,7 +24,8 @@ from reid_aug.files import write_json
 from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge
 from reid_aug.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
 from reid_aug.poses import Pose
-from reid_aug.provenance import keypoints_sha256
+from reid_aug.provenance import keypoints_sha256, seen_status
+from reid_aug.weights import read_tensors
 
 FORMAT = "reid_aug.quality/1"
 RESULT = "quality.json"
@@ -105,6 +106,16 @@ def choose_pairs(
                     f"and is not"
                 )
     return pairs[:count], images
+
+
+def refuse_tested(path: str, dataset: Dataset) -> None:
+    """Refuse a re-ID network as a judge that was trained on the people it would judge by.
+
+    Raises:
+        UserError: If it was.
+    """
+    notes = read_tensors(path)[1]
+    seen_status(notes.get("seen", ""), dataset, dataset.train, "re-ID network")
 
 
 def evaluate_generator(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from tfjs_graphs import write_movenet
@@ -16,6 +17,7 @@ from reid_aug.image_quality import MEASURES, cut, ssim
 from reid_aug.pair_lists import sampled_pairs, write_pairs
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
+from reid_aug.weights import write_tensors
 
 FREE = ("SSIM", "mask-SSIM", "L1")
 COUNT = 20
@@ -195,6 +197,17 @@ def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
 
     assert result.exit_code == 2
     assert "was trained on query or gallery images" in result.stderr
+
+
+def test_a_re_id_network_that_saw_test_images_is_no_judge(people, generator, tmp_path):
+    path = tmp_path / "model.safetensors"
+    seen = seen_images(read_market1501(people).query)
+    write_tensors(path, {"a": torch.zeros(1)}, {"seen": seen})
+
+    result = evaluate(people, tmp_path / "run", "--generator", generator, "--reid", path)
+
+    assert result.exit_code == 2
+    assert "the re-ID network was trained on query or gallery images" in result.stderr
 
 
 def test_generators_that_are_told_cameras_are_told_them(people, tmp_path):

@@ -65,6 +65,8 @@ def check_poses(images: Images, path: Path) -> Poses:
             where = f"{path}: line {wrong[0].line}"
             found.faults.append(Fault(is_error, f"{where}: {text}{like_it(len(wrong) - 1)}"))
             found.doubtful += [row.name for row in wrong]
+        if is_error:  # the columns are swapped; what follows would say so again
+            break
     return found
 
 

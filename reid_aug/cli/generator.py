@@ -70,6 +70,8 @@ def evaluate(
         checkpoint = stage.generator(generator)
         drawn = drawings.GeneratorDrawings(checkpoint, stage.dataset, stage.device)
     weights = {name: path for name, path in paths.items() if path}
+    if "reid" in weights:
+        verb.refuse_tested(weights["reid"], stage.dataset)
     gallery = drawings.Gallery(known, stage.poses, stage.recipe.data)
     job = verb.Job(listed, gallery, drawn, weights)
     if dry_run:
