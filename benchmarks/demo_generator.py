@@ -49,7 +49,7 @@ from reid_aug.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
 from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.poses import NO_POSE, Pose, read_keypoints
-from reid_aug.teacher import load_reid_network
+from reid_aug.reid_network import load_reid_network
 
 ROWS = 200
 SHOWN = 12

@@ -17,10 +17,16 @@ RIGHT_JOINTS, LEFT_JOINTS = {2, 3, 4, 8, 9, 10, 14, 16}, {5, 6, 7, 11, 12, 13, 1
 TITLE = 16  # pixels of height for the column titles
 
 
-def draw_pose(pose: Pose, height: int, width: int) -> np.ndarray:
-    """A stick figure, the person's right side teal, the left side orange: (H, W, 3) uint8."""
+def draw_pose(pose: Pose, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:
+    """A stick figure, the person's right side teal, the left side orange: (H, W, 3) uint8.
+
+    Args:
+        over: the picture to draw on, (height, width, 3) uint8; white paper if there is none.
+    """
     scale = 4  # drawn large and shrunk, for smooth lines
     canvas = Image.new("RGB", (width * scale, height * scale), PAPER)
+    if over is not None:
+        canvas = Image.fromarray(resize(over, height * scale, width * scale))
     pen = ImageDraw.Draw(canvas)
     points, seen = (pose.xy + 0.5) * scale, pose.seen
     for a, b in LIMBS:

@@ -18,7 +18,7 @@ other negative coordinates.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,22 +129,37 @@ def read_keypoints(path: Path | str) -> dict[str, Pose]:
     Raises:
         UserError: If the file is missing, or a row is malformed or given twice; the line is named.
     """
+    return {name: pose for _, name, pose in keypoint_rows(path)}
+
+
+def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
+    """The rows of a key-point CSV: (line number, file name, pose), in the order of the file.
+
+    Raises:
+        UserError: As :func:`read_keypoints`, when the iteration comes to the row.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is missing; say where the key points are with --keypoints FILE")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
-        raise UserError(f"{path}: line 1 must be {HEADER!r}, got {found!r}")
-    poses: dict[str, Pose] = {}
+        raise UserError(
+            f"{path}: line 1 must be {HEADER!r}, got {found!r}; separate three columns by colons, "
+            f"y before x"
+        )
+    seen: dict[str, int] = {}
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
         name, pose = _parse_row(line, where=f"{path}: line {number}")
-        if name in poses:
-            raise UserError(f"{path}: line {number}: {name} has a row already; keep one of the two")
-        poses[name] = pose
-    return poses
+        if name in seen:
+            raise UserError(
+                f"{path}: line {number}: {name} has a row already, line {seen[name]}; keep one of "
+                f"the two"
+            )
+        seen[name] = number
+        yield number, name, pose
 
 
 def _parse_row(line: str, where: str) -> tuple[str, Pose]:
@@ -160,7 +175,7 @@ def _parse_row(line: str, where: str) -> tuple[str, Pose]:
         if not isinstance(values, list) or not all(type(value) is int for value in values):
             raise UserError(f"{rule}, got {axis} = {str(values)[:60]}")
         if len(values) != len(JOINTS):
-            raise UserError(f"{rule}, got {len(values)} integers {axis}")
+            raise UserError(f"{rule}, got {len(values)} integers {axis}; -1 marks a missing joint")
     if max(map(abs, (*x, *y))) > FARTHEST:
         raise UserError(f"{rule} near a picture, got a number beyond {FARTHEST}")
     xy = np.array([x, y], np.float32).T

@@ -8,7 +8,6 @@ stages, and in the one vector by which people are told apart.
 Its images count as seen by the generator (:mod:`reid_aug.provenance`).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_aug.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    build_backbone,
-    load_starting_weights,
-)
-from reid_aug.errors import UserError
-from reid_aug.weights import read_tensors
-
-
-@dataclass(frozen=True, slots=True)
-class ReidNetwork:
-    """A trained network in eval mode: normalised images of ``size`` to features (B, D).
-
-    ``seen`` are the fingerprints of all images that it knows, "" where nobody noted them.
-    """
-
-    model: nn.Module
-    size: tuple[int, int]
-    seen: str
-
-
-def load_reid_network(path: Path | str) -> ReidNetwork:
-    """Read ``model.safetensors``, as ``reid-aug train-reid`` writes it.
-
-    Raises:
-        UserError: If the file is missing or is another.
-    """
-    notes = read_tensors(path)[1]
-    recipe = notes.get("recipe")
-    if not isinstance(recipe, dict) or not {"backbone", "height", "width"} <= recipe.keys():
-        raise UserError(
-            f"{path}: must be a network that reid-aug train-reid wrote (model.safetensors), got "
-            f"a file without its recipe"
-        )
-    size = recipe["height"], recipe["width"]
-    model = build_backbone(recipe["backbone"], 2, *size)  # the class layer is not asked
-    load_starting_weights(model, path)
-    seen = notes.get("seen")
-    return ReidNetwork(model.eval(), size, seen if isinstance(seen, str) else "")
+from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
+from reid_aug.reid_network import load_reid_network
 
 
 class Teacher(nn.Module):

@@ -44,7 +44,8 @@ from reid_aug.pairs import CAMERAS, Batch, Pairs
 from reid_aug.poses import Pose, heatmaps
 from reid_aug.progress import track
 from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
-from reid_aug.teacher import Teacher, load_reid_network
+from reid_aug.reid_network import load_reid_network
+from reid_aug.teacher import Teacher
 from reid_aug.training_folder import TrainingFolder
 
 

@@ -1,7 +1,10 @@
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from reid_aug.check import check_dataset
 from reid_aug.errors import UserError
@@ -175,7 +178,8 @@ def test_identities_under_one_camera_are_a_warning(data):
     remove([path for path in rest if not path.name.startswith(camera)])
     everybody = len(pids(data, TRAIN))
 
-    assert f"warning: 1 of {everybody} training identities have one camera only" in faults(data)
+    text = f"1 of {everybody} training identities have one camera only: pid {pid}"
+    assert f"warning: {text}" in faults(data)
 
 
 def test_images_without_a_pose_are_a_warning(data):
@@ -191,15 +195,159 @@ def test_rows_of_no_image_are_a_warning(data):
     add_row(data, f"0778_c1s1_000001_01.jpg: {NOWHERE}: {NOWHERE}")
 
     path = data / "keypoints.csv"
-    assert f"warning: 2 rows of {path} belong to no image here" in faults(data)
+    line = len(path.read_text().splitlines()) - 1
+    text = "0777_c1s1_000001_01.jpg must be the name of an image here, and is not (and 1 more row)"
+    assert f"warning: {path}: line {line}: {text}" in faults(data)
 
 
-def test_joints_outside_the_picture_are_a_warning(data):
+def test_joints_outside_the_picture_are_a_warning_that_names_the_line(data):
     name = files(data, TRAIN)[0].name
     keep_rows(data, names(data) - {name})
-    add_row(data, f"{name}: {[5] * 17 + [4000]}: {[5] * 18}")
+    add_row(data, f"{name}: {[5] * 17 + [50]}: {[5] * 17 + [64]}")
 
-    assert [f for f in faults(data) if f.startswith("warning") and f"joints of {name}" in f]
+    path = data / "keypoints.csv"
+    line = len(path.read_text().splitlines())
+    text = f"x of {name} must be in 0..63, got 64 for the left ear"
+    assert f"warning: {path}: line {line}: {text}" in faults(data)
+
+
+def test_a_joint_below_the_picture_is_named_by_its_y(data):
+    name = files(data, TRAIN)[0].name
+    keep_rows(data, names(data) - {name})
+    add_row(data, f"{name}: {[128] + [5] * 17}: {[5] * 18}")
+
+    assert [f for f in faults(data) if f"y of {name} must be in 0..127, got 128 for the nose" in f]
+
+
+def test_swapped_columns_are_one_error_that_names_the_line(data):
+    path = data / "keypoints.csv"
+    head, *rows = path.read_text().splitlines()
+    swapped = [": ".join(row.split(": ")[i] for i in (0, 2, 1)) for row in rows]
+    path.write_text("\n".join([head, *swapped]) + "\n")
+
+    found = [f for f in faults(data) if "y must come before x" in f]
+
+    first = next(
+        number for number, row in enumerate(swapped, 2) if max(json.loads(row.split(": ")[2])) > 63
+    )
+    assert len(found) == 1
+    assert found[0].startswith(f"error: {path}: line {first}: y must come before x, got x up to ")
+    assert not [f for f in faults(data) if "must be in 0..63" in f or "above the hips" in f]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_other_separators_are_an_error_in_line_1(data, separator):
+    path = data / "keypoints.csv"
+    path.write_text(path.read_text().replace(":", separator))
+
+    assert [f for f in faults(data) if f.startswith(f"error: {path}: line 1 must be 'name:keyp")]
+
+
+def test_rows_with_another_separator_than_the_head_are_an_error(data):
+    path = data / "keypoints.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(row.replace(":", ";") for row in rows)]) + "\n")
+
+    assert [f for f in faults(data) if f.startswith(f"error: {path}: line 2: a row must be")]
+
+
+def test_a_second_row_names_both_lines(data):
+    path = data / "keypoints.csv"
+    _, first, *rows = path.read_text().splitlines()
+    add_row(data, first)
+
+    text = f"{path}: line {len(rows) + 3}: {first.split(':')[0]} has a row already, line 2; keep"
+    assert [f for f in faults(data) if f.startswith(f"error: {text}")]
+
+
+def test_shoulders_below_the_hips_are_a_warning_that_names_the_line(data):
+    name = files(data, TRAIN)[0].name
+    keep_rows(data, names(data) - {name})
+    y = [100] * 8 + [60] * 6 + [110] * 4
+    add_row(data, f"{name}: {y}: {[30] * 18}")
+
+    path = data / "keypoints.csv"
+    line = len(path.read_text().splitlines())
+    text = f"shoulders must be above the hips, got them 40 pixels below in {name}"
+    assert f"warning: {path}: line {line}: {text}" in faults(data)
+
+
+def test_images_without_any_joint_are_a_warning(data):
+    name = files(data, TRAIN)[0].name
+    keep_rows(data, names(data) - {name})
+    before = [f for f in faults(data) if "have no joint" in f]
+    add_row(data, f"{name}: {NOWHERE}: {NOWHERE}")
+
+    after = [f for f in faults(data) if "have no joint" in f]
+    assert len(after) == 1
+    assert after != before
+
+
+def test_identities_without_a_usable_pose_are_a_warning(data):
+    pid = pids(data, TRAIN)[0]
+    keep_rows(data, names(data) - {path.name for path in files(data, TRAIN, pid)})
+
+    text = f"1 of {len(pids(data, TRAIN))} training identities have no usable pose: pid {pid}"
+    assert f"warning: {data / 'keypoints.csv'}: {text}" in faults(data)
+
+
+def test_a_picture_in_training_and_in_the_test_is_an_error(data):
+    path = files(data, TRAIN)[0]
+    copy = shutil.copy(path, data / GALLERY / "0999_c1s1_000001_01.jpg")
+
+    text = f"{path.name} and {Path(copy).name} are one picture, in training and in the test"
+    assert f"error: {text}" in faults(data)
+
+
+def test_a_picture_of_two_identities_is_an_error(data):
+    path = files(data, TRAIN)[0]
+    shutil.copy(path, data / TRAIN / "0999_c1s1_000001_01.jpg")
+
+    assert [f for f in faults(data) if f.startswith("error") and "picture of two identities" in f]
+
+
+def test_a_picture_twice_is_a_warning_whatever_its_suffix(data):
+    path = files(data, TRAIN)[0]
+    copy = path.with_name(f"{path.stem}x.png")
+    Image.open(path).save(copy)
+
+    text = f"{path.name} and {copy.name} are one picture twice"
+    assert f"warning: {text}" in faults(data)
+
+
+def test_names_that_differ_in_case_or_suffix_only_are_a_warning(data):
+    one, other = files(data, TRAIN)[:2]
+    twin = one.with_name(one.name.upper())
+    shutil.copy(other, twin)
+
+    text = f"{twin.name} and {one.name} differ in case or suffix only"
+    assert f"warning: {text}" in faults(data)
+
+
+def test_junk_and_distractors_are_counted(data):
+    shutil.copy(files(data, GALLERY)[0], data / GALLERY / "-1_c1s1_000001_01.jpg")
+    distractors, junk = (len(files(data, GALLERY, pid)) for pid in (0, -1))
+
+    lines, _ = check_dataset(data, None)
+
+    assert min(distractors, junk) > 0
+    assert f"of the gallery {distractors} are distractors; {junk} junk boxes not counted" in lines
+
+
+def test_the_overview_shows_crops_and_poses(data, tmp_path):
+    name = files(data, TRAIN)[-1].name
+    keep_rows(data, names(data) - {name})
+    add_row(data, f"{name}: {[100] * 8 + [60] * 6 + [110] * 4}: {[30] * 18}")
+
+    check_dataset(data, None, picture=tmp_path / "overview.png")
+
+    with Image.open(tmp_path / "overview.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    first = np.asarray(
+        Image.open(data / TRAIN / name).resize((128, 256), Image.Resampling.BICUBIC)
+    )  # the doubtful one comes first
+    np.testing.assert_array_equal(pixels[16:272, :128], first)
+    assert (pixels[16:272, 128:256] != first).any()
 
 
 def test_no_usable_pose_is_an_error(data):

@@ -12,8 +12,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from tfjs_graphs import write_movenet
 
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
@@ -32,6 +34,7 @@ EXTRA = {  # what makes a README's command small enough for a test
     "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", *FEW),
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
+    "generator": ("--count", "8", *FEW),
 }
 
 
@@ -79,6 +82,7 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
     for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/told", 6)):
         generator = Generator(GeneratorConfig(width=4, blocks=1, cameras=cameras))
         save_generator(generator, tmp_path / folder / "generator.safetensors")
+    write_movenet(tmp_path / "movenet-thunder.json", np.full((17, 3), 0.5))
     ran = set()
     for line in commands(ROOT / "README.md"):
         program, *words = shlex.split(line.replace("DIR", str(people)))
@@ -88,7 +92,15 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
         result = CliRunner().invoke(main, [*words, *EXTRA.get(words[0], ())])
         assert (program, result.exit_code) == ("reid-aug", 0), f"{line}: {result.output}"
         ran.add(words[0])
-    assert ran >= {"check", "train-generator", "synthesize", "train-reid", "report"}
+    assert ran >= {
+        "check",
+        "estimate-poses",
+        "generator",
+        "train-generator",
+        "synthesize",
+        "train-reid",
+        "report",
+    }
     for text in blocks(ROOT / "README.md", "python"):
         exec(compile(text.replace("DIR", str(people)), "README.md", "exec"), {})
 

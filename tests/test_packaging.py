@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_wheel_holds_recipes_grids_and_the_demo_generator(tmp_path):
+def test_the_wheel_holds_modules_recipes_grids_and_the_demo_generator(tmp_path):
     source = tmp_path / "source"
     for name in ("reid_aug", "recipes", "benchmarks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,9 @@ def test_the_wheel_holds_recipes_grids_and_the_demo_generator(tmp_path):
         "reid_aug/grids/demo.toml": ROOT / "benchmarks/demo.toml",
         "reid_aug/assets/demo_generator.safetensors": ROOT
         / "reid_aug/assets/demo_generator.safetensors",
+        "reid_aug/user_study.html": ROOT / "reid_aug/user_study.html",
     }
+    packaged |= {str(path.relative_to(ROOT)): path for path in ROOT.glob("reid_aug/**/*.py")}
     assert packaged.keys() <= names
     assert "reid_aug/py.typed" in names
     with zipfile.ZipFile(wheel) as file:

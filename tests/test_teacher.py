@@ -9,7 +9,8 @@ from torchvision.transforms.functional import resize
 
 from reid_aug.backbones import build_backbone
 from reid_aug.errors import UserError
-from reid_aug.teacher import Teacher, load_reid_network
+from reid_aug.reid_network import load_reid_network
+from reid_aug.teacher import Teacher
 from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig
 from reid_aug.weights import write_tensors
 

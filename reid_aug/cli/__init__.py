@@ -9,7 +9,9 @@ import click
 
 from reid_aug import __version__
 from reid_aug.cli.errors import OneLine
+from reid_aug.cli.generator import generator
 from reid_aug.cli.grids import benchmark, demo, report
+from reid_aug.cli.poses import estimate_poses
 from reid_aug.cli.stages import check, people, synthesize, train_generator, train_reid
 
 
@@ -39,6 +41,7 @@ def main() -> None:
 
 
 for command in (
-    benchmark, check, demo, people, report, synthesize, train_generator, train_reid,
+    benchmark, check, demo, estimate_poses, generator, people, report, synthesize,
+    train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

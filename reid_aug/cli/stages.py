@@ -39,7 +39,13 @@ def people(root: Path, identities: int, test_identities: int, first: int, seed: 
 @click.argument("data", metavar="DATA")
 @click.option("--keypoints", metavar="FILE", help="Key points.  [default: DATA/keypoints.csv]")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def check(data: str, keypoints: str | None, strict: bool) -> None:
+@click.option(
+    "--picture",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw crops with their poses, as a PNG.",
+)
+def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) -> None:
     """Count and check a data set and its key points.
 
     Prints errors and warnings; exit code 2 if there is an error.
@@ -47,7 +53,9 @@ def check(data: str, keypoints: str | None, strict: bool) -> None:
     from reid_aug.check import check_dataset
     from reid_aug.progress import track
 
-    counts, faults = check_dataset(data, keypoints, lambda files: track(files, "check images"))
+    counts, faults = check_dataset(
+        data, keypoints, lambda files: track(files, "check images"), picture
+    )
     for line in (*counts, *map(str, faults)):
         click.echo(line)
     if any(fault.is_error or strict for fault in faults):

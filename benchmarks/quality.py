@@ -1,0 +1,93 @@
+"""What the measures say of drawings that are known: the real target, a copy of the source, ours.
+
+    python benchmarks/quality.py DATA [--count N] [--movenet FILE] [--reid FILE] ...
+
+DATA is a folder in Market-1501 layout with ``keypoints.csv``. Prints a table in markdown, a column
+a kind of drawing and protocol. The real target as a drawing shows what a protocol does to an image
+that is right, and how far the estimator behind PCKh is from the published key points; the copy
+shows what standing still is worth. "Generated" is the demo generator's, which has seen drawn people
+only.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from reid_aug.dataset import DataConfig, default_keypoints, read_market1501
+from reid_aug.drawings import Drawings, Gallery, GeneratorDrawings, Picture
+from reid_aug.errors import UserError
+from reid_aug.evaluate_generator import BATCH, choose_pairs, open_judges
+from reid_aug.image_quality import JUDGES, MEASURES, PROTOCOLS, View, views
+from reid_aug.poses import read_keypoints
+from reid_aug.progress import track
+from reid_aug.stage import demo_generator
+
+CPU = torch.device("cpu")
+
+
+class Known(Drawings):
+    """The source (place 0) or the target (place 1) of a pair as its drawing."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:
+        """Each pair as every protocol sees it."""
+        return [
+            views(pair[0].pixels, pair[1].pixels, pair[self.place].pixels,
+                  (pair[0].pose, pair[1].pose))
+            for pair in pairs
+        ]  # fmt: skip
+
+
+def measure(
+    drawings: Drawings, gallery: Gallery, pairs: Sequence[tuple[str, str]], weights: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Every measure by protocol."""
+    judges = open_judges(weights, CPU)
+    for start in track(range(0, len(pairs), BATCH), "judge drawings"):
+        read = [tuple(map(gallery.read, pair)) for pair in pairs[start : start + BATCH]]
+        seen = drawings.draw(read)
+        for protocol, row in judges.items():
+            for judge in row:
+                judge.look([each[protocol] for each in seen], [target.pose for _, target in read])
+    return {
+        protocol: {name: value for judge in row for name, value in judge.scores().items()}
+        for protocol, row in judges.items()
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--count", type=int, default=200)
+    options = [option for option in JUDGES if option]
+    for option in options:
+        parser.add_argument(f"--{option}", help="weights")
+    arguments = parser.parse_args(words)
+    weights = {name: getattr(arguments, name) for name in options if getattr(arguments, name)}
+    try:
+        dataset = read_market1501(arguments.data)
+        poses = read_keypoints(default_keypoints(arguments.data))
+        pairs, images = choose_pairs(dataset, poses, None, arguments.count)
+        gallery = Gallery(images, poses, DataConfig())
+        kinds = {"target": Known(1), "copy of source": Known(0)}
+        kinds["generated"] = GeneratorDrawings(demo_generator(), dataset, CPU)
+        found = {name: measure(kind, gallery, pairs, weights) for name, kind in kinds.items()}
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(f"{len(pairs)} pairs\n")
+    heads = [f"{name}, {protocol}" for name in found for protocol in PROTOCOLS]
+    print(f"| | {' | '.join(heads)} |\n" + "| --- " * (len(heads) + 1) + "|")
+    for name in MEASURES:
+        cells = [row[protocol].get(name) for row in found.values() for protocol in PROTOCOLS]
+        if None not in cells:
+            print(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What a check finds: faults, each one line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NAMED = 5  # of a list of many, how many are named
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line of ``reid-aug check``."""
+
+    is_error: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'error' if self.is_error else 'warning'}: {self.text}"
+
+
+def some(names: Sequence[object]) -> str:
+    """The first few of a list, for people to read.
+
+    >>> some([1, 2]), some([1, 2, 3, 4, 5, 6, 7])
+    ('1, 2', '1, 2, 3, 4, 5 and 2 more')
+    """
+    shown = ", ".join(str(name) for name in names[:NAMED])
+    return shown + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def like_it(others: int, noun: str = "row") -> str:
+    """How many more there are of the one just named.
+
+    >>> like_it(0), like_it(1), like_it(7)
+    ('', ' (and 1 more row)', ' (and 7 more rows)')
+    """
+    return f" (and {others} more {noun}{'s' * (others > 1)})" if others else ""

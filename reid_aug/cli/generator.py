@@ -1,0 +1,151 @@
+"""What can be asked of a generator, beside drawing a bank."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reid_aug.cli.options import (
+    generator_option,
+    options,
+    say,
+    say_dry_run,
+    stage_of,
+    stage_options,
+)
+from reid_aug.errors import UserError
+
+if TYPE_CHECKING:
+    from reid_aug.user_study import Outcome
+
+
+@click.group()
+def generator() -> None:
+    """Judge a generator's drawings, and let people judge them."""
+
+
+WEIGHTS = ("movenet", "inception", "alexnet", "ssd", "reid")
+weight_options = options(
+    click.option("--movenet", metavar="FILE", help="MoveNet's weights, for PCKh."),
+    click.option("--inception", metavar="FILE", help="torch-fidelity's, for IS and FID."),
+    click.option("--alexnet", metavar="FILE", help="torchvision's, for LPIPS."),
+    click.option("--ssd", metavar="FILE", help="torchvision's ssd300_vgg16, for DS."),
+    click.option("--reid", metavar="FILE", help="A model of train-reid, for identity."),
+)
+
+
+@generator.command()
+@stage_options
+@generator_option
+@click.option("--images", metavar="DIR", help="Judge these drawings instead.")
+@click.option("--pairs", metavar="FILE", help="from,to.  [default: the published rule]")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Pairs.  [default: 12000]")
+@weight_options
+def evaluate(
+    dry_run: bool,
+    generator: str | None,
+    images: str | None,
+    pairs: str | None,
+    count: int | None,
+    **given: Any,
+) -> None:
+    """Measure drawings under two protocols, patn and clean.
+
+    Pairs are of the gallery, 12,000 by the published rule. What has no weights is listed as not
+    measured. Writes quality.json into the run folder.
+    """
+    paths = {name: given.pop(name) for name in WEIGHTS}
+    stage = stage_of(given)
+    from reid_aug import drawings
+    from reid_aug import evaluate_generator as verb
+    from reid_aug.progress import track
+
+    if generator and images:
+        raise UserError("--generator must not be given with --images, which were drawn already")
+    listed, known = verb.choose_pairs(stage.dataset, stage.poses, pairs, count)
+    drawn: drawings.Drawings
+    if images:
+        drawn = drawings.FolderDrawings(Path(images), listed)
+    else:
+        checkpoint = stage.generator(generator)
+        drawn = drawings.GeneratorDrawings(checkpoint, stage.dataset, stage.device)
+    weights = {name: path for name, path in paths.items() if path}
+    if "reid" in weights:
+        verb.refuse_tested(weights["reid"], stage.dataset)
+    gallery = drawings.Gallery(known, stage.poses, stage.recipe.data)
+    job = verb.Job(listed, gallery, drawn, weights)
+    if dry_run:
+        return say_dry_run(
+            stage.recipe, *job.describe(), f"would write {stage.run.path / verb.RESULT}"
+        )
+    path = verb.evaluate_generator(
+        job, stage.run.path, stage.device, lambda starts: track(starts, "judge drawings")
+    )
+    for line in verb.table(verb.read_quality(path)):
+        click.echo(line)
+    click.echo(path)
+    return None
+
+
+@generator.command("user-study")
+@stage_options
+@click.option("--bank", metavar="FILE", help="Show its images.  [default: the run folder's]")
+@click.option("--images", metavar="DIR", help="Show these drawings instead.")
+@click.option("--count", default=50, show_default=True, help="Real crops, and generated ones.")
+@click.option("--practice", default=5, show_default=True, help="More of either, not counted.")
+@click.option("--seconds", default=1.0, show_default=True, help="How long each is shown.")
+@click.option(
+    "--answers",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Count what people answered.",
+)
+def user_study(
+    dry_run: bool,
+    bank: str | None,
+    images: str | None,
+    count: int,
+    practice: int,
+    seconds: float,
+    answers: tuple[Path, ...],
+    **given: Any,
+) -> None:
+    """Ask people which crops are real: a page, then R2G and G2R.
+
+    Writes one self-contained page, and a key that stays with you. Whoever opens the page saves a
+    file of answers; --answers FILE, once a person, counts them.
+    """
+    stage = stage_of(given)
+    from reid_aug import user_study as study
+    from reid_aug.bank import Bank
+    from reid_aug.dataset import DISTRACTOR
+
+    if answers:
+        return _say_outcome(
+            study.count_answers(study.read_key(stage.run.path / study.KEY), answers)
+        )
+    config = study.UserStudyConfig(count, practice, seconds)
+    recipe, seed = stage.recipe, stage.recipe.seed
+    if images:
+        size = recipe.data.height, recipe.data.width
+        people = [image for image in stage.dataset.gallery if image.pid != DISTRACTOR]
+        real, generated = study.crops_of_folder(people, Path(images), size, config.needed, seed)
+    else:
+        source = Bank(bank or stage.run.find_bank(recipe.data.keep))
+        real, generated = study.crops_of_bank(stage.dataset.train, source, config.needed, seed)
+    if dry_run:
+        return say_dry_run(recipe, f"would write {stage.run.path / study.PAGE}")
+    path = study.write_user_study(real, generated, config, stage.run.path, seed)
+    say(f"{config.needed} real and {config.needed} generated crops; keep {study.KEY} to yourself")
+    click.echo(path)
+    return None
+
+
+def _say_outcome(outcome: "Outcome") -> None:
+    click.echo(f"people: {outcome.people}")
+    for name, part, wrong, of in (
+        ("R2G", outcome.r2g, outcome.real_as_generated, outcome.real),
+        ("G2R", outcome.g2r, outcome.generated_as_real, outcome.generated),
+    ):
+        click.echo(f"{name}: {100 * part:.2f} % ({wrong} of {of})")

@@ -1,0 +1,143 @@
+"""Networks that look at images: read from a path, never fetched.
+
+Each takes images (B, H, W, 3) uint8 and gives one row of numbers an image. Files that hold more
+than tensors are refused (:mod:`reid_aug.weights`), so the libraries are handed tensors, not paths.
+"""
+
+import io
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection import ssd300_vgg16
+
+from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
+from reid_aug.errors import UserError
+from reid_aug.files import sha256
+from reid_aug.reid_network import load_reid_network
+from reid_aug.weights import read_weights
+
+PERSON = 1  # the detector's class, COCO
+
+
+class Network(ABC):
+    """A network and the SHA-256 of its weights.
+
+    Args:
+        path: its weights.
+        device: where it computes.
+    """
+
+    def __init__(self, path: Path | str, device: torch.device) -> None:
+        self.path, self.device = Path(path), device
+        self.sha256 = sha256(path) if self.path.is_file() else ""
+        self.model = self.build().to(device).eval()
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Read the weights.
+
+        Raises:
+            UserError: If the file is missing or holds another network's.
+        """
+
+    def load(self, model: nn.Module, state: dict[str, Tensor], what: str) -> None:
+        """Put ``state`` into ``model``, all of it."""
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()[:120]
+            raise UserError(f"{self.path}: must hold the weights of {what}, got {reason}") from None
+
+    def planes(self, images: np.ndarray) -> Tensor:
+        """(B, H, W, 3) uint8 to (B, 3, H, W) uint8 on the device."""
+        return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device)
+
+
+class Inception(Network):
+    """TensorFlow's Inception of 2015-12-05 in torch-fidelity's version: IS and FID are its."""
+
+    def build(self) -> nn.Module:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        file = io.BytesIO()
+        torch.save(read_weights(self.path), file)
+        file.seek(0)
+        features = ["2048", "logits_unbiased"]
+        try:
+            return FeatureExtractorInceptionV3("inception", features, file)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()[:120]
+            raise UserError(
+                f"{self.path}: must hold torch-fidelity's Inception, got {reason}"
+            ) from None
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Features (B, 2048), and logits (B, 1008) without bias."""
+        features, logits = self.model(self.planes(images))
+        return features.cpu(), logits.cpu()
+
+
+class Perception(Network):
+    """LPIPS as torchmetrics has it, on torchvision's AlexNet; its linear layers ship with it."""
+
+    def build(self) -> nn.Module:
+        from torchmetrics.functional.image.lpips import _LPIPS
+
+        state = read_weights(self.path)
+        model = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
+        own = model.net.state_dict()
+        # torchvision's "features.3.weight" is the third layer of one of the five slices
+        layers = {name.split(".", 1)[1]: name for name in own}
+        found = {layers[name]: state[f"features.{name}"] for name in layers
+                 if f"features.{name}" in state}  # fmt: skip
+        self.load(model.net, found, "torchvision's AlexNet")
+        return model
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray, others: np.ndarray) -> Tensor:
+        """Distances of images to others, (B,)."""
+        signed = (self.planes(part).float() / 127.5 - 1 for part in (images, others))
+        return self.model(*signed).flatten().cpu()
+
+
+class PersonDetector(Network):
+    """torchvision's SSD-300 VGG-16, trained on COCO; the published one is Caffe's, on VOC."""
+
+    def build(self) -> nn.Module:
+        state = read_weights(self.path)
+        model = ssd300_vgg16(weights=None, weights_backbone=None, score_thresh=0.01)
+        self.load(model, state, "torchvision's ssd300_vgg16")
+        return model
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """The highest confidence of a person in each image, 0 if there is none, (B,)."""
+        found = self.model(list(self.planes(images).float() / 255))
+        scores = [each["scores"][each["labels"] == PERSON] for each in found]
+        return torch.stack([s.max() if len(s) else s.new_zeros(()) for s in scores]).cpu()
+
+
+class IdentityNetwork(Network):
+    """A re-ID network that ``reid-aug train-reid`` trained."""
+
+    def build(self) -> nn.Module:
+        network = load_reid_network(self.path)
+        self.size = network.size
+        return network.model
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """Features of length 1, (B, D)."""
+        planes = F.interpolate(
+            self.planes(images).float() / 255, self.size, mode="bilinear", antialias=True
+        )
+        mean, std = (
+            torch.tensor(values, device=self.device).view(3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_STD)
+        )
+        return F.normalize(self.model((planes - mean) / std), dim=1).cpu()

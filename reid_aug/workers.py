@@ -1,0 +1,52 @@
+"""A map over processes: the items in order, the same results whatever the number of processes.
+
+Processes are started afresh (a fork copies the locks of threads that torch and BLAS have started),
+compute on one thread each, and end when their parent does.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+CORES = len(os.sched_getaffinity(0))
+
+
+def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    """``function`` of every item, in order; with more than one worker, in processes.
+
+    Args:
+        function: a function of a module, or a ``partial`` of one.
+        items: what it is applied to; each is sent to one process.
+        workers: how many processes; with 1, none is started.
+    """
+    workers = min(workers, len(items))
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    try:
+        yield from pool.map(function, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
