@@ -72,25 +72,37 @@ class Node:
 
 
 def _conv(node: Node, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A convolution with TensorFlow's padding, its bias and what is fused to it."""
-    is_depthwise = "Depthwise" in node.operation
+    """A convolution with TensorFlow's padding, its bias and what is fused to it.
+
+    ``kernel`` is in PyTorch's layout already (:func:`_planes_first`).
+    """
     strides = node.attributes.integers("strides")[1:3]
     dilations = node.attributes.integers("dilations", (1, 1, 1, 1))[1:3]
-    # (h, w, in, out) or, depthwise, (h, w, in, multiplier), to (out, in, h, w)
-    if is_depthwise:
-        weight = kernel.permute(2, 3, 0, 1).flatten(0, 1)[:, None]
-    else:
-        weight = kernel.permute(3, 2, 0, 1)
-    planes = x.permute(0, 3, 1, 2)
+    planes, padding = x.permute(0, 3, 1, 2), [0, 0]
     if node.attributes.text("padding") == "SAME":
-        planes = F.pad(
-            planes, _same_padding(planes.shape[2:], weight.shape[2:], strides, dilations)
+        left, right, top, bottom = _same_padding(
+            planes.shape[2:], kernel.shape[2:], strides, dilations
         )
-    groups = planes.shape[1] if is_depthwise else 1
-    out = F.conv2d(planes, weight, bias, strides, 0, dilations, groups)
+        if (left, top) == (right, bottom):
+            padding = [top, left]
+        else:
+            planes = F.pad(planes, [left, right, top, bottom])
+    groups = planes.shape[1] if _is_depthwise(node) else 1
+    out = F.conv2d(planes, kernel, bias, strides, padding, dilations, groups)
     for name in node.attributes.texts("fused_ops"):
         out = FUSED[name](out)
     return out.permute(0, 2, 3, 1)
+
+
+def _is_depthwise(node: Node) -> bool:
+    return "Depthwise" in node.operation
+
+
+def _planes_first(node: Node, kernel: Tensor) -> Tensor:
+    """(h, w, in, out) or, depthwise, (h, w, in, multiplier), to (out, in or 1, h, w)."""
+    if _is_depthwise(node):
+        return kernel.permute(2, 3, 0, 1).flatten(0, 1)[:, None].contiguous()
+    return kernel.permute(3, 2, 0, 1).contiguous()
 
 
 FUSED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -179,6 +191,11 @@ class GraphModel:
             self.input, self.size = _input(graph["modelTopology"]["node"])
             self.output = next(iter(graph["signature"]["outputs"])).split(":")[0]
             self.steps = _ordered(nodes, self.output, {self.input, *self.weights})
+            convolutions = [node for node in self.steps if OPERATIONS.get(node.operation) is _conv]
+            kernels = {node.inputs[1][0]: node for node in convolutions}
+            self.weights |= {
+                name: _planes_first(node, self.weights[name]) for name, node in kernels.items()
+            }
         except BROKEN as error:
             raise self._refusal(f"{type(error).__name__} {error}") from None
         for node in self.steps:
