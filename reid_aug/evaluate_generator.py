@@ -7,6 +7,7 @@ What comes out is ``quality.json``. Where drawings come from: :mod:`reid_aug.dra
 
 import json
 import platform
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -167,6 +168,15 @@ def _judge(job: Job, pairs: Sequence[Pair], judges: Mapping[str, Sequence[Judge]
     for protocol, row in judges.items():
         for judge in row:
             judge.look([each[protocol] for each in seen], poses)
+
+
+def seconds_to_judge(job: Job, device: torch.device) -> float:
+    """How long judging takes, from a batch of the pairs; what comes after the last is left out."""
+    some = job.pairs[:BATCH]
+    judges = open_judges(job.weights, device)
+    start = time.perf_counter()
+    _judge(job, some, judges)
+    return (time.perf_counter() - start) / len(some) * len(job.pairs)
 
 
 def finished(path: Path, about: Mapping[str, Any]) -> bool:

@@ -10,9 +10,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import torch
+
+from reid_aug.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,6 +29,9 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
         function: a function of a module, or a ``partial`` of one.
         items: what it is applied to; each is sent to one process.
         workers: how many processes; with 1, none is started.
+
+    Raises:
+        UserError: If a process is killed from outside; what ``function`` raises comes through.
     """
     workers = min(workers, len(items))
     if workers <= 1:
@@ -35,6 +41,11 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
         yield from pool.map(function, items)
+    except BrokenProcessPool:
+        raise UserError(
+            f"one of {workers} processes was killed, perhaps for want of memory; the same command "
+            f"goes on from what was saved, with fewer --workers"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,7 @@ def test_a_dry_run_writes_nothing(people, generator, tmp_path):
 
     assert result.exit_code == 0, result.output
     assert "not measured: needs" in result.stdout
+    assert re.search(r"quality.json: about \d+ s on cpu", result.stdout)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,8 +1,10 @@
 import math
 import os
+import signal
 
 import pytest
 
+from reid_aug.errors import UserError
 from reid_aug.workers import spread
 
 
@@ -33,3 +35,12 @@ def test_nothing_to_do_is_nothing():
 def test_an_error_comes_through(workers):
     with pytest.raises(ValueError, match="negative"):
         list(spread(math.factorial, [1, -1, 2], workers))
+
+
+def killed(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_one_sentence():
+    with pytest.raises(UserError, match="one of 2 processes was killed"):
+        list(spread(killed, range(4), 2))

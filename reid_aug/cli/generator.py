@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reid_aug.cli.options import (
+    duration,
     generator_option,
     options,
     say,
@@ -75,9 +76,9 @@ def evaluate(
     gallery = drawings.Gallery(known, stage.poses, stage.recipe.data)
     job = verb.Job(listed, gallery, drawn, weights)
     if dry_run:
-        return say_dry_run(
-            stage.recipe, *job.describe(), f"would write {stage.run.path / verb.RESULT}"
-        )
+        cost = duration(verb.seconds_to_judge(job, stage.device))
+        would = f"would write {stage.run.path / verb.RESULT}: about {cost} on {stage.device}"
+        return say_dry_run(stage.recipe, *job.describe(), would)
     path = verb.evaluate_generator(
         job, stage.run.path, stage.device, lambda starts: track(starts, "judge drawings")
     )
