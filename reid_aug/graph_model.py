@@ -4,175 +4,24 @@ Such a model is a JSON file, the graph and a list of weights, beside binary file
 It is what MoveNet is published as, in packages that need no account and no script to fetch. The
 graph is data here: each node is one of two dozen operations, and an unknown one is refused. Nothing
 in the file is run.
-
-Tensors keep TensorFlow's layout, (B, H, W, C); convolutions see it as channels last, so nothing is
-copied.
 """
 
-import base64
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from reid_aug.errors import UserError
+from reid_aug.graph_operations import OPERATIONS, Attributes, Node, Value, convolve, planes_first
 
 LARGEST = 512 * 1024**2  # bytes of JSON or of weights
 STORED = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
 BROKEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
-Value = Tensor | tuple[Tensor, ...]
-
-
-class Attributes:
-    """The attributes of a node, as TF.js writes them in JSON."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = values
-
-    def integer(self, key: str, default: int = 0) -> int:
-        """A number, as {"i": "3"}."""
-        return int(self.values.get(key, {}).get("i", default))
-
-    def integers(self, key: str, default: Sequence[int] = ()) -> list[int]:
-        """A list of numbers, as {"list": {"i": ["1", "2"]}}."""
-        return [int(v) for v in self.values.get(key, {}).get("list", {}).get("i", default)]
-
-    def flag(self, key: str) -> bool:
-        """A yes or no, as {"b": true}."""
-        return bool(self.values.get(key, {}).get("b", False))
-
-    def text(self, key: str) -> str:
-        """A text, as {"s": "U0FNRQ=="}."""
-        return _text(self.values[key]["s"])
-
-    def texts(self, key: str) -> list[str]:
-        """A list of texts."""
-        return [_text(v) for v in self.values.get(key, {}).get("list", {}).get("s", [])]
-
-
-def _text(encoded: str) -> str:
-    return base64.b64decode(encoded).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One step of a graph; ``inputs`` are (name, which of its outputs)."""
-
-    name: str
-    operation: str
-    inputs: tuple[tuple[str, int], ...]
-    attributes: Attributes
-
-
-def _conv(node: Node, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A convolution with TensorFlow's padding, its bias and what is fused to it.
-
-    ``kernel`` is in PyTorch's layout already (:func:`_planes_first`).
-    """
-    strides = node.attributes.integers("strides")[1:3]
-    dilations = node.attributes.integers("dilations", (1, 1, 1, 1))[1:3]
-    planes, padding = x.permute(0, 3, 1, 2), [0, 0]
-    if node.attributes.text("padding") == "SAME":
-        left, right, top, bottom = _same_padding(
-            planes.shape[2:], kernel.shape[2:], strides, dilations
-        )
-        if (left, top) == (right, bottom):
-            padding = [top, left]
-        else:
-            planes = F.pad(planes, [left, right, top, bottom])
-    groups = planes.shape[1] if _is_depthwise(node) else 1
-    out = F.conv2d(planes, kernel, bias, strides, padding, dilations, groups)
-    for name in node.attributes.texts("fused_ops"):
-        out = FUSED[name](out)
-    return out.permute(0, 2, 3, 1)
-
-
-def _is_depthwise(node: Node) -> bool:
-    return "Depthwise" in node.operation
-
-
-def _planes_first(node: Node, kernel: Tensor) -> Tensor:
-    """(h, w, in, out) or, depthwise, (h, w, in, multiplier), to (out, in or 1, h, w)."""
-    if _is_depthwise(node):
-        return kernel.permute(2, 3, 0, 1).flatten(0, 1)[:, None].contiguous()
-    return kernel.permute(3, 2, 0, 1).contiguous()
-
-
-FUSED: dict[str, Callable[[Tensor], Tensor]] = {
-    "BiasAdd": lambda x: x,  # given to the convolution
-    "Relu": torch.relu,
-    "Relu6": F.relu6,
-}
-
-
-def _same_padding(
-    size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> list[int]:
-    """Pixels to add (left, right, top, bottom) so that the output is size / stride, rounded up."""
-    padding: list[int] = []
-    for axis in (1, 0):
-        steps = math.ceil(size[axis] / strides[axis]) - 1
-        reach = steps * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
-        missing = max(reach - size[axis], 0)
-        padding += [missing // 2, missing - missing // 2]
-    return padding
-
-
-def _resize(node: Node, x: Tensor, size: Tensor) -> Tensor:
-    aligned = node.attributes.flag("align_corners")
-    if not aligned and not node.attributes.flag("half_pixel_centers"):
-        raise ValueError("ResizeBilinear without half_pixel_centers")
-    planes = x.permute(0, 3, 1, 2)
-    out = F.interpolate(planes, size.tolist(), mode="bilinear", align_corners=aligned)
-    return out.permute(0, 2, 3, 1)
-
-
-def _squeeze(node: Node, x: Tensor) -> Tensor:
-    places = node.attributes.integers("squeeze_dims")
-    return x.squeeze(tuple(places)) if places else x.squeeze()
-
-
-def _cast(node: Node, x: Tensor) -> Tensor:
-    is_float = node.attributes.values["DstT"]["type"] == "DT_FLOAT"
-    return x.to(torch.float32 if is_float else torch.int64)
-
-
-def _unpack(node: Node, x: Tensor) -> tuple[Tensor, ...]:
-    return torch.unbind(x, node.attributes.integer("axis"))
-
-
-OPERATIONS: dict[str, Callable[..., Value]] = {
-    "_FusedConv2D": _conv,
-    "Conv2D": _conv,
-    "FusedDepthwiseConv2dNative": _conv,
-    "DepthwiseConv2dNative": _conv,
-    "ResizeBilinear": _resize,
-    "Squeeze": _squeeze,
-    "Cast": _cast,
-    "Unpack": _unpack,
-    "Identity": lambda _, x: x,
-    "AddV2": lambda _, a, b: a + b,
-    "Sub": lambda _, a, b: a - b,
-    "Mul": lambda _, a, b: a * b,
-    "RealDiv": lambda _, a, b: a / b,
-    "FloorDiv": lambda _, a, b: torch.div(a, b, rounding_mode="floor"),
-    "SquaredDifference": lambda _, a, b: (a - b).square(),
-    "Sqrt": lambda _, x: x.sqrt(),
-    "Sigmoid": lambda _, x: x.sigmoid(),
-    "ExpandDims": lambda _, x, axis: x.unsqueeze(int(axis)),
-    "Reshape": lambda _, x, shape: x.reshape(shape.tolist()),
-    "ConcatV2": lambda _, *parts: torch.cat(parts[:-1], int(parts[-1])),
-    "Pack": lambda node, *parts: torch.stack(parts, node.attributes.integer("axis")),
-    "ArgMax": lambda _, x, axis: x.argmax(int(axis)),
-    "GatherNd": lambda _, x, places: x[tuple(places.unbind(-1))],
-}
 
 
 class GraphModel:
@@ -191,10 +40,12 @@ class GraphModel:
             self.input, self.size = _input(graph["modelTopology"]["node"])
             self.output = next(iter(graph["signature"]["outputs"])).split(":")[0]
             self.steps = _ordered(nodes, self.output, {self.input, *self.weights})
-            convolutions = [node for node in self.steps if OPERATIONS.get(node.operation) is _conv]
+            convolutions = [
+                node for node in self.steps if OPERATIONS.get(node.operation) is convolve
+            ]
             kernels = {node.inputs[1][0]: node for node in convolutions}
             self.weights |= {
-                name: _planes_first(node, self.weights[name]) for name, node in kernels.items()
+                name: planes_first(node, self.weights[name]) for name, node in kernels.items()
             }
         except BROKEN as error:
             raise self._refusal(f"{type(error).__name__} {error}") from None
