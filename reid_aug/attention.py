@@ -7,17 +7,21 @@ walk from where the person was to where the person goes.
 Shapes: N blocks, C channels, h x w the picture's sides after the encoder.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from reid_aug.dataset import Dataset, open_image, resize
+from reid_aug.errors import UserError
 from reid_aug.generator import Generator, to_pixels, to_signed
 from reid_aug.pictures import draw_pose, sheet
-from reid_aug.poses import Pose
+from reid_aug.poses import NO_POSE, Pose
 
 
 @contextmanager
@@ -41,37 +45,50 @@ def busiest_channel(masks: Tensor) -> int:
     return int(masks.var(0, correction=0).mean((1, 2)).argmax())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class End:
+    """An image that gives the look or the pose: (H, W, 3) uint8, its pose in pixels, its camid."""
+
+    image: np.ndarray
+    pose: Pose
+    camid: int
+
+
+def read_end(dataset: Dataset, poses: Mapping[str, Pose], name: str, size: tuple[int, int]) -> End:
+    """An image of a data set by its file name, at (height, width).
+
+    Raises:
+        UserError: If there is no such image.
+    """
+    images = {i.name: i for i in (*dataset.train, *dataset.query, *dataset.gallery)}
+    if name not in images:
+        near = get_close_matches(name, images, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{name} must be the file name of an image of the data set, got none{hint}")
+    original = open_image(images[name].path)
+    pose = poses.get(name, NO_POSE).resized(original.shape[:2], size)
+    return End(resize(original, *size), pose, images[name].camid)
+
+
 @torch.inference_mode()
-def attention_picture(
-    generator: Generator,
-    image: np.ndarray,
-    poses: tuple[Pose, Pose],
-    cameras: tuple[int, int],
-    truth: np.ndarray | None = None,
-) -> Image.Image:
+def attention_picture(generator: Generator, source: End, target: End) -> Image.Image:
     """Source, target pose and drawing, then the mask of every block in two rows.
 
     The upper row is the mean over channels, the lower one the channel that changes most; white is
-    1, black is 0.
-
-    Args:
-        image: the source, (H, W, 3) uint8.
-        poses: of the source and the target, in its pixels.
-        cameras: camids of the source and of the drawing, for a generator that is told them.
-        truth: the true picture in the target pose, where there is one.
+    1, black is 0. The target's own image stands beside the drawing.
     """
-    height, width = image.shape[:2]
-    source, target = (torch.from_numpy(pose.xy)[None] for pose in poses)
+    size = source.image.shape[:2]
+    places, goals = (torch.from_numpy(end.pose.xy)[None] for end in (source, target))
     with watched(generator) as found:
-        camids = torch.tensor([cameras])
-        drawn = generator.redraw(to_signed(torch.tensor(image)[None]), source, target, camids)
+        camids = torch.tensor([[source.camid, target.camid]])
+        image = to_signed(torch.tensor(source.image)[None])
+        drawn = generator.redraw(image, places, goals, camids)
     masks = torch.cat(found)  # (N, C, h, w)
     busiest = masks[:, busiest_channel(masks)]
-    upper = [image, draw_pose(poses[1], height, width), *_grey(masks.mean(1), height, width)]
-    lower = [truth if truth is not None else np.full_like(image, 255), to_pixels(drawn)[0].numpy()]
-    lower += _grey(busiest, height, width)
+    upper = [source.image, draw_pose(target.pose, *size), *_grey(masks.mean(1), *size)]
+    lower = [target.image, to_pixels(drawn)[0].numpy(), *_grey(busiest, *size)]
     numbers = [f"block {number}" for number in range(1, len(masks) + 1)]
-    return sheet([upper, lower], ["source, truth", "pose, drawn", *numbers], zoom=2)
+    return sheet([upper, lower], ["source, target", "pose, drawn", *numbers], zoom=2)
 
 
 def _grey(masks: Tensor, height: int, width: int) -> Sequence[np.ndarray]:

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_aug.errors import UserError, require_at_least
+from reid_aug.files import sha256
 from reid_aug.limb_warp import warp_limbs
 from reid_aug.poses import heatmaps
 from reid_aug.weights import read_tensors, read_weights, write_tensors
@@ -369,7 +370,7 @@ def load_noted(path: Path | str) -> tuple[Generator, dict[str, Any]]:
     if notes.get("format") != FORMAT:
         raise UserError(
             f"{path}: must be a generator checkpoint ({FORMAT}), got {notes.get('format')!r}; "
-            f"convert released weights with reid_aug.generator.import_official"
+            f"convert released weights with: reid-aug generator import"
         )
     try:
         generator = Generator(GeneratorConfig(**notes["config"]))
@@ -394,6 +395,27 @@ def import_official(path: Path | str) -> Generator:
     generator = Generator(config)
     load_official(generator, state, OFFICIAL, path)
     return generator.eval()
+
+
+def import_checkpoint(official: Path | str, path: Path) -> GeneratorConfig:
+    """Write a released generator as a checkpoint of ours; what it is.
+
+    Nobody noted which images it has seen, which counts as the worst.
+
+    Raises:
+        UserError: If it is no released generator, or ``path`` holds another one.
+    """
+    generator = import_official(official)
+    notes = {"imported": {"file": Path(official).name, "sha256": sha256(official)}, "seen": ""}
+    if path.exists():
+        if load_noted(path)[1].get("imported") != notes["imported"]:
+            raise UserError(
+                f"{path}: is there already and is another generator; choose another folder with "
+                f"--out, or remove the file"
+            )
+        return generator.config
+    save_generator(generator, path, notes)
+    return generator.config
 
 
 def load_official(

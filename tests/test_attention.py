@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from reid_aug.attention import attention_picture, busiest_channel, watched
+from reid_aug.attention import End, attention_picture, busiest_channel, read_end, watched
+from reid_aug.dataset import read_market1501
+from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig
 from reid_aug.pictures import TITLE
-from reid_aug.poses import Pose
+from reid_aug.poses import Pose, read_keypoints
 
 CONFIG = GeneratorConfig(width=4, blocks=3, cameras=2, limbs=True)
 SIZE = (32, 16)
@@ -20,9 +22,12 @@ def generator():
 
 
 @pytest.fixture
-def poses():
+def ends():
+    """A source and a target: noise in some pose, and one colour in another."""
     rng = np.random.default_rng(0)
-    return tuple(Pose((rng.random((18, 2)) * SIZE[::-1]).astype(np.float32)) for _ in range(2))
+    places = (rng.random((2, 18, 2)) * SIZE[::-1]).astype(np.float32)
+    images = rng.integers(0, 256, (*SIZE, 3), np.uint8), np.full((*SIZE, 3), 77, np.uint8)
+    return [End(images[i], Pose(places[i]), 1 + i) for i in range(2)]
 
 
 def test_a_mask_is_what_the_change_of_the_image_is_multiplied_with(generator):
@@ -46,30 +51,36 @@ def test_the_busiest_channel_is_that_of_the_largest_variance_over_blocks():
     assert busiest_channel(masks) == 1
 
 
-def test_the_picture_shows_source_pose_drawing_and_a_mask_a_block(generator, poses):
-    image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3), np.uint8)
-    flat = np.full_like(image, 77)
-
-    picture = np.asarray(attention_picture(generator, image, poses, (1, 2), flat))
+def test_the_picture_shows_both_ends_the_drawing_and_a_mask_a_block(generator, ends):
+    picture = np.asarray(attention_picture(generator, *ends))
 
     height, width = (2 * side for side in SIZE)
     assert picture.shape == (TITLE + 2 * height, 5 * width, 3)
     assert (picture[TITLE + height :, :width] == 77).all()
     masks = picture[TITLE:, 2 * width :].astype(int)
     assert (masks[..., 0] == masks[..., 1]).all()
-    assert masks.min() >= 0
     assert masks.std() > 0
 
 
-def test_each_mask_has_its_place_in_the_order_of_the_blocks(generator, poses):
+def test_each_mask_has_its_place_in_the_order_of_the_blocks(generator, ends):
     for number, block in enumerate(generator.blocks):
         torch.nn.init.zeros_(block.pose[-1].weight)
-        block.pose[-1].register_parameter(
-            "bias", torch.nn.Parameter(torch.full((16,), float(number - 1)))
-        )
-    image = np.zeros((*SIZE, 3), np.uint8)
+        block.pose[-1].bias = torch.nn.Parameter(torch.full((16,), float(number - 1)))
 
-    picture = np.asarray(attention_picture(generator, image, poses, (1, 1)))
+    picture = np.asarray(attention_picture(generator, *ends))
 
     columns = picture[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
     assert columns.tolist() == [round(255 / (1 + np.exp(-v))) for v in (-1, 0, 1)]
+
+
+def test_an_end_is_an_image_of_the_data_set_with_its_pose(people):
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    image = dataset.query[0]
+
+    end = read_end(dataset, poses, image.name, (64, 32))
+
+    assert (end.image.shape, end.camid) == ((64, 32, 3), image.camid)
+    whole = poses[image.name].xy
+    assert np.nanmax(np.abs(end.pose.xy - whole / 2)) < 1
+    with pytest.raises(UserError, match=f"got none; did you mean {image.name}"):
+        read_end(dataset, poses, image.name[:-1], (64, 32))

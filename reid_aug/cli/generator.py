@@ -22,10 +22,56 @@ if TYPE_CHECKING:
 
 @click.group()
 def generator() -> None:
-    """Judge a generator's drawings, and let people judge them."""
+    """Import a generator, look inside it, judge its drawings."""
 
 
 WEIGHTS = ("movenet", "inception", "alexnet", "ssd", "reid")
+
+
+@generator.command("import")
+@click.argument("file", metavar="FILE")
+@click.option("--out", metavar="DIR", help="Run folder.  [default: runs/official]")
+def import_(file: str, out: str | None) -> None:
+    """Convert weights that PATN's authors released to our checkpoint.
+
+    FILE is latest_net_netG.pth, of Market-1501 or of DeepFashion. Nobody noted which images it has
+    seen, so its results are not leak-free.
+    """
+    from reid_aug.generator import import_checkpoint
+    from reid_aug.recipe import RunFolder
+
+    path = RunFolder(Path(out or "runs/official")).generator
+    config = import_checkpoint(file, path)
+    say(f"width {config.width}, {config.blocks} blocks, {config.norm} norm")
+    click.echo(path)
+
+
+@generator.command()
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="TARGET")
+@stage_options
+@generator_option
+def attention(source: str, target: str, dry_run: bool, generator: str | None, **given: Any) -> None:
+    """Show what each block changes: its mask, from SOURCE to TARGET's pose.
+
+    Both are file names of the data set. Writes one picture into the run folder.
+    """
+    stage = stage_of(given)
+    from reid_aug.attention import attention_picture, read_end
+    from reid_aug.generator import load_generator
+    from reid_aug.pictures import write_picture
+
+    data, checkpoint = stage.recipe.data, stage.generator(generator)
+    size = data.height, data.width
+    ends = [read_end(stage.dataset, stage.poses, name, size) for name in (source, target)]
+    path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
+    if dry_run:
+        return say_dry_run(stage.recipe, f"would write {path}")
+    write_picture(path, attention_picture(load_generator(checkpoint), *ends))
+    click.echo(path)
+    return None
+
+
 weight_options = options(
     click.option("--movenet", metavar="FILE", help="MoveNet's weights, for PCKh."),
     click.option("--inception", metavar="FILE", help="torch-fidelity's, for IS and FID."),
