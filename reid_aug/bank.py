@@ -6,21 +6,25 @@
     /source     (N,) bytes            file name of the image that gave the look
     /target     (N,) bytes            file name of the image that gave the pose
     /keypoints  (N, 18, 2) float32    the pose asked for: x, y in pixels, NaN unseen
-    /scores/*   (N,) float32          scores of each image, where some were computed
+    /scores/*   (N,) float32          scores of each image, where some were computed; NaN: not yet
     attrs       format, synthetic, keep, keep_seed, kept_sha256, dataset_sha256, keypoints_sha256,
-                generator_sha256, generator_data, ratio, mode, plan (JSON), seed, images_sha256
+                generator_sha256, generator_data, ratio, mode, plan (JSON), seed, images_sha256,
+                scores (JSON: what each score was made with), content_sha256 (columns, attributes)
 
 Rows are in seat order, so the first G rows are the bank of a smaller ratio. Nothing in the file
 depends on time, path, host or worker count; those go to ``bank.json`` beside it.
 
 A bank from elsewhere is hostile input: links, external storage, virtual and filtered datasets are
-refused, and shapes and types checked, before a pixel is read.
+refused, and shapes, types and the checksum of all but the pixels are checked, before a pixel is
+read. :meth:`Bank.check_pixels` checks theirs, which reads the whole file; a mix does so before it
+is used.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,13 @@ TEXT_ATTRIBUTES = (
     "mode", "plan", "images_sha256",
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
+OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks have none of them
+LONGEST_NAME = 1024  # bytes
+SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+DAMAGED = (  # what h5py was seen to raise on broken files
+    OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError,
+    ArithmeticError, SystemError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,10 +98,17 @@ class Bank:
             with h5py.File(self.path) as file:
                 self.attributes = _read_attributes(file, self.path)
                 self.rows = _read_rows(file, self.path)
+                self.scores = _read_scores(file, len(self.rows), self.path)
                 self.height, self.width = file["images"].shape[1:3]
-        except (OSError, KeyError, RuntimeError, UnicodeDecodeError, MemoryError) as error:
-            raise UserError(f"{path}: must be a bank (HDF5), got {error}") from None
+        except UserError:
+            raise
+        except DAMAGED as error:
+            text = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"{path}: must be a bank (HDF5), got {text}") from None
+        self._check_content()
+        self.about_scores = self._parse_about_scores()
         self._opened: tuple[int, h5py.Dataset] | None = None
+        self._has_right_pixels = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -123,6 +141,54 @@ class Bank:
         if not all(isinstance(found.get(key), str) for key in ("artist", "cameras")):
             raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
         return found
+
+    def _parse_about_scores(self) -> dict[str, dict[str, Any]]:
+        """What each score was made with: {name: {"data": what its scorer knows, ...}}."""
+        text = self.attributes.get("scores", "{}")
+        try:
+            found = json.loads(text)
+            fits = set(found) == set(self.scores) and all(
+                isinstance(about, dict) and isinstance(about.get("data"), str)
+                for about in found.values()
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            fits = False
+        if not fits:
+            raise UserError(
+                f"{self.path}: attribute scores must tell of each of the scores "
+                f"({', '.join(self.scores) or 'none'}), got {text[:80]!r}"
+            )
+        return found
+
+    def _check_content(self) -> None:
+        """Raise a UserError if columns or attributes are not what was written."""
+        wanted = self.attributes.get("content_sha256")
+        if wanted is not None:
+            found = _content_sha256(self.attributes, _columns(self.rows, self.scores))
+            _compare(self.path, "columns and attributes", wanted, found)
+
+    def check_pixels(self) -> None:
+        """Read all pixels once, and compare their checksum.
+
+        Raises:
+            UserError: If they are not what was written.
+        """
+        if self._has_right_pixels:
+            return
+        digest = hashlib.sha256()
+        for start in range(0, len(self), 1024):
+            digest.update(self.images(start, min(start + 1024, len(self))).data)
+        _compare(self.path, "images", self.attributes["images_sha256"], digest.hexdigest())
+        self._has_right_pixels = True
+
+    def chosen_sha256(self, rows: Sequence[int]) -> str:
+        """As :meth:`rows_sha256`, of some rows."""
+        digest = hashlib.sha256()
+        for row in rows:
+            names = f"{self.rows.source[row]}\n{self.rows.target[row]}\n"
+            digest.update(self.image(row).data)
+            digest.update(names.encode())
+        return digest.hexdigest()
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """The pixels of neighbouring rows: (stop - start, H, W, 3) uint8."""
@@ -157,7 +223,30 @@ def _read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         if not isinstance(value, wanted):
             raise UserError(f"{path}: attribute {name} must be there, got {value!r}")
         values[name] = value.item() if isinstance(value, np.generic) else value
+    for name in OPTIONAL_ATTRIBUTES:
+        if name in file.attrs:
+            value = file.attrs[name]
+            if not isinstance(value, str):
+                raise UserError(f"{path}: attribute {name} must be text, got {value!r}")
+            values[name] = value
     return values
+
+
+def _read_scores(file: h5py.File, count: int, path: Path) -> dict[str, np.ndarray]:
+    if "scores" not in file:
+        return {}
+    group = file.get("scores", getlink=True)
+    if not isinstance(group, h5py.HardLink) or not isinstance(file["scores"], h5py.Group):
+        raise UserError(f"{path}: scores must be a group stored in the file, got {group!r}")
+    scores = {}
+    for name in sorted(file["scores"]):
+        if not SCORE_NAME.fullmatch(name):
+            raise UserError(f"{path}: a score must have a plain name, got {name[:40]!r}")
+        score = _dataset(file, f"scores/{name}", path)
+        if score.shape != (count,) or score.dtype != np.float32:
+            raise UserError(f"{path}: score {name} must be {count} float32, got {_kind(score)}")
+        scores[name] = score[:]
+    return scores
 
 
 def _read_rows(file: h5py.File, path: Path) -> Rows:
@@ -182,6 +271,8 @@ def _read_rows(file: h5py.File, path: Path) -> Rows:
         column = _dataset(file, name, path)
         if column.shape != shape or column.dtype.kind != kind:
             raise UserError(f"{path}: {name} must be {shape} of kind {kind}, got {_kind(column)}")
+        if kind == "S" and column.dtype.itemsize > LONGEST_NAME:
+            raise UserError(f"{path}: {name} must be at most {LONGEST_NAME} bytes a name")
         columns[name] = np.char.decode(column[:], "utf-8") if kind == "S" else column[:]
     return Rows(**columns)
 
@@ -198,7 +289,19 @@ def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
         raise UserError(
             f"{path}: {name} must hold what it announces, {_kind(dataset)}, got nothing"
         )
+    if dataset.size and dataset.id.get_offset() + dataset.nbytes > path.stat().st_size:
+        raise UserError(
+            f"{path}: {name} must hold what it announces, {_kind(dataset)}, got a shorter file"
+        )
     return dataset
+
+
+def _compare(path: Path, what: str, wanted: str, found: str) -> None:
+    if wanted != found:
+        raise UserError(
+            f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: the file is "
+            f"damaged or was changed; copy it again, or remove it and make it again"
+        )
 
 
 def _kind(dataset: h5py.Dataset) -> str:
@@ -206,7 +309,11 @@ def _kind(dataset: h5py.Dataset) -> str:
 
 
 def write_bank(
-    path: Path | str, rows: Rows, shards: Iterable[np.ndarray], attributes: Mapping[str, Any]
+    path: Path | str,
+    rows: Rows,
+    shards: Iterable[np.ndarray],
+    attributes: Mapping[str, Any],
+    scores: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a whole bank; the file appears only once it is complete.
 
@@ -214,32 +321,64 @@ def write_bank(
         path: where to.
         rows: the columns; ``source`` and ``target`` as text.
         shards: the pixels, (n, H, W, 3) uint8 each, in row order.
-        attributes: every attribute of the module's docstring but format, synthetic, images_sha256.
+        attributes: every attribute of the module's docstring but format, synthetic and checksums;
+            ``scores`` only where there are some.
+        scores: (N,) numbers by name.
+
+    Raises:
+        UserError: If there is no room for it.
     """
-    digest, done = hashlib.sha256(), 0
-    with committed(path) as part, h5py.File(part, "w", libver="earliest") as file:
-        images = None
-        for shard in shards:
-            if images is None:
-                images = file.create_dataset("images", (len(rows), *shard.shape[1:]), np.uint8)
-            images[done : done + len(shard)] = shard
-            digest.update(np.ascontiguousarray(shard).data)
-            done += len(shard)
-        if done != len(rows):
-            raise ValueError(f"{path}: {len(rows)} rows were promised, {done} drawn")
-        _write_rows(file, rows)
-        head = {"format": FORMAT, "synthetic": True, "images_sha256": digest.hexdigest()}
-        for name, value in sorted({**attributes, **head}.items()):
-            file.attrs[name] = value
+    with committed(path) as part:
+        try:
+            with h5py.File(part, "w", libver="earliest") as file:
+                _fill(file, rows, shards, attributes, scores or {})
+        except RuntimeError as error:  # HDF5, when it closes a file that it could not write
+            number = re.search(r"errno = (\d+)", str(error))
+            raise OSError(int(number[1]), str(path)) if number else error from None
 
 
-def _write_rows(file: h5py.File, rows: Rows) -> None:
-    columns = {
+def _fill(
+    file: h5py.File,
+    rows: Rows,
+    shards: Iterable[np.ndarray],
+    attributes: Mapping[str, Any],
+    scores: Mapping[str, np.ndarray],
+) -> None:
+    digest, done, images = hashlib.sha256(), 0, None
+    for shard in shards:
+        if images is None:
+            images = file.create_dataset("images", (len(rows), *shard.shape[1:]), np.uint8)
+        images[done : done + len(shard)] = shard
+        digest.update(np.ascontiguousarray(shard).data)
+        done += len(shard)
+    if done != len(rows):
+        raise ValueError(f"{file.filename}: {len(rows)} rows were promised, {done} drawn")
+    columns = _columns(rows, scores)
+    for name, column in columns.items():
+        file.create_dataset(name, data=column, track_times=False)
+    whole = {**attributes, "images_sha256": digest.hexdigest()}
+    head = {"format": FORMAT, "synthetic": True, "content_sha256": _content_sha256(whole, columns)}
+    for name, value in sorted({**whole, **head}.items()):
+        file.attrs[name] = value
+
+
+def _columns(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The datasets beside the pixels, as they are stored."""
+    columns: dict[str, np.ndarray] = {
         "pid": rows.pid.astype(np.int32),
         "camid": rows.camid.astype(np.int16),
         "source": np.char.encode(rows.source, "utf-8"),
         "target": np.char.encode(rows.target, "utf-8"),
         "keypoints": rows.keypoints.astype(np.float32),
     }
+    return columns | {f"scores/{name}": scores[name].astype(np.float32) for name in sorted(scores)}
+
+
+def _content_sha256(attributes: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> str:
+    """One hash of the attributes and of all columns, and so, by their checksum, of the pixels."""
+    names = sorted({*attributes} - {"content_sha256"})
+    digest = hashlib.sha256(json.dumps([[name, attributes[name]] for name in names]).encode())
     for name, column in columns.items():
-        file.create_dataset(name, data=column, track_times=False)
+        digest.update(f"{name} {column.shape} {column.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()

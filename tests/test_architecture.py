@@ -13,6 +13,7 @@ PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
+    "coverage", "bank_card", "shards",
     "backbones", "evaluation", "features", "contact_sheet", "training_folder", "reid_folder",
 ]  # fmt: skip
 VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]

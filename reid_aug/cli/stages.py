@@ -107,6 +107,7 @@ def synthesize(
     checkpoint = stage.generator(generator) if config.artist == "generator" else None
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
     say(verb.describe(job))
+    say(str(job.coverage))
     if dry_run:
         cost = verb.describe_cost(job, stage.device)
         return say_dry_run(recipe, f"would write {stage.run.bank}: {cost}")
