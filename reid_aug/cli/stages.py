@@ -93,12 +93,14 @@ def synthesize(
 ) -> None:
     """Draw the bank: every kept identity again, in other poses.
 
-    Sources and poses are of the kept images. A larger ratio extends the bank that is there.
+    Sources and poses are of the kept images. A larger ratio extends the bank that is there. Ranks
+    of torchrun, or the same command on several machines of one file system, share the work.
     """
     stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug import synthesize as verb
     from reid_aug.bank import Bank
     from reid_aug.contact_sheet import write_contact_sheet
+    from reid_aug.stage import is_first_rank
 
     recipe = stage.recipe
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
@@ -106,12 +108,14 @@ def synthesize(
         raise UserError(f"--generator must not be given for artist {config.artist}, who needs none")
     checkpoint = stage.generator(generator) if config.artist == "generator" else None
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
-    say(verb.describe(job))
-    say(str(job.coverage))
+    if is_first_rank():
+        say(f"{verb.describe(job)}\n{job.coverage}")
     if dry_run:
         cost = verb.describe_cost(job, stage.device)
         return say_dry_run(recipe, f"would write {stage.run.bank}: {cost}")
     path = verb.synthesize(job, stage.run.path, stage.device)
+    if not is_first_rank():
+        return None
     write_recipe(stage)
     write_contact_sheet(Bank(path), job.real, stage.root, stage.run.contact_sheet)
     say(f"{len(Bank(path))} images; look at {stage.run.contact_sheet}")
