@@ -31,7 +31,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reid_aug.bank.reading import DAMAGED, FORMAT, read_attributes, read_rows, read_scores
+from reid_aug.bank.heaps import check_heaps
+from reid_aug.bank.reading import (
+    DAMAGED,
+    FORMAT,
+    data_ranges,
+    read_attributes,
+    read_rows,
+    read_scores,
+)
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
 from reid_aug.errors import UserError
@@ -54,8 +62,8 @@ class Entry:
 class Bank:
     """A bank file, read only; safe to hand to DataLoader workers.
 
-    An HDF5 handle must not cross a fork or a pickle, so it is kept with the id of the process that
-    opened it, and any other process opens its own.
+    Pixels lie in one piece, so once it is known where, they are read from the plain file: that is
+    faster than through HDF5, and what was forked may share it. A pickled bank opens the file anew.
 
     Raises:
         UserError: If the file is missing, is no bank, or holds what a bank may not hold.
@@ -69,10 +77,12 @@ class Bank:
             )
         try:
             with h5py.File(self.path) as file:
+                check_heaps(self.path, data_ranges(file))
                 self.attributes = read_attributes(file, self.path)
                 self.rows = read_rows(file, self.path)
                 self.scores = read_scores(file, len(self.rows), self.path)
                 self.height, self.width = file["images"].shape[1:3]
+                self._start = file["images"].id.get_offset() or 0  # None for a bank without rows
         except UserError:
             raise
         except DAMAGED as error:
@@ -80,7 +90,8 @@ class Bank:
             raise UserError(f"{path}: must be a bank (HDF5), got {text}") from None
         self._check_content()
         self.about_scores = self._parse_about_scores()
-        self._opened: tuple[int, h5py.Dataset] | None = None
+        self._frame = self.height * self.width * 3  # bytes
+        self._stamp, self._descriptor = _stamp(self.path.stat()), -1
         self._has_right_pixels = False
 
     def __len__(self) -> int:
@@ -97,7 +108,10 @@ class Bank:
 
     def image(self, row: int) -> np.ndarray:
         """The pixels of one row: (H, W, 3) uint8."""
-        return self._images()[row]
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must be below {len(self)}, got {row}")
+        row %= len(self)
+        return self.images(row, row + 1)[0]
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -165,7 +179,15 @@ class Bank:
 
     def images(self, start: int, stop: int) -> np.ndarray:
         """The pixels of neighbouring rows: (stop - start, H, W, 3) uint8."""
-        return self._images()[start:stop]
+        start, stop, _ = slice(start, stop).indices(len(self))
+        pixels = np.empty((max(0, stop - start), self.height, self.width, 3), np.uint8)
+        space, where = memoryview(pixels.reshape(-1)), self._start + start * self._frame
+        while space:  # the system hands out 2 GB at a time
+            count = os.preadv(self._open(), [space], where)
+            if not count:
+                raise UserError(f"{self.path}: must hold {len(self)} images, got a shorter file")
+            space, where = space[count:], where + count
+        return pixels
 
     def rows_sha256(self, count: int) -> str:
         """One hash of the first ``count`` rows: pixels and where they came from."""
@@ -176,13 +198,23 @@ class Bank:
             digest.update("\n".join(names[:count]).encode())
         return digest.hexdigest()
 
-    def _images(self) -> h5py.Dataset:
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), h5py.File(self.path)["images"]
-        return self._opened[1]
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+            if _stamp(os.fstat(self._descriptor)) != self._stamp:
+                raise UserError(f"{self.path}: was changed while it was in use; start again")
+        return self._descriptor
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_descriptor": -1}
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+
+def _stamp(about: os.stat_result) -> tuple[int, int]:
+    return about.st_size, about.st_mtime_ns
 
 
 def _compare(path: Path, what: str, wanted: str, found: str) -> None:

@@ -19,12 +19,28 @@ TEXT_ATTRIBUTES = (
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
 OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks have none of them
+COLUMNS = ("pid", "camid", "source", "target", "keypoints")
 LONGEST_NAME = 1024  # bytes
 SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 DAMAGED = (  # what h5py was seen to raise on broken files
     OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError,
     ArithmeticError, SystemError,
 )  # fmt: skip
+
+
+def data_ranges(file: h5py.File) -> list[tuple[int, int]]:
+    """Where in the file the data of its datasets lie: (first byte, end) each."""
+    ranges = []
+    for name in ("images", *COLUMNS):
+        is_own = isinstance(file.get(name, getlink=True), h5py.HardLink)
+        if is_own and (start := _offset(file[name])):
+            ranges.append((start, start + file[name].nbytes))
+    return ranges
+
+
+def _offset(item: object) -> int:
+    """The first byte of a dataset; 0 if it has none in the file, or is no dataset."""
+    return (item.id.get_offset() or 0) if isinstance(item, h5py.Dataset) else 0
 
 
 def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
