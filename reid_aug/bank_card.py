@@ -34,7 +34,7 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
         root: folder of the source data set.
         made: what else there is to say about how it was made.
     """
-    about = {k: v for k, v in bank.attributes.items() if k not in ("plan", "scores")}
+    about = {k: v for k, v in bank.attributes.items() if k not in ("plan", "scores", "synthetic")}
     card = {
         "format": FORMAT,
         "synthetic": True,

@@ -21,6 +21,7 @@ from reid_aug.errors import UserError
 from reid_aug.poses import NO_POSE, Pose
 
 CAMERAS = ("source", "target")
+IMPORTED = "imported"  # the poses of a bank that others drew
 POLICIES = ("random", "cross-camera", "coverage")
 
 

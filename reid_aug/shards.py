@@ -94,6 +94,7 @@ class Shards:
         self.top = bank.parent / "shards"
         self.folder = self.top / key
         self.painting = 0.0  # seconds in the artist's own step
+        self._there = (-1, 0)  # the bank that was looked at last: inode, rows
         self._parts: list[np.ndarray] = []
         self._claims: list[Claim] = []
 
@@ -139,7 +140,12 @@ class Shards:
         return self._rows_there() >= self.count
 
     def _rows_there(self) -> int:
-        return len(Bank(self.bank)) if self.bank.exists() else 0
+        if not self.bank.exists():
+            return 0
+        inode = self.bank.stat().st_ino
+        if self._there[0] != inode:  # a bank is replaced, never written to
+            self._there = inode, len(Bank(self.bank))
+        return self._there[1]
 
     def all(self) -> list[Shard]:
         """Every shard, in row order."""

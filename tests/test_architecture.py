@@ -16,7 +16,10 @@ NOUNS = [
     "coverage", "bank_card", "shards",
     "backbones", "evaluation", "features", "contact_sheet", "training_folder", "reid_folder",
 ]  # fmt: skip
-VERBS = ["check", "train_generator", "synthesize", "train_reid", "report"]
+VERBS = [
+    "verify_bank", "score_bank", "export_bank", "import_bank", "check", "train_generator",
+    "synthesize", "train_reid", "report",
+]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -286,7 +287,7 @@ def test_a_bank_says_how_it_was_drawn_and_an_old_one_by_whom(path):
         "height": HEIGHT, "width": WIDTH,
     }  # fmt: skip
     rewritten(path, plan='{"artist": "copies", "cameras": "target"}')
-    assert Bank(path).plan == {"artist": "copies", "cameras": "target"}
+    assert Bank(path).plan == {"artist": "copies", "cameras": "target", "poses": "random"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", '{"artist": 3}', '{"cameras": []}'])
@@ -420,3 +421,45 @@ def test_a_writer_that_fails_midway_leaves_the_old_file(path):
 
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """The bytes with one thing done to them that happens to files."""
+    at, other = rng.randrange(len(content)), rng.randrange(len(content))
+    length = rng.randrange(1, 256)
+    return rng.choice(
+        [
+            content[:at] + bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1 :],
+            content[:at] + rng.randbytes(8) + content[at + 8 :],
+            content[:at],
+            content[:at] + bytes(length) + content[at + length :],
+            content[:at] + content[other : other + 64] + content[at + 64 :],
+            content[:at] + content[at + length :],
+        ]
+    )
+
+
+def same_content(one: Bank, other: Bank) -> bool:
+    columns = ("pid", "camid", "source", "target", "keypoints")
+    return np.array_equal(one.images(0, len(one)), other.images(0, len(other))) and all(
+        np.array_equal(getattr(one.rows, name), getattr(other.rows, name), equal_nan=is_float)
+        for name in columns
+        for is_float in [name == "keypoints"]
+    )
+
+
+def test_a_thousand_mutations_are_refused_in_a_sentence_or_change_nothing(path):
+    content, whole, rng = path.read_bytes(), Bank(path), random.Random(0)
+    sentences = []
+    for number in range(1000):
+        damaged = path.with_name(f"{number}.h5")
+        damaged.write_bytes(mutated(content, rng))
+        try:
+            bank = Bank(damaged)
+            bank.check_pixels()
+            assert same_content(bank, whole), number
+        except UserError as error:
+            sentences.append(str(error))
+        damaged.unlink()
+    assert 400 < len(sentences) < 1000
+    assert not [text for text in sentences if "\n" in text]

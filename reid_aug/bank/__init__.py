@@ -44,6 +44,8 @@ from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
 from reid_aug.errors import UserError
 
+OLDER = {"artist": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
+
 __all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
 
 
@@ -122,10 +124,10 @@ class Bank:
         """
         text = self.attributes["plan"]
         try:  # old banks do not say who drew them
-            found = {"artist": "generator", "cameras": "source", **json.loads(text)}
-        except (ValueError, TypeError):
+            found = {**OLDER, **json.loads(text)}
+        except (ValueError, TypeError, RecursionError):
             found = {}
-        if not all(isinstance(found.get(key), str) for key in ("artist", "cameras")):
+        if not all(isinstance(found.get(key), str) for key in OLDER):
             raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
         return found
 
@@ -181,7 +183,7 @@ class Bank:
         """The pixels of neighbouring rows: (stop - start, H, W, 3) uint8."""
         start, stop, _ = slice(start, stop).indices(len(self))
         pixels = np.empty((max(0, stop - start), self.height, self.width, 3), np.uint8)
-        space, where = memoryview(pixels.reshape(-1)), self._start + start * self._frame
+        space, where = pixels.reshape(-1).data, self._start + start * self._frame
         while space:  # the system hands out 2 GB at a time
             count = os.preadv(self._open(), [space], where)
             if not count:

@@ -55,6 +55,7 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
         if not isinstance(value, wanted):
             raise UserError(f"{path}: attribute {name} must be there, got {value!r}")
         values[name] = value.item() if isinstance(value, np.generic) else value
+    values["synthetic"] = bool(file.attrs.get("synthetic", False))
     for name in OPTIONAL_ATTRIBUTES:
         if name in file.attrs:
             value = file.attrs[name]

@@ -62,7 +62,7 @@ def _fill(
     columns = columns_of(rows, scores)
     for name, column in columns.items():
         file.create_dataset(name, data=column, track_times=False)
-    whole = {**attributes, "images_sha256": digest.hexdigest()}
-    head = {"format": FORMAT, "synthetic": True, "content_sha256": content_sha256(whole, columns)}
+    whole = {**attributes, "images_sha256": digest.hexdigest(), "synthetic": True}
+    head = {"format": FORMAT, "content_sha256": content_sha256(whole, columns)}
     for name, value in sorted({**whole, **head}.items()):
         file.attrs[name] = value

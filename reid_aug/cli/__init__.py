@@ -8,6 +8,7 @@ shows its traceback.
 import click
 
 from reid_aug import __version__
+from reid_aug.cli.bank import bank
 from reid_aug.cli.errors import OneLine
 from reid_aug.cli.grids import benchmark, demo, report
 from reid_aug.cli.stages import check, people, synthesize, train_generator, train_reid
@@ -39,6 +40,6 @@ def main() -> None:
 
 
 for command in (
-    benchmark, check, demo, people, report, synthesize, train_generator, train_reid,
+    bank, benchmark, check, demo, people, report, synthesize, train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

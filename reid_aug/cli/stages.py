@@ -9,6 +9,7 @@ import click
 from reid_aug.cli.options import (
     duration,
     generator_option,
+    min_score_option,
     mix_options,
     say,
     say_dry_run,
@@ -128,12 +129,14 @@ def synthesize(
 @mix_options
 @click.option("--backbone", metavar="NAME", help="Network, as resnet50 or inception_v2.")
 @click.option("--bank", metavar="FILE", help="Bank.  [default: the run folder's]")
+@min_score_option
 def train_reid(
     dry_run: bool,
     ratio: float | None,
     mode: str | None,
     backbone: str | None,
     bank: str | None,
+    min_score: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Train a re-ID network on a mix, and evaluate it.
@@ -147,15 +150,18 @@ def train_reid(
     from reid_aug import reid_folder
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
-    from reid_aug.mixing import Mix
+    from reid_aug.mixing import Mix, parse_min_score
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     if source and ratio is None:
         ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
     mode = mode or stage.recipe.synthesize.mode
-    mix = Mix(stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed)
-    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
+    least = parse_min_score(min_score)
+    mix = Mix(
+        stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed, min_score=least
+    )
+    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least)
     cell = stage.run.cell(name)
     say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
     if dry_run:
