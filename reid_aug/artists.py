@@ -5,7 +5,9 @@
     renderer    the upper bound, on the built-in people only: the picture that is the right answer
 
 All have one interface, so a bank is planned, drawn, extended and described in one way. What an
-artist draws for a row depends on that row alone.
+artist draws for a row depends on that row alone. Drawing has three steps, which overlap when a bank
+is drawn (:mod:`reid_aug.shards`): an artist reads what rows need, paints, and finishes what it
+painted.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,9 +95,21 @@ class Artist(ABC):
         rngs = map(np.random.default_rng, seeds)
         return np.stack([relit(*pair, jitter) for pair in zip(images, rngs, strict=True)])
 
-    @abstractmethod
     def draw(self, draws: Sequence[Draw]) -> np.ndarray:
-        """Draw rows: (B, H, W, 3) uint8."""
+        """Draw rows, all three steps: (B, H, W, 3) uint8."""
+        return self.finish(self.paint(self.read(draws)), draws)
+
+    @abstractmethod
+    def read(self, draws: Sequence[Draw]) -> Any:
+        """What painting these rows needs, from the disk; in a thread of its own."""
+
+    def paint(self, material: Any) -> np.ndarray:
+        """The step that keeps the device busy: (B, H, W, 3) uint8."""
+        return material
+
+    def finish(self, images: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
+        """What is left to do to the painted rows, (B, H, W, 3) uint8; in a thread of its own."""
+        return images
 
 
 def relit(image: np.ndarray, rng: np.random.Generator, jitter: float) -> np.ndarray:
@@ -136,15 +151,22 @@ class GeneratorArtist(Artist):
         super().to(device)
         self.generator.to(device).to(memory_format=torch.channels_last)
 
-    @torch.inference_mode()
-    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+    def read(self, draws: Sequence[Draw]) -> Any:
+        """Pixels (B, H, W, 3), poses (2, B, 18, 2) and camids (B, 2) of sources and targets."""
         pixels = np.stack([read_image(draw.source.path, *self.scene.size) for draw in draws])
         xy = np.stack([[self.pose(d.source).xy for d in draws], [self.keypoints(d) for d in draws]])
-        image = to_signed(torch.from_numpy(pixels).to(self.device))
-        source, target = torch.from_numpy(xy).to(self.device)
-        camids = torch.tensor([[draw.source.camid, draw.camid] for draw in draws])
-        drawn = self.generator.redraw(image, source, target, camids.to(self.device))
-        return self.relit(to_pixels(drawn).cpu().numpy(), draws, self.scene.jitter)
+        camids = np.array([[draw.source.camid, draw.camid] for draw in draws])
+        return pixels, xy, camids
+
+    @torch.inference_mode()
+    def paint(self, material: Any) -> np.ndarray:
+        pixels, xy, camids = (torch.from_numpy(part).to(self.device) for part in material)
+        source, target = xy
+        drawn = self.generator.redraw(to_signed(pixels), source, target, camids)
+        return to_pixels(drawn).cpu().numpy()
+
+    def finish(self, images: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
+        return self.relit(images, draws, self.scene.jitter)
 
 
 class CopyArtist(Artist):
@@ -163,10 +185,12 @@ class CopyArtist(Artist):
     def keypoints(self, draw: Draw) -> np.ndarray:
         return self.pose(draw.source).mirrored(self.scene.size[1]).xy
 
-    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
+    def read(self, draws: Sequence[Draw]) -> Any:
         size = self.scene.size
-        mirrored = [read_image(draw.source.path, *size)[:, ::-1] for draw in draws]
-        return self.relit(np.stack(mirrored), draws, COPIES)
+        return np.stack([read_image(draw.source.path, *size)[:, ::-1] for draw in draws])
+
+    def finish(self, images: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
+        return self.relit(images, draws, COPIES)
 
 
 class RenderArtist(Artist):
@@ -190,8 +214,11 @@ class RenderArtist(Artist):
             )
         self.people = read_people(root)
 
-    def draw(self, draws: Sequence[Draw]) -> np.ndarray:
-        return np.stack([self.render(draw) for draw in draws])
+    def read(self, draws: Sequence[Draw]) -> Any:
+        return draws
+
+    def paint(self, material: Any) -> np.ndarray:
+        return np.stack([self.render(draw) for draw in material])
 
     def render(self, draw: Draw) -> np.ndarray:
         """One row: (H, W, 3) uint8."""

@@ -2,20 +2,29 @@
 
 Every contract file is written to a temporary sibling, flushed to the disk, and renamed; then the
 folder is flushed too, because the rename itself lives there. A killed process leaves at most a
-``*.part`` sibling, which nothing reads and the next write of the same file removes.
+``*.part`` sibling, which nothing reads and which the next write of the same file on that host
+removes. The sibling's name holds host and process, so machines that share a file system never write
+to the same one.
 """
 
+import errno
 import fcntl
 import glob
 import hashlib
 import json
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from reid_aug.errors import UserError
+
+HOST = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IN_USE = (errno.EWOULDBLOCK, errno.EACCES)  # what a lock that is held answers, local or on NFS
 
 
 @contextmanager
@@ -28,25 +37,39 @@ def committed(path: Path | str) -> Iterator[Path]:
     ...     _ = part.write_text("whole")
     >>> [file.name for file in folder.iterdir()]
     ['a.txt']
+
+    Raises:
+        UserError: If there is no room for it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        process = left.suffixes[-2][1:]
-        if process.isdigit() and not _is_alive(int(process)):
-            left.unlink(missing_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.touch()
-    mode = part.stat().st_mode  # safetensors would leave the file readable by its owner only
+    part = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        part.touch()
+        mode = part.stat().st_mode  # safetensors would leave the file readable by its owner only
         yield part
         part.chmod(mode)
         _flush(part)
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+        _flush(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(
+                f"{path}: could not be written, {os.strerror(error.errno).lower()}; make room, "
+                f"then give the same command again"
+            ) from None
         raise
-    _flush(path.parent)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of this host left of ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{HOST}.*.part"):
+        process = left.suffixes[-2][1:]
+        if process.isdigit() and not _is_alive(int(process)):
+            left.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:
@@ -74,19 +97,93 @@ def locked(folder: Path | str) -> Iterator[None]:
     Raises:
         UserError: If another process holds it.
     """
-    folder = Path(folder)
+    with _held(Path(folder), fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, how: int) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another reid-aug command is at work here; wait for it, or choose "
+                f"another folder with --out"
+            ) from None
         yield
-    except BlockingIOError:
-        raise UserError(
-            f"{folder}: another reid-aug command is at work here; wait for it, or choose another "
-            f"folder with --out"
-        ) from None
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def joined(folder: Path | str) -> Iterator[None]:
+    """Hold ``folder`` together with others who join it; who wants it alone (:func:`locked`) waits.
+
+    Raises:
+        UserError: If a process holds it for itself.
+    """
+    with _held(Path(folder), fcntl.LOCK_SH):
+        yield
+
+
+class Claim:
+    """A lock file that is held by at most one, here or on another machine of a file system.
+
+    The lock belongs to the open file, so it vanishes with its holder, however that ends. The file
+    stays behind, empty. Who holds it may remove it: a lock counts only while its file has its name.
+
+    Args:
+        is_shared: hold it together with others who share it.
+        is_awaited: wait until it can be had; otherwise look at ``is_held``.
+    """
+
+    def __init__(self, path: Path, is_shared: bool = False, is_awaited: bool = False) -> None:
+        self._how = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+        self._how |= 0 if is_awaited else fcntl.LOCK_NB
+        self._descriptor = -1
+        while not self._has_name(path):
+            self.release()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # the folder was removed in between
+                self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            if self._descriptor >= 0 and not self._lock():
+                return
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock could be had, and was not let go since."""
+        return self._descriptor >= 0
+
+    def release(self) -> None:
+        """Let it go; twice does no harm."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _lock(self) -> bool:
+        try:
+            fcntl.flock(self._descriptor, self._how)
+        except OSError as error:
+            self.release()
+            if error.errno not in IN_USE:
+                raise
+        return self.is_held
+
+    def _has_name(self, path: Path) -> bool:
+        """Whether the locked file is the one at ``path``, and not one that was removed."""
+        try:
+            return self.is_held and os.fstat(self._descriptor).st_ino == path.stat().st_ino
+        except FileNotFoundError:
+            return False
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def write_json(path: Path | str, value: Mapping[str, Any]) -> None:

@@ -6,11 +6,18 @@ smaller kept set: the experiment of the PATN paper, and no second code path here
 
 A generated image keeps the identity of the person it shows, so the number of identities, and with
 it the classifier, does not depend on the ratio.
+
+Scores of the bank may filter it (``min_score``). The ratio still gives every identity its seats, as
+without a filter; an identity fills them with its first rows that pass, from the whole bank. So a
+bank that is larger than the ratio asks for is a reserve. Seats for which no row passes stay empty,
+and the mix says how many.
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -90,20 +97,58 @@ class Mix:
         mode: str = "supplement",
         keep: float = 1.0,
         keep_seed: int = 0,
+        min_score: Mapping[str, float] | None = None,
     ) -> None:
-        self.real, self.generated = share_out(real, ratio, mode, keep, keep_seed)
+        self.real, seats = share_out(real, ratio, mode, keep, keep_seed)
+        self.seats = seats
         self.bank = bank
         self.ratio, self.keep, self.keep_seed = ratio, keep, keep_seed
         self.mode = mode if ratio else MODES[0]  # the baseline is the same in both
-        self.note = floor_note(len(real), len(self.real), self.generated, ratio, mode)
-        if self.generated:
+        self.note = floor_note(len(real), len(self.real), seats, ratio, mode)
+        self.min_score: dict[str, dict[str, Any]] = {}
+        self._rows: Sequence[int] = range(seats)
+        if seats:
             options = f"--ratio {ratio:g}" + (" --mode replace" if mode == "replace" else "")
             options += f" --keep {keep:g}" if keep != 1 else ""
             options += f" --set data.keep_seed={keep_seed}" if keep_seed else ""
             self._check_bank(f"reid-aug synthesize {options}")
+            self._filter(min_score or {})
+        self.generated = len(self._rows)
+        self.note += f"; {seats - self.generated} seats stay empty" * (self.generated < seats)
+
+    def _filter(self, min_score: Mapping[str, float]) -> None:
+        """Take the rows whose scores are high enough, and note what the scores were made with."""
+        bank = self.bank
+        if bank is None or not min_score:
+            return
+        passes = np.ones(len(bank), bool)
+        for name, least in sorted(min_score.items()):
+            passes &= _scores(bank, name) >= least
+            self.min_score[name] = {"least": least, **bank.about_scores[name]}
+        left = Counter(bank.rows.pid[: self.seats].tolist())
+        chosen = []
+        for row in np.flatnonzero(passes).tolist():
+            pid = int(bank.rows.pid[row])
+            if left[pid] > 0:
+                left[pid] -= 1
+                chosen.append(row)
+        self._rows = chosen
+
+    @property
+    def generated_rows(self) -> Sequence[int]:
+        """The rows of the bank that are used, ascending; all of the first ones without a filter."""
+        return self._rows
+
+    def rows_sha256(self) -> str | None:
+        """One hash of the generated images and where they came from; None where there are none."""
+        if self.bank is None or not self.generated:
+            return None
+        if not self.min_score:
+            return self.bank.rows_sha256(self.generated)
+        return self.bank.chosen_sha256(self._rows)
 
     def _check_bank(self, command: str) -> None:
-        need = f"{self.generated} generated images of a kept set of {len(self.real)}"
+        need = f"{self.seats} generated images of a kept set of {len(self.real)}"
         if self.bank is None:
             raise UserError(f"the mix needs {need}, got no bank; make it with: {command}")
         if self.bank.attributes["kept_sha256"] != names_sha256(self.real):
@@ -118,11 +163,12 @@ class Mix:
             raise UserError(
                 f"{self.bank.path}: must show identities of the kept set, got pid {min(strangers)}"
             )
-        if len(self.bank) < self.generated:
+        if len(self.bank) < self.seats:
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got {len(self.bank)} images; "
                 f"extend it with: {command}"
             )
+        self.bank.check_pixels()
 
     def __len__(self) -> int:
         return len(self.real) + self.generated
@@ -144,7 +190,7 @@ class Mix:
         """What the image is called: a file name, or "bank:ROW"."""
         if not self.is_generated(index):
             return self.real[index].name
-        return f"bank:{index - len(self.real)}"
+        return f"bank:{self._bank_row(index)[1]}"
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB, in the size it is stored in."""
@@ -156,4 +202,43 @@ class Mix:
     def _bank_row(self, index: int) -> tuple[Bank, int]:
         if self.bank is None:
             raise IndexError(f"index must be below {len(self)}, got {index}")
-        return self.bank, index - len(self.real)
+        return self.bank, self._rows[index - len(self.real)]
+
+
+def _scores(bank: Bank, name: str) -> np.ndarray:
+    """A score of every row, (N,).
+
+    Raises:
+        UserError: If the bank has no such score, or has none of some rows.
+    """
+    if name not in bank.scores:
+        found = ", ".join(bank.scores) or "no score at all"
+        raise UserError(
+            f"{bank.path}: must hold the score {name}, got {found}; "
+            f"make it with: reid-aug bank score {bank.path}"
+        )
+    if np.isnan(bank.scores[name]).any():
+        count = int(np.isnan(bank.scores[name]).sum())
+        raise UserError(
+            f"{bank.path}: must hold the score {name} of every row, got {count} rows without; "
+            f"make them with: reid-aug bank score {bank.path}"
+        )
+    return bank.scores[name]
+
+
+def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
+    """Read ``NAME=VALUE`` texts.
+
+    >>> parse_min_score(["identity=0.6", "sharpness=0.3"])
+    {'identity': 0.6, 'sharpness': 0.3}
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise UserError(f"--min-score must be NAME=VALUE, got {text!r}") from None
+        if not math.isfinite(found[name.strip()]):
+            raise UserError(f"--min-score must be NAME=VALUE with a finite value, got {text!r}")
+    return found

@@ -12,6 +12,7 @@ from reid_aug.dataset import Dataset, PersonImage
 from reid_aug.errors import UserError
 from reid_aug.poses import NO_POSE, Pose
 
+STATUSES = ("kept", "external", "whole")
 DIGITS = 12  # 48 bits: no clash to be expected below millions of images
 
 

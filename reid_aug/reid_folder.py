@@ -18,14 +18,22 @@ from reid_aug.errors import UserError
 LOG, MODEL, RESULT = "log.jsonl", "model.safetensors", "result.json"
 
 
-def cell_name(backbone: str, mode: str, ratio: float, keep: float, seed: int) -> str:
+def cell_name(
+    backbone: str,
+    mode: str,
+    ratio: float,
+    keep: float,
+    seed: int,
+    min_score: Mapping[str, float] | None = None,
+) -> str:
     """The folder name of one training.
 
     >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
     ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
     """
     mix = f"{mode}{ratio:g}" if ratio else "baseline"
-    return f"{backbone}-{mix}-keep{keep:g}-seed{seed}"
+    marks = "".join(f"-{name}{least:g}" for name, least in sorted((min_score or {}).items()))
+    return f"{backbone}-{mix}-keep{keep:g}-seed{seed}{marks if ratio else ''}"
 
 
 def describe(path: Path) -> str:

@@ -35,7 +35,12 @@ NEEDED: dict[str, Any] = {
     "mode": str, "ratio": int | float, "real": int, "generated": int, "seed": int, "recipe": dict,
     "generator_data": str | None, "starting_weights": str | None, "dataset_sha256": str,
 }  # fmt: skip
-SINCE = ("artist", "cameras", "starting_data")  # texts or nothing; older results have none of them
+SINCE = (
+    "artist",
+    "cameras",
+    "poses",
+    "starting_data",
+)  # texts or nothing; older results have none of them
 HEADER = (
     "backbone", "keep", "mode", "ratio", "real", "generated", "images from", "training", "seeds",
     "mAP %", "Rank-1 %", "gain in mAP", "verdict",
@@ -98,7 +103,11 @@ def images_from(result: Mapping[str, Any]) -> str:
     words = ARTISTS.get(artist, artist)
     if artist == "generator":
         words = STATUS.get(result["generator_data"], words)
-    return words + (", target's camera" if result.get("cameras") == "target" else "")
+    words += ", target's camera" if result.get("cameras") == "target" else ""
+    poses = result.get("poses") or "random"
+    words += f", poses {poses}" if poses != "random" else ""
+    filtered = sorted((result.get("min_score") or {}).items())
+    return words + "".join(f", {name} {about['least']:g} or more" for name, about in filtered)
 
 
 def training_of(result: Mapping[str, Any]) -> str:
@@ -126,6 +135,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
             found = result["format"]
             fits = all(isinstance(result[key], kind) for key, kind in NEEDED.items())
             fits &= all(isinstance(result.get(key), str | None) for key in SINCE)
+            fits &= isinstance(result.get("min_score"), dict | None)
             _settings(result), _row_key(result)
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: must be a result of train-reid; remove the file") from None

@@ -4,6 +4,7 @@ Without a recipe the recipe is ``demo``; without a data set it is the built-in p
 into the user's cache. Nothing here writes into the run folder.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,14 +114,23 @@ def demo_generator() -> Path:
     return Path(str(resources.files("reid_aug.assets") / "demo_generator.safetensors"))
 
 
+def is_first_rank() -> bool:
+    """Whether this process is the one of torchrun's that speaks; true where there is one only."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def choose_device(name: str | None) -> torch.device:
     """The device of that name; without a name the GPU, if there is one.
+
+    Ranks of torchrun that were told no number take a GPU each.
 
     Raises:
         UserError: If there is no such device here.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     except RuntimeError:
         raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from None
     if device.type not in ("cpu", "cuda"):

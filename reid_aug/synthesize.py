@@ -1,27 +1,28 @@
 """Draw the bank: every identity of the kept set, again, in poses of the kept set.
 
-First the plan (:mod:`reid_aug.plan`), then the drawing (:mod:`reid_aug.artists`), which goes shard
-by shard. A shard is a fixed range of rows and is committed as a whole; within it batches are fixed
-ranges too, the last one filled up, so the pixels of a row depend neither on how many rows there are
-nor on where an earlier run was killed. The bank is then assembled from the shards by one process.
+First the plan (:mod:`reid_aug.plan`), with what it covers and costs, then the drawing
+(:mod:`reid_aug.artists`), shard by shard (:mod:`reid_aug.shards`), alone or together with other
+processes that were given the same command.
 """
 
 import hashlib
 import json
 import math
-import platform
+import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from reid_aug import __version__
+from reid_aug import shards
 from reid_aug.artists import ARTISTS, Artist, Scene, check_artist
 from reid_aug.bank import Bank, Rows, write_bank
+from reid_aug.bank_card import write_card
+from reid_aug.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.dataset import (
     DataConfig,
     Dataset,
@@ -30,33 +31,31 @@ from reid_aug.dataset import (
     verify_images,
 )
 from reid_aug.errors import UserError
-from reid_aug.files import committed, locked, write_json
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
-from reid_aug.plan import CAMERAS, Draw, plan, without_pose
+from reid_aug.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
 from reid_aug.poses import Pose
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.shards import Shards
 
-SHARD = 512  # rows; a killed run loses at most this many
-POLICIES = ("random",)
+SPARE = 16_000_000  # bytes that must be left on the disk
 OTHER = {
     "kept_sha256": "kept set or data set",
     "dataset_sha256": "data set",
     "keypoints_sha256": "set of key points",
     "generator_sha256": "generator",
 }
-LICENCE_NOTE = (
-    "Generated images of the people in the source data set: its terms of use hold for them too."
-)
+LISTED = 50  # identities without a pose
 
 
 @dataclass(frozen=True, slots=True)
 class SynthesizeConfig:
     """How many images, and in which poses.
 
-    ``poses`` is the policy that chooses the target: "random", a random usable pose of the kept set,
-    as in the paper. ``cameras`` says under which camera a row is drawn: its "source"'s, or its
-    "target"'s, for a generator that is told cameras. ``artist`` draws: the "generator", or one to
+    ``poses`` is the policy that chooses the target (:mod:`reid_aug.plan`): "random", a random
+    usable pose of the kept set, as in the paper, "cross-camera" or "coverage". ``cameras`` says
+    under which camera a row is drawn: its "source"'s, or its "target"'s, for a generator that is
+    told cameras. ``artist`` draws: the "generator", or one to
     compare it with, "copies" or the "renderer" (:mod:`reid_aug.artists`). ``jitter`` gives each of
     the generator's drawings a light of its own: brightness, contrast and saturation change by up to
     this part. ``batch`` rows are drawn at a time.
@@ -79,8 +78,8 @@ class SynthesizeConfig:
         check_artist(self.artist, self.cameras)
         if not 0 <= self.jitter < 1:
             raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
-        if not (1 <= self.batch <= SHARD and SHARD % self.batch == 0):
-            raise UserError(f"batch must divide {SHARD}, got {self.batch}")
+        if not (1 <= self.batch <= shards.SHARD and shards.SHARD % self.batch == 0):
+            raise UserError(f"batch must divide {shards.SHARD}, got {self.batch}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,7 @@ class Job:
     artist: Artist
     checkpoint: Path | None
     attributes: dict[str, Any]
+    coverage: Coverage
 
 
 def prepare(
@@ -117,11 +117,15 @@ def prepare(
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
     artist = ARTISTS[config.artist](scene, config.cameras, checkpoint)
-    draws = [artist.row(draw) for draw in plan(real, poses, count, seed, config.cameras)]
+    clusters = pose_clusters(usable(real, poses), poses, seed)
+    planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters)
+    draws = [artist.row(draw) for draw in planned]
     verify_images(real)
     drawing = {key: getattr(config, key) for key in ("poses", "cameras", "artist", "batch")}
     if config.artist == "generator":
         drawing["jitter"] = config.jitter
+    if config.poses == "coverage":
+        drawing |= {"clusters": CLUSTERS, "clusters_sha256": clusters_sha256(clusters)}
     attributes = {
         "keep": effective_keep(config.ratio, config.mode, data.keep),
         "keep_seed": data.keep_seed,
@@ -135,44 +139,66 @@ def prepare(
         "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
         "seed": seed,
     }
-    images = len(dataset.train)
-    return Job(draws, images, real, poses, config, data, artist, checkpoint, attributes)
+    images, covered = len(dataset.train), coverage(real, draws, clusters)
+    return Job(draws, images, real, poses, config, data, artist, checkpoint, attributes, covered)
 
 
 def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
     """Draw a bank, or what is missing of one; the path of ``bank.h5``.
 
     Raises:
-        UserError: If the folder holds a bank of another kept set, generator, seed or plan, or
-            another process is at work in it.
+        UserError: If the folder holds a bank of another kept set, generator, seed or plan, another
+            command is at work in it, or there is no room for the bank.
     """
     path, card = folder / "bank.h5", folder / "bank.json"
     old = _extendable(path, job)
-    if old is not None and len(old) >= len(job.draws):
+    pieces = Shards(path, _key(job), len(job.draws))
+    if old is not None and len(old) >= len(job.draws) and not pieces.folder.exists():
         if not card.exists():
-            _write_card(card, job, device, None)
+            _write_card(path, job, device, {"seconds": None})
         return path
+    _check_room(job, pieces)
+    if old is not None:
+        old.check_pixels()
     began = time.time()
-    with locked(folder):
-        _draw(job, path, old, device)
-        _write_card(card, job, device, round(time.time() - began, 1))
+    with pieces.membership():
+        job.artist.to(device)
+        with track(range(len(job.draws)), "synthesize") as bar:
+            pieces.draw(job.draws, job.artist, job.config.batch, bar.update)
+
+        def write(pixels: Iterator[np.ndarray]) -> None:
+            scores, about = _old_scores(path, len(job.draws))
+            write_bank(path, _rows(job.draws, job.artist), pixels, job.attributes | about, scores)
+            seconds = {"seconds": time.time() - began, "painting_seconds": pieces.painting}
+            timing = {name: round(value, 1) for name, value in seconds.items()}
+            _write_card(path, job, device, timing)
+
+        pieces.assemble(write)
     return path
 
 
-def _draw(job: Job, path: Path, old: Bank | None, device: torch.device) -> None:
-    artist, batch = job.artist, job.config.batch
-    artist.to(device)
-    folder = path.parent / "shards" / _key(job)
-    starts = range(0, len(job.draws), SHARD)
-    with track(range(0, len(job.draws), batch), "synthesize") as bar:
-        for start in starts:
-            _commit_shard(job, old, start, folder)
-            bar.update(math.ceil(min(SHARD, len(job.draws) - start) / batch))
-    shards = (np.load(_shard(folder, start, job)) for start in starts)
-    write_bank(path, _rows(job.draws, artist), shards, job.attributes)
-    for start in starts:
-        _shard(folder, start, job).unlink()
-    _remove_empty(folder)
+def _old_scores(path: Path, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The scores of the bank that is there, NaN for rows it does not have, and their attribute."""
+    old = Bank(path) if path.exists() else None
+    if old is None or not old.scores:
+        return {}, {}
+    missing = np.full(count - len(old), np.nan, np.float32)
+    scores = {name: np.concatenate([score, missing]) for name, score in old.scores.items()}
+    return scores, {"scores": json.dumps(old.about_scores)}
+
+
+def _check_room(job: Job, pieces: Shards) -> None:
+    """Raise a UserError if shards and bank together are more than the disk has room for."""
+    frame = job.data.height * job.data.width * 3
+    undrawn = sum(shard.stop - shard.start for shard in pieces.missing())
+    need = (undrawn + len(job.draws)) * frame + SPARE
+    there = next(p for p in (pieces.bank.absolute(), *pieces.bank.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < need:
+        raise UserError(
+            f"{pieces.bank}: {len(job.draws)} images need {need / 1e6:.0f} MB while they are "
+            f"drawn, there are {free / 1e6:.0f} MB; make room, or choose another disk with --out"
+        )
 
 
 def _extendable(path: Path, job: Job) -> Bank | None:
@@ -201,34 +227,6 @@ def _fixed(job: Job) -> dict[str, Any]:
     return {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
 
 
-def _shard(folder: Path, start: int, job: Job) -> Path:
-    return folder / f"{start:08d}-{min(start + SHARD, len(job.draws)):08d}.npy"
-
-
-def _commit_shard(job: Job, old: Bank | None, start: int, folder: Path) -> None:
-    """Draw the rows from ``start`` to the end of its shard, unless that was done before."""
-    path, size = _shard(folder, start, job), job.config.batch
-    if path.exists():
-        return
-    stop = min(start + SHARD, len(job.draws))
-    parts = [
-        _batch(job.draws, job.artist, old, first, min(first + size, stop), size)
-        for first in range(start, stop, size)
-    ]
-    with committed(path) as part, part.open("wb") as file:
-        np.save(file, np.concatenate(parts))
-
-
-def _batch(
-    draws: Sequence[Draw], artist: Artist, old: Bank | None, start: int, stop: int, size: int
-) -> np.ndarray:
-    if old is not None and stop <= len(old):
-        return old.images(start, stop)
-    rows = list(draws[start:stop])
-    rows += rows[-1:] * (size - len(rows))  # a batch is always of the same size
-    return artist.draw(rows)[: stop - start]
-
-
 def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
     return Rows(
         pid=np.array([draw.source.pid for draw in draws]),
@@ -239,29 +237,18 @@ def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
     )
 
 
-def _remove_empty(folder: Path) -> None:
-    for path in (folder, folder.parent):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-
-
-def _write_card(path: Path, job: Job, device: torch.device, seconds: float | None) -> None:
-    card = {
-        "format": "reid_aug.bank-card/1",
-        "synthetic": True,
-        "images": len(job.draws),
-        "identities": len({draw.source.pid for draw in job.draws}),
+def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str, Any]) -> None:
+    root = job.real[0].path.parents[1]
+    made = {
         "real_images_kept": len(job.real),
-        **{**job.attributes, "plan": json.loads(job.attributes["plan"])},
+        "artist": job.artist.words,
         "generator": str(job.checkpoint) if job.checkpoint else None,
+        "coverage": asdict(job.coverage),
         "device": str(device),
-        "host": platform.node(),
-        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seconds": seconds,
-        "versions": {"reid_aug": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        "licence": LICENCE_NOTE,
+        **timing,
+        "versions": {"torch": torch.__version__},
     }
-    write_json(path, card)
+    write_card(Bank(path), root, made)
 
 
 def describe(job: Job) -> str:
@@ -274,7 +261,7 @@ def describe(job: Job) -> str:
         f"{job.artist.words}{floor}"
     )
     if bare := without_pose(job.real, job.poses):
-        pids = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
+        pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
         text += f"; {len(bare)} identities have no usable pose as source: {pids}"
     return text
 

@@ -196,7 +196,6 @@ def train_reid(
 
 def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
     """Everything that a training depends on: two results that agree in it are the same result."""
-    rows = mix.bank.rows_sha256(mix.generated) if mix.bank and mix.generated else None
     return {
         "mode": mix.mode,
         "ratio": mix.ratio,
@@ -208,7 +207,8 @@ def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -
         "starting_weights": sha256(config.weights) if config.weights else None,
         "kept_sha256": names_sha256(mix.real),
         "dataset_sha256": dataset_sha256(dataset),
-        "rows_sha256": rows,
+        "rows_sha256": mix.rows_sha256(),
+        "min_score": mix.min_score or None,
     }
 
 
@@ -300,11 +300,17 @@ def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:
         "generated": mix.generated,
         "artist": used.plan["artist"] if used else None,
         "cameras": used.plan["cameras"] if used else None,
+        "poses": used.plan["poses"] if used else None,
         "generator_data": status,
         "starting_data": start,
-        "leak_free": "whole" not in (status, start),
+        "leak_free": "whole" not in (status, start, *scorers(mix)),
         "bank_sha256": sha256(used.path) if used else None,
     }
+
+
+def scorers(mix: Mix) -> list[str]:
+    """What those know of the data set whose scores filtered the bank."""
+    return [about["data"] for about in mix.min_score.values()]
 
 
 def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | None:
@@ -336,7 +342,7 @@ def _seen(mix: Mix, config: TrainReidConfig) -> str:
     """
     data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
     before = _seen_before(config) if config.weights else ""
-    if data != "kept" or (config.weights and not before):
+    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
         return ""
     return before + seen_images(mix.real)
 

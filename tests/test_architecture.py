@@ -13,13 +13,14 @@ PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
-    "backbones", "reid_network", "teacher", "evaluation", "features", "contact_sheet",
-    "attention", "training_folder", "reid_folder", "workers", "graph_operations", "graph_model",
-    "joint_layouts", "pose_estimators", "pose_files", "pair_lists", "image_quality", "drawings",
+    "coverage", "bank_card", "shards", "backbones", "reid_network", "teacher", "evaluation",
+    "features", "contact_sheet", "attention", "training_folder", "reid_folder", "workers",
+    "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
+    "pair_lists", "image_quality", "drawings",
 ]  # fmt: skip
 VERBS = [
-    "check", "estimate_poses", "evaluate_generator", "user_study", "train_generator", "synthesize",
-    "train_reid", "report",
+    "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
+    "verify_bank", "score_bank", "export_bank", "import_bank", "train_reid", "report",
 ]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reid_aug import synthesize as module
+from reid_aug import shards
 from reid_aug.artists import COPIES, GeneratorArtist, relit
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
@@ -56,7 +56,7 @@ def told(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(module, "SHARD", 16)
+    monkeypatch.setattr(shards, "SHARD", 16)
 
 
 def job_of(people, checkpoint, artist, ratio=1.0, data=DATA, seed=0, **more):

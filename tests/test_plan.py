@@ -1,3 +1,5 @@
+import hashlib
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 
 from reid_aug.dataset import PersonImage, seats
 from reid_aug.errors import UserError
-from reid_aug.plan import Draw, plan, without_pose
+from reid_aug.plan import POLICIES, Draw, plan, without_pose
 from reid_aug.poses import Pose
 
 COUNTS = {3: 6, 5: 1, 8: 12, 2: 4}
@@ -189,3 +191,118 @@ def test_nobody_is_without_a_pose_when_one_image_has_a_torso():
 def test_no_pose_to_draw_into_is_an_error(known):
     with pytest.raises(UserError, match="none of the 3 kept images has key points"):
         plan(people({1: 2, 2: 1}), known, count=2, seed=0)
+
+
+def photographed(counts: dict[int, int], cameras: int) -> list[PersonImage]:
+    """Images whose first ones of an identity are under camera 1, the others under the next."""
+    return [
+        PersonImage(image.path, image.pid, 1 + (k * k) % cameras)
+        for k, image in enumerate(people(counts))
+    ]
+
+
+def policies(images: list[PersonImage], policy: str, count: int, seed: int = 0) -> list[Draw]:
+    clusters = {image: place % 5 for place, image in enumerate(sorted(images))}
+    return plan(images, poses_of(images), count, seed, policy=policy, clusters=clusters)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_keeps_identities_sources_and_prefixes(policy):
+    images = photographed(COUNTS, 3)
+    whole = policies(images, policy, 80)
+
+    for count in (1, 4, 33):
+        assert policies(images, policy, count) == whole[:count]
+    at_random = policies(images, "random", 80)
+    assert [d.source for d in whole] == [d.source for d in at_random]
+    assert all(draw.target != draw.source for draw in whole)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_depends_on_the_order_of_the_images(policy):
+    images = photographed(COUNTS, 3)
+    shuffled = [images[i] for i in np.random.default_rng(0).permutation(len(images))]
+
+    assert policies(shuffled, policy, 50) == policies(images, policy, 50)
+
+
+@pytest.mark.parametrize("policy", ["cross-camera", "coverage"])
+def test_a_policy_draws_something_else_than_chance_and_another_seed_something_else_again(policy):
+    images = photographed(COUNTS, 3)
+
+    targets = [[d.target for d in policies(images, *how)] for how in (
+        ("random", 40), (policy, 40), (policy, 40, 1),
+    )]  # fmt: skip
+
+    assert targets[0] != targets[1] != targets[2]
+
+
+def test_cross_camera_takes_no_pose_from_the_source_s_own_camera():
+    images = photographed(COUNTS, 3)
+
+    draws = policies(images, "cross-camera", 200)
+
+    assert all(draw.target.camid != draw.source.camid for draw in draws)
+
+
+def test_cross_camera_fills_the_cameras_that_an_identity_lacks_first():
+    lonely = [PersonImage(i.path, 1, 2) for i in people({1: 4})]
+    others = [PersonImage(i.path, 2, 1 + k % 5) for k, i in enumerate(people({2: 10}))]
+
+    draws = rows_of(policies(lonely + others, "cross-camera", 14), 1)
+
+    assert {draw.target.camid for draw in draws[:4]} == {1, 3, 4, 5}
+
+
+def test_cross_camera_under_one_camera_draws_what_there_is():
+    images = people(COUNTS)
+
+    draws = policies(images, "cross-camera", 40)
+
+    assert all(draw.target.camid == 1 for draw in draws)
+
+
+def test_coverage_fills_the_empty_clusters_of_an_identity_first():
+    images = people({1: 3, 2: 30})
+    clusters = {image: 0 if image.pid == 1 else k % 6 for k, image in enumerate(images)}
+
+    draws = plan(images, poses_of(images), 60, 0, policy="coverage", clusters=clusters)
+
+    first = [clusters[draw.target] for draw in rows_of(draws, 1)[:5]]
+    assert sorted(first) == [1, 2, 3, 4, 5]
+
+
+def test_coverage_levels_the_clusters_in_the_end():
+    images = people({1: 3, 2: 30})
+    clusters = {image: 0 if image.pid == 1 else k % 6 for k, image in enumerate(images)}
+
+    draws = plan(images, poses_of(images), 400, 0, policy="coverage", clusters=clusters)
+
+    seen = Counter(clusters[draw.target] for draw in rows_of(draws, 1))
+    seen[0] += 3
+    assert max(seen.values()) - min(seen.values()) <= 1
+
+
+def test_a_cluster_that_holds_the_source_alone_is_passed_over():
+    images = people({1: 1, 2: 4})
+    clusters = {image: image.pid for image in images}
+
+    draws = plan(images, poses_of(images), 30, 0, policy="coverage", clusters=clusters)
+
+    assert all(draw.target.pid == 2 for draw in rows_of(draws, 1))
+
+
+def test_coverage_without_clusters_is_a_fault_of_the_caller():
+    images = people(COUNTS)
+    with pytest.raises(ValueError, match="clusters"):
+        plan(images, poses_of(images), 3, 0, policy="coverage")
+
+
+def test_a_plan_at_random_is_what_it_always_was():
+    images = people(COUNTS)
+    draws = plan(images, poses_of(images), 12, seed=3)
+
+    names = [f"{d.source.name} {d.target.name}" for d in draws]
+
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    assert digest == "78a1db741635fc7427fbf03b3ffbe4e09549434970905257e59cfb0f0ade498f"

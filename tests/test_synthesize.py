@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_aug import synthesize as module
+from reid_aug import shards
 from reid_aug.artists import GeneratorArtist
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
@@ -34,7 +34,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(module, "SHARD", 16)
+    monkeypatch.setattr(shards, "SHARD", 16)
 
 
 def make(people, checkpoint, folder, ratio, seed=0, data=DATA, mode="supplement"):
@@ -91,15 +91,15 @@ def test_a_smaller_ratio_leaves_a_larger_bank_alone(people, checkpoint, tmp_path
 @pytest.mark.parametrize("calls", [0, 1, 2, 3])
 def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, monkeypatch, calls):
     whole, _ = make(people, checkpoint, tmp_path / "whole", 1.0)
-    draw, count = GeneratorArtist.draw, iter(range(100))
+    paint, count = GeneratorArtist.paint, iter(range(100))
 
-    def stop(self, rows):
+    def stop(self, material):
         if next(count) == calls:
             raise KeyboardInterrupt
-        return draw(self, rows)
+        return paint(self, material)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GeneratorArtist, "draw", stop)
+        patch.setattr(GeneratorArtist, "paint", stop)
         with pytest.raises(KeyboardInterrupt):
             make(people, checkpoint, tmp_path / "stopped", 1.0)
     assert not (tmp_path / "stopped/bank.h5").exists()

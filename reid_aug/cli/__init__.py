@@ -8,6 +8,7 @@ shows its traceback.
 import click
 
 from reid_aug import __version__
+from reid_aug.cli.bank import bank
 from reid_aug.cli.errors import OneLine
 from reid_aug.cli.generator import generator
 from reid_aug.cli.grids import benchmark, demo, report
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 for command in (
-    benchmark, check, demo, estimate_poses, generator, people, report, synthesize,
+    bank, benchmark, check, demo, estimate_poses, generator, people, report, synthesize,
     train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

@@ -44,6 +44,12 @@ mix_options = options(
     ),
     click.option("--mode", metavar="MODE", help="supplement (add) or replace."),
 )
+min_score_option = click.option(
+    "--min-score",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Use rows with this score or more only.",
+)
 generator_option = click.option(
     "--generator", metavar="FILE|demo", help="Generator.  [default: the run folder's]"
 )

@@ -9,6 +9,7 @@ import click
 from reid_aug.cli.options import (
     duration,
     generator_option,
+    min_score_option,
     mix_options,
     say,
     say_dry_run,
@@ -101,12 +102,14 @@ def synthesize(
 ) -> None:
     """Draw the bank: every kept identity again, in other poses.
 
-    Sources and poses are of the kept images. A larger ratio extends the bank that is there.
+    Sources and poses are of the kept images. A larger ratio extends the bank that is there. Ranks
+    of torchrun, or the same command on several machines of one file system, share the work.
     """
     stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug import synthesize as verb
     from reid_aug.bank import Bank
     from reid_aug.contact_sheet import write_contact_sheet
+    from reid_aug.stage import is_first_rank
 
     recipe = stage.recipe
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
@@ -114,11 +117,14 @@ def synthesize(
         raise UserError(f"--generator must not be given for artist {config.artist}, who needs none")
     checkpoint = stage.generator(generator) if config.artist == "generator" else None
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
-    say(verb.describe(job))
+    if is_first_rank():
+        say(f"{verb.describe(job)}\n{job.coverage}")
     if dry_run:
         cost = verb.describe_cost(job, stage.device)
         return say_dry_run(recipe, f"would write {stage.run.bank}: {cost}")
     path = verb.synthesize(job, stage.run.path, stage.device)
+    if not is_first_rank():
+        return None
     write_recipe(stage)
     write_contact_sheet(Bank(path), job.real, stage.root, stage.run.contact_sheet)
     say(f"{len(Bank(path))} images; look at {stage.run.contact_sheet}")
@@ -131,12 +137,14 @@ def synthesize(
 @mix_options
 @click.option("--backbone", metavar="NAME", help="Network, as resnet50 or inception_v2.")
 @click.option("--bank", metavar="FILE", help="Bank.  [default: the run folder's]")
+@min_score_option
 def train_reid(
     dry_run: bool,
     ratio: float | None,
     mode: str | None,
     backbone: str | None,
     bank: str | None,
+    min_score: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Train a re-ID network on a mix, and evaluate it.
@@ -150,15 +158,18 @@ def train_reid(
     from reid_aug import reid_folder
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
-    from reid_aug.mixing import Mix
+    from reid_aug.mixing import Mix, parse_min_score
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     if source and ratio is None:
         ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
     mode = mode or stage.recipe.synthesize.mode
-    mix = Mix(stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed)
-    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed)
+    least = parse_min_score(min_score)
+    mix = Mix(
+        stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed, min_score=least
+    )
+    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least)
     cell = stage.run.cell(name)
     say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
     if dry_run:

@@ -1,0 +1,227 @@
+"""The bank: generated images and where each came from, in one HDF5 file.
+
+    /images     (N, H, W, 3) uint8    RGB, contiguous: one seek reads one image
+    /pid        (N,) int32            identity, as in the source's file name
+    /camid      (N,) int16            camera whose look the image has
+    /source     (N,) bytes            file name of the image that gave the look
+    /target     (N,) bytes            file name of the image that gave the pose
+    /keypoints  (N, 18, 2) float32    the pose asked for: x, y in pixels, NaN unseen
+    /scores/*   (N,) float32          scores of each image, where some were computed; NaN: not yet
+    attrs       format, synthetic, keep, keep_seed, kept_sha256, dataset_sha256, keypoints_sha256,
+                generator_sha256, generator_data, ratio, mode, plan (JSON), seed, images_sha256,
+                scores (JSON: what each score was made with), content_sha256 (columns, attributes)
+
+Rows are in seat order, so the first G rows are the bank of a smaller ratio. Nothing in the file
+depends on time, path, host or worker count; those go to ``bank.json`` beside it.
+
+A bank from elsewhere is hostile input: links, external storage, virtual and filtered datasets are
+refused, and shapes, types and the checksum of all but the pixels are checked, before a pixel is
+read. :meth:`Bank.check_pixels` checks theirs, which reads the whole file; a mix does so before it
+is used.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from reid_aug.bank.heaps import check_heaps
+from reid_aug.bank.reading import (
+    DAMAGED,
+    FORMAT,
+    data_ranges,
+    read_attributes,
+    read_rows,
+    read_scores,
+)
+from reid_aug.bank.rows import Rows, columns_of, content_sha256
+from reid_aug.bank.writing import write_bank
+from reid_aug.errors import UserError
+
+OLDER = {"artist": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
+
+__all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One generated image, (H, W, 3) uint8, and its provenance; ``keypoints`` is (18, 2)."""
+
+    image: np.ndarray
+    pid: int
+    camid: int
+    source: str
+    target: str
+    keypoints: np.ndarray
+
+
+class Bank:
+    """A bank file, read only; safe to hand to DataLoader workers.
+
+    Pixels lie in one piece, so once it is known where, they are read from the plain file: that is
+    faster than through HDF5, and what was forked may share it. A pickled bank opens the file anew.
+
+    Raises:
+        UserError: If the file is missing, is no bank, or holds what a bank may not hold.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(
+                f"{path} is missing; make it with: reid-aug synthesize (same --data and --out)"
+            )
+        try:
+            with h5py.File(self.path) as file:
+                check_heaps(self.path, data_ranges(file))
+                self.attributes = read_attributes(file, self.path)
+                self.rows = read_rows(file, self.path)
+                self.scores = read_scores(file, len(self.rows), self.path)
+                self.height, self.width = file["images"].shape[1:3]
+                self._start = file["images"].id.get_offset() or 0  # None for a bank without rows
+        except UserError:
+            raise
+        except DAMAGED as error:
+            text = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"{path}: must be a bank (HDF5), got {text}") from None
+        self._check_content()
+        self.about_scores = self._parse_about_scores()
+        self._frame = self.height * self.width * 3  # bytes
+        self._stamp, self._descriptor = _stamp(self.path.stat()), -1
+        self._has_right_pixels = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Entry:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must be below {len(self)}, got {row}")
+        rows, row = self.rows, row % len(self)
+        names = str(rows.source[row]), str(rows.target[row])
+        return Entry(
+            self.image(row), int(rows.pid[row]), int(rows.camid[row]), *names, rows.keypoints[row]
+        )
+
+    def image(self, row: int) -> np.ndarray:
+        """The pixels of one row: (H, W, 3) uint8."""
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must be below {len(self)}, got {row}")
+        row %= len(self)
+        return self.images(row, row + 1)[0]
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """How the rows were drawn: artist, cameras, poses, height, width and more.
+
+        Raises:
+            UserError: If the attribute says nothing of the kind.
+        """
+        text = self.attributes["plan"]
+        try:  # old banks do not say who drew them
+            found = {**OLDER, **json.loads(text)}
+        except (ValueError, TypeError, RecursionError):
+            found = {}
+        if not all(isinstance(found.get(key), str) for key in OLDER):
+            raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
+        return found
+
+    def _parse_about_scores(self) -> dict[str, dict[str, Any]]:
+        """What each score was made with: {name: {"data": what its scorer knows, ...}}."""
+        text = self.attributes.get("scores", "{}")
+        try:
+            found = json.loads(text)
+            fits = set(found) == set(self.scores) and all(
+                isinstance(about, dict) and isinstance(about.get("data"), str)
+                for about in found.values()
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            fits = False
+        if not fits:
+            raise UserError(
+                f"{self.path}: attribute scores must tell of each of the scores "
+                f"({', '.join(self.scores) or 'none'}), got {text[:80]!r}"
+            )
+        return found
+
+    def _check_content(self) -> None:
+        """Raise a UserError if columns or attributes are not what was written."""
+        wanted = self.attributes.get("content_sha256")
+        if wanted is not None:
+            found = content_sha256(self.attributes, columns_of(self.rows, self.scores))
+            _compare(self.path, "columns and attributes", wanted, found)
+
+    def check_pixels(self) -> None:
+        """Read all pixels once, and compare their checksum.
+
+        Raises:
+            UserError: If they are not what was written.
+        """
+        if self._has_right_pixels:
+            return
+        digest = hashlib.sha256()
+        for start in range(0, len(self), 1024):
+            digest.update(self.images(start, min(start + 1024, len(self))).data)
+        _compare(self.path, "images", self.attributes["images_sha256"], digest.hexdigest())
+        self._has_right_pixels = True
+
+    def chosen_sha256(self, rows: Sequence[int]) -> str:
+        """As :meth:`rows_sha256`, of some rows."""
+        digest = hashlib.sha256()
+        for row in rows:
+            names = f"{self.rows.source[row]}\n{self.rows.target[row]}\n"
+            digest.update(self.image(row).data)
+            digest.update(names.encode())
+        return digest.hexdigest()
+
+    def images(self, start: int, stop: int) -> np.ndarray:
+        """The pixels of neighbouring rows: (stop - start, H, W, 3) uint8."""
+        start, stop, _ = slice(start, stop).indices(len(self))
+        pixels = np.empty((max(0, stop - start), self.height, self.width, 3), np.uint8)
+        space, where = pixels.reshape(-1).data, self._start + start * self._frame
+        while space:  # the system hands out 2 GB at a time
+            count = os.preadv(self._open(), [space], where)
+            if not count:
+                raise UserError(f"{self.path}: must hold {len(self)} images, got a shorter file")
+            space, where = space[count:], where + count
+        return pixels
+
+    def rows_sha256(self, count: int) -> str:
+        """One hash of the first ``count`` rows: pixels and where they came from."""
+        digest = hashlib.sha256()
+        for start in range(0, count, 1024):
+            digest.update(self.images(start, min(start + 1024, count)).data)
+        for names in (self.rows.source, self.rows.target):
+            digest.update("\n".join(names[:count]).encode())
+        return digest.hexdigest()
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+            if _stamp(os.fstat(self._descriptor)) != self._stamp:
+                raise UserError(f"{self.path}: was changed while it was in use; start again")
+        return self._descriptor
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_descriptor": -1}
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+
+def _stamp(about: os.stat_result) -> tuple[int, int]:
+    return about.st_size, about.st_mtime_ns
+
+
+def _compare(path: Path, what: str, wanted: str, found: str) -> None:
+    if wanted != found:
+        raise UserError(
+            f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: the file is "
+            f"damaged or was changed; copy it again, or remove it and make it again"
+        )

@@ -1,0 +1,135 @@
+"""Reading what lies beside the pixels of a bank from elsewhere, which is hostile until checked."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from reid_aug.bank.rows import Rows
+from reid_aug.errors import UserError
+
+FORMAT = "reid_aug.bank/1"
+JOINTS = 18
+LARGEST_SIDE = 2048
+TEXT_ATTRIBUTES = (
+    "kept_sha256", "dataset_sha256", "keypoints_sha256", "generator_sha256", "generator_data",
+    "mode", "plan", "images_sha256",
+)  # fmt: skip
+NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
+OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks have none of them
+COLUMNS = ("pid", "camid", "source", "target", "keypoints")
+LONGEST_NAME = 1024  # bytes
+SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+DAMAGED = (  # what h5py was seen to raise on broken files
+    OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError,
+    ArithmeticError, SystemError,
+)  # fmt: skip
+
+
+def data_ranges(file: h5py.File) -> list[tuple[int, int]]:
+    """Where in the file the data of its datasets lie: (first byte, end) each."""
+    ranges = []
+    for name in ("images", *COLUMNS):
+        is_own = isinstance(file.get(name, getlink=True), h5py.HardLink)
+        if is_own and (start := _offset(file[name])):
+            ranges.append((start, start + file[name].nbytes))
+    return ranges
+
+
+def _offset(item: object) -> int:
+    """The first byte of a dataset; 0 if it has none in the file, or is no dataset."""
+    return (item.id.get_offset() or 0) if isinstance(item, h5py.Dataset) else 0
+
+
+def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
+    """Every attribute that a bank must have, and those that it may have."""
+    found = file.attrs.get("format")
+    if not isinstance(found, str) or found != FORMAT:
+        raise UserError(f"{path}: must be a bank ({FORMAT}), got format {found!r}")
+    values: dict[str, Any] = {}
+    for name in (*TEXT_ATTRIBUTES, *NUMBER_ATTRIBUTES):
+        value = file.attrs.get(name)
+        wanted = str if name in TEXT_ATTRIBUTES else int | float | np.number
+        if not isinstance(value, wanted):
+            raise UserError(f"{path}: attribute {name} must be there, got {value!r}")
+        values[name] = value.item() if isinstance(value, np.generic) else value
+    values["synthetic"] = bool(file.attrs.get("synthetic", False))
+    for name in OPTIONAL_ATTRIBUTES:
+        if name in file.attrs:
+            value = file.attrs[name]
+            if not isinstance(value, str):
+                raise UserError(f"{path}: attribute {name} must be text, got {value!r}")
+            values[name] = value
+    return values
+
+
+def read_scores(file: h5py.File, count: int, path: Path) -> dict[str, np.ndarray]:
+    """The scores of ``count`` rows by name, (N,) float32 each."""
+    if "scores" not in file:
+        return {}
+    group = file.get("scores", getlink=True)
+    if not isinstance(group, h5py.HardLink) or not isinstance(file["scores"], h5py.Group):
+        raise UserError(f"{path}: scores must be a group stored in the file, got {group!r}")
+    scores = {}
+    for name in sorted(file["scores"]):
+        if not SCORE_NAME.fullmatch(name):
+            raise UserError(f"{path}: a score must have a plain name, got {name[:40]!r}")
+        score = _dataset(file, f"scores/{name}", path)
+        if score.shape != (count,) or score.dtype != np.float32:
+            raise UserError(f"{path}: score {name} must be {count} float32, got {_kind(score)}")
+        scores[name] = score[:]
+    return scores
+
+
+def read_rows(file: h5py.File, path: Path) -> Rows:
+    """The columns; the images are looked at too, but not read."""
+    images = _dataset(file, "images", path)
+    count = images.shape[0] if images.ndim else 0
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[3] != 3
+        or not 1 <= min(images.shape[1:3]) <= max(images.shape[1:3]) <= LARGEST_SIDE
+    ):
+        raise UserError(f"{path}: images must be (N, H, W, 3) uint8, got {_kind(images)}")
+    wanted = {
+        "pid": ((count,), "i"),
+        "camid": ((count,), "i"),
+        "source": ((count,), "S"),
+        "target": ((count,), "S"),
+        "keypoints": ((count, JOINTS, 2), "f"),
+    }
+    columns = {}
+    for name, (shape, kind) in wanted.items():
+        column = _dataset(file, name, path)
+        if column.shape != shape or column.dtype.kind != kind:
+            raise UserError(f"{path}: {name} must be {shape} of kind {kind}, got {_kind(column)}")
+        if kind == "S" and column.dtype.itemsize > LONGEST_NAME:
+            raise UserError(f"{path}: {name} must be at most {LONGEST_NAME} bytes a name")
+        columns[name] = np.char.decode(column[:], "utf-8") if kind == "S" else column[:]
+    return Rows(**columns)
+
+
+def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """The dataset itself, stored in this very file without chunks or filters."""
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        raise UserError(f"{path}: {name} must be a dataset stored in the file, got {link!r}")
+    dataset = file[name]
+    if dataset.is_virtual or dataset.external or dataset.chunks:
+        raise UserError(f"{path}: {name} must be stored contiguously in the file itself")
+    if dataset.size and dataset.id.get_offset() is None:
+        raise UserError(
+            f"{path}: {name} must hold what it announces, {_kind(dataset)}, got nothing"
+        )
+    if dataset.size and dataset.id.get_offset() + dataset.nbytes > path.stat().st_size:
+        raise UserError(
+            f"{path}: {name} must hold what it announces, {_kind(dataset)}, got a shorter file"
+        )
+    return dataset
+
+
+def _kind(dataset: h5py.Dataset) -> str:
+    return f"{dataset.shape} {dataset.dtype}"

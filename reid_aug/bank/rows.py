@@ -1,0 +1,45 @@
+"""What a bank holds beside the pixels: its columns, and the checksum of them and the attributes."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The columns of a bank beside the pixels, one value a row."""
+
+    pid: np.ndarray
+    camid: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    keypoints: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pid)
+
+
+def columns_of(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The datasets beside the pixels, as they are stored."""
+    columns: dict[str, np.ndarray] = {
+        "pid": rows.pid.astype(np.int32),
+        "camid": rows.camid.astype(np.int16),
+        "source": np.char.encode(rows.source, "utf-8"),
+        "target": np.char.encode(rows.target, "utf-8"),
+        "keypoints": rows.keypoints.astype(np.float32),
+    }
+    return columns | {f"scores/{name}": scores[name].astype(np.float32) for name in sorted(scores)}
+
+
+def content_sha256(attributes: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> str:
+    """One hash of the attributes and of all columns, and so, by their checksum, of the pixels."""
+    names = sorted({*attributes} - {"content_sha256"})
+    digest = hashlib.sha256(json.dumps([[name, attributes[name]] for name in names]).encode())
+    for name, column in columns.items():
+        digest.update(f"{name} {column.shape} {column.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()

@@ -1,0 +1,68 @@
+"""Writing a bank: the file appears only once it is complete."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from reid_aug.bank.reading import FORMAT
+from reid_aug.bank.rows import Rows, columns_of, content_sha256
+from reid_aug.files import committed
+
+
+def write_bank(
+    path: Path | str,
+    rows: Rows,
+    shards: Iterable[np.ndarray],
+    attributes: Mapping[str, Any],
+    scores: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write a whole bank; the file appears only once it is complete.
+
+    Args:
+        path: where to.
+        rows: the columns; ``source`` and ``target`` as text.
+        shards: the pixels, (n, H, W, 3) uint8 each, in row order.
+        attributes: every attribute of the module's docstring but format, synthetic and checksums;
+            ``scores`` only where there are some.
+        scores: (N,) numbers by name.
+
+    Raises:
+        UserError: If there is no room for it.
+    """
+    with committed(path) as part:
+        try:
+            with h5py.File(part, "w", libver="earliest") as file:
+                _fill(file, rows, shards, attributes, scores or {})
+        except RuntimeError as error:  # HDF5, when it closes a file that it could not write
+            number = re.search(r"errno = (\d+)", str(error))
+            raise OSError(int(number[1]), str(path)) if number else error from None
+
+
+def _fill(
+    file: h5py.File,
+    rows: Rows,
+    shards: Iterable[np.ndarray],
+    attributes: Mapping[str, Any],
+    scores: Mapping[str, np.ndarray],
+) -> None:
+    digest, done, images = hashlib.sha256(), 0, None
+    for shard in shards:
+        if images is None:
+            images = file.create_dataset("images", (len(rows), *shard.shape[1:]), np.uint8)
+        images[done : done + len(shard)] = shard
+        digest.update(np.ascontiguousarray(shard).data)
+        done += len(shard)
+    if done != len(rows):
+        raise ValueError(f"{file.filename}: {len(rows)} rows were promised, {done} drawn")
+    columns = columns_of(rows, scores)
+    for name, column in columns.items():
+        file.create_dataset(name, data=column, track_times=False)
+    whole = {**attributes, "images_sha256": digest.hexdigest(), "synthetic": True}
+    head = {"format": FORMAT, "content_sha256": content_sha256(whole, columns)}
+    for name, value in sorted({**whole, **head}.items()):
+        file.attrs[name] = value

@@ -1,0 +1,66 @@
+"""The data card of a bank, ``bank.json`` beside it: for people, and for whoever is handed the file.
+
+It says that the images are synthetic, what made them from what, when and with which seeds, and what
+the source data's owners say about its use. Everything that may differ between two equal banks
+(time, host, paths, versions) stands here and not in the bank.
+"""
+
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid_aug import __version__
+from reid_aug.bank import Bank
+from reid_aug.files import sha256, write_json
+
+FORMAT = "reid_aug.bank-card/1"
+LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "license.txt", "LICENCE", "LICENCE.txt")
+LONGEST = 4000  # characters of a licence that are copied
+NOTE = "Generated images of the people in the source data set: its terms of use hold for them too."
+NO_LICENCE = (
+    "The source data set holds no licence file. Ask its owners before you use or share the images; "
+    "many re-ID data sets are for research only."
+)
+
+
+def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
+    """Write the card of a bank beside it.
+
+    Args:
+        root: folder of the source data set.
+        made: what else there is to say about how it was made.
+    """
+    about = {k: v for k, v in bank.attributes.items() if k not in ("plan", "scores", "synthetic")}
+    card = {
+        "format": FORMAT,
+        "synthetic": True,
+        "images": len(bank),
+        "identities": len(np.unique(bank.rows.pid)),
+        "size": [bank.height, bank.width],
+        **about,
+        "plan": bank.plan,
+        "scores": bank.about_scores,
+        "bank_sha256": sha256(bank.path),
+        "source_data": root.name,
+        **made,
+        "host": platform.node(),
+        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {"reid_aug": __version__, "numpy": np.__version__, **made.get("versions", {})},
+        "licence": NOTE,
+        "source_licence": source_licence(root),
+    }
+    write_json(bank.path.with_suffix(".json"), card)
+
+
+def source_licence(root: Path) -> str:
+    """What the data set says about its use, or that it says nothing."""
+    for folder in (root, root.parent):
+        for name in LICENCES:
+            if (folder / name).is_file():
+                text = (folder / name).read_text(encoding="utf-8", errors="replace")
+                return text[:LONGEST].strip()
+    return NO_LICENCE

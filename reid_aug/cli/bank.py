@@ -1,0 +1,150 @@
+"""Banks: check them, score them, hand them on, take in those of others."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reid_aug.cli.options import (
+    min_score_option,
+    mix_options,
+    say,
+    stage_of,
+    stage_options,
+)
+
+bank_argument = click.argument("file", metavar="[BANK]", required=False)
+
+
+@click.group()
+def bank() -> None:
+    """Check, score, export and import banks.
+
+    Without BANK it is that of the run folder.
+    """
+
+
+@bank.command()
+@bank_argument
+@stage_options
+def verify(file: str | None, dry_run: bool, **given: Any) -> None:
+    """Check every promise and checksum of a bank, and say what it is.
+
+    Prints errors; exit code 2 if there is one. With --data it checks sources and kept set too.
+    """
+    from reid_aug.bank import Bank
+    from reid_aug.verify_bank import verify_bank
+
+    is_known = given["data"] is not None or file is None
+    stage = stage_of(given) if is_known else None
+    found = Bank(file or _own(stage))
+    lines, faults = verify_bank(found, stage.dataset.train if stage else None)
+    for line in (*lines, *(f"error: {fault}" for fault in faults)):
+        click.echo(line)
+    if faults:
+        sys.exit(2)
+
+
+@bank.command()
+@bank_argument
+@stage_options
+@click.option("--scorer", metavar="FILE", help="model.safetensors of a train-reid.")
+def score(file: str | None, dry_run: bool, scorer: str | None, **given: Any) -> None:
+    """Score the images of a bank, for --min-score.
+
+    sharpness and novelty; with --scorer also identity and margin.
+    """
+    stage = stage_of(given)
+    from reid_aug.bank import Bank
+    from reid_aug.progress import track
+    from reid_aug.score_bank import score_bank
+
+    path = Path(file or _own(stage))
+    network = Path(scorer) if scorer else None
+    opened = Bank(path)
+    if dry_run:
+        say(f"dry run: would score {len(opened)} images of {path}")
+        return
+    found = score_bank(
+        opened, stage.dataset, network, stage.device, lambda starts: track(starts, "score")
+    )
+    for name, values in found.items():
+        low, middle, high = sorted(values)[0], sorted(values)[len(values) // 2], max(values)
+        say(f"{name}: {low:.3f} to {high:.3f}, median {middle:.3f}")
+    click.echo(path)
+
+
+@bank.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@stage_options
+@mix_options
+@min_score_option
+@click.option("--bank", "file", metavar="FILE", help="Bank.  [default: the run folder's]")
+@click.option("--mix", "with_real", is_flag=True, help="With the real images of the mix.")
+def export(
+    folder: Path,
+    file: str | None,
+    dry_run: bool,
+    ratio: float | None,
+    mode: str | None,
+    min_score: tuple[str, ...],
+    with_real: bool,
+    **given: Any,
+) -> None:
+    """Write a bank to DIR as a data set in Market-1501 layout, with query and gallery.
+
+    Without --ratio the whole bank. Generated images have "s9" in their names.
+    """
+    stage = stage_of(given)
+    from reid_aug.bank import Bank
+    from reid_aug.export_bank import export_bank
+    from reid_aug.mixing import Mix, parse_min_score
+    from reid_aug.progress import track
+
+    source, data = Bank(file or _own(stage)), stage.recipe.data
+    if ratio is None:
+        ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
+    mode, least = mode or stage.recipe.synthesize.mode, parse_min_score(min_score)
+    mix = Mix(stage.dataset.train, source, ratio, mode, data.keep, data.keep_seed, least)
+    say(f"{mix.generated} generated images{mix.note}")
+    if dry_run:
+        return
+    wrap = lambda rows: track(rows, "export")  # noqa: E731
+    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, wrap)
+    say(f"{count} training images")
+    click.echo(folder)
+
+
+@bank.command("import")
+@click.argument("images", metavar="IMAGES", type=click.Path(path_type=Path))
+@stage_options
+@click.option("--csv", "table", metavar="FILE", help="file, pid, camid, source, target.")
+@click.option("--name", default="imported", show_default=True, help="Generator, for tables.")
+@click.option(
+    "--trained-on", default="whole", show_default=True, help="kept, external or whole data set."
+)
+def import_(
+    images: Path, dry_run: bool, table: str | None, name: str, trained_on: str, **given: Any
+) -> None:
+    """Make a bank of the generated images of others, in the folder IMAGES.
+
+    Who they show is in their names (0002_c1s1_000451_03.jpg) or in a CSV.
+    """
+    stage = stage_of(given)
+    from reid_aug import import_bank as verb
+    from reid_aug.bank import Bank
+    from reid_aug.bank_card import write_card
+
+    found = verb.read_csv(Path(table), images) if table else verb.read_names(images)
+    say(f"{len(found)} images")
+    if dry_run:
+        return
+    path, data = stage.run.bank, stage.recipe.data
+    verb.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
+    write_card(Bank(path), stage.root, {"artist": name, "imported_from": str(table or images)})
+    click.echo(path)
+
+
+def _own(stage: Any) -> Path:
+    return stage.run.find_bank(stage.recipe.data.keep)
