@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
-from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone, load_starting_weights
+from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank, write_bank
 from reid_aug.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.errors import UserError
 from reid_aug.features import extract_features
 from reid_aug.files import sha256, write_json
 from reid_aug.provenance import names_sha256, seen_status
-from reid_aug.weights import read_tensors
+from reid_aug.reid_network import load_reid_network
 
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
@@ -141,18 +141,12 @@ class Network:
     def __init__(
         self, path: Path, dataset: Dataset, real: Sequence[PersonImage], device: torch.device
     ) -> None:
-        notes = read_tensors(path)[1]
-        recipe, seen = notes.get("recipe"), notes.get("seen")
-        if not isinstance(recipe, dict) or not {"backbone", "height", "width"} <= recipe.keys():
-            raise UserError(f"{path}: must be a network that reid-aug train-reid wrote")
-        self.data = seen_status(seen if isinstance(seen, str) else "", dataset, real, "scorer")
-        size = recipe["height"], recipe["width"]
-        self.model: nn.Module = build_backbone(recipe["backbone"], 2, *size)
-        load_starting_weights(self.model, path)
-        self.device = device
-        self.model.to(device).eval()
+        network = load_reid_network(path)
+        self.data = seen_status(network.seen, dataset, real, "scorer")
+        self.model, self.device = network.model.to(device), device
         normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
-        self.look = transforms.Compose([transforms.Resize(size), transforms.ToTensor(), normal])
+        resize_ = transforms.Resize(network.size)
+        self.look = transforms.Compose([resize_, transforms.ToTensor(), normal])
         features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)
         pids = torch.tensor([image.pid for image in real])
         self.pids = pids.unique()

@@ -20,7 +20,8 @@ NOUNS = [
 ]  # fmt: skip
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
-    "verify_bank", "score_bank", "export_bank", "import_bank", "train_reid", "report",
+    "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
+    "report",
 ]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}

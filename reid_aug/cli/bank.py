@@ -1,4 +1,4 @@
-"""Banks: check them, score them, hand them on, take in those of others."""
+"""Banks: check, score and show them, hand them on, take in those of others."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ bank_argument = click.argument("file", metavar="[BANK]", required=False)
 
 @click.group()
 def bank() -> None:
-    """Check, score, export and import banks.
+    """Check, score, show, export and import banks.
 
     Without BANK it is that of the run folder.
     """
@@ -76,6 +76,34 @@ def score(file: str | None, dry_run: bool, scorer: str | None, **given: Any) -> 
 
 
 @bank.command()
+@bank_argument
+@stage_options
+@click.option("--by", metavar="SCORE", help="Best and worst by it.  [default: margin if there]")
+def show(file: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
+    """Show a bank: a contact sheet, and a page with its best and worst images.
+
+    The page, bank.html, holds its pictures itself. It lies in the run folder.
+    """
+    stage = stage_of(given)
+    from reid_aug.bank import Bank
+    from reid_aug.contact_sheet import write_contact_sheet
+    from reid_aug.dataset import kept
+    from reid_aug.show_bank import choose_score, write_bank_page
+
+    opened = Bank(file or _own(stage))
+    by, path = choose_score(opened, by), stage.run.path / "bank.html"
+    if dry_run:
+        say(f"dry run: would write {path} and {stage.run.contact_sheet}")
+        return
+    part, seed = opened.attributes["keep"], int(opened.attributes["keep_seed"])
+    real = kept(stage.dataset.train, part, seed)
+    write_bank_page(opened, real, path, by)
+    write_contact_sheet(opened, real, stage.root, stage.run.contact_sheet)
+    say(f"sorted by {by}" if by else "no scores; make them with: reid-aug bank score")
+    click.echo(path)
+
+
+@bank.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @stage_options
 @mix_options
@@ -110,8 +138,9 @@ def export(
     say(f"{mix.generated} generated images{mix.note}")
     if dry_run:
         return
-    wrap = lambda rows: track(rows, "export")  # noqa: E731
-    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, wrap)
+    count = export_bank(
+        mix, stage.dataset, stage.poses, folder, with_real, lambda rows: track(rows, "export")
+    )
     say(f"{count} training images")
     click.echo(folder)
 

@@ -1,0 +1,104 @@
+"""Scores of a bank by a network: identity and margin, and what the scorer has seen."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from reid_aug.bank import Bank
+from reid_aug.dataset import DataConfig, kept, read_market1501
+from reid_aug.errors import UserError
+from reid_aug.mixing import Mix, parse_min_score
+from reid_aug.poses import read_keypoints
+from reid_aug.provenance import seen_images
+from reid_aug.score_bank import score_bank
+from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig, train_reid
+from reid_aug.weights import write_tensors
+
+CPU = torch.device("cpu")
+SIZE = (64, 32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build_backbone("resnet18", 4, *SIZE).eval()
+
+
+@pytest.fixture
+def scorer(network, tmp_path):
+    """Write the network as train-reid does; it says that it has seen what it is told."""
+
+    def write(seen):
+        path = tmp_path / "model.safetensors"
+        recipe = asdict(TrainReidConfig("resnet18", height=SIZE[0], width=SIZE[1]))
+        notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": seen}
+        write_tensors(path, network.state_dict(), notes)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def bank(people, tmp_path):
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    settings = SynthesizeConfig(ratio=1.0, artist="copies")
+    job = prepare(dataset, poses, None, settings, DataConfig(*SIZE, keep=0.5), 0)
+    return Bank(synthesize(job, tmp_path / "run", CPU))
+
+
+def features(network, pictures):
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    small = [Image.fromarray(p).resize(SIZE[::-1], Image.Resampling.BILINEAR) for p in pictures]
+    batch = torch.from_numpy(np.stack([np.asarray(p) for p in small])).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        return F.normalize(network((batch - mean) / std), dim=1)
+
+
+def test_identity_and_margin_are_those_of_a_direct_computation(people, network, scorer, bank):
+    dataset = read_market1501(people)
+    real = kept(dataset.train, 0.5)
+    known = features(network, [np.asarray(Image.open(image.path)) for image in real])
+    pids = np.array([image.pid for image in real])
+    means = {p: F.normalize(known[pids == p].mean(0), dim=0) for p in sorted(set(pids.tolist()))}
+    drawn = features(network, [bank.image(row) for row in range(len(bank))])
+
+    found = score_bank(bank, dataset, scorer(seen_images(real)), CPU)
+
+    again = Bank(bank.path)
+    for row, pid in enumerate(bank.rows.pid.tolist()):
+        near = {p: float(drawn[row] @ mean) for p, mean in means.items()}
+        own = near.pop(pid)
+        assert found["identity"][row] == pytest.approx(own, abs=1e-4)
+        assert found["margin"][row] == pytest.approx(own - max(near.values()), abs=1e-4)
+        assert again.scores["margin"][row] == found["margin"][row]
+
+
+@pytest.mark.parametrize(("seen", "is_free"), [("kept", True), ("left out", False), ("", False)])
+def test_what_the_scorer_knows_counts_for_a_filtered_mix(
+    people, scorer, bank, tmp_path, seen, is_free
+):
+    dataset = read_market1501(people)
+    known = {"kept": kept(dataset.train, 0.5), "left out": dataset.train, "": ()}[seen]
+    score_bank(bank, dataset, scorer(seen_images(known)), CPU)
+    settings = TrainReidConfig("resnet18", 1, 2, *SIZE)
+    half = {"ratio": 0.5, "keep": 0.5}
+
+    for least, expected in (("margin=-1", is_free), ("sharpness=0", True), (None, True)):
+        chosen = parse_min_score((least,) if least else ())
+        mix = Mix(dataset.train, Bank(bank.path), **half, min_score=chosen)
+        path = train_reid(mix, dataset, settings, tmp_path / str(least), 0, CPU)
+        assert f'"leak_free": {"true" if expected else "false"}' in path.read_text(), least
+
+
+def test_a_scorer_that_knows_the_test_is_refused(people, scorer, bank):
+    dataset = read_market1501(people)
+
+    with pytest.raises(UserError, match="scorer was trained on query or gallery images"):
+        score_bank(bank, dataset, scorer(seen_images(dataset.query)), CPU)
+    assert not Bank(bank.path).scores
