@@ -6,15 +6,17 @@ For every score more is better, so ``--min-score NAME=VALUE`` reads the same for
     margin      that, minus the largest such cosine to anybody else
     sharpness   contrast of neighbouring pixels, 1 as in the median kept image
     novelty     1 minus the correlation with the nearest kept image, as thumbnails; 0 is a copy
+    pose        part of the joints asked for that MoveNet sees within a sixteenth of the height
 
 The first two need a network that ``reid-aug train-reid`` wrote. What it has seen of the data set is
-noted with its scores, since a mix that is filtered by it leaks what it knows.
+noted with its scores, since a mix that is filtered by it leaks what it knows. The last one needs
+MoveNet's weights, which are taken to have seen other data.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +31,15 @@ from reid_aug.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.errors import UserError
 from reid_aug.features import extract_features
 from reid_aug.files import sha256, write_json
+from reid_aug.joint_layouts import pose_of
+from reid_aug.pose_estimators import MoveNet
+from reid_aug.poses import Pose
 from reid_aug.provenance import names_sha256, seen_status
 from reid_aug.reid_network import load_reid_network
 
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
+LEAST_SURE = 0.2  # confidence of a joint that MoveNet finds
 OWN = {"data": "kept"}  # scores that ask no network
 NOT_GIVEN = ("images_sha256", "content_sha256", "synthetic", "scores")
 
@@ -46,6 +52,7 @@ def score_bank(
     scorer: Path | None,
     device: torch.device,
     progress: Progress = iter,
+    movenet: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Score every row, and write the bank anew with the scores in it; (N,) by name.
 
@@ -55,10 +62,11 @@ def score_bank(
         scorer: a network of ``reid-aug train-reid``.
         device: where the network computes.
         progress: wraps the first rows of the batches.
+        movenet: weights of MoveNet.
 
     Raises:
         UserError: If the bank is of another data set, or the scorer is no such network or was
-            trained on test images.
+            trained on test images, or MoveNet's weights cannot be read.
     """
     bank.check_pixels()
     real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
@@ -71,11 +79,17 @@ def score_bank(
         judges.append(judge)
         made = {"data": judge.data, "scorer_sha256": sha256(scorer)}
         about |= dict.fromkeys(Network.names, made)
+    if movenet is not None:
+        eye = Joints(movenet)
+        judges.append(eye)
+        about["pose"] = {"data": "external", "scorer_sha256": eye.estimator.sha256}
     parts = []
     for start in progress(range(0, len(bank), BATCH)):
         stop = min(start + BATCH, len(bank))
-        images, pids = bank.images(start, stop), bank.rows.pid[start:stop]
-        parts.append(np.hstack([judge.scores(images, pids) for judge in judges]))
+        batch = Batch(
+            bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
+        )
+        parts.append(np.hstack([judge.scores(batch) for judge in judges]))
     names = [name for judge in judges for name in judge.names]
     found = dict(zip(names, np.concatenate(parts).T.astype(np.float32), strict=True))
     _write(bank, {**bank.scores, **found}, {**bank.about_scores, **about})
@@ -95,6 +109,14 @@ def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> 
         write_json(card, {**content, **fresh})
 
 
+class Batch(NamedTuple):
+    """Rows of a bank: (B, H, W, 3) uint8, (B,) pids, and (B, 18, 2) the poses asked for."""
+
+    images: np.ndarray
+    pids: np.ndarray
+    keypoints: np.ndarray
+
+
 class Plain:
     """Scores that pixels alone give: sharpness and novelty."""
 
@@ -109,8 +131,9 @@ class Plain:
         self.known = np.concatenate(thumbnails)
         self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
 
-    def scores(self, images: np.ndarray, pids: np.ndarray) -> np.ndarray:
-        """Of (B, H, W, 3) uint8: (B, 2)."""
+    def scores(self, batch: Batch) -> np.ndarray:
+        """(B, 2)."""
+        images = batch.images
         own = _thumbnails(images)
         mirrored = _thumbnails(images[:, :, ::-1])
         nearest = np.maximum((own @ self.known.T).max(1), (mirrored @ self.known.T).max(1))
@@ -155,11 +178,31 @@ class Network:
         )
 
     @torch.inference_mode()
-    def scores(self, images: np.ndarray, pids: np.ndarray) -> np.ndarray:
-        """Of (B, H, W, 3) uint8 that show ``pids`` (B,): (B, 2)."""
-        batch = torch.stack([self.look(Image.fromarray(image)) for image in images])
-        near = F.normalize(self.model(batch.to(self.device)).float().cpu(), dim=1) @ self.means.T
-        is_own: Tensor = torch.from_numpy(pids.astype(np.int64))[:, None] == self.pids
+    def scores(self, batch: Batch) -> np.ndarray:
+        """(B, 2)."""
+        looks = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
+        near = F.normalize(self.model(looks.to(self.device)).float().cpu(), dim=1) @ self.means.T
+        is_own: Tensor = torch.from_numpy(batch.pids.astype(np.int64))[:, None] == self.pids
         own = near[is_own]
         others = near.masked_fill(is_own, -1.0).amax(1)
         return torch.stack([own, own - others], 1).numpy()
+
+
+class Joints:
+    """A score that a pose estimator gives: whether the pose asked for was drawn."""
+
+    names = ("pose",)
+
+    def __init__(self, weights: Path) -> None:
+        self.estimator = MoveNet(str(weights))
+
+    def scores(self, batch: Batch) -> np.ndarray:
+        """(B, 1); 0 where no joint was asked for."""
+        pairs = zip(batch.images, batch.keypoints, strict=True)
+        return np.array([[self._agreement(*pair)] for pair in pairs])
+
+    def _agreement(self, image: np.ndarray, asked: np.ndarray) -> float:
+        height, width = image.shape[:2]
+        found = pose_of(self.estimator.estimate(image), LEAST_SURE, (height, width)).xy
+        near = np.hypot(*(found - asked).T) < height / 16  # False where either is unseen
+        return float(near.sum() / max(1, Pose(asked).seen.sum()))

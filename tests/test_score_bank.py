@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tfjs_graphs import write_movenet
 from torch.nn import functional as F
 
 from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
@@ -13,6 +14,7 @@ from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, kept, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.mixing import Mix, parse_min_score
+from reid_aug.pose_estimators import MoveNet
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
 from reid_aug.score_bank import score_bank
@@ -94,6 +96,23 @@ def test_what_the_scorer_knows_counts_for_a_filtered_mix(
         mix = Mix(dataset.train, Bank(bank.path), **half, min_score=chosen)
         path = train_reid(mix, dataset, settings, tmp_path / str(least), 0, CPU)
         assert f'"leak_free": {"true" if expected else "false"}' in path.read_text(), least
+
+
+def test_pose_is_the_part_of_the_joints_asked_for_that_are_found(people, bank, tmp_path):
+    joints = np.random.default_rng(0).uniform(0.3, 0.7, (17, 3))  # y, x, score of the square
+    scored = write_movenet(tmp_path / "movenet.json", joints)
+    seen = MoveNet(str(scored)).estimate(bank.image(0))[:, :2]
+
+    found = score_bank(bank, read_market1501(people), None, CPU, movenet=scored)
+
+    for row in range(len(bank)):
+        asked = bank.rows.keypoints[row]
+        is_asked = ~np.isnan(asked[:, 0])
+        near = [np.hypot(*(a - b)) < SIZE[0] / 16 for a, b in zip(asked, seen, strict=True)]
+        expected = np.sum(near) / max(1, is_asked.sum())
+        assert found["pose"][row] == pytest.approx(expected, abs=1e-6)
+    assert found["pose"].std() > 0
+    assert Bank(bank.path).about_scores["pose"]["data"] == "external"
 
 
 def test_a_scorer_that_knows_the_test_is_refused(people, scorer, bank):

@@ -50,10 +50,13 @@ def verify(file: str | None, dry_run: bool, **given: Any) -> None:
 @bank_argument
 @stage_options
 @click.option("--scorer", metavar="FILE", help="model.safetensors of a train-reid.")
-def score(file: str | None, dry_run: bool, scorer: str | None, **given: Any) -> None:
+@click.option("--movenet", metavar="FILE", help="MoveNet's weights.")
+def score(
+    file: str | None, dry_run: bool, scorer: str | None, movenet: str | None, **given: Any
+) -> None:
     """Score the images of a bank, for --min-score.
 
-    sharpness and novelty; with --scorer also identity and margin.
+    sharpness and novelty; with --scorer also identity and margin, with --movenet pose.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
@@ -61,13 +64,18 @@ def score(file: str | None, dry_run: bool, scorer: str | None, **given: Any) -> 
     from reid_aug.score_bank import score_bank
 
     path = Path(file or _own(stage))
-    network = Path(scorer) if scorer else None
+    network, eye = (Path(one) if one else None for one in (scorer, movenet))
     opened = Bank(path)
     if dry_run:
         say(f"dry run: would score {len(opened)} images of {path}")
         return
     found = score_bank(
-        opened, stage.dataset, network, stage.device, lambda starts: track(starts, "score")
+        opened,
+        stage.dataset,
+        network,
+        stage.device,
+        lambda starts: track(starts, "score"),
+        eye,
     )
     for name, values in found.items():
         low, middle, high = sorted(values)[0], sorted(values)[len(values) // 2], max(values)
