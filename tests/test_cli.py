@@ -244,3 +244,21 @@ def test_the_version_and_the_module(here):
         [sys.executable, "-m", "reid_aug", "--version"], capture_output=True, text=True, check=True
     )
     assert result.stdout.startswith("reid-aug, version ")
+
+
+def test_the_masks_of_a_generator_become_a_picture(here, people):
+    source, target = (image.name for image in read_market1501(people).train[:2])
+    words = ("--data", people, "--generator", "demo", "--out", "run")
+
+    result = call("generator", "attention", source, target, *words)
+
+    assert result.exit_code == 0, result.output
+    with Image.open(result.stdout.strip()) as picture:
+        assert picture.height > 2 * 128
+    assert "did you mean" in refused("generator", "attention", source[:-1], target, *words)
+
+
+def test_released_weights_that_are_none_are_refused(here):
+    (here / "latest_net_netG.pth").write_bytes(b"no weights")
+    assert "latest_net_netG.pth" in refused("generator", "import", "latest_net_netG.pth")
+    assert not (here / "runs").exists()

@@ -8,11 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid_aug.errors import UserError
+from reid_aug.files import sha256
 from reid_aug.generator import (
     CameraStyle,
     Generator,
     GeneratorConfig,
     PoseAttention,
+    import_checkpoint,
     import_official,
     load_generator,
     load_noted,
@@ -590,6 +592,33 @@ def test_imported_network_is_saved_and_loaded_like_any_other(tmp_path):
 
     loaded = load_generator(tmp_path / "g.safetensors")
     assert torch.equal(loaded(*inputs(SMALL)), generator(*inputs(SMALL)))
+
+
+def test_an_imported_checkpoint_says_where_it_is_from_and_that_nobody_knows_what_it_saw(tmp_path):
+    torch.save(random_official(SMALL), tmp_path / "latest_net_netG.pth")
+    path = tmp_path / "run/generator.safetensors"
+
+    config = import_checkpoint(tmp_path / "latest_net_netG.pth", path)
+
+    generator, notes = load_noted(path)
+    assert generator.config == config
+    assert notes["seen"] == ""
+    assert notes["imported"] == {
+        "file": "latest_net_netG.pth", "sha256": sha256(tmp_path / "latest_net_netG.pth")
+    }  # fmt: skip
+
+
+def test_an_import_done_before_is_left_and_another_generator_is_not_overwritten(tmp_path):
+    official, path = tmp_path / "latest_net_netG.pth", tmp_path / "generator.safetensors"
+    torch.save(random_official(SMALL), official)
+    import_checkpoint(official, path)
+    before = path.stat().st_mtime_ns
+
+    import_checkpoint(official, path)
+    assert path.stat().st_mtime_ns == before
+    save_generator(Generator(SMALL), path)
+    with pytest.raises(UserError, match="is there already and is another generator"):
+        import_checkpoint(official, path)
 
 
 def test_official_file_that_lacks_a_tensor_is_refused(tmp_path):
