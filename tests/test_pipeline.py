@@ -1,9 +1,11 @@
 """The whole road, small: people, generator, bank, networks, table; and the demo grid."""
 
 import json
+import re
 import shutil
 import socket
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -138,14 +140,19 @@ def test_a_grid_runs_once_and_prints_the_same_table_again(people, here):
     assert call("report", "runs/grid") == first
 
 
-def test_the_shipped_generator_is_trained_on_other_people_and_fits_its_recipe():
-    from reid_aug.recipe import load_recipe
+def test_the_shipped_generator_is_trained_on_other_people_as_its_document_says():
+    from reid_aug.recipe import load_recipe, parse_settings
     from reid_aug.stage import demo_generator
 
     generator, notes = load_noted(demo_generator())
-    recipe = load_recipe("demo")
+    document = demo_generator().with_name("README.md").read_text()
+    command = document[document.index("reid-aug train-generator") :]
+    recipe = load_recipe("demo", parse_settings(tuple(re.findall(r"--set (\S+)", command))))
     assert generator.config == GeneratorConfig(**notes["config"]) == recipe.generator
-    assert notes["recipe"]["train_generator"] == asdict(recipe.train_generator)
+    teacher = Path(recipe.train_generator.teacher).name
+    assert notes["recipe"]["train_generator"] == {
+        **asdict(recipe.train_generator), "teacher": teacher
+    }  # fmt: skip
     assert notes["step"] == recipe.train_generator.steps
     assert len(notes["seen"]) % 12 == 0
     assert notes["seen"]
