@@ -77,6 +77,7 @@ def draw(folder: Path, count: int, size: tuple[int, int], delay: float) -> Path:
 
 def draw_as_a_command(arguments: argparse.Namespace) -> None:
     """What a child process does: it ends as every command of reid-aug does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell ran with "&"
     print(READY, flush=True)
     draw(arguments.folder, arguments.rows, _size(arguments), arguments.delay)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
