@@ -17,7 +17,7 @@ NOUNS = [
     "features", "contact_sheet", "attention", "generator_settings", "generator_trainer",
     "training_folder", "reid_folder", "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
-    "pair_lists", "image_quality", "drawings",
+    "pair_lists", "image_quality", "drawings", "pages",
 ]  # fmt: skip
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
@@ -31,6 +31,8 @@ ONLY = {
     "torchreid": {"backbones", "train_reid"},
     "h5py": {"bank"},
     "click": {"cli"},
+    "jinja2": {"pages"},
+    "matplotlib": {"report"},
     "tqdm": {"progress"},
     "pickle": {"weights"},
 }

@@ -504,7 +504,7 @@ def test_a_damaged_result_is_refused_by_name(tmp_path, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"mAP": 1.5}, {"rank1": -0.1}, {"ap": {"a.jpg": 7.0}}, {"ap": [0.5]}, {"mAP": float("nan")},
+    [{"mAP": 1.5}, {"rank1": -0.1}, {"ap": {"0001_c1.jpg": 7.0}}, {"ap": {"a.jpg": 0.5}}, {"ap": [0.5]}, {"mAP": float("nan")},
      {"keep": float("inf")}, {"min_score": {"sharpness": {}}}, {"recipe": {"steps": 3}}],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_refused(tmp_path, change):

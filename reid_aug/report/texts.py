@@ -81,10 +81,16 @@ def keep_words(row: Row) -> str:
 
 def spread(scores: Iterable[float]) -> str:
     """Mean and standard deviation of fractions, per cent."""
-    values = 100 * np.array(list(scores))
-    if len(values) == 1:
-        return f"{values[0]:.1f} (one seed)"
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+    mean, deviation = moments(scores)
+    if deviation is None:
+        return f"{100 * mean:.1f} (one seed)"
+    return f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def moments(scores: Iterable[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation, None of one score."""
+    values = np.array(list(scores))
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def gain_words(gain: Gain | None) -> str:
@@ -223,8 +229,8 @@ def _moments(name: str, results: Sequence[Result]) -> dict[str, Any]:
     values = [result[name] for result in results if result.get(name) is not None]
     if len(values) < len(results):
         return {name: "", f"{name}_sd": ""}
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {name: _number(float(np.mean(values))), f"{name}_sd": _number(deviation)}
+    mean, deviation = moments(values)
+    return {name: _number(mean), f"{name}_sd": _number(deviation)}
 
 
 def _ends(name: str, interval: Any) -> dict[str, Any]:
