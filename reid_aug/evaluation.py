@@ -11,8 +11,9 @@ at most as far, which a binary search in the sorted row tells. Of the row only w
 as the last hit is sorted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +25,7 @@ RESULT_FORMAT = "reid_aug.result/1"  # of the result.json that holds these score
 MAX_RANK = 50
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
 PROTOCOL = "same pid and camera ignored, pid -1 dropped, pid 0 kept as distractor"
+NO_MATCH = "no query has a match in the gallery under another camera"
 DIVERGED = "distances must be numbers, got NaN; the network has diverged"
 
 
@@ -39,6 +41,18 @@ class Scores:
     cmc: np.ndarray
     mINP: float  # noqa: N815
     ap: np.ndarray
+
+    def fields(self, queries: Sequence[str]) -> dict[str, Any]:
+        """The scores as a result file has them; ``queries`` are file names, (Q,)."""
+        ranks = {f"rank{rank}": float(self.cmc[rank - 1]) for rank in (1, 5, 10, 20)}
+        per_query = zip(queries, self.ap.tolist(), strict=True)
+        return {
+            "mAP": self.mAP,
+            **ranks,
+            "mINP": self.mINP,
+            "queries": int(np.isfinite(self.ap).sum()),
+            "ap": {name: None if np.isnan(ap) else round(ap, 6) for name, ap in per_query},
+        }
 
 
 def evaluate(
@@ -109,6 +123,10 @@ class Answers:
         if shape != self.size:
             raise UserError(f"distances must have shape {self.size}, got {tuple(shape)}")
 
+    def count(self) -> int:
+        """How many queries have a match."""
+        return sum(len(self.of(query)[0]) > 0 for query in range(self.size[0]))
+
     def of(self, query: int) -> tuple[np.ndarray, np.ndarray]:
         """Places in the gallery of the query's matches, none if it is junk, and of the ignored."""
         same = self._order[self._first[query] : self._last[query]]
@@ -145,7 +163,7 @@ def summary(ranks: Iterable[np.ndarray]) -> Scores:
     rows = list(ranks)
     counted = np.array([len(row) > 0 for row in rows], bool)
     if not counted.any():
-        raise UserError("no query has a match in the gallery under another camera")
+        raise UserError(NO_MATCH)
     found = [row for row in rows if len(row)]
     ap = np.full(len(rows), np.nan)
     ap[counted] = [np.mean(np.arange(1, len(row) + 1) / row) for row in found]

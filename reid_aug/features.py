@@ -13,13 +13,26 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torchvision import transforms
 
+from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.dataset import Dataset, PersonImage, open_image
 from reid_aug.device_evaluation import evaluate_on_device
-from reid_aug.evaluation import Scores, evaluate
+from reid_aug.errors import UserError
+from reid_aug.evaluation import NO_MATCH, Answers, Scores, evaluate
 from reid_aug.progress import track
 
 BATCH = 100
+
+
+def look(size: tuple[int, int]) -> Any:
+    """What turns a picture into what a network of :mod:`reid_aug.reid_network` takes.
+
+    Args:
+        size: (height, width) that it looks at.
+    """
+    normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    return transforms.Compose([transforms.Resize(size), transforms.ToTensor(), normal])
 
 
 class Pictures(TorchDataset[Tensor]):
@@ -51,6 +64,13 @@ def score(distances: Tensor, dataset: Dataset) -> Scores:
     if distances.device.type == "cpu":
         return evaluate(distances.numpy(), *columns(dataset))
     return evaluate_on_device(distances, *columns(dataset))
+
+
+def check_queries(dataset: Dataset) -> None:
+    """Raise a UserError unless some query can be scored: before hours are spent."""
+    if not Answers(*columns(dataset)).count():
+        folder = dataset.query[0].path.parent
+        raise UserError(f"{folder}: {NO_MATCH}; give another data set, or see: reid-aug check")
 
 
 def columns(dataset: Dataset) -> list[np.ndarray]:

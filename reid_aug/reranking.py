@@ -110,10 +110,7 @@ def _descriptions(
 def _distances(features: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances of pairs: (P,) float32."""
     pairs = torch.from_numpy(np.stack([rows, columns]).astype(np.int64)).to(features.device)
-    parts = [
-        (features[a] - features[b]).square().sum(1).cpu()
-        for a, b in pairs.split(PAIRS, 1)
-    ]
+    parts = [(features[a] - features[b]).square().sum(1).cpu() for a, b in pairs.split(PAIRS, 1)]
     return torch.cat(parts).numpy()
 
 
