@@ -17,12 +17,13 @@ NOUNS = [
     "features", "contact_sheet", "attention", "generator_settings", "generator_trainer",
     "training_folder", "reid_folder", "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
-    "pair_lists", "image_quality", "drawings", "pages",
+    "pair_lists", "image_quality", "drawings", "device_evaluation", "reranking", "centralisation",
+    "ranked_lists", "pages",
 ]  # fmt: skip
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
-    "report",
+    "evaluate_reid", "report",
 ]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
