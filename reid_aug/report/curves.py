@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, PAPER = "#123456", "none"  # INK becomes the colour of the text
-COLOURS = ("#3b82c4", "#d9822b", "#2e9e6b", "#b9569b", "#8a7cc9", "#8c8c3a", "#c9473f", "#4aa3a8")
-MARKERS = "osD^vPX*"
+COLOURS = (
+    "#888888", "#3b82c4", "#d9822b", "#2e9e6b", "#b9569b", "#8a7cc9", "#9a8c2c", "#c9473f", "#3fa3ad",
+    "#7a5c43",
+)  # fmt: skip
+MARKERS = "osD^vPX*<>"
 WIDTH = 5.0  # inches, 360 pixels of a page
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "reid-aug", "font.size": 10, "font.family": "sans-serif",
@@ -32,9 +35,13 @@ NAMED_PARTS = re.compile(r' id="(?![mph][0-9a-f]{10}")[^"]*"')
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a plot: (ratio, mean, standard deviation or 0) of each of its points, per cent."""
+    """One line of a plot: (ratio, mean, standard deviation or 0) of each of its points, per cent.
+
+    ``place`` chooses its colour; curves of one name have one place in all plots of a page.
+    """
 
     name: str
+    place: int
     points: tuple[tuple[float, float, float], ...]
 
 
@@ -42,10 +49,10 @@ def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
     """mAP over the ratio; a band or a bar is one standard deviation over seeds to either side."""
 
     def draw(axes: "Axes") -> None:
-        for place, curve in enumerate(curves):
+        for curve in curves:
             ratio, mean, deviation = np.array(curve.points).T
-            colour = COLOURS[place % len(COLOURS)]
-            marker = MARKERS[place % len(MARKERS)]
+            colour = COLOURS[curve.place % len(COLOURS)]
+            marker = MARKERS[curve.place % len(MARKERS)]
             axes.plot(ratio, mean, color=colour, marker=marker, label=curve.name)
             axes.fill_between(
                 ratio, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0
@@ -53,9 +60,9 @@ def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
             axes.errorbar(ratio, mean, deviation, color=colour, fmt="none", lw=1, capsize=2.5)
         axes.set(xlabel="ratio", ylabel="mAP, %")
         axes.grid(axis="y")
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.17), fontsize=9)
+        axes.figure.legend(loc="outside lower left", fontsize=9)
 
-    return _svg(draw, 3.1, alt)
+    return _svg(draw, 2.8 + 0.19 * len(curves), alt)
 
 
 def gain_plot(rows: Sequence[tuple[str, float, Sequence[tuple[float, float]]]], alt: str) -> str:
@@ -69,9 +76,9 @@ def gain_plot(rows: Sequence[tuple[str, float, Sequence[tuple[float, float]]]], 
     def draw(axes: "Axes") -> None:
         axes.axvline(0, color=INK, lw=1)
         for place, (_, mean, (seeds, queries)) in enumerate(rows):
-            axes.plot(seeds, [place] * 2, color=COLOURS[0], lw=1.2, marker="|", markersize=8)
-            axes.plot(queries, [place] * 2, color=COLOURS[0], lw=5, alpha=0.4)
-            axes.plot([mean], [place], color=COLOURS[0], marker="o")
+            axes.plot(seeds, [place] * 2, color=COLOURS[1], lw=1.2, marker="|", markersize=8)
+            axes.plot(queries, [place] * 2, color=COLOURS[1], lw=5, alpha=0.4)
+            axes.plot([mean], [place], color=COLOURS[1], marker="o")
         axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
         axes.set(xlabel="gain in mAP, points", ylim=(len(rows) - 0.5, -0.5))
         axes.grid(axis="x")
@@ -87,7 +94,7 @@ def identity_plot(gains: Sequence[float], alt: str) -> str:
     def draw(axes: "Axes") -> None:
         ordered = np.sort(gains)[::-1]
         places = np.arange(len(ordered))
-        axes.bar(places, ordered, 1.0, color=np.where(ordered >= 0, COLOURS[2], COLOURS[6]), lw=0)
+        axes.bar(places, ordered, 1.0, color=np.where(ordered >= 0, COLOURS[3], COLOURS[7]), lw=0)
         axes.axhline(0, color=INK, lw=1)
         axes.set(xlabel="identities, by their gain", ylabel="gain in AP, points", xticks=[])
         axes.grid(axis="y")
@@ -99,7 +106,7 @@ def histogram(values: np.ndarray, name: str, alt: str) -> str:
     """How many rows of a bank have which score."""
 
     def draw(axes: "Axes") -> None:
-        axes.hist(values, bins=40, color=COLOURS[0])
+        axes.hist(values, bins=40, color=COLOURS[1])
         axes.set(xlabel=name, ylabel="rows")
         axes.grid(axis="y")
 
@@ -114,10 +121,10 @@ def _svg(draw: Callable[["Axes"], None], height: float, alt: str) -> str:
 
     file = io.StringIO()
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.subplots())
         about = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.05, metadata=about)
+        figure.savefig(file, format="svg", metadata=about)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

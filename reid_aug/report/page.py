@@ -60,6 +60,17 @@ class Panel:
         return self.identities[:count], self.identities[::-1][:count]
 
     @property
+    def subject_words(self) -> str:
+        """What the subject is called."""
+        assert self.subject is not None
+        return f"{texts.what(self.subject.row)}, ratio {self.subject.row.ratio:g}"
+
+    @property
+    def winners(self) -> int:
+        """How many identities gain."""
+        return sum(each.gain > 0 for each in self.identities)
+
+    @property
     def pairs(self) -> list[tuple[Result, Result]]:
         """The subject's results beside the baseline's of the same seed."""
         return pairs_of(self.subject) if self.subject else []
@@ -84,7 +95,9 @@ def write_report(
     Raises:
         UserError: If two results are of one row and one seed.
     """
-    tables = {caption: panels_of(group) for caption, group in tables_of(results).items()}
+    lines = {caption: lines_of(group) for caption, group in tables_of(results).items()}
+    kinds = list(dict.fromkeys(texts.what(one.row) for group in lines.values() for one in group))
+    tables = {caption: panels_of(group, kinds) for caption, group in lines.items()}
     panels = [panel for group in tables.values() for panel in group]
     write_page(
         run / PAGE,
@@ -110,20 +123,27 @@ def write_report(
     return run / PAGE
 
 
-def panels_of(results: Sequence[Result]) -> list[Panel]:
-    """The panels of one table."""
-    return [_panel(title, lines) for title, lines in texts.sections(lines_of(results))]
+def panels_of(lines: Sequence[Line], kinds: Sequence[str]) -> list[Panel]:
+    """The panels of one table.
+
+    Args:
+        lines: its lines.
+        kinds: what rows of the page do, in the order of their colours.
+    """
+    return [_panel(title, group, kinds) for title, group in texts.sections(lines)]
 
 
-def _panel(title: str, lines: list[Line]) -> Panel:
-    subject = subject_of(lines)
+def _panel(title: str, lines: list[Line], kinds: Sequence[str]) -> Panel:
+    subject, gains = subject_of(lines), list(_gain_rows(lines))
     identities = identity_gains(pairs_of(subject)) if subject else []
     points = [100 * each.gain for each in identities]
+    curves = list(curves_of(lines, kinds))
+    is_mixed = any(line.row.ratio for line in lines)
     return Panel(
         title,
         lines,
-        ratio_plot(list(curves_of(lines)), f"mAP over the ratio, {title}"),
-        gain_plot(list(_gain_rows(lines)), f"gains with their intervals, {title}"),
+        ratio_plot(curves, f"mAP over the ratio, {title}") if is_mixed else "",
+        gain_plot(gains, f"gains with their intervals, {title}") if gains else "",
         subject,
         identities,
         identity_plot(points, f"gain of every identity, {title}") if points else "",
@@ -147,7 +167,7 @@ def pairs_of(line: Line) -> list[tuple[Result, Result]]:
     return [(r, before[r["seed"]]) for r in line.row.results if r["seed"] in before]
 
 
-def curves_of(lines: Sequence[Line]) -> Iterator[Curve]:
+def curves_of(lines: Sequence[Line], kinds: Sequence[str]) -> Iterator[Curve]:
     """One curve for each thing that rows do; of generated images from the baseline's ratio 0 on."""
     groups: defaultdict[str, list[Line]] = defaultdict(list)
     for line in lines:
@@ -155,7 +175,7 @@ def curves_of(lines: Sequence[Line]) -> Iterator[Curve]:
     for name, group in groups.items():
         first, rows = group[0], [line.row for line in group]
         start = [first.baseline] if first.row.ratio and first.baseline else []
-        yield Curve(name, tuple(_point(row) for row in [*start, *rows]))
+        yield Curve(name, kinds.index(name), tuple(_point(row) for row in [*start, *rows]))
 
 
 def _point(row: Row) -> tuple[float, float, float]:
@@ -188,7 +208,7 @@ def _flips(
             "The data set was not at hand. With it, and with the networks in the run folder, "
             "they are drawn: reid-aug report RUN --format html --data DIR"
         )
-    what = f"{panel.title}: {texts.what(panel.subject.row)}" if panel.subject else ""
+    what = f"{panel.title}: {panel.subject_words}"
     return flips_of(what, *panel.pairs[0], run, dataset, device or torch.device("cpu"))
 
 
