@@ -120,8 +120,8 @@ class Cell:
         erase = self.erase and not TRAININGS[self.training]["erase"]
         cell = replace(self, erase=erase)
         if not self.ratio:
-            drawn = {"artist": "generator", "cameras": "source", "generator": "given"}
-            return replace(cell, mode=MODES[0], label=LABELS[0], **drawn)
+            drawn: dict[str, Any] = {"artist": "generator", "cameras": "source"}
+            return replace(cell, mode=MODES[0], label=LABELS[0], generator="given", **drawn)
         if self.artist == "generator":
             return cell
         cameras = self.cameras if self.artist == "renderer" else "source"
@@ -277,7 +277,7 @@ def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
     mix = {key: getattr(cell, key) for key in ("mode", "ratio", "artist", "cameras")}
     trained = recipe.trained(cell.training).train_reid
-    own = {"backbone": cell.backbone, "generated_label": cell.label}
+    own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}
     return replace(
         recipe,
         seed=cell.seed,
