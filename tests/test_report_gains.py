@@ -180,12 +180,12 @@ def test_a_verdict_needs_both_intervals(mean, seeds, over_seeds, over_queries, v
 
 
 def test_three_seeds_hide_a_part_of_their_noise_from_the_bootstrap():
-    """Why it does not decide alone: of 200 studies without any gain it finds one in too many."""
+    """Why it does not decide alone: it finds a gain in too many of 200 studies without."""
     rng, false = np.random.default_rng(0), {"bootstrap": 0, "t": 0}
     for _ in range(200):
-        differences = rng.normal(0, 0.03, size=(3, 1)) + rng.normal(0, 0.1, size=(3, 40))
+        differences = rng.normal(0, 0.05, size=(3, 1)) + rng.normal(0, 0.05, size=(3, 40))
         false["bootstrap"] += not bootstrap(differences).holds(0)
         false["t"] += not paired_t(differences.mean(1)).holds(0)
 
-    assert false["bootstrap"] > 20
+    assert false["bootstrap"] > 30
     assert false["t"] <= 20
