@@ -14,6 +14,7 @@ from typing import Any
 from reid_aug.dataset import NAME
 from reid_aug.errors import UserError
 from reid_aug.evaluation import RESULT_FORMAT
+from reid_aug.reid_settings import caption_keys
 
 NEEDED: dict[str, Any] = {
     "mAP": float, "rank1": float, "backbone": str, "keep": int | float, "keep_seed": int,
@@ -28,12 +29,7 @@ SINCE: dict[str, Any] = {  # results of older versions have none of them
     "bank_sha256": str | None, "rows_sha256": str | None, "device": str | None,
 }  # fmt: skip
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
-UNCOUNTED = (
-    "backbone",
-    "workers",
-    "weights",
-    "erase",
-)  # settings that may differ in a table
+UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ in a table
 
 Result = dict[str, Any]
 
@@ -99,7 +95,8 @@ def _fits(result: Result) -> bool:
 
 def settings_of(result: Result) -> str:
     """What all rows of a table have in common, as its caption."""
-    recipe = {key: value for key, value in result["recipe"].items() if key not in UNCOUNTED}
+    shared = caption_keys(result["recipe"])
+    recipe = {key: value for key, value in shared.items() if key not in UNCOUNTED}
     size, length = f"{recipe.pop('height')}x{recipe.pop('width')}", recipe.pop("steps")
     images = recipe.pop("batch")
     others = ", ".join(f"{key} {value}" for key, value in recipe.items())

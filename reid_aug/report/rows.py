@@ -2,7 +2,7 @@
 
 A row is a backbone, a kept set, a mode, a ratio, who drew the images, and how the training differs
 from a plain one. Its baseline is the plain training on the real images only, with the same backbone
-and kept set: no random erasing, from scratch.
+and kept set: no random erasing, from scratch. That of a strong row is the strong training.
 """
 
 from collections import defaultdict
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid_aug.errors import UserError
+from reid_aug.reid_settings import TRAININGS, describe_training
 from reid_aug.report.gains import Gain, gain_of
 from reid_aug.report.results import Result
 
@@ -46,9 +47,10 @@ class Row:
         return {result["seed"]: result[name] for result in self.results}
 
     @property
-    def baseline_key(self) -> tuple[str, float, int]:
-        """What the row is compared with: the same network and kept set, before mixing."""
-        return self.backbone, self.keep, self.keep_seed
+    def baseline_key(self) -> tuple[str, float, int, str]:
+        """What the row is compared with: the same network, kept set and named training."""
+        name = self.training.partition(",")[0]
+        return self.backbone, self.keep, self.keep_seed, name if name in TRAININGS else "-"
 
 
 def _row_key(result: Result) -> Key:
@@ -75,7 +77,7 @@ def images_from(result: Mapping[str, Any]) -> str:
 
 def training_of(result: Mapping[str, Any]) -> str:
     """What a training does that a plain one does not, in words."""
-    parts = [ERASING] if result["recipe"]["erase"] else []
+    parts = describe_training(result["recipe"], result["ratio"])
     if result["starting_weights"]:
         data = result.get("starting_data") or "whole"
         known = f" ({result['starting_weights'][:8]})" if data == "whole" else ""
@@ -124,7 +126,7 @@ def baselines_of(rows: Sequence[Row]) -> dict[Row, Row | None]:
     table has none, it is that on the real images only which was trained as the row was.
     """
     before = [row for row in rows if not row.ratio]
-    plain = {row.baseline_key: row for row in before if row.training == "-"}
+    plain = {row.baseline_key: row for row in before if row.training == row.baseline_key[-1]}
     alike = {(row.baseline_key, row.training): row for row in before}
     return {
         row: plain.get(row.baseline_key) or alike.get((row.baseline_key, row.training))

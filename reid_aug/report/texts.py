@@ -109,10 +109,12 @@ def bootstrap_words(gain: Gain | None) -> str:
 
 
 def sections(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
-    """Lines of one backbone and kept set, and what these are called."""
+    """Lines of one backbone, kept set and named training, and what these are called."""
     for _, group in groupby(lines, lambda line: line.row.baseline_key):
         found = list(group)
-        yield f"{found[0].row.backbone}, keep {keep_words(found[0].row)}", found
+        row, name = found[0].row, found[0].row.baseline_key[-1]
+        training = f", {name} training" if name != "-" else ""
+        yield f"{row.backbone}, keep {keep_words(row)}{training}", found
 
 
 def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
