@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 INK, PAPER = "#123456", "none"  # INK becomes the colour of the text
 COLOURS = (
-    "#888888", "#3b82c4", "#d9822b", "#2e9e6b", "#b9569b", "#8a7cc9", "#9a8c2c", "#c9473f", "#3fa3ad",
-    "#7a5c43",
+    "#888888", "#3b82c4", "#d9822b", "#2e9e6b", "#b9569b", "#8a7cc9", "#9a8c2c", "#c9473f",
+    "#3fa3ad", "#7a5c43",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>"
 WIDTH = 5.0  # inches, 360 pixels of a page
-STYLE: dict[str, Any] = {
-    "svg.fonttype": "none", "svg.hashsalt": "reid-aug", "font.size": 10, "font.family": "sans-serif",
+STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "reid-aug", "text.parse_math": False, "font.size": 10,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.facecolor": PAPER, "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER, "legend.frameon": False, "axes.spines.top": False,
@@ -46,7 +46,7 @@ class Curve:
 
 
 def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
-    """mAP over the ratio; a band or a bar is one standard deviation over seeds to either side."""
+    """Draw mAP over the ratio; bands and bars are one standard deviation over seeds each way."""
 
     def draw(axes: "Axes") -> None:
         for curve in curves:

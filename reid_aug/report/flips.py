@@ -24,7 +24,7 @@ from reid_aug.reid_folder import MODEL, RESULT
 from reid_aug.reid_network import load_reid_network
 from reid_aug.report.results import Result
 
-SHOWN = 4  # queries of either kind
+SHOWN = 3  # queries of either kind
 TOP = 6  # gallery images of a ranked list
 SIZE = 128, 64  # pixels of a picture in the page
 NEAR = 0.005  # how far apart a mAP and its repetition on another machine may be

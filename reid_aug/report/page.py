@@ -1,4 +1,4 @@
-"""The report as one page: tables, curves, who gains, what flipped, the banks, where numbers are from.
+"""The report as one page: tables, curves, who gains, what flipped, banks, sources of the numbers.
 
 Everything on it is computed from the ``result.json`` files of the run folder, and from the banks,
 networks and the data set where these are at hand. What is not there is left out, and the page says
@@ -11,21 +11,23 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from reid_aug.dataset import Dataset
 from reid_aug.pages import write_page
 from reid_aug.report import texts
 from reid_aug.report.banks import bank_views
 from reid_aug.report.curves import Curve, gain_plot, identity_plot, ratio_plot
-from reid_aug.report.flips import Flips, flips_of
 from reid_aug.report.gains import Interval
 from reid_aug.report.identities import IdentityGain, identity_gains
 from reid_aug.report.published import HEADING, published_beside
 from reid_aug.report.results import Result, tables_of
 from reid_aug.report.rows import ARTISTS, Line, Row, lines_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from reid_aug.report.flips import Flips
 
 PAGE = "report.html"
 EXTREMES = 5  # identities shown at either end
@@ -55,7 +57,7 @@ class Panel:
 
     @property
     def extremes(self) -> tuple[list[IdentityGain], list[IdentityGain]]:
-        """The identities that gain most, and those that lose most, of few identities no one twice."""
+        """The identities that gain most, and those that lose most; nobody is in both."""
         count = min(EXTREMES, len(self.identities) // 2)
         return self.identities[:count], self.identities[::-1][:count]
 
@@ -81,7 +83,7 @@ def write_report(
     run: Path,
     faults: Iterable[str] = (),
     dataset: Dataset | None = None,
-    device: torch.device | None = None,
+    device: "torch.device | None" = None,
 ) -> Path:
     """Write ``report.html`` into the run folder; its path.
 
@@ -90,7 +92,7 @@ def write_report(
         run: the run folder.
         faults: one sentence for each result that was left out.
         dataset: where the pictures of ranked lists come from; without it there are none.
-        device: where the networks compute.
+        device: where the networks compute that rank them.
 
     Raises:
         UserError: If two results are of one row and one seed.
@@ -196,20 +198,22 @@ def _points(interval: Interval | None) -> tuple[float, float]:
 
 
 def _flips(
-    panels: Sequence[Panel], run: Path, dataset: Dataset | None, device: torch.device | None
-) -> Flips | str:
+    panels: Sequence[Panel], run: Path, dataset: Dataset | None, device: "torch.device | None"
+) -> "Flips | str":
     """The flipped lists of the subject that gains most, or why there are none."""
     subjects = [panel for panel in panels if panel.pairs]
     if not subjects:
         return "No row has a baseline to compare it with."
     panel = max(subjects, key=lambda one: _gain(one.subject) if one.subject else -math.inf)
-    if dataset is None:
+    if dataset is None or device is None:
         return (
             "The data set was not at hand. With it, and with the networks in the run folder, "
             "they are drawn: reid-aug report RUN --format html --data DIR"
         )
+    from reid_aug.report.flips import flips_of  # here, because torch takes longer than a table
+
     what = f"{panel.title}: {panel.subject_words}"
-    return flips_of(what, *panel.pairs[0], run, dataset, device or torch.device("cpu"))
+    return flips_of(what, *panel.pairs[0], run, dataset, device)
 
 
 def leaks_of(panels: Sequence[Panel]) -> list[str]:
