@@ -30,17 +30,15 @@ from reid_aug.poses import NO_POSE, Pose
 from reid_aug.progress import track
 from reid_aug.provenance import keypoints_sha256
 
+POSES = 8  # as Pose2ID draws
 BATCH = 32  # drawings made at once
 
 
 @dataclass(frozen=True, slots=True)
 class CentraliseConfig:
-    """In how many ``poses`` an image is drawn, under whose camera: "source" (its own) or "target".
+    """In how many ``poses`` an image is drawn, and under whose camera: its own, or the target's."""
 
-    Pose2ID draws eight.
-    """
-
-    poses: int = 8
+    poses: int = POSES
     cameras: str = "source"
 
     def __post_init__(self) -> None:

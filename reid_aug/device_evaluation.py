@@ -1,7 +1,7 @@
 """The same scores as :mod:`reid_aug.evaluation`, ranked on a GPU, where distances lie already.
 
-Queries are ranked in blocks, so that what is held beside the distance matrix is a sorted copy of one
-block. Counts are whole numbers, so the scores are those of the CPU to the last bit.
+Queries are ranked in blocks, so that what is held beside the distance matrix is a sorted copy of
+one block. Counts are whole numbers, so the scores are those of the CPU to the last bit.
 """
 
 from collections.abc import Iterator, Sequence

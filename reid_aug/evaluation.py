@@ -7,8 +7,8 @@ that maps every image to one point scores badly. A query without a match under a
 left out. All scores are fractions in [0, 1]; higher is better.
 
 No permutation is ever built: the rank of the k-th hit is k plus the number of wrong images that are
-at most as far, which a binary search in the sorted row tells. Of the row only what is at most as far
-as the last hit is sorted.
+at most as far, which a binary search in the sorted row tells. Of the row only what is at most as
+far as the last hit is sorted.
 """
 
 from collections.abc import Iterable, Sequence

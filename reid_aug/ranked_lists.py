@@ -35,8 +35,8 @@ def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
         which: one of ``CHOICES``.
 
     >>> ap = np.array([0.5, np.nan, 0.1, 1.0])
-    >>> choose_queries(ap, "worst", 2), choose_queries(ap, "best", 1), choose_queries(ap, "spread", 2)
-    ([2, 0], [3], [2, 3])
+    >>> choose_queries(ap, "worst", 2), choose_queries(ap, "spread", 2)
+    ([2, 0], [2, 3])
     """
     ordered = np.argsort(ap, kind="stable")[: int(np.isfinite(ap).sum())]
     if which == "best":

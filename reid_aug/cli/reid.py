@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from reid_aug.cli.options import duration, say, say_dry_run, stage_of, stage_options
+from reid_aug.errors import UserError
 
 model_argument = click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 
@@ -23,23 +24,24 @@ def reid() -> None:
 @stage_options
 @click.option("--rerank", is_flag=True, help="A row with k-reciprocal re-ranking, too.")
 @click.option("--generator", metavar="FILE|demo", help="A row with drawings of the test images.")
-@click.option("--poses", default=8, show_default=True, help="Drawings of an image.")
+@click.option("--poses", type=int, metavar="N", help="Drawings of an image.  [default: 8]")
 def evaluate(
-    model: Path, dry_run: bool, rerank: bool, generator: str | None, poses: int, **given: Any
+    model: Path, dry_run: bool, rerank: bool, generator: str | None, poses: int | None, **given: Any
 ) -> None:
     """Score a network on query and gallery: mAP, Rank-1, 5 and 10, mINP.
 
-    With --generator every image is drawn in the same poses, and known by the mean of its own feature
-    and its drawings'. Writes every query's AP into the run folder.
+    With --generator every image is drawn in the same poses, and known by the mean of its feature
+    and theirs. Writes every query's AP into the run folder.
     """
     stage = stage_of(given)
     from reid_aug import evaluate_reid as verb
-    from reid_aug.centralisation import CentraliseConfig, Redraws
+    from reid_aug.centralisation import POSES, CentraliseConfig, Redraws
 
-    recipe = stage.recipe
-    redraws = None
+    if poses is not None and not generator:
+        raise UserError("--poses must be given with --generator FILE|demo, who draws them")
+    recipe, redraws = stage.recipe, None
     if generator:
-        config = CentraliseConfig(poses, recipe.synthesize.cameras)
+        config = CentraliseConfig(POSES if poses is None else poses, recipe.synthesize.cameras)
         drawn = stage.dataset, stage.poses, recipe.data, config, recipe.seed, stage.device
         redraws = Redraws(stage.generator(generator), *drawn)
         say(redraws.words)
