@@ -70,7 +70,7 @@ def _benchmark(
         )
     failed = module.run(grid, tasks, stage)
     write_recipe(stage)
-    _show_table(stage.run.path, tasks, failed, data, device)
+    _show_table(stage.run.path, tasks, failed, device)
     return None
 
 
@@ -78,7 +78,6 @@ def _show_table(
     folder: Path,
     tasks: "Sequence[Task]",
     failed: "Sequence[Task]",
-    data: str | None,
     device: str | None,
 ) -> None:
     from reid_aug.report import read_results, report
@@ -89,7 +88,7 @@ def _show_table(
         say(f"failed: {task.cell.name}; see {task.folder / 'output.txt'}")
     if results:
         click.echo(report(results, "terminal"))
-        say(f"look at {_write_page(folder, data, device)}")
+        say(f"look at {_write_page(folder, None, device)}")
     say(f"the table of all that is in this folder: reid-aug report {folder}")
     if failed:
         sys.exit(2)
