@@ -16,6 +16,7 @@ from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
 from reid_aug.generator_trainer import Trainer
 from reid_aug.poses import heatmaps, read_keypoints
+from reid_aug.provenance import joined_seen
 from reid_aug.teacher import Teacher
 from reid_aug.train_generator import (
     TrainGeneratorConfig,
@@ -260,7 +261,8 @@ def test_what_its_teacher_has_seen_a_generator_has_seen(people, teacher, tmp_pat
     write_tensors(tmp_path / "silent.safetensors", tensors, {"recipe": notes["recipe"]})
     silent = job(people, config(teacher=str(tmp_path / "silent.safetensors")))[-1]
 
-    assert taught["seen"] == alone["seen"] + "0123456789ab"
+    assert taught["seen"] == joined_seen([alone["seen"], "0123456789ab"])
+    assert "0123456789ab" in taught["seen"]
     assert silent["seen"] == ""
     assert (alone["teacher_sha256"], taught["teacher_sha256"]) == (None, sha256(teacher))
     assert taught["recipe"]["train_generator"]["teacher"] == "model.safetensors"
