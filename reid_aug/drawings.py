@@ -84,7 +84,12 @@ class GeneratorDrawings(Drawings):
         self.generator.to(device)
         self.device = device
         data = seen_status(notes.get("seen", ""), dataset, dataset.train)
-        self.about = {"generator_sha256": sha256(path), "generator_data": data}
+        self.about = {
+            "generator_sha256": sha256(path),
+            "generator_data": data,
+            "perceptual_term": notes.get("perceptual_term"),
+            "vgg_sha256": notes.get("vgg_sha256"),
+        }
 
     @torch.inference_mode()
     def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:

@@ -9,6 +9,8 @@ Whatever these networks have seen, the new generator has seen too.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -39,7 +41,7 @@ def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) 
 
 def seen_before(config: TrainGeneratorConfig) -> list[str]:
     """What each of the starting networks has seen; "" for one of which nobody noted it."""
-    noted = [load_noted(config.start)[1]] if config.start else []
+    noted = [_read_generator(config.start)[1]] if config.start else []
     noted += [read_discriminator(path, judge)[1] for judge, path in _judges(config)]
     return [notes.get("seen") or "" for notes in noted]
 
@@ -56,8 +58,17 @@ def _judges(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
     return ((judge, path) for judge, path in pairs if path)
 
 
+def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
+    if Path(path).suffix != ".safetensors":
+        raise UserError(
+            f"{path}: train_generator.start must be a generator.safetensors; convert released "
+            f"weights with: reid-aug generator import"
+        )
+    return load_noted(path)
+
+
 def _start_generator(generator: Generator, path: str) -> None:
-    given = load_noted(path)[0]
+    given = _read_generator(path)[0]
     wanted, found = asdict(generator.config), asdict(given.config)
     for key in wanted:
         if wanted[key] != found[key] and key != "dropout":  # which has no weights
