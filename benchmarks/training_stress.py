@@ -37,7 +37,7 @@ CONFIG = TrainGeneratorConfig(
 )  # fmt: skip
 COMPARED = (
     "generator.safetensors", "training/best.safetensors", f"training/{STEPS:08d}.safetensors",
-    "training/log.jsonl",
+    "training/samples/00000009.png", "training/log.jsonl",
 )  # fmt: skip
 LONGEST = 600  # seconds, after which a run counts as hung
 

@@ -87,8 +87,7 @@ class GeneratorDrawings(Drawings):
         self.about = {
             "generator_sha256": sha256(path),
             "generator_data": data,
-            "perceptual_term": notes.get("perceptual_term"),
-            "vgg_sha256": notes.get("vgg_sha256"),
+            "vgg_sha256": notes.get("vgg_sha256"),  # None: its perceptual loss was off
         }
 
     @torch.inference_mode()

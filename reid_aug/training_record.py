@@ -53,17 +53,18 @@ class TrainingRecord:
             self._save(step, rounded)
 
     def _save(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the state last: whoever is killed before that writes the other files again."""
         if values.get(SSIM, -np.inf) > self.best:
             self.best = values[SSIM]
             found = {key: values[key] for key in values if key.startswith("held_out_")}
             notes = {**self.files.notes, "step": step, **found}
             save_generator(self.trainer.averaged(), self.files.best, notes)
-        self.files.save_state(self.trainer.state(), step)
         drawn = self.trainer.draw(self.samples)
         self.files.save_samples(self.samples, drawn, step)
         if self.board:
             self.board.add_images("drawn", drawn, step, dataformats="NHWC")
             self.board.flush()
+        self.files.save_state(self.trainer.state(), step)
 
 
 @contextmanager
