@@ -35,6 +35,7 @@ EXTRA = {  # what makes a README's command small enough for a test
     "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", *FEW),
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
+    "reid": ("--set", "data.height=32", "--set", "data.width=16", *FEW),
     "generator": ("--count", "8", *FEW),
 }
 
@@ -100,6 +101,7 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
         "train-generator",
         "synthesize",
         "train-reid",
+        "reid",
         "report",
     }
     for text in blocks(ROOT / "README.md", "python"):
