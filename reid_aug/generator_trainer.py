@@ -40,9 +40,10 @@ class Inputs(NamedTuple):
         """What the generator is asked."""
         return self.image, self.source, self.target, self.cameras
 
-    def conditions(self) -> dict[str, Tensor]:
+    def conditions(self, sigma: float) -> dict[str, Tensor]:
         """What each discriminator compares a picture with: the source image, the target pose."""
-        return {"appearance": self.image, "pose": heatmaps(self.target, *self.image.shape[-2:])}
+        pose = heatmaps(self.target, *self.image.shape[-2:], sigma)
+        return {"appearance": self.image, "pose": pose}
 
 
 class Trainer:
@@ -100,7 +101,8 @@ class Trainer:
         rng = np.random.default_rng([self.seed, 2, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(np.random.default_rng([self.seed, 3, number]).integers(2**62)))
-            judged = inputs.conditions() if number >= self.config.alone_steps else {}
+            sigma = self.generator.config.sigma
+            judged = inputs.conditions(sigma) if number >= self.config.alone_steps else {}
             generated, losses = self._step_generator(inputs, judged)
             for name, condition in judged.items():
                 truth = inputs.truth
