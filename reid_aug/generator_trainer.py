@@ -42,7 +42,7 @@ class Inputs(NamedTuple):
 
     def conditions(self, sigma: float) -> dict[str, Tensor]:
         """What each discriminator compares a picture with: the source image, the target pose."""
-        pose = heatmaps(self.target, *self.image.shape[-2:], sigma)
+        pose = heatmaps(self.target, *self.image.shape[-2:], sigma=sigma)
         return {"appearance": self.image, "pose": pose}
 
 
