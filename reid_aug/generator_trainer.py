@@ -42,7 +42,8 @@ class Inputs(NamedTuple):
 
     def conditions(self, sigma: float) -> dict[str, Tensor]:
         """What each discriminator compares a picture with: the source image, the target pose."""
-        pose = heatmaps(self.target, *self.image.shape[-2:], sigma=sigma)
+        height, width = self.image.shape[-2:]
+        pose = heatmaps(self.target, height, width, sigma)
         return {"appearance": self.image, "pose": pose}
 
 

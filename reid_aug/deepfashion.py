@@ -49,7 +49,7 @@ class Split(NamedTuple):
     pairs: list[tuple[str, str]]
 
 
-def import_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> dict[str, int]:
+def write_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> dict[str, int]:
     """Write the data set in ``source`` to ``folder``; how many images each part has.
 
     Args:

@@ -12,9 +12,9 @@ from reid_aug.bank import Bank
 from reid_aug.check import check_dataset
 from reid_aug.cli import main
 from reid_aug.dataset import open_image, read_market1501
+from reid_aug.deepfashion import new_name, published_name, write_deepfashion
 from reid_aug.errors import UserError
 from reid_aug.generator import load_noted
-from reid_aug.import_deepfashion import import_deepfashion, new_name, published_name
 from reid_aug.pair_lists import read_pairs
 from reid_aug.poses import HEADER, read_keypoints
 
@@ -83,7 +83,7 @@ def test_another_name_is_an_error_that_names_it(name):
 
 
 def test_identities_are_items_of_one_colour_and_views_stand_for_cameras(fashion, tmp_path):
-    counts = import_deepfashion(fashion, tmp_path / "data")
+    counts = write_deepfashion(fashion, tmp_path / "data")
 
     dataset = read_market1501(tmp_path / "data")
     parts = [
@@ -96,7 +96,7 @@ def test_identities_are_items_of_one_colour_and_views_stand_for_cameras(fashion,
 
 
 def test_whole_images_are_cropped_to_the_columns_of_their_key_points(fashion, tmp_path):
-    import_deepfashion(fashion, tmp_path / "data")
+    write_deepfashion(fashion, tmp_path / "data")
 
     image = read_market1501(tmp_path / "data").train[0]
     original = open_image(fashion / "train" / image.name.split("_", 2)[2])
@@ -112,14 +112,14 @@ def test_whole_images_are_cropped_to_the_columns_of_their_key_points(fashion, tm
 def test_images_that_are_cropped_already_are_copied_as_they_are(fashion, tmp_path):
     picture(176, 3).save(fashion / "train" / TRAIN[0])
 
-    import_deepfashion(fashion, tmp_path / "data")
+    write_deepfashion(fashion, tmp_path / "data")
 
     copy = tmp_path / "data/bounding_box_train" / new_name(TRAIN[0])
     assert copy.read_bytes() == (fashion / "train" / TRAIN[0]).read_bytes()
 
 
 def test_the_archive_gives_the_data_set_that_the_flattened_folder_gives(fashion, tmp_path):
-    import_deepfashion(fashion, tmp_path / "flat")
+    write_deepfashion(fashion, tmp_path / "flat")
     for name in TRAIN + TEST:
         item = name[name.index("id0") :]
         people = "WOMEN" if "WOMEN" in name else "MEN"
@@ -130,7 +130,7 @@ def test_the_archive_gives_the_data_set_that_the_flattened_folder_gives(fashion,
         split = "train" if name in TRAIN else "test"
         shutil.move(fashion / split / name, folder / f"{colour}_{view[0]}_{view[1:]}")
 
-    import_deepfashion(fashion, tmp_path / "deep")
+    write_deepfashion(fashion, tmp_path / "deep")
 
     assert contents(tmp_path / "flat") == contents(tmp_path / "deep")
 
@@ -141,7 +141,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_published_pairs_lie_beside_under_the_new_names(fashion, tmp_path):
-    import_deepfashion(fashion, tmp_path / "data")
+    write_deepfashion(fashion, tmp_path / "data")
 
     pairs = read_pairs(tmp_path / "data/pairs-train.csv")
     assert pairs == [
@@ -151,7 +151,7 @@ def test_published_pairs_lie_beside_under_the_new_names(fashion, tmp_path):
 
 
 def test_what_was_written_has_no_fault(fashion, tmp_path):
-    import_deepfashion(fashion, tmp_path / "data")
+    write_deepfashion(fashion, tmp_path / "data")
 
     _, faults = check_dataset(tmp_path / "data", None)
 
@@ -160,12 +160,12 @@ def test_what_was_written_has_no_fault(fashion, tmp_path):
 
 def test_lists_of_pairs_may_be_missing_but_key_points_may_not(fashion, tmp_path):
     (fashion / "fasion-resize-pairs-train.csv").unlink()
-    import_deepfashion(fashion, tmp_path / "data")
+    write_deepfashion(fashion, tmp_path / "data")
     assert not (tmp_path / "data/pairs-train.csv").exists()
 
     (fashion / "fasion-resize-annotation-test.csv").unlink()
     with pytest.raises(UserError, match=r"must hold fasion-resize-annotation-test\.csv, got none"):
-        import_deepfashion(fashion, tmp_path / "other")
+        write_deepfashion(fashion, tmp_path / "other")
 
 
 def lose_an_image(fashion: Path) -> None:
@@ -208,7 +208,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(fashion, tmp_path,
     spoil(fashion)
 
     with pytest.raises(UserError, match=message):
-        import_deepfashion(fashion, tmp_path / "data")
+        write_deepfashion(fashion, tmp_path / "data")
 
     assert [path.name for path in tmp_path.iterdir()] == ["fashion_data"]
 
@@ -218,7 +218,7 @@ def test_a_folder_that_holds_something_is_left_alone(fashion, tmp_path):
     (tmp_path / "data/mine").write_text("kept")
 
     with pytest.raises(UserError, match="must be missing or an empty folder"):
-        import_deepfashion(fashion, tmp_path / "data")
+        write_deepfashion(fashion, tmp_path / "data")
 
     assert (tmp_path / "data/mine").read_text() == "kept"
 
@@ -231,7 +231,7 @@ def test_from_the_archive_to_a_bank_and_its_judgement(fashion, tmp_path, monkeyp
     common = ["--recipe", "deepfashion", "--data", "data"]
     common += [word for setting in settings for word in ("--set", setting)]
 
-    assert call("import-deepfashion", fashion, "data") == ["data"]
+    assert call("deepfashion", fashion, "data") == ["data"]
     assert call("train-generator", *common) == ["runs/deepfashion/generator.safetensors"]
     assert call("synthesize", *common, "--ratio", 0.8) == ["runs/deepfashion/bank.h5"]
     call("generator", "evaluate", *common, "--pairs", "data/pairs-test.csv")
