@@ -43,7 +43,7 @@ LIMBS = (
 )  # fmt: skip
 MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 TORSO = (2, 5, 8, 11)  # both shoulders and both hips: what the published pair lists ask for
-NEGLIGIBLE = 1e-30  # far from a joint; below it, products are subnormal and slow a CPU tenfold
+NEGLIGIBLE = 1e-15  # along one axis; products of less may be subnormal, which slows a CPU tenfold
 SIGMA = 6.0  # pixels, whatever the size of the picture
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
@@ -127,11 +127,11 @@ def heatmaps(xy: torch.Tensor, height: int, width: int, sigma: float = SIGMA) ->
         steps = torch.arange(length, device=xy.device, dtype=torch.float32)
         if sigma == 0:
             return (steps == centre[..., None].round()).float()
-        return torch.exp((steps - centre[..., None]).square() / (-2 * sigma**2)).nan_to_num()
+        found = torch.exp((steps - centre[..., None]).square() / (-2 * sigma**2)).nan_to_num()
+        return torch.nn.functional.threshold(found, NEGLIGIBLE, 0.0)
 
     columns, rows = bumps(xy[..., 0], width), bumps(xy[..., 1], height)
-    maps = rows[..., :, None] * columns[..., None, :]  # (B, 18, H, 1) * (B, 18, 1, W)
-    return torch.nn.functional.threshold(maps, NEGLIGIBLE, 0.0)
+    return rows[..., :, None] * columns[..., None, :]  # (B, 18, H, 1) * (B, 18, 1, W)
 
 
 def read_keypoints(path: Path | str) -> dict[str, Pose]:
