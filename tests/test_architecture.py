@@ -23,7 +23,7 @@ NOUNS = [
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
-    "report",
+    "deepfashion", "report",
 ]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
