@@ -16,7 +16,7 @@ NOUNS = [
     "coverage", "bank_card", "shards", "backbones", "reid_network", "teacher", "evaluation",
     "features", "contact_sheet", "attention", "generator_settings", "generator_trainer",
     "training_folder", "reid_folder", "workers",
-    "reid_settings",
+    "reid_settings", "reid_batches", "reid_losses", "reid_trainer", "adam_state", "inceptions",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
     "pair_lists", "image_quality", "drawings",
 ]  # fmt: skip
