@@ -50,15 +50,19 @@ class Training(TorchDataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         place, number = draw
         pid, camid = self.mix.identity(place)
-        start = int(np.random.default_rng([self.seed, 9, number]).integers(2**62))
-        random.seed(start)
-        torch.default_generator.manual_seed(start)
+        self.seed_changes(number)
         return {
             "img": self.transform(Image.fromarray(self.mix.image(place))),
             "pid": self.labels[pid],
             "camid": camid,
             "is_generated": self.mix.is_generated(place),
         }
+
+    def seed_changes(self, number: int) -> None:
+        """Set the generators that transforms draw from, for the image of this number."""
+        start = int(np.random.default_rng([self.seed, 9, number]).integers(2**62))
+        random.seed(start)
+        torch.default_generator.manual_seed(start)
 
 
 class Shuffles:

@@ -32,7 +32,7 @@ EXTRA = {  # what makes a README's command small enough for a test
     "train-generator": ("--dry-run", "--set", "train_generator.batch=1", *FEW),
     "synthesize": FEW,
     "bank": (),
-    "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", *FEW),
+    "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=8", *FEW),
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
     "generator": ("--count", "8", *FEW),
