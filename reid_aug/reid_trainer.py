@@ -63,7 +63,7 @@ class ReidTrainer:
         return self.config.lr * self.config.rate(number)
 
     def _seed(self, number: int) -> None:
-        start = int(np.random.default_rng([self.seed, 10, number]).integers(2**62))
+        start = int(np.random.default_rng([self.seed, 10, number, 0]).integers(2**62))
         torch.default_generator.manual_seed(start)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(start)
