@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from reid_aug import train_generator as generators
-from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import PersonImage, kept, read_market1501, verify_images
@@ -26,7 +25,7 @@ from reid_aug.reid_folder import MODEL
 from reid_aug.stage import Stage, people_folder
 from reid_aug.synthesize import prepare, synthesize
 from reid_aug.tasks import CORES, Task, run_tasks
-from reid_aug.train_reid import seconds_per_step
+from reid_aug.train_reid import build_network, seconds_per_step
 
 
 def plan_tasks(grid: Grid, stage: Stage, generator: str | None, at_once: int | None) -> list[Task]:
@@ -38,8 +37,8 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None, at_once: int | N
     recipe, cells = stage.recipe, grid.cells()
     for cell in cells:
         cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
-    for backbone in sorted({cell.backbone for cell in cells}):
-        build_backbone(backbone, 2, recipe.train_reid.height, recipe.train_reid.width)
+    for cell in {(cell.backbone, cell.training): cell for cell in cells}.values():
+        build_network(cell_recipe(recipe, cell).train_reid, 2)
     devices = _devices(stage.device)
     workers = at_once or (len(devices) if stage.device.type == "cuda" else CORES)
     needs_one = any(_is_drawn(cell) and cell.generator == "given" for cell in cells)

@@ -13,6 +13,7 @@ bank that is larger than the ratio asks for is a reserve. Seats for which no row
 and the mix says how many.
 """
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.dataset import PersonImage, check_keep, kept, open_image, share
 from reid_aug.errors import UserError
+from reid_aug.files import sha256
 from reid_aug.provenance import names_sha256
 
 MODES = ("supplement", "replace")
@@ -198,6 +200,12 @@ class Mix:
             return open_image(self.real[index].path)
         bank, row = self._bank_row(index)
         return bank.image(row)
+
+    def image_sha256(self, index: int) -> str:
+        """The hash of an image: of a file's bytes, or of a generated one's pixels."""
+        if not self.is_generated(index):
+            return sha256(self.real[index].path)
+        return hashlib.sha256(self.image(index).tobytes()).hexdigest()
 
     def _bank_row(self, index: int) -> tuple[Bank, int]:
         if self.bank is None:

@@ -24,7 +24,7 @@ from reid_aug.grid import Cell, cell_recipe
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe
-from reid_aug.reid_folder import LOG, finished, steps_done
+from reid_aug.reid_folder import finished, steps_done
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.train_reid import experiment, train_reid
 
@@ -133,7 +133,6 @@ def run_tasks(tasks: Sequence[Task], at_once: int) -> list[Task]:
 
 
 def _start(task: Task) -> SpawnProcess:
-    (task.folder / LOG).unlink(missing_ok=True)  # what an earlier try logged is no progress
     process = multiprocessing.get_context("spawn").Process(target=run_cell, args=(task,))
     process.start()
     return process

@@ -15,8 +15,9 @@ NOUNS = [
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
     "coverage", "bank_card", "shards", "backbones", "reid_network", "teacher", "evaluation",
     "features", "contact_sheet", "attention", "ranks", "shared_norm", "starting_weights",
-    "generator_settings", "generator_trainer", "training_folder", "training_record",
-    "reid_settings", "reid_folder", "workers",
+    "adam_state", "generator_settings", "generator_trainer", "training_folder", "training_record",
+    "reid_settings", "reid_batches", "reid_losses", "reid_trainer", "reid_folder", "inceptions",
+    "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
     "pair_lists", "image_quality", "drawings",
 ]  # fmt: skip
