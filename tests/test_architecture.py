@@ -19,12 +19,13 @@ NOUNS = [
     "reid_settings", "reid_batches", "reid_losses", "reid_trainer", "reid_folder", "inceptions",
     "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
-    "pair_lists", "image_quality", "drawings",
+    "pair_lists", "image_quality", "drawings", "device_evaluation", "reranking", "centralisation",
+    "ranked_lists",
 ]  # fmt: skip
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
-    "deepfashion", "report",
+    "deepfashion", "evaluate_reid", "report",
 ]  # fmt: skip
 FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
