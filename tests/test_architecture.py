@@ -20,7 +20,7 @@ NOUNS = [
     "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
     "pair_lists", "image_quality", "drawings", "device_evaluation", "reranking", "centralisation",
-    "ranked_lists",
+    "ranked_lists", "pages",
 ]  # fmt: skip
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
@@ -34,6 +34,8 @@ ONLY = {
     "torchreid": {"backbones", "train_reid"},
     "h5py": {"bank"},
     "click": {"cli"},
+    "jinja2": {"pages"},
+    "matplotlib": {"report"},
     "tqdm": {"progress"},
     "pickle": {"weights"},
 }
