@@ -19,17 +19,19 @@ from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import PersonImage, kept, read_market1501, verify_images
 from reid_aug.grid import Cell, Grid, cell_recipe
+from reid_aug.local_pool import CORES, LocalPool
 from reid_aug.mixing import Mix, share_out
 from reid_aug.pairs import Pairs
+from reid_aug.ray_pool import RayPool
 from reid_aug.recipe import RunFolder
 from reid_aug.reid_folder import MODEL
 from reid_aug.stage import Stage, people_folder
 from reid_aug.synthesize import prepare, synthesize
-from reid_aug.tasks import CORES, Task, run_tasks
+from reid_aug.tasks import Pool, Task, run_tasks
 from reid_aug.train_reid import seconds_per_step
 
 
-def plan_tasks(grid: Grid, stage: Stage, generator: str | None, at_once: int | None) -> list[Task]:
+def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
     """One task a cell, and where each will find what it shares with others.
 
     Args:
@@ -40,8 +42,6 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None, at_once: int | N
         cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
     for backbone in sorted({cell.backbone for cell in cells}):
         build_backbone(backbone, 2, recipe.train_reid.height, recipe.train_reid.width)
-    devices = _devices(stage.device)
-    workers = at_once or (len(devices) if stage.device.type == "cuda" else CORES)
     needs_one = any(_is_drawn(cell) and cell.generator == "given" for cell in cells)
     given = stage.generator(generator) if needs_one else None
     return [
@@ -52,12 +52,21 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None, at_once: int | N
             _bank_of(cell, stage) if cell.ratio else None,
             stage.run.cell(cell.name),
             _generator_of(cell, stage, given),
-            devices[place % len(devices)],
-            workers,
             _weights_of(cell, stage) if cell.start == "external" else None,
         )
-        for place, cell in enumerate(cells)
+        for cell in cells
     ]
+
+
+def open_pool(device: torch.device, at_once: int | None) -> Pool:
+    """Processes of this machine: one a device, or on CPUs one a core."""
+    devices = _devices(device)
+    return LocalPool(devices, at_once or (len(devices) if device.type == "cuda" else CORES))
+
+
+def open_cluster(address: str, device: str | None, at_once: int | None) -> Pool:
+    """The Ray cluster at an address."""
+    return RayPool(address, device, at_once)
 
 
 def _devices(device: torch.device) -> list[str]:
@@ -89,17 +98,18 @@ def _weights_of(cell: Cell, stage: Stage) -> Path:
     return stage.run.external(f"{cell.backbone}-seed{cell.seed}") / MODEL
 
 
-def run(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Task]:
+def run(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
     """Do the shared work, then run every task without a result yet; those that failed for good."""
     dataset = stage.dataset
+    pool.check(stage.root, stage.run.path)
     verify_images((*dataset.train, *dataset.query, *dataset.gallery))
     train_generators(tasks, stage)
     make_banks(tasks, stage)
-    for line in describe(tasks, stage):
+    for line in describe(tasks, stage, pool):
         print(line, file=sys.stderr)
-    failed = pre_train(grid, tasks, stage)
+    failed = pre_train(grid, tasks, stage, pool)
     waiting = [task for task in tasks if not task.is_done(dataset)]
-    return failed + (run_tasks(waiting, tasks[0].at_once) if waiting else [])
+    return failed + (run_tasks(waiting, pool) if waiting else [])
 
 
 def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
@@ -155,7 +165,7 @@ def _count(pair: tuple[int, Task]) -> int:
     return pair[0]
 
 
-def pre_train(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Task]:
+def pre_train(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
     """Train the networks that cells start from on the external people; those that failed."""
     if grid.external is None:
         return []
@@ -163,7 +173,7 @@ def pre_train(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Task]:
     dataset = read_market1501(root)
     first = [_pre_training(task, root) for task in _starts(tasks).values()]
     waiting = [task for task in first if not task.is_done(dataset)]
-    return run_tasks(waiting, tasks[0].at_once) if waiting else []
+    return run_tasks(waiting, pool) if waiting else []
 
 
 def _starts(tasks: Sequence[Task]) -> dict[Path, Task]:
@@ -180,13 +190,13 @@ def _pre_training(task: Task, root: Path) -> Task:
     )
 
 
-def describe(tasks: Sequence[Task], stage: Stage) -> list[str]:
+def describe(tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[str]:
     """What will be trained, in a few lines."""
     config = stage.recipe.train_reid
     size = f"{config.height}x{config.width}"
     lines = [
         f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
-        f"{tasks[0].at_once} at once, results in {stage.run.path / 'reid'}"
+        f"{pool.at_once} at once, results in {stage.run.path / 'reid'}"
     ]
     if starts := _starts(tasks):
         lines.append(f"before them, networks trained on the external people: {len(starts)}")

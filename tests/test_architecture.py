@@ -23,7 +23,7 @@ VERBS = [
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
     "report",
 ]  # fmt: skip
-FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
+FRONT = ["recipe", "stage", "grid", "tasks", "local_pool", "ray_pool", "benchmark", "cli"]
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}
 ONLY = {
@@ -32,6 +32,7 @@ ONLY = {
     "click": {"cli"},
     "tqdm": {"progress"},
     "pickle": {"weights"},
+    "ray": {"ray_pool"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__"))
 FORBIDDEN = {"utils", "helpers", "common", "tools", "engine", "manager"}

@@ -13,11 +13,12 @@ from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
 from reid_aug.grid import Grid, grid_recipe
+from reid_aug.local_pool import LocalPool
 from reid_aug.people import PeopleConfig
 from reid_aug.provenance import seen_images
 from reid_aug.recipe import RunFolder
 from reid_aug.stage import Stage, choose_device
-from reid_aug.tasks import Task, _train_cell
+from reid_aug.tasks import Task, train_cell
 
 RECIPE = """
 [data]
@@ -46,6 +47,7 @@ ALSO = (
     {"start": ("external",), "ratio": (0.0,)},
     {"erase": (True,), "ratio": (0.0,)},
 )
+POOL = LocalPool(["cpu"], 1)
 OTHERS = PeopleConfig(identities=2, test_identities=2, first=70)
 
 
@@ -65,11 +67,11 @@ def trained(monkeypatch):
     """The folders of the trainings, in their order; they run in this process."""
     folders: list[Path] = []
 
-    def run_here(tasks, at_once):
+    def run_here(tasks, pool):
         for task in tasks:
             folders.append(task.folder)
             task.folder.mkdir(parents=True, exist_ok=True)
-            _train_cell(task)
+            train_cell(task, "cpu")
         return []
 
     monkeypatch.setattr(benchmark, "run_tasks", run_here)
@@ -88,7 +90,7 @@ def result_of(task: Task) -> dict:
 
 
 def tasks_of(grid: Grid, stage: Stage, folder: Path) -> list[Task]:
-    return plan_tasks(grid, stage, str(folder / "g.safetensors"), 1)
+    return plan_tasks(grid, stage, str(folder / "g.safetensors"))
 
 
 def test_a_whole_study(people, tmp_path, stage, trained):
@@ -96,7 +98,7 @@ def test_a_whole_study(people, tmp_path, stage, trained):
     tasks = tasks_of(grid, stage, tmp_path)
     folder = stage.run.path
 
-    assert run(grid, tasks, stage) == []
+    assert run(grid, tasks, stage, POOL) == []
 
     assert trained == [folder / "external/osnet_x0_25-seed0", *(task.folder for task in tasks)]
     results = {task.folder.name: result_of(task) for task in tasks}
@@ -124,7 +126,7 @@ def test_a_whole_study(people, tmp_path, stage, trained):
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
     trained.clear()
-    assert run(grid, tasks, stage) == []
+    assert run(grid, tasks, stage, POOL) == []
     assert trained == []
     rendered = {path for path in before if path.name == "contact_sheet.png"}
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
@@ -134,7 +136,7 @@ def test_a_whole_study(people, tmp_path, stage, trained):
 def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, monkeypatch):
     asked = []
 
-    def fail(tasks, at_once):
+    def fail(tasks, pool):
         asked.append([task.folder.name for task in tasks])
         return list(tasks)
 
@@ -142,7 +144,7 @@ def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, 
     grid = grid_of(tmp_path, ({"start": ("external",), "ratio": (0.0,)},))
     tasks = [task for task in tasks_of(grid, stage, tmp_path) if task.weights]
 
-    failed = run(grid, tasks, stage)
+    failed = run(grid, tasks, stage, POOL)
 
     name = "osnet_x0_25-baseline-keep0.5-seed0-external"
     assert asked == [["osnet_x0_25-seed0"], [name]]
@@ -152,11 +154,11 @@ def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, 
 def test_a_grid_that_draws_with_no_given_generator_needs_none(tmp_path, stage):
     grid = Grid("g", str(tmp_path / "small.toml"), ("osnet_x0_25",), seed=(0,), artist=("copies",))
 
-    tasks = plan_tasks(grid, stage, None, 1)
+    tasks = plan_tasks(grid, stage, None)
 
     assert [task.generator for task in tasks] == [None, None]
     with pytest.raises(UserError, match=r"generator\.safetensors is missing"):
-        plan_tasks(Grid("g", grid.recipe, grid.backbone), stage, None, 1)
+        plan_tasks(Grid("g", grid.recipe, grid.backbone), stage, None)
 
 
 def test_the_plain_bank_of_the_recipe_s_kept_set_lies_in_the_run_folder(tmp_path, stage):
@@ -174,7 +176,7 @@ def test_the_plain_bank_of_the_recipe_s_kept_set_lies_in_the_run_folder(tmp_path
 def test_what_will_be_done_is_said_with_the_shared_work(tmp_path, stage):
     tasks = tasks_of(grid_of(tmp_path), stage, tmp_path)
 
-    lines = describe(tasks, stage)
+    lines = describe(tasks, stage, POOL)
 
     assert lines[0].startswith("8 trainings of 2 steps of 4 images, 1 at once")
     assert "networks trained on the external people: 1" in lines[1]
