@@ -8,10 +8,11 @@ anything is done. The cluster ends the trainings of a benchmark that is gone.
 
 import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ class RayPool:
 
     def __init__(self, address: str, device: str | None = None, limit: int | None = None) -> None:
         self.ray = _connected(address)
+        self._open = ExitStack()
+        self._open.callback(self.ray.shutdown)
+        self._open.enter_context(redirect_stdout(sys.stderr))  # Ray tells there who has died
         self.device = _device(self.ray.cluster_resources(), device, address)
         self.limit = limit
         self._resource = "GPU" if self.device == "cuda" else "CPU"
@@ -117,7 +121,7 @@ class RayPool:
 
     def close(self) -> None:
         """Leave the cluster."""
-        self.ray.shutdown()
+        self._open.close()
 
 
 def _connected(address: str) -> Any:
