@@ -8,10 +8,12 @@
     [external]                people to pre-train on, for the cells that start = ["external"]
     first = 1001
 
-Axes beside those of the recipe: ``start`` is "scratch" (as the recipe begins) or "external" (from a
-network that was trained on the external people), ``generator`` is "given" or "kept" (trained by the
-grid on the cell's own kept set). The cells are the union of all blocks, each once: ratio 0 is the
-same in all modes, for all artists, cameras and generators.
+``training`` names a set of keys (:mod:`reid_aug.reid_settings`), ``label`` says what a generated
+image is taken for. Axes beside those of the recipe: ``start`` is "scratch" (as the recipe begins)
+or "external" (from a network that was trained on the external people), ``generator`` is "given" or
+"kept" (trained by the grid on the cell's own kept set). The cells are the union of all blocks, each
+once: ratio 0 is the same in all modes, for all artists, cameras, generators and labels, and random
+erasing is part of strong training.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ from reid_aug.people import PeopleConfig
 from reid_aug.plan import CAMERAS
 from reid_aug.recipe import Recipe, build, flattened, load_recipe, nearest, read_toml
 from reid_aug.reid_folder import cell_name
+from reid_aug.reid_settings import LABELS, PLAIN, TRAININGS, marks_of
 
 GENERATORS = ("given", "kept")
 STARTS = ("scratch", "external")
@@ -48,6 +51,8 @@ AXES = {
     "artist": Axis(str, "synthesize.artist", tuple(ARTISTS)),
     "cameras": Axis(str, "synthesize.cameras", CAMERAS),
     "generator": Axis(str, choices=GENERATORS),
+    "training": Axis(str, "train_reid.training", tuple(TRAININGS)),
+    "label": Axis(str, "train_reid.generated_label", LABELS),
     "erase": Axis(bool, "train_reid.erase"),
     "start": Axis(str, choices=STARTS),
     "seed": Axis(int, "seed"),
@@ -55,7 +60,8 @@ AXES = {
 
 
 ORDER = (  # of the cells of a block, outermost first
-    "seed", "start", "erase", "backbone", "keep", "artist", "cameras", "generator", "mode", "ratio",
+    "seed", "start", "training", "erase", "backbone", "keep", "label", "artist", "cameras",
+    "generator", "mode", "ratio",
 )  # fmt: skip
 
 
@@ -73,6 +79,8 @@ class Cell:
     generator: str = "given"
     erase: bool = False
     start: str = "scratch"
+    training: str = PLAIN
+    label: str = LABELS[0]
 
     @property
     def name(self) -> str:
@@ -89,7 +97,8 @@ class Cell:
             "erase": self.erase,
             "external": self.start == "external",
         }
-        return "-".join([own, *(mark for mark, is_set in marks.items() if is_set)])
+        own_marks = [mark for mark, is_set in marks.items() if is_set]
+        return "-".join([own, *own_marks, *marks_of(self.training, self.label, self.ratio)])
 
     @property
     def real_part(self) -> float:
@@ -108,14 +117,15 @@ class Cell:
 
     def plain(self) -> "Cell":
         """The same training, without what cannot matter to it."""
+        erase = self.erase and not TRAININGS[self.training]["erase"]
+        cell = replace(self, erase=erase)
         if not self.ratio:
-            return replace(
-                self, mode=MODES[0], artist="generator", cameras="source", generator="given"
-            )
+            drawn = {"artist": "generator", "cameras": "source", "generator": "given"}
+            return replace(cell, mode=MODES[0], label=LABELS[0], **drawn)
         if self.artist == "generator":
-            return self
+            return cell
         cameras = self.cameras if self.artist == "renderer" else "source"
-        return replace(self, cameras=cameras, generator="given")
+        return replace(cell, cameras=cameras, generator="given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,8 @@ class Grid:
     generator: tuple[str, ...] = ("given",)
     erase: tuple[bool, ...] = (False,)
     start: tuple[str, ...] = ("scratch",)
+    training: tuple[str, ...] = (PLAIN,)
+    label: tuple[str, ...] = (LABELS[0],)
     also: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
     external: PeopleConfig | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -232,6 +244,13 @@ def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
             raise UserError(
                 f"{axis.key}: the axis {name} of grid {grid.name} sets it; change it there"
             )
+    for training in sorted({one for block in grid.blocks() for one in block.training} - {PLAIN}):
+        for key in TRAININGS[training]:
+            if f"train_reid.{key}" in given:
+                raise UserError(
+                    f"train_reid.{key}: the training {training} of grid {grid.name} sets it; "
+                    f"a recipe file of your own may have it otherwise"
+                )
     recipe = load_recipe(grid.recipe, given)
     _check_own_axes(grid, recipe)
     return recipe
@@ -242,7 +261,9 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
     own = {
         "artist": recipe.synthesize.artist,
         "cameras": recipe.synthesize.cameras,
-        "erase": recipe.train_reid.erase,
+        "training": recipe.train_reid.training,
+        "label": recipe.train_reid.generated_label,
+        "erase": recipe.trained(PLAIN).train_reid.erase,
     }
     for name, value in own.items():
         if not any(value in getattr(block, name) for block in grid.blocks()):
@@ -255,10 +276,12 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
 def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
     mix = {key: getattr(cell, key) for key in ("mode", "ratio", "artist", "cameras")}
+    trained = recipe.trained(cell.training).train_reid
+    own = {"backbone": cell.backbone, "generated_label": cell.label}
     return replace(
         recipe,
         seed=cell.seed,
         data=replace(recipe.data, keep=cell.keep),
         synthesize=replace(recipe.synthesize, **mix),
-        train_reid=replace(recipe.train_reid, backbone=cell.backbone, erase=cell.erase),
+        train_reid=replace(trained, **own, erase=cell.erase or trained.erase),
     )

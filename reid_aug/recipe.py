@@ -1,16 +1,17 @@
 """Recipes: one TOML file says everything that an experiment needs; and the folder it runs in.
 
 A recipe has a table a stage, named like the stage, and each table is the frozen config of that
-module. Defaults come from the configs, then the recipe, then options of the command line. A key
-that nothing reads is an error that names the nearest key, never ignored.
+module. Defaults come from the configs, then from the named training of ``train_reid.training``,
+then the recipe, then options of the command line. A key that nothing reads is an error that names
+the nearest key, never ignored.
 
     seed = 0
     [data] [people] [generator] [train_generator] [synthesize] [train_reid]
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -21,16 +22,19 @@ from reid_aug.errors import UserError
 from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig
 from reid_aug.poses import JOINTS
+from reid_aug.reid_settings import TRAININGS, TrainReidConfig, training_keys
 from reid_aug.synthesize import SynthesizeConfig
 from reid_aug.train_generator import TrainGeneratorConfig
-from reid_aug.train_reid import TrainReidConfig
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All configs of an experiment; ``people`` is for the built-in data set only."""
+    """All configs of an experiment; ``people`` is for the built-in data set only.
+
+    ``given`` names what its file and options say ("table.key"); a training changes none of that.
+    """
 
     name: str
     seed: int = 0
@@ -40,6 +44,7 @@ class Recipe:
     train_generator: TrainGeneratorConfig = field(default_factory=TrainGeneratorConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
     train_reid: TrainReidConfig = field(default_factory=TrainReidConfig)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:
@@ -56,7 +61,12 @@ class Recipe:
 
     def table(self) -> dict[str, Any]:
         """The whole recipe as plain values."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "given"}
+
+    def trained(self, training: str) -> "Recipe":
+        """The same recipe under another named training."""
+        keys = training_keys(training, self.given)
+        return replace(self, train_reid=replace(self.train_reid, training=training, **keys))
 
 
 def recipe_names() -> list[str]:
@@ -105,8 +115,10 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     where, stem, tables = read_toml(name, "recipes")
     if "name" in tables:
         raise UserError(f"{where}: unknown key 'name'; a recipe is called as its file is")
-    recipe = build(Recipe, {"name": stem, **tables}, where)
-    merged = recipe.table()
+    if "given" in tables:
+        raise UserError(f"{where}: unknown key 'given'")
+    given = {key for key, _ in flattened(tables)}
+    merged = build(Recipe, _trained({"name": stem, **tables}, given), where).table()
     for key, value in flattened(options or {}):
         table, _, last = key.rpartition(".")
         place = merged.get(table) if table else merged
@@ -115,7 +127,18 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
         if last not in place or key == "name" or isinstance(place[last], dict):
             raise UserError(f"{key}: no such key in a recipe{nearest(last, place, table)}")
         place[last] = value
-    return build(Recipe, merged, where="option")
+        given.add(key)
+    recipe = build(Recipe, _trained(merged, given), where="option")
+    return replace(recipe, given=frozenset(given))
+
+
+def _trained(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """The tables of a recipe, with the keys that its training sets."""
+    table = tables.get("train_reid", {})
+    name = table.get("training") if isinstance(table, Mapping) else None
+    if not isinstance(name, str) or name not in TRAININGS:
+        return dict(tables)
+    return {**tables, "train_reid": {**table, **training_keys(name, given)}}
 
 
 def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

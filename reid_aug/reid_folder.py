@@ -9,7 +9,7 @@ The result is written last, so a folder that has one is finished.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,17 @@ def cell_name(
     keep: float,
     seed: int,
     min_score: Mapping[str, float] | None = None,
+    marks: Sequence[str] = (),
 ) -> str:
-    """The folder name of one training.
+    """The folder name of one training; ``marks`` tell it from a plain one.
 
     >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
     ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
     """
     mix = f"{mode}{ratio:g}" if ratio else "baseline"
-    marks = "".join(f"-{name}{least:g}" for name, least in sorted((min_score or {}).items()))
-    return f"{backbone}-{mix}-keep{keep:g}-seed{seed}{marks if ratio else ''}"
+    filters = [f"{name}{least:g}" for name, least in sorted((min_score or {}).items())]
+    own = [f"{backbone}-{mix}-keep{keep:g}-seed{seed}", *(filters if ratio else []), *marks]
+    return "-".join(own)
 
 
 def describe(path: Path) -> str:

@@ -7,8 +7,8 @@ holds 0 the row says "within noise", and a row with one seed says so instead of 
 spread.
 
 The baseline of a row is the plain training on the real images only, with the same backbone and kept
-set: no random erasing, from scratch. Where a table has none, it is that on the real images only
-which was trained as the row was.
+set: no random erasing, from scratch; a strong training is compared with the strong one. Where a
+table has none, it is that on the real images only which was trained as the row was.
 
 Trainings on different data or with different settings (steps, batch, input, schedule) never share a
 table. Tables hold no times and no hosts.
@@ -28,6 +28,7 @@ import numpy as np
 
 from reid_aug.errors import UserError
 from reid_aug.evaluation import RESULT_FORMAT
+from reid_aug.reid_settings import TRAININGS, caption_keys, describe_training
 
 FORMATS = ("terminal", "markdown", "csv", "latex")
 NEEDED: dict[str, Any] = {
@@ -83,9 +84,10 @@ class Row:
         return {result["seed"]: result[name] for result in self.results}
 
     @property
-    def baseline_key(self) -> tuple[str, float, int]:
-        """What the row is compared with: the same network and kept set, before mixing."""
-        return self.backbone, self.keep, self.keep_seed
+    def baseline_key(self) -> tuple[str, float, int, str]:
+        """What the row is compared with: the same network, kept set and named training."""
+        name = self.training.partition(",")[0]
+        return self.backbone, self.keep, self.keep_seed, name if name in TRAININGS else "-"
 
 
 def _row_key(result: dict[str, Any]) -> Key:
@@ -112,7 +114,7 @@ def images_from(result: Mapping[str, Any]) -> str:
 
 def training_of(result: Mapping[str, Any]) -> str:
     """What a training does that a plain one does not, in words."""
-    parts = [ERASING] if result["recipe"]["erase"] else []
+    parts = describe_training(result["recipe"], result["ratio"])
     if result["starting_weights"]:
         data = result.get("starting_data") or "whole"
         known = f" ({result['starting_weights'][:8]})" if data == "whole" else ""
@@ -208,7 +210,7 @@ def table(results: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The cells of a table, one list a row, in the order of ``HEADER``."""
     rows = rows_of(results)
     before = [row for row in rows if not row.ratio]
-    plain = {row.baseline_key: row for row in before if row.training == "-"}
+    plain = {row.baseline_key: row for row in before if row.training == row.baseline_key[-1]}
     alike = {(row.baseline_key, row.training): row for row in before}
     return [
         _cells(row, plain.get(row.baseline_key) or alike.get((row.baseline_key, row.training)))
@@ -274,7 +276,8 @@ def report(results: Sequence[dict[str, Any]], style: str) -> str:
 
 def _settings(result: dict[str, Any]) -> str:
     """What all rows of a table have in common, as its caption."""
-    recipe = {key: value for key, value in result["recipe"].items() if key not in _UNCOUNTED}
+    shared = caption_keys(result["recipe"])
+    recipe = {key: value for key, value in shared.items() if key not in _UNCOUNTED}
     size, length = f"{recipe.pop('height')}x{recipe.pop('width')}", recipe.pop("steps")
     images = recipe.pop("batch")
     others = ", ".join(f"{key} {value}" for key, value in recipe.items())
@@ -282,7 +285,7 @@ def _settings(result: dict[str, Any]) -> str:
     return f"{length} steps of {images} images, input {size}, {data}, {others}"
 
 
-_UNCOUNTED = ("backbone", "workers", "weights", "erase")
+_UNCOUNTED = ("backbone", "workers", "weights")
 
 
 def _terminal(caption: str, rows: list[list[str]]) -> str:

@@ -26,7 +26,8 @@ from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe
 from reid_aug.reid_folder import LOG, RESULT, finished, steps_done
-from reid_aug.train_reid import TrainReidConfig, experiment, train_reid
+from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.train_reid import experiment, train_reid
 
 TRIES = 2
 LOOK_EVERY = 2.0  # seconds between looks at how far the trainings are

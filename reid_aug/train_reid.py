@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,7 +40,7 @@ from reid_aug.backbones import (
     torchreid_library,
 )
 from reid_aug.dataset import Dataset, verify_images
-from reid_aug.errors import UserError, require_at_least
+from reid_aug.errors import UserError
 from reid_aug.evaluation import RESULT_FORMAT, Scores
 from reid_aug.features import evaluate_model
 from reid_aug.files import locked, sha256, write_json
@@ -48,55 +48,12 @@ from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
 from reid_aug.reid_folder import LOG, MODEL, RESULT
+from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.weights import read_tensors, write_tensors
 
 MODEL_FORMAT = "reid_aug.reid/1"
-SCHEDULES = ("cosine", "step")
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
 LOGGED_EVERY = 10  # steps
-
-
-@dataclass(frozen=True, slots=True)
-class TrainReidConfig:
-    """Network, schedule and augmentation; the defaults are torchreid's softmax baseline in steps.
-
-    ``schedule`` "step" divides the learning rate by ten after one third and two thirds of the
-    steps; "cosine" lets it fall to 0. ``weights`` is the path of starting weights; ``label_smooth``
-    spreads a tenth of each label over all classes; ``erase`` is random erasing.
-    """
-
-    backbone: str = "resnet50"
-    steps: int = 24_000
-    batch: int = 32
-    height: int = 256
-    width: int = 128
-    lr: float = 3e-4
-    weight_decay: float = 5e-4
-    schedule: str = "step"
-    label_smooth: bool = True
-    flip: bool = True
-    crop: bool = True
-    erase: bool = False
-    weights: str = ""
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "steps")
-        require_at_least(self, 2, "batch")
-        require_at_least(self, 16, "height", "width")
-        require_at_least(self, 0, "workers", "weight_decay")
-        if not 0 < self.lr < math.inf:
-            raise UserError(f"lr must be above 0, got {self.lr}")
-        if self.schedule not in SCHEDULES:
-            raise UserError(
-                f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
-            )
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step (counted from 0), as a factor of ``lr``."""
-        if self.schedule == "cosine":
-            return (1 + math.cos(math.pi * step / self.steps)) / 2
-        return 0.1 ** (3 * step // self.steps)
 
 
 class Training(TorchDataset[dict[str, Any]]):

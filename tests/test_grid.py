@@ -376,3 +376,59 @@ def test_the_external_people_of_the_low_data_study_are_nobody_of_the_demo():
 
     assert not set(grid.external.pids) & set(recipe.people.pids)
     assert grid.external.seed == recipe.people.seed
+
+
+def test_the_training_axis_applies_the_named_set_over_the_recipe():
+    grid = Grid("g", "demo", ("a",), ratio=(0.0,), seed=(0,), training=("plain", "strong"))
+    recipe = grid_recipe(grid, {})
+
+    plain, strong = (cell_recipe(recipe, cell).train_reid for cell in grid.cells())
+
+    assert plain == replace(recipe.train_reid, backbone="a")
+    assert (
+        strong
+        == load_recipe("demo", {"train_reid": {"training": "strong", "backbone": "a"}}).train_reid
+    )
+    assert (strong.erase, strong.bnneck, strong.schedule) == (True, True, "cosine")
+    assert [cell.name for cell in grid.cells()] == [
+        "a-baseline-keep1-seed0", "a-baseline-keep1-seed0-strong",
+    ]  # fmt: skip
+
+
+def test_random_erasing_is_part_of_strong_training():
+    grid = Grid(
+        "g", "demo", ("a",), ratio=(0.0,), seed=(0,), training=("strong",), erase=(False, True)
+    )
+
+    assert len(grid.cells()) == 1
+
+
+def test_the_label_axis_is_for_cells_with_generated_images():
+    grid = Grid("g", "demo", ("a",), ratio=(0.0, 1.0), seed=(0,), label=("hard", "uniform"))
+
+    cells = grid.cells()
+
+    assert [(cell.ratio, cell.label) for cell in cells] == [
+        (0.0, "hard"), (1.0, "hard"), (1.0, "uniform"),
+    ]  # fmt: skip
+    assert cells[-1].name.endswith("-uniform")
+    recipe = cell_recipe(grid_recipe(grid, {}), cells[-1])
+    assert recipe.train_reid.generated_label == "uniform"
+
+
+@pytest.mark.parametrize("key", ["warmup", "erase", "triplet_weight"])
+def test_what_a_training_of_the_grid_sets_is_not_set_by_hand(key):
+    grid = Grid("g", "demo", ("a",), training=("plain", "strong"))
+
+    with pytest.raises(UserError, match=rf"train_reid\.{key}: the (training strong|axis erase)"):
+        grid_recipe(grid, {f"train_reid.{key}": 0.1})
+
+
+def test_a_recipe_with_a_training_needs_it_on_the_axis(tmp_path):
+    (tmp_path / "mine.toml").write_text('[train_reid]\ntraining = "strong"')
+    grid = Grid("g", str(tmp_path / "mine.toml"), ("a",))
+
+    with pytest.raises(UserError, match=r"train_reid\.training to 'strong'"):
+        grid_recipe(grid, {})
+
+    assert grid_recipe(replace(grid, training=("strong",)), {}).train_reid.erase

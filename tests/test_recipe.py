@@ -6,6 +6,7 @@ import pytest
 
 from reid_aug.errors import UserError
 from reid_aug.recipe import Recipe, RunFolder, load_recipe, parse_settings, recipe_names
+from reid_aug.reid_settings import TRAININGS, TrainReidConfig
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -235,3 +236,41 @@ def test_a_training_finds_the_bank_that_a_grid_made_for_its_kept_set(tmp_path):
 def test_sizes_that_the_generator_cannot_take_are_refused(key, value):
     with pytest.raises(UserError, match=r"must be a multiple of|joints must be 18"):
         load_recipe("demo", {key: value})
+
+
+def test_a_named_training_lies_between_the_defaults_and_the_recipe(tmp_path):
+    strong = TRAININGS["strong"]
+    path = recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nlr = 1e-3')
+
+    recipe = load_recipe(path, {"train_reid.erase": False}).train_reid
+
+    assert (recipe.lr, recipe.erase) == (1e-3, False)
+    others = strong.keys() - {"lr", "erase"}
+    assert {key: getattr(recipe, key) for key in others} == {key: strong[key] for key in others}
+
+
+def test_an_option_changes_the_training_and_not_what_the_recipe_says(tmp_path):
+    path = recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nlr = 1e-3')
+
+    recipe = load_recipe(path, {"train_reid.training": "plain"}).train_reid
+
+    assert recipe == TrainReidConfig(lr=1e-3)
+
+
+def test_a_recipe_takes_another_training_as_an_option_would():
+    settings = {"train_reid.lr": 2e-3}
+    strong = load_recipe("demo", {**settings, "train_reid.training": "strong"})
+
+    assert load_recipe("demo", settings).trained("strong") == strong
+    assert strong.trained("plain") == load_recipe("demo", settings)
+
+
+def test_a_training_that_fits_no_batch_is_refused(tmp_path):
+    with pytest.raises(UserError, match="instances must be 0 or a divisor of batch"):
+        load_recipe(recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nbatch = 30'))
+
+
+def test_no_recipe_says_what_it_says():
+    assert "given" not in load_recipe("demo", {"seed": 3}).table()
+    with pytest.raises(UserError, match="no such key"):
+        load_recipe("demo", {"given": 3})

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from reid_aug.errors import UserError
+from reid_aug.reid_settings import TRAININGS
 from reid_aug.report import FORMATS, HEADER, gain, read_results, report, rows_of, table
 
 BASELINE, MIXED = (0.50, 0.52, 0.54), (0.56, 0.57, 0.61)
@@ -438,3 +439,27 @@ def test_two_data_sets_never_share_a_table():
 
     assert "data set dddddddd" in text
     assert "data set eeeeeeee" in text
+
+
+def strong(ratio: float, scores: tuple[float, ...], **changes: Any) -> list[dict[str, Any]]:
+    recipe = {**RECIPE, "training": "strong", **TRAININGS["strong"], "lr": 1e-3, **changes}
+    return results(ratio, scores, recipe={**recipe, "schedule": "cosine"})
+
+
+def test_a_strong_training_is_compared_with_the_strong_one_in_the_same_table():
+    given = results(0.0, BASELINE) + results(1.0, MIXED) + strong(0.0, MIXED) + strong(1.0, MIXED)
+
+    rows = table(given)
+
+    assert report(given, "terminal").count("steps of") == 1
+    assert column(rows, "training") == ["-", "-", "strong", "strong"]
+    assert column(rows, "verdict") == ["baseline", "better", "baseline", "within noise"]
+
+
+def test_a_deviation_from_strong_and_a_policy_for_generated_images_are_named():
+    policy = strong(1.0, MIXED, generated_label="uniform", erase=False)
+
+    rows = table(strong(0.0, BASELINE) + policy)
+
+    assert column(rows, "training")[1] == "strong, no random erasing, generated labels uniform"
+    assert column(rows, "verdict") == ["baseline", "better"]

@@ -18,9 +18,10 @@ from reid_aug.mixing import Mix, parse_min_score
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
+from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.score_bank import score_bank
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
-from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig, train_reid
+from reid_aug.train_reid import MODEL_FORMAT, train_reid
 from reid_aug.weights import write_tensors
 
 CPU = torch.device("cpu")

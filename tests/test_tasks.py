@@ -13,8 +13,8 @@ from processes import cells_started_by, members, wait_until
 from reid_aug.grid import Cell
 from reid_aug.local_pool import LocalPool
 from reid_aug.recipe import Recipe
+from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.tasks import Task, run_tasks
-from reid_aug.train_reid import TrainReidConfig
 
 SMALL = TrainReidConfig(backbone="osnet_x0_25", steps=1, batch=4, height=64, width=32)
 
@@ -25,7 +25,7 @@ from reid_aug.grid import Cell
 from reid_aug.recipe import Recipe
 from reid_aug.tasks import Task, run_tasks
 from reid_aug.local_pool import LocalPool
-from reid_aug.train_reid import TrainReidConfig
+from reid_aug.reid_settings import TrainReidConfig
 
 if __name__ == "__main__":
     data, folder = map(Path, sys.argv[1:])

@@ -10,8 +10,9 @@ from torchvision.transforms.functional import resize
 from reid_aug.backbones import build_backbone
 from reid_aug.errors import UserError
 from reid_aug.reid_network import load_reid_network
+from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.teacher import Teacher
-from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig
+from reid_aug.train_reid import MODEL_FORMAT
 from reid_aug.weights import write_tensors
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)

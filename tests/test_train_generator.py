@@ -15,6 +15,7 @@ from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
 from reid_aug.poses import heatmaps, read_keypoints
+from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.teacher import Teacher
 from reid_aug.train_generator import (
     Trainer,
@@ -24,7 +25,7 @@ from reid_aug.train_generator import (
     train_generator,
     training_notes,
 )
-from reid_aug.train_reid import MODEL_FORMAT, TrainReidConfig
+from reid_aug.train_reid import MODEL_FORMAT
 from reid_aug.training_folder import TrainingFolder
 from reid_aug.weights import read_tensors, write_tensors
 

@@ -22,11 +22,11 @@ from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
 from reid_aug.reid_folder import MODEL, finished
+from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 from reid_aug.train_reid import (
     Shuffles,
     Training,
-    TrainReidConfig,
     _transforms,
     experiment,
     train_reid,
@@ -152,15 +152,6 @@ def test_the_loss_is_the_stock_engine_s(people):
     assert ours == pytest.approx(losses, rel=1e-4)
 
 
-def test_schedules():
-    step = TrainReidConfig(steps=30, schedule="step")
-    assert [step.rate(i) for i in (0, 9, 10, 19, 20, 29)] == pytest.approx(
-        [1, 1, 0.1, 0.1, 0.01, 0.01]
-    )
-    cosine = TrainReidConfig(steps=30, schedule="cosine")
-    assert [cosine.rate(i) for i in (0, 15, 30)] == pytest.approx([1, 0.5, 0])
-
-
 def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, bank, tmp_path):
     dataset = read_market1501(people)
     mix = Mix(dataset.train, bank, 0.5)
@@ -270,19 +261,3 @@ def test_a_diverged_training_is_one_sentence(people, tmp_path):
     with pytest.raises(UserError, match="no longer a number"):
         run(people, tmp_path, Mix(read_market1501(people).train), config)
     assert not (tmp_path / "result.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("steps", 0),
-        ("batch", 1),
-        ("lr", 0.0),
-        ("lr", float("nan")),
-        ("schedule", "x"),
-        ("height", 8),
-    ],
-)
-def test_values_that_cannot_be_are_refused_by_name(key, value):
-    with pytest.raises(UserError, match=key):
-        TrainReidConfig(**{key: value})

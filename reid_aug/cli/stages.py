@@ -136,6 +136,7 @@ def synthesize(
 @stage_options
 @mix_options
 @click.option("--backbone", metavar="NAME", help="Network, as resnet50 or inception_v2.")
+@click.option("--training", metavar="NAME", help="plain, or strong: a bag of tricks.")
 @click.option("--bank", metavar="FILE", help="Bank.  [default: the run folder's]")
 @min_score_option
 def train_reid(
@@ -143,6 +144,7 @@ def train_reid(
     ratio: float | None,
     mode: str | None,
     backbone: str | None,
+    training: str | None,
     bank: str | None,
     min_score: tuple[str, ...],
     **given: Any,
@@ -151,7 +153,8 @@ def train_reid(
 
     Without --ratio the whole bank is used; --ratio 0 is the baseline.
     """
-    own = {"train_reid.backbone": backbone, "synthesize.ratio": ratio}
+    own: dict[str, Any] = {"train_reid.backbone": backbone, "train_reid.training": training}
+    own["synthesize.ratio"] = ratio
     if ratio is not None:
         own["synthesize.mode"] = mode
     stage = stage_of(given, own)
@@ -159,6 +162,7 @@ def train_reid(
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
     from reid_aug.mixing import Mix, parse_min_score
+    from reid_aug.reid_settings import marks_of
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
@@ -169,7 +173,8 @@ def train_reid(
     mix = Mix(
         stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed, min_score=least
     )
-    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least)
+    marks = marks_of(config.training, config.generated_label, mix.ratio)
+    name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least, marks)
     cell = stage.run.cell(name)
     say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
     if dry_run:
