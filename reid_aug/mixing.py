@@ -226,8 +226,8 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     return bank.scores[name]
 
 
-def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
-    """Read ``NAME=VALUE`` texts.
+def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:
+    """Read ``NAME=VALUE`` texts; errors call them ``what``.
 
     >>> parse_min_score(["identity=0.6", "sharpness=0.3"])
     {'identity': 0.6, 'sharpness': 0.3}
@@ -238,7 +238,7 @@ def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
         try:
             found[name.strip()] = float(value)
         except ValueError:
-            raise UserError(f"--min-score must be NAME=VALUE, got {text!r}") from None
+            raise UserError(f"{what} must be NAME=VALUE, got {text!r}") from None
         if not math.isfinite(found[name.strip()]):
-            raise UserError(f"--min-score must be NAME=VALUE with a finite value, got {text!r}")
+            raise UserError(f"{what} must be NAME=VALUE with a finite value, got {text!r}")
     return found

@@ -39,6 +39,8 @@ class RayPool:
             needs.
     """
 
+    threads = 1
+
     def __init__(self, address: str, device: str | None = None, limit: int | None = None) -> None:
         self.ray = _connected(address)
         self._open = ExitStack()
@@ -90,7 +92,7 @@ class RayPool:
     def start(self, task: Task) -> None:
         """Hand a task to the cluster."""
         run = self._run.options(name=task.cell.name)
-        self._running[run.remote(_absolute(task), self.device, 1)] = task
+        self._running[run.remote(_absolute(task), self.device, self.threads)] = task
 
     def wait(self, seconds: float) -> list[tuple[Task, Ending]]:
         """The tasks that have ended; what Ray gave up is hopeless."""

@@ -18,10 +18,10 @@ from typing import Protocol
 import torch
 
 from reid_aug.bank import Bank
+from reid_aug.cell import Cell, cell_recipe
 from reid_aug.dataset import Dataset, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import locked
-from reid_aug.grid import Cell, cell_recipe
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe
@@ -65,7 +65,8 @@ class Task:
         """What it trains on."""
         cell, keep_seed = self.cell, self.recipe.data.keep_seed
         bank = Bank(self.bank) if self.bank else None
-        return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed)
+        least = cell.least_scores
+        return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed, least)
 
     def is_done(self, dataset: Dataset) -> bool:
         """Whether its result is there.
@@ -85,6 +86,10 @@ class Pool(Protocol):
     @property
     def at_once(self) -> int:
         """How many run at a time."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads a training has."""
 
     def check(self, root: Path, folder: Path) -> None:
         """Raise a UserError unless tasks would find the data set and the run folder."""

@@ -23,7 +23,10 @@ VERBS = [
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
     "report",
 ]  # fmt: skip
-FRONT = ["recipe", "stage", "grid", "tasks", "local_pool", "ray_pool", "benchmark", "cli"]
+FRONT = [
+    "recipe", "stage", "cell", "grid", "tasks", "local_pool", "ray_pool", "shared_work",
+    "grid_cost", "benchmark", "cli",
+]  # fmt: skip
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}
 ONLY = {

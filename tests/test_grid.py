@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from reid_aug.cell import Cell, cell_recipe
 from reid_aug.errors import UserError
-from reid_aug.grid import Cell, Grid, cell_recipe, grid_recipe, load_grid
+from reid_aug.grid import Grid, grid_recipe, load_grid
 from reid_aug.people import PeopleConfig
 from reid_aug.recipe import load_recipe, shipped
 

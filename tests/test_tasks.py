@@ -10,7 +10,7 @@ from pathlib import Path
 
 from processes import cells_started_by, members, wait_until
 
-from reid_aug.grid import Cell
+from reid_aug.cell import Cell
 from reid_aug.local_pool import LocalPool
 from reid_aug.recipe import Recipe
 from reid_aug.reid_settings import TrainReidConfig
@@ -21,7 +21,7 @@ SMALL = TrainReidConfig(backbone="osnet_x0_25", steps=1, batch=4, height=64, wid
 ENDLESS = """
 import sys
 from pathlib import Path
-from reid_aug.grid import Cell
+from reid_aug.cell import Cell
 from reid_aug.recipe import Recipe
 from reid_aug.tasks import Task, run_tasks
 from reid_aug.local_pool import LocalPool

@@ -66,6 +66,7 @@ def _benchmark(
 
     from reid_aug import benchmark as module
     from reid_aug.grid import grid_recipe, load_grid
+    from reid_aug.grid_cost import describe, describe_cells, describe_cost
     from reid_aug.recipe import parse_settings
     from reid_aug.stage import open_stage_of
 
@@ -81,8 +82,8 @@ def _benchmark(
         else module.open_pool(stage.device, workers)
     ) as pool:
         if dry_run:
-            cost = module.describe_cost(tasks, stage)
-            return say_dry_run(recipe, *module.describe(tasks, stage, pool), cost)
+            lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
+            return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
         failed = module.run(grid, tasks, stage, pool)
     write_recipe(stage)
     _show_table(stage.run.path, tasks, failed)
