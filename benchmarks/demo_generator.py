@@ -1,6 +1,7 @@
 """Does the shipped generator beat copying and cutting out, on people it has never seen?
 
-    python benchmarks/demo_generator.py BANK [--model MODEL.safetensors] [--picture] [--note FILE]
+    python benchmarks/demo_generator.py BANK [--model MODEL.safetensors] [--beside BANK]
+        [--picture] [--note FILE]
 
 BANK is a bank of the built-in people. Each drawing is compared with the truth, which is what the
 renderer draws for the same person, camera and pose, and so are two rivals that learn nothing: the
@@ -20,9 +21,10 @@ and, as a re-ID network sees it that ``reid-aug train-reid`` trained on real ima
               the largest such cosine of anybody else. Those images share camera and place with
               the source, and no pose with the drawing, so here a copy is ahead of the truth
 
-``--picture`` writes demo.png, the picture of the README, beside this script. ``--note`` writes the
-means of every method into the metadata of the generator FILE, as ``score``, under the cameras of
-the bank.
+``--beside`` names a bank of the same rows that another generator drew: its numbers, and how far
+BANK is ahead of it, row by row. ``--picture`` writes demo.png, the picture of the README, beside
+this script. ``--note`` writes the means of every method into the metadata of the generator FILE,
+as ``score``, under the cameras of the bank.
 """
 
 import argparse
@@ -55,6 +57,7 @@ ROWS = 200
 SHOWN = 12
 RIVALS = ("copy", "limb warp")
 METHODS = (*RIVALS, "generated", "truth")
+BESIDE = "beside"
 COLUMNS = ("L1, person", "L1, picture", "SSIM, person", "margin", "found", "album")
 PICTURE = Path(__file__).with_name("demo.png")
 
@@ -90,6 +93,25 @@ def rows_of(bank: Bank, root: Path) -> Iterator[Row]:
         images = copy, warped, resize(entry.image, *size), truth.image
         named = dict(zip(METHODS, images, strict=True))
         yield Row(named, truth.mask, pose, entry.source, entry.target, entry.camid)
+
+
+def rows_beside(rows: Sequence[Row], path: Path, root: Path) -> list[Row]:
+    """The rows of another bank.
+
+    Raises:
+        UserError: If they are not of the same sources, targets and cameras.
+    """
+    others = list(rows_of(Bank(path), root))
+    if [_asked(row) for row in others] != [_asked(row) for row in rows]:
+        raise UserError(
+            f"{path}: must hold the rows of the first bank, drawn by another generator; make both "
+            f"with the same --ratio, --seed and --set synthesize.cameras"
+        )
+    return others
+
+
+def _asked(row: Row) -> tuple[str, str, int]:
+    return row.source, row.target, row.camid
 
 
 def limb_warp(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -177,12 +199,19 @@ def _margins(near: Tensor, is_own: Tensor) -> Tensor:
     return near[:, is_own][:, 0] - near[:, ~is_own].amax(1)
 
 
-def table(found: np.ndarray) -> str:
-    """Means of (rows, methods, columns), then differences paired by row, in markdown."""
+def table(found: np.ndarray, beside: np.ndarray | None = None) -> str:
+    """Means of (rows, methods, columns), then differences paired by row, in markdown.
+
+    ``beside`` is (rows, methods, columns) of another generator's drawings.
+    """
     columns = COLUMNS[: found.shape[2]]
     lines = [f"| | {' | '.join(columns)} |", "| --- " * (1 + len(columns)) + "|"]
     named = dict(zip(METHODS, found.swapaxes(0, 1), strict=True))
-    named |= {f"generated - {rival}": named["generated"] - named[rival] for rival in RIVALS}
+    rivals = RIVALS
+    if beside is not None:
+        named[BESIDE] = beside[:, METHODS.index("generated")]
+        rivals = (*RIVALS, BESIDE)
+    named |= {f"generated - {rival}": named["generated"] - named[rival] for rival in rivals}
     for name, values in named.items():
         sign = "+" if "-" in name else ""
         error = values.std(0, ddof=1) / np.sqrt(len(values))
@@ -219,6 +248,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bank", type=Path, help="of the built-in people")
     parser.add_argument("--model", type=Path, help="a re-ID network, of other people")
+    parser.add_argument("--beside", type=Path, help="a bank of the same rows, drawn by another")
     parser.add_argument("--picture", action="store_true", help=f"write {PICTURE.name}")
     parser.add_argument("--note", type=Path, help="the generator that is told its score")
     arguments = parser.parse_args(words)
@@ -226,12 +256,14 @@ def main(words: Sequence[str] | None = None) -> None:
         bank, root = Bank(arguments.bank), cached_people(PeopleConfig())
         judge = Judge(arguments.model, root) if arguments.model else None
         rows = list(rows_of(bank, root))
+        others = rows_beside(rows, arguments.beside, root) if arguments.beside else []
     except UserError as error:
         sys.exit(f"error: {error}")
     found = np.array([measure(row, judge) for row in rows])
     cameras = bank.plan["cameras"]
     print(f"{len(rows)} rows, cameras {cameras}; mean ± standard error\n")
-    print(table(found))
+    beside = np.array([measure(row, judge) for row in others]) if others else None
+    print(table(found, beside))
     if arguments.note:
         note(arguments.note, cameras, found)
     if arguments.picture:

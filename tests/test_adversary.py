@@ -15,6 +15,7 @@ from reid_aug.adversary import (
     import_official_discriminator,
 )
 from reid_aug.errors import UserError
+from reid_aug.generator import import_official
 from reid_aug.weights import write_tensors
 
 State = dict[str, Tensor]
@@ -177,11 +178,42 @@ def test_official_file_that_lacks_a_tensor_is_refused(tmp_path):
         import_official_discriminator(tmp_path / "d.pth")
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
-    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+@pytest.mark.parametrize("name", ["model.12.weight", "model.conv_block.weight"])
+def test_official_file_with_a_tensor_too_many_is_refused(tmp_path, name):
+    torch.save({**official(6, 4, 2, "batch"), name: torch.zeros(1)}, tmp_path / "d.pth")
 
-    with pytest.raises(UserError, match=r"resnet\.pth: must be a released PATN discriminator"):
+    with pytest.raises(UserError, match=rf"d\.pth: .* no others, got 1, the first is {name}"):
+        import_official_discriminator(tmp_path / "d.pth")
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_official_file_in_the_format_of_old_torch_gives_the_published_logits(tmp_path, norm):
+    state = official(21, 16, 3, norm)
+    torch.save(state, tmp_path / "d.pth", _use_new_zipfile_serialization=False)
+    stack = torch.randn(2, 21, 32, 16, generator=torch.Generator().manual_seed(1))
+
+    with torch.no_grad():
+        got = import_official_discriminator(tmp_path / "d.pth").eval()(stack)
+
+    torch.testing.assert_close(got, naive_discriminator(state, stack, 3, norm), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "state", [{"conv1.weight": torch.zeros(1)}, {"model.1.weight": torch.zeros(4)}], ids=str
+)
+def test_weights_of_another_network_are_refused(tmp_path, state):
+    torch.save(state, tmp_path / "resnet.pth")
+
+    with pytest.raises(UserError, match=r"resnet\.pth: must be a released PATN network"):
         import_official_discriminator(tmp_path / "resnet.pth")
+
+
+@pytest.mark.parametrize("read", [import_official, import_official_discriminator])
+def test_a_file_that_runs_code_is_refused_in_one_sentence(tmp_path, read):
+    torch.save({"model.1.weight": Path("a path is no tensor")}, tmp_path / "d.pth")
+
+    with pytest.raises(UserError, match=r"d\.pth: must be a PyTorch weight file of tensors only"):
+        read(tmp_path / "d.pth")
 
 
 @pytest.mark.parametrize("is_real", [True, False])

@@ -82,6 +82,16 @@ def test_the_table_pairs_differences_by_row():
     assert lines[6].startswith("| generated - copy | -1.000 ± 0.000 |")
 
 
+def test_another_generator_is_compared_row_by_row():
+    found, beside = np.zeros((3, 4, 3)), np.zeros((3, 4, 3))
+    found[:, 2, 0], beside[:, 2, 0] = [5, 6, 8], [1, 2, 3]
+
+    lines = demo_generator.table(found, beside).splitlines()
+
+    assert lines[6].startswith("| beside | 2.000 ± 0.577 |")
+    assert lines[9].startswith("| generated - beside | +4.333 ± 0.333 |")
+
+
 def test_a_generator_is_told_its_score_and_stays_what_it_is(tmp_path):
     path, found = tmp_path / "generator.safetensors", np.arange(24.0).reshape(2, 4, 3)
     save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seed": 7})
@@ -162,6 +172,20 @@ def test_a_file_that_is_no_network_is_refused(people, bank, tmp_path, monkeypatc
     ):
         with pytest.raises(SystemExit, match=f"error: .*{message}"):
             demo_generator.main([str(bank), "--model", str(tmp_path / f"{name}.safetensors")])
+
+
+def test_only_a_bank_of_the_same_rows_is_compared(people, bank, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo_generator, "cached_people", lambda config: people)
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    settings = SynthesizeConfig(ratio=0.3, artist="renderer", cameras="target")
+    job = prepare(dataset, poses, None, settings, DataConfig(keep=0.5), 1)
+    other = synthesize(job, tmp_path / "other", CPU)
+
+    demo_generator.main([str(bank), "--beside", str(bank)])
+
+    assert "| generated - beside | +0.000 ± 0.000 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="must hold the rows of the first bank"):
+        demo_generator.main([str(bank), "--beside", str(other)])
 
 
 def test_the_script_prints_a_table_and_writes_a_picture(

@@ -573,6 +573,25 @@ def test_running_statistics_of_old_instance_norm_files_are_left_out(tmp_path):
     assert_equals_naive(generator, state)
 
 
+def test_official_file_in_the_format_of_old_torch_gives_the_naive_network(tmp_path):
+    state = random_official(SMALL)
+    torch.save(state, tmp_path / "g.pth", _use_new_zipfile_serialization=False)
+
+    assert_equals_naive(import_official(tmp_path / "g.pth"), state)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_official_weights_give_the_published_picture_in_single_precision(tmp_path, norm):
+    config = GeneratorConfig(width=16, norm=norm)
+    state, batch = random_official(config), inputs(config, 64, 32)
+    torch.save(state, tmp_path / "g.pth")
+
+    with torch.no_grad():
+        got = import_official(tmp_path / "g.pth")(*batch)
+
+    torch.testing.assert_close(got, naive_patn(state, config, *batch), atol=1e-5, rtol=0)
+
+
 def test_counters_of_newer_batch_norm_files_are_welcome(tmp_path):
     state = random_official(SMALL)
     means = [name for name in state if name.endswith("running_mean")]
@@ -639,8 +658,23 @@ def test_official_file_with_a_tensor_of_another_shape_is_refused(tmp_path):
         import_official(tmp_path / "g.pth")
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
-    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+def test_official_file_with_a_tensor_too_many_is_refused(tmp_path):
+    torch.save({**random_official(SMALL), "model.gate.weight": torch.zeros(1)}, tmp_path / "g.pth")
 
-    with pytest.raises(UserError, match=r"resnet\.pth: must be a released PATN generator"):
+    with pytest.raises(UserError, match=r"g\.pth: .* no others, got 1, .* model\.gate\.weight"):
+        import_official(tmp_path / "g.pth")
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ({"conv1.weight": torch.zeros(1)}, "got none"),
+        ({"model.stream1_down.1.weight": torch.zeros(4)}, r"got one of shape \(4,\)"),
+        ({f"model.stream{i}_down.1.weight": torch.zeros(4, 4, 7, 7) for i in (1, 2)}, "got 0"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path, state, found):
+    torch.save(state, tmp_path / "resnet.pth")
+
+    with pytest.raises(UserError, match=rf"resnet\.pth: must be a released PATN .*{found}"):
         import_official(tmp_path / "resnet.pth")

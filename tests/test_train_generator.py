@@ -14,11 +14,11 @@ from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
+from reid_aug.generator_trainer import Trainer
 from reid_aug.poses import heatmaps, read_keypoints
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.teacher import Teacher
 from reid_aug.train_generator import (
-    Trainer,
     TrainGeneratorConfig,
     pairs_of,
     seconds_per_step,

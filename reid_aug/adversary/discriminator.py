@@ -1,0 +1,43 @@
+"""The discriminator: an encoder, residual blocks, and a map of logits."""
+
+from torch import Tensor, nn
+
+from reid_aug.generator import check_dropout, check_norm, conv3, encoder
+
+
+class Discriminator(nn.Module):
+    """Judge pictures with a condition stacked onto their channels."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 64,
+        blocks: int = 3,
+        norm: str = "batch",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_norm(norm)
+        check_dropout(dropout)
+        self.encode = encoder(channels, width, 2, norm)
+        self.blocks = nn.Sequential(*(Residual(4 * width, norm, dropout) for _ in range(blocks)))
+
+    def forward(self, stack: Tensor) -> Tensor:
+        """(B, channels, H, W), picture first, to (B, 4 * width, H / 4, W / 4) logits."""
+        return self.blocks(self.encode(stack))
+
+
+class Residual(nn.Module):
+    """x + f(x) with dropout between the two convolutions of f."""
+
+    def __init__(self, channels: int, norm: str, dropout: float) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            *conv3(channels, channels, norm),
+            nn.Dropout(dropout),
+            *conv3(channels, channels, norm, activation=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        return x + self.change(x)

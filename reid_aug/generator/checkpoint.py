@@ -1,0 +1,53 @@
+"""The checkpoint: one safetensors file.
+
+It holds the tensors, and in the metadata ``format``, ``config`` and whatever the caller notes
+(recipe, seed, step, what it was trained on), each as JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reid_aug.errors import UserError
+from reid_aug.generator.config import GeneratorConfig
+from reid_aug.generator.network import Generator
+from reid_aug.weights import read_tensors, write_tensors
+
+FORMAT = "reid_aug.generator/1"
+
+
+def save_generator(
+    generator: Generator, path: Path | str, notes: Mapping[str, Any] | None = None
+) -> None:
+    """Write a checkpoint that says what it is; ``notes`` join its metadata as JSON."""
+    head = {"format": FORMAT, "config": asdict(generator.config)}
+    write_tensors(path, generator.state_dict(), {**(notes or {}), **head})
+
+
+def load_generator(path: Path | str) -> Generator:
+    """Read a checkpoint: the generator, in eval mode, on the CPU.
+
+    Raises:
+        UserError: If the file is missing or is no generator checkpoint of ours.
+    """
+    return load_noted(path)[0]
+
+
+def load_noted(path: Path | str) -> tuple[Generator, dict[str, Any]]:
+    """Read a checkpoint and what is noted in its metadata."""
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing; make it with: reid-aug train-generator")
+    tensors, notes = read_tensors(path)
+    if notes.get("format") != FORMAT:
+        raise UserError(
+            f"{path}: must be a generator checkpoint ({FORMAT}), got {notes.get('format')!r}; "
+            f"convert released weights with: reid-aug generator import"
+        )
+    try:
+        generator = Generator(GeneratorConfig(**notes["config"]))
+        generator.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, UserError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: must hold a config and its tensors, got {reason}") from None
+    return generator.eval(), notes

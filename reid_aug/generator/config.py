@@ -1,0 +1,47 @@
+"""What a generator is built from: everything needed to rebuild one."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from reid_aug.errors import UserError, require_at_least
+
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorConfig:
+    """Everything needed to rebuild a generator; the defaults are the paper's for Market-1501.
+
+    ``width`` counts the channels after the first convolution; each of the ``downsamplings`` halves
+    the picture and doubles them. ``norm`` is "batch" for Market-1501, "instance" for DeepFashion.
+    ``cameras`` is how many cameras the generator is told apart, camids 1 to this; 0: none, as in
+    the paper. ``limbs`` says whether it is shown the source's limbs in the target pose.
+    """
+
+    joints: int = 18
+    width: int = 64
+    downsamplings: int = 2
+    blocks: int = 9
+    norm: str = "batch"
+    dropout: float = 0.5
+    cameras: int = 0
+    limbs: bool = False
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        require_at_least(self, 1, "joints", "width", "downsamplings", "blocks")
+        require_at_least(self, 0, "cameras")
+        check_dropout(self.dropout)
+
+
+def check_norm(norm: str) -> None:
+    """Raise a UserError unless ``norm`` is one that we build."""
+    if norm not in NORMS:
+        raise UserError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+
+
+def check_dropout(dropout: float) -> None:
+    """Raise a UserError unless ``dropout`` is a probability below 1."""
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout must be at least 0 and below 1, got {dropout}")

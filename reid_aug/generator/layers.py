@@ -1,0 +1,145 @@
+"""The layers of PATN's networks: encoder, block, decoder, and the styles of cameras.
+
+The discriminators (:mod:`reid_aug.adversary`) are built from the same encoder and convolutions.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from reid_aug.generator.config import NORMS, GeneratorConfig
+
+
+class PoseAttention(nn.Module):
+    """One step of the transfer (PATB): the pose code gates the change of the image."""
+
+    def __init__(self, channels: int, pose_channels: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.image = nn.Sequential(
+            *conv3(channels, channels, config.norm),
+            nn.Dropout(config.dropout),
+            *conv3(channels, channels, config.norm, activation=False),
+        )
+        biased = has_bias(config.norm)
+        self.pose = nn.Sequential(
+            *conv3(pose_channels, pose_channels, config.norm),
+            nn.Dropout(config.dropout),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(pose_channels, channels, 3, bias=biased),
+        )
+
+    def forward(self, image: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) and (B, C or 2C, h, w) to the new image code and pose code, (B, C, h, w)."""
+        pose = self.pose(pose)
+        return image + torch.sigmoid(pose) * self.image(image), pose
+
+
+class CameraStyle(nn.Module):
+    """A scale and a shift of every channel for each camera; none at first."""
+
+    def __init__(self, cameras: int, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Embedding(cameras, channels)
+        self.shift = nn.Embedding(cameras, channels)
+        nn.init.zeros_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, code: Tensor, camera: Tensor) -> Tensor:
+        """(B, C, h, w) and (B,) camera numbers from 0 to (B, C, h, w)."""
+        scale, shift = self.scale(camera), self.shift(camera)
+        return code * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+
+
+def camera_styles(layers: nn.Sequential, cameras: int) -> nn.ModuleList:
+    """One style behind every norm of ``layers``; none without cameras."""
+    norms = (layer for layer in layers if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d))
+    return nn.ModuleList(CameraStyle(cameras, norm.num_features) for norm in norms if cameras)
+
+
+def encode(
+    layers: nn.Sequential, styles: nn.ModuleList, picture: Tensor, camera: Tensor | None
+) -> list[Tensor]:
+    """The code of ``picture`` at every size, fine to coarse, each camera's style behind norms."""
+    waiting, found = iter(styles), []
+    for layer in layers:
+        picture = styled(layer, waiting, picture, camera)
+        if isinstance(layer, nn.ReLU):
+            found.append(picture)
+    return found
+
+
+def decode(
+    layers: nn.Sequential,
+    styles: nn.ModuleList,
+    code: Tensor,
+    camera: Tensor | None,
+    details: Iterable[Tensor] = (),
+) -> Tensor:
+    """The picture of a code; ``details``, fine to coarse, join it where their size is reached."""
+    waiting, details = iter(styles), list(details)
+    for layer in layers:
+        code = styled(layer, waiting, code, camera)
+        if isinstance(layer, nn.ConvTranspose2d) and details:
+            code = code + details.pop()
+    return code
+
+
+def styled(
+    layer: nn.Module, styles: Iterator[nn.Module], code: Tensor, camera: Tensor | None
+) -> Tensor:
+    """Run a layer; behind a norm the next style too, of each row's camera, if there are cameras."""
+    code = layer(code)
+    is_norm = isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d)
+    return next(styles)(code, camera) if is_norm and camera is not None else code
+
+
+def encoder(channels: int, width: int, downsamplings: int, norm: str) -> nn.Sequential:
+    """(B, channels, H, W) -> (B, width * 2**n, H / 2**n, W / 2**n) for n downsamplings."""
+    biased = has_bias(norm)
+    layers: list[nn.Module] = [
+        nn.ReflectionPad2d(3),
+        nn.Conv2d(channels, width, 7, bias=biased),
+        *norm_relu(width, norm),
+    ]
+    for _ in range(downsamplings):
+        layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=biased)]
+        layers += norm_relu(2 * width, norm)
+        width *= 2
+    return nn.Sequential(*layers)
+
+
+def decoder(config: GeneratorConfig) -> nn.Sequential:
+    """(B, C, h, w) -> (B, 3, H, W), a picture before its tanh; with limbs 3 more channels."""
+    width, biased = config.width * 2**config.downsamplings, has_bias(config.norm)
+    layers: list[nn.Module] = []
+    for _ in range(config.downsamplings):
+        layers += [
+            nn.ConvTranspose2d(
+                width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=biased
+            ),
+            *norm_relu(width // 2, config.norm),
+        ]
+        width //= 2
+    channels = 6 if config.limbs else 3
+    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7))
+
+
+def conv3(channels: int, out: int, norm: str, activation: bool = True) -> list[nn.Module]:
+    """3x3 convolution over a reflected border, norm, and ReLU where asked for."""
+    layers = norm_relu(out, norm)
+    return [
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(channels, out, 3, bias=has_bias(norm)),
+        *(layers if activation else layers[:1]),
+    ]
+
+
+def norm_relu(channels: int, norm: str) -> list[nn.Module]:
+    """The norm by its name, then ReLU."""
+    return [NORMS[norm](channels), nn.ReLU(inplace=True)]
+
+
+def has_bias(norm: str) -> bool:
+    """Batch norm has its own shift, so a bias before it would be dead weight."""
+    return norm != "batch"

@@ -1,0 +1,139 @@
+"""Weights that PATN's authors released, in our networks.
+
+Their files are state dicts under their names for the modules. The config is not in them; it is read
+off the names and shapes. Files of PyTorch 0.3 carry running statistics under instance norm, which
+that version did not use even in eval mode; they are left out. Files of DataParallel carry a prefix,
+which :mod:`reid_aug.weights` takes off.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from reid_aug.errors import UserError
+from reid_aug.files import sha256
+from reid_aug.generator.checkpoint import load_noted, save_generator
+from reid_aug.generator.config import GeneratorConfig
+from reid_aug.generator.network import Generator
+from reid_aug.weights import read_weights
+
+OFFICIAL = {  # our modules, and what the authors' released files call them
+    "encode_image.": "model.stream1_down.",
+    "encode_pose.": "model.stream2_down.",
+    "blocks.": "model.att.",
+    ".image.": ".conv_block_stream1.",
+    ".pose.": ".conv_block_stream2.",
+    "decode.": "model.stream1_up.",
+}
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def import_official(path: Path | str) -> Generator:
+    """Read a generator released by the PATN authors (``latest_net_netG.pth``), in eval mode.
+
+    The config is inferred from the shapes.
+
+    Raises:
+        UserError: If the tensors are not those of a PATN generator.
+    """
+    state = read_weights(path)
+    config = _infer_config(state, path)
+    generator = Generator(config)
+    load_official(generator, state, OFFICIAL, path)
+    return generator.eval()
+
+
+def import_checkpoint(official: Path | str, path: Path) -> GeneratorConfig:
+    """Write a released generator as a checkpoint of ours; what it is.
+
+    Nobody noted which images it has seen, which counts as the worst.
+
+    Raises:
+        UserError: If it is no released generator, or ``path`` holds another one.
+    """
+    generator = import_official(official)
+    notes = {"imported": {"file": Path(official).name, "sha256": sha256(official)}, "seen": ""}
+    if path.exists():
+        if load_noted(path)[1].get("imported") != notes["imported"]:
+            raise UserError(
+                f"{path}: is there already and is another generator; choose another folder with "
+                f"--out, or remove the file"
+            )
+        return generator.config
+    save_generator(generator, path, notes)
+    return generator.config
+
+
+def load_official(
+    network: nn.Module, state: Mapping[str, Tensor], names: Mapping[str, str], path: Path | str
+) -> None:
+    """Copy ``state``, whose tensors have the authors' names, into ``network``.
+
+    Raises:
+        UserError: If a tensor is missing, of another shape, or one too many.
+    """
+    official = {}
+    for name in network.state_dict():
+        theirs = name
+        for part, their_part in names.items():
+            theirs = theirs.replace(part, their_part)
+        official[name] = theirs
+    renamed = {name: state[theirs] for name, theirs in official.items() if theirs in state}
+    missing = [
+        name
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+        and (name not in renamed or renamed[name].shape != tensor.shape)
+    ]
+    strange = [
+        name
+        for name in sorted(state.keys() - set(official.values()))
+        if not name.endswith(STATISTICS)
+    ]
+    rule = f"{path}: must hold the tensors of a released PATN network"
+    if missing:
+        count = len(missing)
+        raise UserError(
+            f"{rule}; {count} are missing or of another shape, the first is {missing[0]}"
+        )
+    if strange:
+        raise UserError(f"{rule} and no others, got {len(strange)}, the first is {strange[0]}")
+    network.load_state_dict(renamed, strict=False)
+
+
+def first_convolution(state: Mapping[str, Tensor], name: str, path: Path | str) -> tuple[int, int]:
+    """(channels out, channels in) of a released network's first layer, a 7x7 convolution.
+
+    Raises:
+        UserError: If there is no such layer.
+    """
+    shape = tuple(state[name].shape) if name in state else None
+    if shape is None or len(shape) != 4 or shape[2:] != (7, 7):
+        found = "none" if shape is None else f"one of shape {shape}"
+        rule = f"must be a released PATN network, whose {name} is a 7x7 convolution"
+        raise UserError(f"{path}: {rule}; got {found}")
+    return shape[0], shape[1]
+
+
+def released_norm(state: Mapping[str, Tensor], convolution: str) -> str:
+    """The norm behind a layer: with instance norm it has a bias."""
+    return "instance" if f"{convolution}.bias" in state else "batch"
+
+
+def _infer_config(state: Mapping[str, Tensor], path: Path | str) -> GeneratorConfig:
+    look, pose = "model.stream1_down.1", "model.stream2_down.1"
+    width, _ = first_convolution(state, f"{look}.weight", path)
+    _, maps = first_convolution(state, f"{pose}.weight", path)
+    blocks = {name.split(".")[2] for name in state if name.startswith("model.att.")}
+    downs = [
+        name
+        for name, tensor in state.items()
+        if name.startswith("model.stream1_down.") and tensor.ndim == 4
+    ]
+    try:
+        return GeneratorConfig(
+            maps // 2, width, len(downs) - 1, len(blocks), released_norm(state, look)
+        )
+    except UserError as error:
+        raise UserError(f"{path}: must be a released PATN generator; {error}") from None
