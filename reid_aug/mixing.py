@@ -14,6 +14,7 @@ and the mix says how many.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -236,6 +237,8 @@ def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str
     for text in texts:
         name, _, value = text.partition("=")
         try:
+            if not re.fullmatch(r"[\w.-]+", name.strip()):
+                raise ValueError(name)
             found[name.strip()] = float(value)
         except ValueError:
             raise UserError(f"{what} must be NAME=VALUE, got {text!r}") from None
