@@ -185,7 +185,7 @@ def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
     mix = {key: getattr(cell, key) for key in ("mode", "ratio", "artist", "cameras")}
     trained = recipe.trained(cell.training).train_reid
-    own = {"backbone": cell.backbone, "generated_label": cell.label}
+    own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}
     return replace(
         recipe,
         seed=cell.seed,

@@ -25,7 +25,7 @@ from reid_aug.files import locked
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe
-from reid_aug.reid_folder import LOG, RESULT, finished, steps_done
+from reid_aug.reid_folder import RESULT, finished, steps_done
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.train_reid import experiment, train_reid
 
@@ -117,7 +117,6 @@ def run_tasks(tasks: Sequence[Task], pool: Pool) -> list[Task]:
         with track(range(sum(map(_steps, tasks))), f"{len(tasks)} trainings") as bar:
             while waiting or running:
                 for task in waiting[: max(0, pool.at_once - len(running))]:
-                    (task.folder / LOG).unlink(missing_ok=True)  # an earlier try is no progress
                     pool.start(task)
                     tries[task] += 1
                     running.add(task)

@@ -112,9 +112,19 @@ def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]")
 def report(run: Path, style: str) -> None:
     """Print the table of a run folder.
 
-    Mean and spread over seeds, gain over ratio 0, and whether that is noise.
+    Mean and spread over seeds, gain over ratio 0, and whether that is noise. A damaged result is
+    named; the table holds the others, and the exit code is 2.
     """
-    from reid_aug.report import read_results
+    from reid_aug.report import find_results
     from reid_aug.report import report as draw
 
-    click.echo(draw(read_results(run), style))
+    results, faults = find_results(run)
+    click.echo(draw(results, style))
+    _exit_with(faults)
+
+
+def _exit_with(faults: Sequence[str]) -> None:
+    for fault in faults:
+        say(f"left out: {fault}")
+    if faults:
+        sys.exit(2)

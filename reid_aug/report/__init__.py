@@ -1,0 +1,45 @@
+"""Report: what the trainings of a run folder say, and whether it is more than noise.
+
+The rooms: :mod:`results` reads and checks, :mod:`rows` groups trainings that differ in their seed
+and finds what they are compared with, :mod:`gains` has the statistics, :mod:`texts` the formats.
+
+Trainings on different data or with different settings (steps, batch, input, schedule) never share a
+table. Tables hold no times and no hosts.
+"""
+
+from collections.abc import Sequence
+
+from reid_aug.errors import UserError
+from reid_aug.report import texts
+from reid_aug.report.results import Result, find_results, read_results, tables_of
+from reid_aug.report.rows import gain, lines_of, rows_of
+from reid_aug.report.texts import FOOTNOTE, HEADER
+
+__all__ = [
+    "FORMATS", "HEADER", "find_results", "gain", "read_results", "report", "rows_of", "table",
+]  # fmt: skip
+
+FORMATS = ("terminal", "markdown", "csv", "latex")
+
+
+def table(results: Sequence[Result]) -> list[list[str]]:
+    """The cells of a table, one list a row, in the order of ``HEADER``."""
+    return [texts.cells(line) for line in lines_of(results)]
+
+
+def report(results: Sequence[Result], style: str) -> str:
+    """All tables of some results as text, in one of ``FORMATS``.
+
+    Raises:
+        UserError: If there is no such format, or two results are of one row and one seed.
+    """
+    if style not in FORMATS:
+        raise UserError(f"--format must be one of {', '.join(FORMATS)}, got {style!r}")
+    tables = {caption: lines_of(group) for caption, group in tables_of(results).items()}
+    if style == "csv":
+        return texts.comma_separated(tables)
+    draw = {"terminal": texts.terminal, "markdown": texts.markdown, "latex": texts.latex}[style]
+    parts = [draw(caption, lines) for caption, lines in tables.items()]
+    if style != "latex":
+        parts.append(texts.wrapped(FOOTNOTE) if style == "terminal" else FOOTNOTE)
+    return "\n\n".join(parts)
