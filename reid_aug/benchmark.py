@@ -55,15 +55,18 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
     return tasks
 
 
-def open_pool(device: torch.device, at_once: int | None) -> Pool:
-    """Processes of this machine: one a device, or on CPUs one a core."""
-    devices = _devices(device)
-    return LocalPool(devices, at_once or (len(devices) if device.type == "cuda" else CORES))
+def open_pool(stage: Stage, ray: str | None, device: str | None, at_once: int | None) -> Pool:
+    """The Ray cluster at the address ``ray``; without one, processes of this machine.
 
-
-def open_cluster(address: str, device: str | None, at_once: int | None) -> Pool:
-    """The Ray cluster at an address."""
-    return RayPool(address, device, at_once)
+    Args:
+        device: the device that was named, if one was.
+        at_once: trainings at once; without it one a device, or one a core where that is the CPU.
+    """
+    if ray:
+        return RayPool(ray, device, at_once)
+    devices = _devices(stage.device)
+    on_gpu = stage.device.type == "cuda"
+    return LocalPool(devices, at_once or (len(devices) if on_gpu else CORES))
 
 
 def _devices(device: torch.device) -> list[str]:

@@ -46,15 +46,21 @@ class RayPool:
         self._open = ExitStack()
         self._open.callback(self.ray.shutdown)
         self._open.enter_context(redirect_stdout(sys.stderr))  # Ray tells there who has died
-        self.device = _device(self.ray.cluster_resources(), device, address)
+        try:
+            self.device = _device(self.ray.cluster_resources(), device, address)
+        except UserError:
+            self.close()
+            raise
         self.limit = limit
         self._resource = "GPU" if self.device == "cuda" else "CPU"
         self._running: dict[Any, Task] = {}
-        options = {"num_cpus": 1, "num_gpus": int(self.device == "cuda"), "max_calls": 1}
-        strategy = "SPREAD"
         self._run = self.ray.remote(
-            max_retries=MOVES, scheduling_strategy=strategy, **options
-        )(run_cell)  # fmt: skip
+            num_cpus=1,
+            num_gpus=int(self.device == "cuda"),
+            max_calls=1,  # a process of its own for each training
+            max_retries=MOVES,
+            scheduling_strategy="SPREAD",
+        )(run_cell)
 
     @property
     def at_once(self) -> int:

@@ -11,7 +11,10 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from reid_aug import train_generator as generators
 from reid_aug.bank import Bank
@@ -47,9 +50,9 @@ def check_given(tasks: Sequence[Task], stage: Stage) -> None:
             largest[key] = max(largest.get(key, task), task, key=lambda one: _count(one, stage))
     for task in largest.values():
         task.mix(stage.dataset)
-    for task in tasks:
-        if task.generator and task.generator.is_file() and not task.cell.trains_generator:
-            load_generator(task.generator)
+    given = {task.generator for task in tasks if not task.cell.trains_generator}
+    for path in sorted(filter(None, given)):
+        load_generator(path)
 
 
 def banks_to_draw(tasks: Sequence[Task], stage: Stage) -> Banks:
@@ -132,11 +135,8 @@ def score_banks(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> 
             continue  # the cells will say what they lack
         model = judge.folder / MODEL if judge else None
         if not _is_scored(Bank(bank), names, model):
-
-            def progress(starts: Sequence[int], bank: Path = bank) -> Iterable[int]:
-                return track(starts, f"score {bank.parent.name}")
-
-            score_bank(Bank(bank), stage.dataset, model, stage.device, progress)
+            show = partial(track, what=f"score {bank.parent.name}")
+            score_bank(Bank(bank), stage.dataset, model, stage.device, show)
     return failed
 
 
@@ -167,7 +167,7 @@ def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]
 
 def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
     """Whether the bank has these scores of every row, by this network, and its card knows."""
-    if not names <= bank.scores.keys() or any((s != s).any() for s in bank.scores.values()):
+    if not names <= bank.scores.keys() or any(np.isnan(bank.scores[n]).any() for n in names):
         return False
     by_network = names & {*Network.names}
     if by_network and model:

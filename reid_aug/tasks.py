@@ -31,7 +31,7 @@ from reid_aug.train_reid import experiment, train_reid
 
 TRIES = 2
 LOOK_EVERY = 2.0  # seconds between looks at how far the trainings are
-DYING = 30.0  # seconds that an earlier try may take to let its folder go
+DYING = 60.0  # seconds that an earlier try may take to let its folder go
 OUTPUT = "output.txt"  # in the folder of a task: what it printed
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = 90.0  # seconds
+PATIENCE = 180.0  # seconds
 
 
 def processes() -> dict[int, tuple[str, int, int]]:

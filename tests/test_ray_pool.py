@@ -107,3 +107,67 @@ def test_ctrl_c_ends_the_cells_of_the_cluster(people, tmp_path):
 
     assert run.returncode == 130, errors
     assert errors.splitlines()[-1].startswith("error: stopped; the same command goes on")
+
+
+@pytest.mark.parametrize("address", ["somewhere", "ray://here", "127.0.0.1:port"])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(ValueError, match="must be HOST:PORT or auto"):
+        _knock(address)
+
+
+def test_an_address_where_nobody_listens_fails_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    with pytest.raises(ConnectionRefusedError):
+        _knock(f"127.0.0.1:{port}")
+
+
+def test_without_the_package_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with pytest.raises(
+        UserError, match=r"needs the package ray .*pip install .reid-aug\[cluster\]"
+    ):
+        RayPool("auto")
+
+
+def test_without_a_cluster_one_sentence_says_where_it_was_looked_for(monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere")
+
+    with pytest.raises(UserError, match="--ray auto: no Ray cluster answers there, must be HOST"):
+        RayPool("auto")
+
+
+def test_a_cluster_without_room_for_a_training_is_refused():
+    assert _device({"CPU": 4.0}, None, "auto") == "cpu"
+    assert _device({"CPU": 4.0, "GPU": 1.0}, None, "auto") == "cuda"
+    assert _device({"CPU": 4.0, "GPU": 1.0}, "cpu", "auto") == "cpu"
+    with pytest.raises(UserError, match="must have a GPU for a training on cuda, got none"):
+        _device({"CPU": 4.0}, "cuda:1", "auto")
+
+
+def test_a_task_is_handed_over_with_paths_that_hold_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe("small", train_reid=TrainReidConfig(weights="w.pth"))
+    cell = Cell("a", "supplement", 1.0, 1.0, 0)
+    task = Task(
+        cell, recipe, Path("data"), Path("b.h5"), Path("run/a"), None, Path("w.safetensors")
+    )
+
+    there = _absolute(task)
+
+    assert (there.root, there.bank) == (tmp_path / "data", tmp_path / "b.h5")
+    assert (there.folder, there.generator) == (tmp_path / "run/a", None)
+    assert there.weights == tmp_path / "w.safetensors"
+    assert there.recipe.train_reid.weights == str(tmp_path / "w.pth")
+    assert _absolute(there) == there
+
+
+def test_a_machine_that_does_not_see_the_folders_is_found_out(tmp_path):
+    with _token(tmp_path / "run") as token:
+        assert _look(str(tmp_path), str(token)) == __version__
+        assert _look(str(tmp_path / "gone"), str(token)) == f"nothing at {tmp_path / 'gone'}"
+    assert _look(str(tmp_path), str(token)) == f"nothing at {token}"

@@ -76,11 +76,7 @@ def _benchmark(
     if stage.is_demo:
         say(f"the built-in people: {stage.root}")
     tasks = module.plan_tasks(grid, stage, generator)
-    with closing(
-        module.open_cluster(ray, device, workers)
-        if ray
-        else module.open_pool(stage.device, workers)
-    ) as pool:
+    with closing(module.open_pool(stage, ray, device, workers)) as pool:
         if dry_run:
             lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
             return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
