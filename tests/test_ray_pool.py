@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,14 @@ from pathlib import Path
 
 import pytest
 from processes import PATIENCE, wait_until
+
+from reid_aug import __version__
+from reid_aug.cell import Cell
+from reid_aug.errors import UserError
+from reid_aug.ray_pool import RayPool, _absolute, _device, _knock, _look, _token
+from reid_aug.recipe import Recipe
+from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.tasks import Task
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 RECIPE = """
@@ -102,7 +112,7 @@ def test_ctrl_c_ends_the_cells_of_the_cluster(people, tmp_path):
         with benchmark(tmp_path, people, "ray", "--ray", address) as run:
             logs = (tmp_path / "ray").rglob
             assert wait_until(lambda: len([*logs("log.jsonl")]) > 1)
-            run.send_signal(2)
+            run.send_signal(signal.SIGINT)
             _, errors = run.communicate(timeout=PATIENCE)
 
     assert run.returncode == 130, errors
