@@ -18,7 +18,7 @@ from reid_aug import train_generator as generators
 from reid_aug.backbones import build_backbone
 from reid_aug.dataset import by_identity
 from reid_aug.generator import Generator, save_generator
-from reid_aug.generator_trainer import Trainer
+from reid_aug.generator_trainer import build_networks
 from reid_aug.grid import Grid
 from reid_aug.mixing import Mix
 from reid_aug.reid_folder import RESULT
@@ -93,9 +93,9 @@ def _generator_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
     step = generators.seconds_per_step(
         pairs_of(next(iter(own.values())), stage)[1], network, config, stage.device
     )
-    trainer = Trainer(network, config, 0, torch.device("cpu"))
-    weights = sum(_bytes(module.state_dict().values()) for module in trainer.networks.values())
-    model = _bytes(trainer.average.values())
+    networks = build_networks(network, config, 0)
+    weights = sum(_bytes(module.state_dict().values()) for module in networks.values())
+    model = _bytes(networks["generator"].state_dict().values())
     size = len(own) * (model + STATES * (model + 3 * weights))  # Adam keeps two numbers a weight
     seconds = len(own) * step * config.steps
     text = f"{len(own)} generators: {step:.2f} s a step, {_cost(seconds, size)}"

@@ -107,6 +107,7 @@ def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
     network, config = stage.recipe.generator, stage.recipe.train_generator
     for path, task in sorted(own_generators(tasks).items()):
         real, pairs = pairs_of(task, stage)
+        print(generators.describe_losses(config), file=sys.stderr)
         notes = generators.training_notes(pairs, network, config, real, stage.poses)
         generators.train_generator(pairs, network, config, path.parent, notes, stage.device)
 
