@@ -29,7 +29,6 @@ from reid_aug.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.errors import UserError
 from reid_aug.features import extract_features, look
 from reid_aug.files import sha256, write_json
-from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.joint_layouts import pose_of
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.poses import Pose

@@ -27,7 +27,10 @@ VERBS = [
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
     "deepfashion", "evaluate_reid", "report",
 ]  # fmt: skip
-FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
+FRONT = [
+    "recipe", "stage", "cell", "grid", "tasks", "local_pool", "ray_pool", "shared_work",
+    "grid_cost", "benchmark", "cli",
+]  # fmt: skip
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}
 ONLY = {
@@ -38,6 +41,7 @@ ONLY = {
     "matplotlib": {"report"},
     "tqdm": {"progress"},
     "pickle": {"weights"},
+    "ray": {"ray_pool"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__"))
 FORBIDDEN = {"utils", "helpers", "common", "tools", "engine", "manager"}
