@@ -14,6 +14,8 @@ at 512 channels, four times as large at 64).
 A kernel's image is four times as large as the kernel: 640 MB for the network of the paper.
 """
 
+from typing import TypeGuard
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ def ready_to_draw(generator: Generator, device: torch.device) -> Generator:
     return generator
 
 
-def is_worth_it(layer: nn.Module) -> bool:
+def is_worth_it(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether it is a plain 3x3 convolution of many channels."""
     return (
         isinstance(layer, nn.Conv2d)
