@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.dataset import Dataset, PersonImage, open_image
 from reid_aug.device_evaluation import evaluate_on_device
 from reid_aug.errors import UserError
 from reid_aug.evaluation import NO_MATCH, Answers, Scores, evaluate
+from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.progress import track
 
 BATCH = 100

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Trainings at once.  [default: a core]"
 )
+@click.option("--ray", metavar="ADDRESS", help="Train on this Ray cluster: HOST:PORT, or auto.")
 def benchmark(grid: str, **given: Any) -> None:
     """Run every cell of a grid, then print the table.
 
@@ -38,7 +39,14 @@ def demo(**given: Any) -> None:
     The same as: reid-aug benchmark demo
     """
     _benchmark(
-        "demo", data=None, keypoints=None, settings=(), generator=None, workers=None, **given
+        "demo",
+        data=None,
+        keypoints=None,
+        settings=(),
+        generator=None,
+        workers=None,
+        ray=None,
+        **given,
     )
 
 
@@ -52,9 +60,13 @@ def _benchmark(
     dry_run: bool,
     generator: str | None,
     workers: int | None,
+    ray: str | None,
 ) -> None:
+    from contextlib import closing
+
     from reid_aug import benchmark as module
     from reid_aug.grid import grid_recipe, load_grid
+    from reid_aug.grid_cost import describe, describe_cells, describe_cost
     from reid_aug.recipe import parse_settings
     from reid_aug.stage import open_stage_of
 
@@ -63,12 +75,12 @@ def _benchmark(
     stage = open_stage_of(recipe, data, out or f"runs/{grid.name}", device, keypoints)
     if stage.is_demo:
         say(f"the built-in people: {stage.root}")
-    tasks = module.plan_tasks(grid, stage, generator, workers)
-    if dry_run:
-        return say_dry_run(
-            recipe, *module.describe(tasks, stage), module.describe_cost(tasks, stage)
-        )
-    failed = module.run(grid, tasks, stage)
+    tasks = module.plan_tasks(grid, stage, generator)
+    with closing(module.open_pool(stage, ray, device, workers)) as pool:
+        if dry_run:
+            lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
+            return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
+        failed = module.run(grid, tasks, stage, pool)
     write_recipe(stage)
     _show_table(stage.run.path, tasks, failed, device)
     return None
