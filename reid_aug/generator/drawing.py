@@ -37,18 +37,15 @@ def ready_to_draw(generator: Generator, device: torch.device) -> Generator:
             module for module in generator.modules() if isinstance(module, nn.Sequential)
         ]:
             for place, layer in enumerate(layers):
-                if is_worth_it(layer):
+                if isinstance(layer, nn.Conv2d) and is_worth_it(layer):
                     layers[place] = Winograd(layer, room)
     return generator
 
 
-def is_worth_it(layer: nn.Module) -> bool:
+def is_worth_it(layer: nn.Conv2d) -> bool:
     """Whether it is a plain 3x3 convolution of many channels."""
-    return (
-        isinstance(layer, nn.Conv2d)
-        and (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (0, 0))
-        and min(layer.in_channels, layer.out_channels) >= WORTH
-    )
+    is_plain = (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (0, 0))
+    return is_plain and min(layer.in_channels, layer.out_channels) >= WORTH
 
 
 def transforms(points: tuple[float, ...] = POINTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
