@@ -77,7 +77,8 @@ class Workspace:
         """A tensor with whatever in it; it is another call's as soon as the name is taken again."""
         size = int(np.prod(shape))
         if name not in self.buffers or self.buffers[name].numel() < size:
-            self.buffers[name] = torch.empty(size)
+            with torch.inference_mode(False):  # so that it can be written to in any mode
+                self.buffers[name] = torch.empty(size)
         return self.buffers[name][:size].view(shape)
 
 
@@ -113,5 +114,6 @@ class Winograd(nn.Module):
         drawn = self.room.take("odd", TILE**2, tiles * kernels)
         torch.mm(self.back, products.view(side**2, -1), out=drawn)
         pixels = drawn.view(TILE, TILE, batch, rows, columns, kernels).permute(2, 3, 0, 4, 1, 5)
-        found = pixels.reshape(batch, height, width, kernels).permute(0, 3, 1, 2)
+        own = torch.empty(pixels.shape).copy_(pixels)  # the room is the next layer's
+        found = own.view(batch, height, width, kernels).permute(0, 3, 1, 2)
         return found if self.layer.bias is None else found + self.layer.bias[:, None, None]
