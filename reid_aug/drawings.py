@@ -84,7 +84,11 @@ class GeneratorDrawings(Drawings):
         self.generator.to(device)
         self.device = device
         data = seen_status(notes.get("seen", ""), dataset, dataset.train)
-        self.about = {"generator_sha256": sha256(path), "generator_data": data}
+        self.about = {
+            "generator_sha256": sha256(path),
+            "generator_data": data,
+            "vgg_sha256": notes.get("vgg_sha256"),  # None: its perceptual loss was off
+        }
 
     @torch.inference_mode()
     def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reid_aug.adversary import GAN_LOSSES
 from reid_aug.errors import UserError, require_at_least
-from reid_aug.pairs import CAMERAS
+from reid_aug.pairs import CAMERAS, WEIGHTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,15 @@ class TrainGeneratorConfig:
     torchvision's VGG-19 weights; without it the perceptual term is off. ``cameras`` says which
     images of an identity pair: "any" two as published, or two of the "same" camera, so that a
     drawing keeps the look of its source's camera instead of the mean of all. ``flip`` mirrors half
-    of the pairs, left and right joints swapped; ``ema`` averages the generator's weights with this
-    memory. ``alone`` is the first part of the steps, in which the discriminators neither judge nor
+    of the pairs, left and right joints swapped; ``pairs`` draws "all" pairs alike as published, or
+    "balanced", every identity equally often; ``held_out`` is how many identities are kept out of
+    the training, to measure it by. ``ema`` averages the generator's weights with this memory.
+    ``alone`` is the first part of the steps, in which the discriminators neither judge nor
     learn. ``teacher`` is the path of a re-ID network's ``model.safetensors``; without it that term
-    is off. ``bf16`` computes in bfloat16 where that is safe.
+    is off. ``start`` is the path of a generator to go on from, ``start_appearance`` and
+    ``start_pose`` of discriminators. ``bf16`` computes in bfloat16 where that is safe, ``compile``
+    through torch.compile. ``sync_batch_norm`` lets batch norm see the batch of all ranks of a
+    torchrun; ``batch`` is theirs together. ``tensorboard`` shows the losses there too.
     """
 
     steps: int = 87_500
@@ -38,6 +43,8 @@ class TrainGeneratorConfig:
     vgg: str = ""
     pool: int = 50
     cameras: str = "any"
+    pairs: str = "all"
+    held_out: int = 0
     discriminator_width: int = 64
     discriminator_blocks: int = 3
     flip: bool = False
@@ -45,14 +52,20 @@ class TrainGeneratorConfig:
     alone: float = 0.0
     teacher: str = ""
     teacher_weight: float = 1.0
+    start: str = ""
+    start_appearance: str = ""
+    start_pose: str = ""
     bf16: bool = False
+    compile: bool = False
+    sync_batch_norm: bool = False
     save_every: int = 2_500
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         whole = ("steps", "batch", "lr_every", "save_every", "discriminator_width")
         require_at_least(self, 1, *whole)
         weights = ("gan_weight", "l1_weight", "perceptual_weight", "teacher_weight")
-        require_at_least(self, 0, "pool", *weights)
+        require_at_least(self, 0, "pool", "held_out", *weights)
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.decay <= 1:
@@ -63,6 +76,8 @@ class TrainGeneratorConfig:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
         if self.cameras not in CAMERAS:
             raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+        if self.pairs not in WEIGHTINGS:
+            raise UserError(f"pairs must be one of {', '.join(WEIGHTINGS)}, got {self.pairs!r}")
         if self.gan not in GAN_LOSSES:
             raise UserError(f"gan must be one of {', '.join(GAN_LOSSES)}, got {self.gan!r}")
 

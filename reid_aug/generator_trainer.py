@@ -9,6 +9,11 @@ drawing (:mod:`reid_aug.teacher`).
 
 A step depends on the seed, its number and the networks alone: its dropout and its draws from the
 image pools start from (seed, number). So the state of a training is tensors and a step, no more.
+
+Several ranks share a step (:mod:`reid_aug.ranks`): each draws its part of the batch, and gradients
+are averaged, so all have the same weights always. The pools hold drawings of all ranks and are the
+same everywhere. What a rank has of its own is its dropout, which starts from its number too, and
+batch norm, which sees the rank's part only unless it is shared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,10 +25,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss
+from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig, initialise, to_pixels, to_signed
 from reid_aug.generator_settings import TrainGeneratorConfig
 from reid_aug.pairs import Batch
 from reid_aug.poses import heatmaps
+from reid_aug.ranks import Ranks
+from reid_aug.shared_norm import share_norms
+from reid_aug.starting_weights import start_from
 from reid_aug.teacher import Teacher
 
 
@@ -57,20 +66,19 @@ class Trainer:
         config: TrainGeneratorConfig,
         seed: int,
         device: torch.device,
+        ranks: Ranks = Ranks(),
     ) -> None:
-        self.config, self.seed, self.device = config, seed, device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            generator = Generator(network)
-            initialise(generator)
-            judge = (config.discriminator_width, config.discriminator_blocks)
-            style = (network.norm, network.dropout)
-            self.networks: dict[str, nn.Module] = {"generator": generator}
-            if config.alone_steps < config.steps:
-                self.networks["appearance"] = Discriminator(6, *judge, *style)
-                self.networks["pose"] = Discriminator(3 + network.joints, *judge, *style)
+        self.config, self.seed, self.device, self.ranks = config, seed, device, ranks
+        self.networks = build_networks(network, config, seed)
+        start_from(self.networks, config)
+        if config.compile:
+            check_compiler(device)
         for module in self.networks.values():
+            if config.sync_batch_norm:
+                share_norms(module, ranks)
             module.to(device).to(memory_format=torch.channels_last).train()
+            if config.compile:
+                module.compile()
         self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
         self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
         self.comparisons: dict[str, nn.Module] = {}  # of a drawing with the true picture
@@ -78,7 +86,7 @@ class Trainer:
             self.comparisons["perceptual"] = Perceptual(config.vgg).to(device)
         if config.teacher:
             self.comparisons["teacher"] = Teacher(config.teacher).to(device)
-        self.average = {k: v.clone() for k, v in generator.state_dict().items()}
+        self.average = {k: v.clone() for k, v in self.generator.state_dict().items()}
 
     def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
         rate, betas = self.config.lr, (0.5, 0.999)
@@ -92,21 +100,29 @@ class Trainer:
         return module
 
     def step(self, batch: Batch, number: int) -> dict[str, float]:
-        """Train on ``batch`` as step ``number``; the losses, smaller is better."""
+        """Train on this rank's part of a batch as step ``number``.
+
+        Returns:
+            The losses, means over the ranks; smaller is better.
+        """
         inputs = self._inputs(batch)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = self.config.rate(number)
         rng = np.random.default_rng([self.seed, 2, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(np.random.default_rng([self.seed, 3, number]).integers(2**62)))
+            torch.manual_seed(self._dropout_seed(number))
             judged = inputs.conditions() if number >= self.config.alone_steps else {}
             generated, losses = self._step_generator(inputs, judged)
             for name, condition in judged.items():
                 truth = inputs.truth
                 losses[name] = self._step_discriminator(name, generated, truth, condition, rng)
         self._update_average(number)
-        return {name: loss.item() for name, loss in losses.items()}
+        return self.ranks.average(losses)
+
+    def _dropout_seed(self, number: int) -> int:
+        start = [self.seed, 3, number, self.ranks.rank]
+        return int(np.random.default_rng(start).integers(2**62))
 
     def _inputs(self, batch: Batch) -> Inputs:
         image, truth, *rest = batch.to(self.device)
@@ -151,7 +167,8 @@ class Trainer:
         rng: np.random.Generator,
     ) -> Tensor:
         judge = self.networks[name].requires_grad_(True)
-        drawn = self.pools[name].exchange(torch.cat([generated, condition], 1), rng)
+        stacks = self.ranks.gather(torch.cat([generated, condition], 1))
+        drawn = self.pools[name].exchange(stacks, rng)[self.ranks.part_of(len(stacks))]
         with self._precision():
             true_logits = judge(torch.cat([truth, condition], 1)).float()
             drawn_logits = judge(drawn).float()
@@ -164,6 +181,7 @@ class Trainer:
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.average_gradients(self.networks[name].parameters())
         self.optimisers[name].step()
 
     def _update_average(self, number: int) -> None:
@@ -212,6 +230,43 @@ class Trainer:
             self.optimisers[name].load_state_dict({**state, "state": slots})
         for name, pool in self.pools.items():
             pool.images = [image for _, image in sorted(_under(tensors, f"{name}.pool/"))]
+
+
+def build_networks(
+    network: GeneratorConfig, config: TrainGeneratorConfig, seed: int
+) -> dict[str, nn.Module]:
+    """The generator and its judges with random weights, which the seed says; judges if needed."""
+    judge = (config.discriminator_width, config.discriminator_blocks, network.norm, network.dropout)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = Generator(network)
+        initialise(generator)
+        if config.alone_steps == config.steps:
+            return {"generator": generator}
+        appearance = Discriminator(6, *judge)
+        return {
+            "generator": generator,
+            "appearance": appearance,
+            "pose": Discriminator(3 + network.joints, *judge),
+        }
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile something small, before anything is written.
+
+    Raises:
+        UserError: If nothing can be compiled here.
+    """
+    torch.compiler.reset()
+    try:
+        torch.compile(torch.relu)(torch.ones(8, device=device))
+    except Exception as error:  # the compiler's backends each raise errors of their own
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise UserError(
+            f"train_generator.compile needs a compiler for {device.type} (g++, or Triton and gcc), "
+            f"and torch.compile failed ({reason[:120]}); install one or leave the key false"
+        ) from None
 
 
 def _laid_out(value: Tensor, weight: Tensor) -> Tensor:

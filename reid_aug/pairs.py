@@ -1,7 +1,11 @@
 """Training pairs: two images of one person, and the batches of them that a training sees.
 
 Batches are numbered by the training step, and each is drawn from (seed, step) alone. So it does not
-matter who reads them, in which order, or where a training is taken up again.
+matter who reads them, in which order, or where a training is taken up again. Ranks that train
+together draw the same batch, and each reads its part of it.
+
+Some identities can be held out: none of their images is ever in a batch, and a fixed set of their
+pairs says how well a generator draws people whom it has not seen.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +16,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from reid_aug.dataset import DataConfig, PersonImage, by_identity, open_image, resize
+from reid_aug.dataset import (
+    DataConfig,
+    PersonImage,
+    by_identity,
+    name_hash,
+    open_image,
+    resize,
+)
 from reid_aug.errors import UserError
 from reid_aug.poses import NO_POSE, Pose
 
 CAMERAS = ("any", "same")
+WEIGHTINGS = ("all", "balanced")
 SAMPLES = 8
+EXAMINED = 64
 
 
 class Batch(NamedTuple):
@@ -42,8 +55,20 @@ class Pairs(Dataset[Batch]):
     """The training pairs: item i is the batch of step i, whatever was asked for before.
 
     A pair is two different images of one identity, both with shoulders and hips seen, under any
-    cameras (the published rule) or under one. Pairs are drawn uniformly, with replacement, so an
-    identity of n images counts n (n - 1) times.
+    cameras (the published rule) or under one. Pairs are drawn with replacement: all alike (the
+    published rule), so an identity of n images counts n (n - 1) times; or balanced, every identity
+    equally often and then its pairs alike.
+
+    Args:
+        steps: how many batches there are.
+        batch: pairs in a batch of all ranks.
+        flip: mirror half of the pairs.
+        weighting: "all" or "balanced".
+        held_out: how many identities are never in a batch; the seed says which.
+        part: what this rank reads of a batch.
+
+    Raises:
+        UserError: If there is no pair, or nobody is left with one.
     """
 
     def __init__(
@@ -56,6 +81,9 @@ class Pairs(Dataset[Batch]):
         seed: int = 0,
         cameras: str = "any",
         flip: bool = False,
+        weighting: str = "all",
+        held_out: int = 0,
+        part: slice = slice(None),
     ) -> None:
         usable = [image for image in images if poses.get(image.name, NO_POSE).has_torso]
         groups = [group for group in _groups(usable, cameras) if len(group) > 1]
@@ -64,18 +92,24 @@ class Pairs(Dataset[Batch]):
                 f"training needs an identity with two images whose shoulders and hips are known "
                 f"(cameras: {cameras}), got {len(usable)} such images and no pair among them"
             )
-        self.images = [image for group in groups for image in group]
+        self.data, self.seed = data, seed
+        self.steps, self.size, self.flip, self.part = steps, batch, flip, part
+        self.is_balanced = weighting == "balanced"
+        groups, examined = _hold_out(groups, held_out, seed)
+        self.taught = len(groups)
+        self.images = [image for group in (*groups, *examined) for image in group]
         self.poses = [poses[image.name] for image in self.images]
-        sizes = np.array([len(group) for group in groups])
+        sizes = np.array([len(group) for group in (*groups, *examined)])
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.pairs_until = np.cumsum(sizes * (sizes - 1))
-        self.data, self.seed = data, seed
-        self.steps, self.size, self.flip = steps, batch, flip
+        owners = [group[0].pid for group in groups]
+        last = [owner != after for owner, after in zip(owners, [*owners[1:], None], strict=True)]
+        self.people_until = np.concatenate([[0], self.pairs_until[: self.taught][last]])
 
     @property
     def count(self) -> int:
-        """How many different ordered pairs there are."""
-        return int(self.pairs_until[-1])
+        """How many different ordered pairs there are to be drawn."""
+        return int(self.people_until[-1])
 
     def pair(self, index: int) -> tuple[int, int]:
         """The index-th ordered pair, as two places in ``images``."""
@@ -90,9 +124,17 @@ class Pairs(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, 1, step])
-        indices = rng.integers(self.count, size=self.size)
+        indices = self._draw(rng)
         flips = rng.random(self.size) < 0.5 * self.flip
-        return self.batch([self.pair(int(i)) for i in indices], flips.tolist())
+        pairs = [self.pair(int(i)) for i in indices[self.part]]
+        return self.batch(pairs, flips[self.part].tolist())
+
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The pairs of a batch of all ranks, by number."""
+        if not self.is_balanced:
+            return rng.integers(self.count, size=self.size)
+        people = rng.integers(len(self.people_until) - 1, size=self.size)
+        return rng.integers(self.people_until[people], self.people_until[people + 1])
 
     def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> Batch:
         """Read ``pairs`` (places in ``images``), some of them mirrored."""
@@ -114,6 +156,21 @@ class Pairs(Dataset[Batch]):
         chosen = [self.pair(int(i) % self.count) for i in indices]
         return self.batch(chosen, [False] * SAMPLES)
 
+    def examination(self) -> list[Batch]:
+        """Fixed pairs of those held out, 64 or one each, in batches; none without them."""
+        held_out = range(self.taught, len(self.pairs_until))
+        rng = np.random.default_rng([self.seed, 4])
+        count = max(EXAMINED, len(held_out)) if held_out else 0
+        groups = [held_out[i % len(held_out)] for i in range(count)]
+        pairs = [
+            self.pair(int(rng.integers(self.pairs_until[g - 1], self.pairs_until[g])))
+            for g in groups
+        ]
+        return [
+            self.batch(some, [False] * len(some))
+            for some in (pairs[i : i + SAMPLES] for i in range(0, count, SAMPLES))
+        ]
+
     def _read(self, place: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
         size = self.data.height, self.data.width
         original = open_image(self.images[place].path)
@@ -134,3 +191,20 @@ def _groups(images: Iterable[PersonImage], cameras: str) -> list[list[PersonImag
         for group in people
         for camid in sorted({image.camid for image in group})
     ]
+
+
+def _hold_out(
+    groups: list[list[PersonImage]], count: int, seed: int
+) -> tuple[list[list[PersonImage]], list[list[PersonImage]]]:
+    """The groups to train on, and those of ``count`` identities that are held out."""
+    people = sorted({group[0].pid for group in groups})
+    if count >= len(people):
+        raise UserError(
+            f"train_generator.held_out must leave identities to train on: of {len(people)} with a "
+            f"pair it must be less than that, got {count}"
+        )
+    chosen = set(sorted(people, key=lambda pid: name_hash(seed, str(pid)))[:count])
+    parts: tuple[list[list[PersonImage]], ...] = [], []
+    for group in groups:
+        parts[group[0].pid in chosen].append(group)
+    return parts[0], parts[1]

@@ -47,6 +47,21 @@ def seen_images(images: Iterable[PersonImage]) -> str:
     return "".join(sorted(_fingerprints(images)))
 
 
+def joined_seen(parts: Iterable[str]) -> str:
+    """What several networks or sets have seen together; "" if that of one is not known.
+
+    >>> joined_seen(["0123456789ab", "ba9876543210", "0123456789ab"])
+    '0123456789abba9876543210'
+    >>> joined_seen(["0123456789ab", ""])
+    ''
+    """
+    parts = list(parts)
+    if not all(parts):
+        return ""
+    whole = "".join(parts)
+    return "".join(sorted({whole[i : i + DIGITS] for i in range(0, len(whole), DIGITS)}))
+
+
 def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
     return {hashlib.sha256(image.path.read_bytes()).hexdigest()[:DIGITS] for image in images}
 

@@ -5,10 +5,9 @@ The pairs of step i start from (seed, i), and so does all that a step draws
 bit for bit on a CPU. What it leaves behind, and where it goes on: :mod:`reid_aug.training_folder`.
 """
 
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,20 @@ from torch.utils.data import DataLoader
 from reid_aug.dataset import DataConfig, PersonImage, verify_images
 from reid_aug.errors import UserError
 from reid_aug.files import locked, sha256
-from reid_aug.generator import GeneratorConfig, save_generator
+from reid_aug.generator import GeneratorConfig, load_noted, save_generator
 from reid_aug.generator_settings import TrainGeneratorConfig
 from reid_aug.generator_trainer import Trainer
-from reid_aug.pairs import Pairs
+from reid_aug.pairs import Batch, Pairs
 from reid_aug.poses import Pose
 from reid_aug.progress import track
-from reid_aug.provenance import keypoints_sha256, names_sha256, seen_images
+from reid_aug.provenance import joined_seen, keypoints_sha256, names_sha256, seen_images
+from reid_aug.ranks import Ranks
 from reid_aug.reid_network import load_reid_network
+from reid_aug.starting_weights import seen_before, starting_files
 from reid_aug.training_folder import TrainingFolder
+from reid_aug.training_record import SSIM, recording
+
+FILES = ("vgg", "teacher", "start", "start_appearance", "start_pose")  # noted by name, not path
 
 
 def pairs_of(
@@ -36,10 +40,16 @@ def pairs_of(
     data: DataConfig,
     config: TrainGeneratorConfig,
     seed: int,
+    ranks: Ranks = Ranks(),
 ) -> Pairs:
-    """The batches of this training, out of the kept set ``real``."""
-    steps, batch = config.steps, config.batch
-    return Pairs(real, poses, data, steps, batch, seed, config.cameras, config.flip)
+    """The batches of this training, out of the kept set ``real``; of a rank, its part of them.
+
+    Raises:
+        UserError: If there are no pairs, or the ranks cannot share a batch evenly.
+    """
+    part = ranks.part_of(config.batch)
+    which = (config.cameras, config.flip, config.pairs, config.held_out, part)
+    return Pairs(real, poses, data, config.steps, config.batch, seed, *which)
 
 
 def train_generator(
@@ -49,48 +59,62 @@ def train_generator(
     folder: Path,
     notes: Mapping[str, Any],
     device: torch.device,
+    ranks: Ranks = Ranks(),
 ) -> Path:
     """Train, or go on with a training that was interrupted; the path of the checkpoint.
 
     Args:
-        folder: the run folder.
+        folder: the run folder; ranks on several machines need one file system for it.
         notes: what the checkpoint will say about itself. A training state with other notes belongs
             to another training and is refused.
+        ranks: who trains together; the first one writes.
 
     Raises:
         UserError: If the folder holds another training, an image does not decode, the training
-            diverges, or another process is at work in the folder.
+            diverges, another process is at work in the folder, or a rank is gone.
     """
-    files = TrainingFolder(folder, notes)
+    files = TrainingFolder(folder, notes, ranks.size)
     if files.is_finished():
         return files.result
     _check_cameras(pairs, network)
-    trainer = Trainer(network, config, pairs.seed, device)
+    trainer = Trainer(network, config, pairs.seed, device, ranks)
     start, state = files.newest_state()
     if state:
         trainer.restore(state)
+    if not ranks.is_agreed(start):
+        raise UserError(
+            f"{files.states}: must be one folder for all ranks, on a file system that they share, "
+            f"but they found different states in it"
+        )
+    batches = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
+    if not ranks.is_first:
+        for _ in _steps(trainer, batches, start):
+            pass
+        return files.result
     verify_images(pairs.images)
-    loader = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
-    bar = track(loader, "train generator", config.steps, start)
-    with locked(folder), files.open_log(start) as log, bar:
-        for number, batch in enumerate(bar, start):
-            losses = trainer.step(batch, number)
-            if not all(map(math.isfinite, losses.values())):
-                raise UserError(
-                    f"the losses are no longer numbers at step {number + 1}; "
-                    f"lower train_generator.lr, and choose another folder with --out"
-                )
-            line = {"step": number + 1, "lr": config.rate(number), **losses}
-            log.write(json.dumps({key: round(value, 6) for key, value in line.items()}) + "\n")
+    bar = track(batches, "train generator", config.steps, start)
+    with locked(folder), recording(files, trainer, pairs, start) as record, bar:
+        for step, losses in _steps(trainer, bar, start):
+            record.add(step, losses)
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
-            if (number + 1) % config.save_every == 0 or number + 1 == config.steps:
-                files.save_state(trainer.state(), number + 1)
-                samples = pairs.samples()
-                files.save_samples(samples, trainer.draw(samples), number + 1)
         curve = files.learning_curve(config.save_every)
-        about = {**notes, "step": config.steps, "learning_curve": curve}
+        about = {**notes, "step": config.steps, "ranks": ranks.size, "learning_curve": curve}
         save_generator(trainer.averaged(), files.result, about)
     return files.result
+
+
+def _steps(
+    trainer: Trainer, batches: Iterable[Batch], start: int
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Train; after every step its number, counted from 1, and its losses."""
+    for number, batch in enumerate(batches, start):
+        losses = trainer.step(batch, number)
+        if not all(map(math.isfinite, losses.values())):
+            raise UserError(
+                f"the losses are no longer numbers at step {number + 1}; "
+                f"lower train_generator.lr, and choose another folder with --out"
+            )
+        yield number + 1, losses
 
 
 def _check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
@@ -127,24 +151,51 @@ def training_notes(
 ) -> dict[str, Any]:
     """What a checkpoint says about its training on the kept set ``real``.
 
-    What the teacher has seen, the generator has seen; "" if nobody noted that.
+    What its teacher and the networks that it starts from have seen, the generator has seen; "" if
+    nobody noted that for one of them. What changes no weight is left out.
     """
-    files = {"vgg": Path(config.vgg).name, "teacher": Path(config.teacher).name}
+    files = {key: Path(getattr(config, key)).name for key in FILES}
+    told = {key: value for key, value in asdict(config).items() if key != "tensorboard"}
     recipe = {
         "data": asdict(pairs.data),
         "generator": asdict(network),
-        "train_generator": {**asdict(config), **files},
+        "train_generator": told | files,
     }
-    seen = seen_images(real)
+    before = seen_before(config)
     if config.teacher:
-        taught = load_reid_network(config.teacher).seen
-        seen = seen + taught if taught else ""
+        before.append(load_reid_network(config.teacher).seen or "")
     return {
         "recipe": recipe,
         "seed": pairs.seed,
         "perceptual_term": bool(config.vgg),
+        "vgg_sha256": sha256(config.vgg) if config.vgg else None,
         "teacher_sha256": sha256(config.teacher) if config.teacher else None,
+        "start_sha256": starting_files(config),
         "kept_sha256": names_sha256(real),
         "keypoints_sha256": keypoints_sha256(real, poses),
-        "seen": seen,
+        "seen": joined_seen([seen_images(real), *before]),
     }
+
+
+def describe_losses(config: TrainGeneratorConfig) -> str:
+    """Whether the perceptual loss is on, in one line, and with which weights.
+
+    Raises:
+        UserError: If the weights are missing.
+    """
+    if not config.vgg:
+        return "no train_generator.vgg: the perceptual loss is off"
+    if not Path(config.vgg).is_file():
+        raise UserError(
+            f"{config.vgg} is missing; train_generator.vgg must be torchvision's VGG-19 weights"
+        )
+    return f"perceptual loss: {config.vgg}, sha256 {sha256(config.vgg)}"
+
+
+def describe_best(folder: Path) -> str:
+    """Where the best generator by held-out identities lies; nothing where none are held out."""
+    path = TrainingFolder(folder, {}).best
+    if not path.is_file():
+        return ""
+    notes = load_noted(path)[1]
+    return f"best on held-out identities: {path}, step {notes['step']}, SSIM {notes[SSIM]:.3f}"

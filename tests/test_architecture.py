@@ -14,9 +14,10 @@ NOUNS = [
     "errors", "files", "progress", "dataset", "poses", "people", "provenance", "plan", "pairs",
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
     "coverage", "bank_card", "shards", "backbones", "reid_network", "teacher", "evaluation",
-    "features", "contact_sheet", "attention", "generator_settings", "generator_trainer",
-    "training_folder", "reid_folder", "workers",
+    "features", "contact_sheet", "attention", "ranks", "shared_norm", "starting_weights",
+    "generator_settings", "generator_trainer", "training_folder", "training_record",
     "reid_settings", "reid_batches", "reid_losses", "reid_trainer", "adam_state", "inceptions",
+    "reid_folder", "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
     "pair_lists", "image_quality", "drawings",
 ]  # fmt: skip

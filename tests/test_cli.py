@@ -262,3 +262,24 @@ def test_released_weights_that_are_none_are_refused(here):
     (here / "latest_net_netG.pth").write_bytes(b"no weights")
     assert "latest_net_netG.pth" in refused("generator", "import", "latest_net_netG.pth")
     assert not (here / "runs").exists()
+
+
+def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
+    import torch
+    from test_adversary import official
+    from test_generator import SMALL, random_official
+
+    from reid_aug.adversary import read_discriminator
+
+    torch.save(random_official(SMALL), tmp_path / "G.pth")
+    torch.save(official(6, 4, 3, "batch"), tmp_path / "PP.pth")
+    torch.save(official(21, 4, 3, "batch"), tmp_path / "PB.pth")
+    judges = ("--appearance", tmp_path / "PP.pth", "--pose", tmp_path / "PB.pth")
+
+    call("generator", "import", tmp_path / "G.pth", *judges, "--out", tmp_path / "run")
+
+    for judge in ("appearance", "pose"):
+        tensors, notes = read_discriminator(tmp_path / f"run/{judge}.safetensors", judge)
+        assert len(tensors) > 20
+        assert notes["seen"] == ""
+    assert (tmp_path / "run/generator.safetensors").exists()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -272,3 +273,60 @@ def test_samples_are_eight_fixed_pairs_of_all_identities(images, poses):
     assert len(samples.image) == 8
     assert_same(pairs.samples(), samples)
     assert len({pose.numpy().tobytes() for pose in samples.source}) > 4
+
+
+def pairs_with(folder, **changes):
+    images, poses = read_market1501(folder).train, read_keypoints(folder / "keypoints.csv")
+    return Pairs(images, poses, SMALL, 50, 32, **changes)
+
+
+@pytest.mark.parametrize("cameras", ["any", "same"])
+def test_balanced_pairs_take_every_identity_equally_often(people, cameras):
+    images, poses = read_market1501(people).train, read_keypoints(people / "keypoints.csv")
+    usable = [image for image in images if poses[image.name].has_torso]
+    first = usable[0].pid
+    few = [image for image in usable if image.pid == first][:2]
+    few = [replace(image, camid=1) for image in few]
+    uneven = [*few, *(image for image in usable if image.pid != first)]
+    part = {}
+    for weighting in ("all", "balanced"):
+        pairs = Pairs(uneven, poses, SMALL, 50, 400, cameras=cameras, weighting=weighting)
+        drawn = pairs._draw(np.random.default_rng(0))
+        whom = [pairs.images[pairs.pair(int(i))[0]].pid for i in drawn]
+        both = {
+            pairs.images[place].pid == pid
+            for i, pid in zip(drawn, whom, strict=True)
+            for place in pairs.pair(int(i))
+        }
+        assert both == {True}
+        part[weighting] = whom.count(first) / len(whom)
+    assert part["all"] < 0.1
+    assert part["balanced"] == pytest.approx(1 / len({image.pid for image in uneven}), abs=0.06)
+
+
+@pytest.mark.parametrize("cameras", ["any", "same"])
+def test_held_out_identities_are_in_no_batch_and_in_every_examination(people, cameras):
+    pairs = pairs_with(people, held_out=2, cameras=cameras)
+    everybody = {image.pid for image in pairs.images}
+    taught = {pairs.images[place].pid for i in range(pairs.count) for place in pairs.pair(i)}
+    batches = pairs.examination()
+
+    assert len(taught) == len(everybody) - 2
+    assert sum(len(batch.image) for batch in batches) >= 64
+    alone = pairs_with(people, held_out=0, cameras=cameras)
+    outside = [place for place, image in enumerate(alone.images) if image.pid not in taught]
+    known = {alone._read(place, False)[0].tobytes() for place in outside}
+    for batch in batches:
+        assert {image.numpy().tobytes() for image in (*batch.image, *batch.truth)} <= known
+    for some, same in zip(batches, pairs.examination(), strict=True):
+        assert torch.equal(some.image, same.image)
+
+
+def test_nobody_held_out_is_examined_by_nobody(people):
+    assert pairs_with(people).examination() == []
+
+
+def test_somebody_must_be_left_to_train_on(people):
+    count = len({image.pid for image in pairs_with(people).images})
+    with pytest.raises(UserError, match=f"held_out must leave identities .* of {count} .* got 9"):
+        pairs_with(people, held_out=9)

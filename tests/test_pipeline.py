@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import socket
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from reid_aug.cli import main
 from reid_aug.dataset import read_market1501
 from reid_aug.generator import GeneratorConfig, load_noted
 from reid_aug.provenance import names_sha256
+from reid_aug.train_generator import TrainGeneratorConfig
 
 SMALL = """
 seed = 0
@@ -150,9 +151,8 @@ def test_the_shipped_generator_is_trained_on_other_people_as_its_document_says()
     recipe = load_recipe("demo", parse_settings(tuple(re.findall(r"--set (\S+)", command))))
     assert generator.config == GeneratorConfig(**notes["config"]) == recipe.generator
     teacher = Path(recipe.train_generator.teacher).name
-    assert notes["recipe"]["train_generator"] == {
-        **asdict(recipe.train_generator), "teacher": teacher
-    }  # fmt: skip
+    noted = TrainGeneratorConfig(**notes["recipe"]["train_generator"])
+    assert noted == replace(recipe.train_generator, teacher=teacher)
     assert notes["step"] == recipe.train_generator.steps
     assert len(notes["seen"]) % 12 == 0
     assert notes["seen"]

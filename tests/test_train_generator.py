@@ -16,6 +16,7 @@ from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
 from reid_aug.generator_trainer import Trainer
 from reid_aug.poses import heatmaps, read_keypoints
+from reid_aug.provenance import joined_seen
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.teacher import Teacher
 from reid_aug.train_generator import (
@@ -261,7 +262,8 @@ def test_what_its_teacher_has_seen_a_generator_has_seen(people, teacher, tmp_pat
     write_tensors(tmp_path / "silent.safetensors", tensors, {"recipe": notes["recipe"]})
     silent = job(people, config(teacher=str(tmp_path / "silent.safetensors")))[-1]
 
-    assert taught["seen"] == alone["seen"] + "0123456789ab"
+    assert taught["seen"] == joined_seen([alone["seen"], "0123456789ab"])
+    assert "0123456789ab" in taught["seen"]
     assert silent["seen"] == ""
     assert (alone["teacher_sha256"], taught["teacher_sha256"]) == (None, sha256(teacher))
     assert taught["recipe"]["train_generator"]["teacher"] == "model.safetensors"
@@ -361,6 +363,8 @@ def test_training_does_not_touch_the_global_random_state(people):
         ("lr", float("nan")),
         ("decay", 1.5),
         ("gan", "wgan"),
+        ("pairs", "some"),
+        ("held_out", -1),
         ("ema", 1.0),
         ("alone", 1.1),
         ("l1_weight", float("nan")),
@@ -369,3 +373,32 @@ def test_training_does_not_touch_the_global_random_state(people):
 def test_values_that_cannot_be_are_refused_by_name(key, value):
     with pytest.raises(UserError, match=key):
         config(**{key: value})
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_about_the_same(people):
+    pairs, _, settings, _ = job(people, config(pool=0))
+    network = GeneratorConfig(width=4, blocks=1, norm="instance", dropout=0.0)
+    plain, compiled = (
+        Trainer(network, replace(settings, compile=is_on), 0, CPU) for is_on in (False, True)
+    )
+
+    for number in range(2):
+        losses = plain.step(pairs[number], number)
+        assert compiled.step(pairs[number], number) == pytest.approx(losses, rel=1e-2)
+
+    assert compiled.state().keys() == plain.state().keys()
+    assert compiled.averaged().state_dict().keys() == plain.averaged().state_dict().keys()
+
+
+def test_without_a_compiler_compile_is_refused_in_one_sentence(people, tmp_path, monkeypatch):
+    def no_compiler(function):
+        def fail(*_):
+            raise RuntimeError("no C++ compiler found\nand many lines more")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(UserError, match=r"compile needs a compiler for cpu .* compiler found\)"):
+        run(people, tmp_path / "run", config(compile=True))
+    assert not (tmp_path / "run").exists()

@@ -13,15 +13,21 @@ weights from a path; without them it is off, and every log and checkpoint says s
     discriminator  the network
     losses         its verdict as a loss, and the perceptual one
     pool           old drawings among the new ones
+    checkpoint     the file of a discriminator
     released       the authors' weights
 """
 
+from reid_aug.adversary.checkpoint import read_discriminator, save_discriminator
 from reid_aug.adversary.discriminator import Discriminator
 from reid_aug.adversary.losses import GAN_LOSSES, Perceptual, gan_loss
 from reid_aug.adversary.pool import ImagePool
-from reid_aug.adversary.released import import_official_discriminator
+from reid_aug.adversary.released import (
+    import_discriminator_checkpoint,
+    import_official_discriminator,
+)
 
 __all__ = [
     "GAN_LOSSES", "Discriminator", "ImagePool", "Perceptual", "gan_loss",
-    "import_official_discriminator",
+    "import_discriminator_checkpoint", "import_official_discriminator", "read_discriminator",
+    "save_discriminator",
 ]  # fmt: skip

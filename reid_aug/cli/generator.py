@@ -30,17 +30,24 @@ WEIGHTS = ("movenet", "inception", "alexnet", "ssd", "reid")
 
 @generator.command("import")
 @click.argument("file", metavar="FILE")
+@click.option("--appearance", metavar="FILE", help="latest_net_netD_PP.pth, to train on from.")
+@click.option("--pose", metavar="FILE", help="latest_net_netD_PB.pth, to train on from.")
 @click.option("--out", metavar="DIR", help="Run folder.  [default: runs/official]")
-def import_(file: str, out: str | None) -> None:
+def import_(file: str, appearance: str | None, pose: str | None, out: str | None) -> None:
     """Convert weights that PATN's authors released to our checkpoint.
 
     FILE is latest_net_netG.pth, of Market-1501 or of DeepFashion. Nobody noted which images it has
-    seen, so its results are not leak-free.
+    seen, so its results are not leak-free. Discriminators go beside it, for
+    train_generator.start_appearance and start_pose.
     """
+    from reid_aug.adversary import import_discriminator_checkpoint
     from reid_aug.generator import import_checkpoint
     from reid_aug.recipe import RunFolder
 
     path = RunFolder(Path(out or "runs/official")).generator
+    for judge, released in (("appearance", appearance), ("pose", pose)):
+        if released:
+            import_discriminator_checkpoint(released, judge, path.with_stem(judge))
     config = import_checkpoint(file, path)
     say(f"width {config.width}, {config.blocks} blocks, {config.norm} norm")
     click.echo(path)

@@ -69,8 +69,11 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
 
 
 def say(text: str) -> None:
-    """Tell the user something that is no result: on stderr."""
-    click.echo(text, err=True)
+    """Tell the user something that is no result: on stderr, once if several ranks would say it."""
+    from reid_aug.stage import is_first_rank
+
+    if text and is_first_rank():
+        click.echo(text, err=True)
 
 
 def say_dry_run(recipe: "Recipe", *lines: str) -> None:

@@ -68,26 +68,33 @@ def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) 
 def train_generator(dry_run: bool, **given: Any) -> None:
     """Train a PATN generator on the kept images.
 
-    Goes on where it was stopped.
+    Goes on where it was stopped. Ranks of torchrun share every batch.
     """
     stage = stage_of(given)
     from reid_aug import train_generator as verb
     from reid_aug.dataset import kept
+    from reid_aug.ranks import ranks_of_environment
 
     recipe, config, network = stage.recipe, stage.recipe.train_generator, stage.recipe.generator
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
-    pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed)
+    ranks = ranks_of_environment()
+    pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed, ranks)
     say(f"{pairs.count} training pairs out of {len(pairs.images)} of {len(real)} kept images")
+    if dry_run and not ranks.is_first:
+        return None
     if dry_run:
         cost = duration(config.steps * verb.seconds_per_step(pairs, network, config, stage.device))
         return say_dry_run(
             recipe, f"would write {stage.run.generator}: about {cost} on {stage.device}"
         )
-    if not config.vgg:
-        say("no train_generator.vgg: the perceptual loss is off")
+    say(verb.describe_losses(config))
     notes = verb.training_notes(pairs, network, config, real, stage.poses)
     folder = stage.run.path
-    path = verb.train_generator(pairs, network, config, folder, notes, stage.device)
+    with ranks.joined(stage.device):
+        path = verb.train_generator(pairs, network, config, folder, notes, stage.device, ranks)
+    if not ranks.is_first:
+        return None
+    say(verb.describe_best(folder))
     write_recipe(stage)
     click.echo(path)
     return None
