@@ -15,6 +15,7 @@ and the mix says how many.
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -234,8 +235,8 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     return bank.scores[name]
 
 
-def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
-    """Read ``NAME=VALUE`` texts.
+def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:
+    """Read ``NAME=VALUE`` texts; errors call them ``what``.
 
     >>> parse_min_score(["identity=0.6", "sharpness=0.3"])
     {'identity': 0.6, 'sharpness': 0.3}
@@ -244,9 +245,11 @@ def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
     for text in texts:
         name, _, value = text.partition("=")
         try:
+            if not re.fullmatch(r"[\w.-]+", name.strip()):
+                raise ValueError(name)
             found[name.strip()] = float(value)
         except ValueError:
-            raise UserError(f"--min-score must be NAME=VALUE, got {text!r}") from None
+            raise UserError(f"{what} must be NAME=VALUE, got {text!r}") from None
         if not math.isfinite(found[name.strip()]):
-            raise UserError(f"--min-score must be NAME=VALUE with a finite value, got {text!r}")
+            raise UserError(f"{what} must be NAME=VALUE with a finite value, got {text!r}")
     return found

@@ -36,6 +36,7 @@ EXTRA = {  # what makes a README's command small enough for a test
     "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=8", *TINY, *FEW),
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
+    "reid": ("--set", "data.height=32", "--set", "data.width=16", *FEW),
     "generator": ("--count", "8", *FEW),
 }
 
@@ -101,6 +102,7 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
         "train-generator",
         "synthesize",
         "train-reid",
+        "reid",
         "report",
     }
     for text in blocks(ROOT / "README.md", "python"):
