@@ -41,12 +41,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
-from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
 from reid_aug.dataset import open_image, read_market1501, resize
 from reid_aug.errors import UserError
 from reid_aug.features import extract_features
 from reid_aug.generator import load_noted, save_generator, to_pixels, to_signed
+from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
 from reid_aug.pictures import draw_pose, sheet, write_picture

@@ -24,7 +24,7 @@ from torchvision.transforms import functional as colours
 from reid_aug.dataset import Dataset, PersonImage, image_size, read_image, resize
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.generator import load_noted, to_pixels, to_signed
+from reid_aug.generator import load_noted, ready_to_draw, to_pixels, to_signed
 from reid_aug.people import is_people, read_people
 from reid_aug.plan import Draw
 from reid_aug.poses import NO_POSE, Pose
@@ -149,7 +149,7 @@ class GeneratorArtist(Artist):
 
     def to(self, device: torch.device) -> None:
         super().to(device)
-        self.generator.to(device).to(memory_format=torch.channels_last)
+        ready_to_draw(self.generator, device)
 
     def read(self, draws: Sequence[Draw]) -> Any:
         """Pixels (B, H, W, 3), poses (2, B, 18, 2) and camids (B, 2) of sources and targets."""

@@ -42,24 +42,48 @@ class Coverage:
 
 
 def pose_clusters(
-    images: Sequence[PersonImage], poses: Mapping[str, Pose], seed: int
+    images: Sequence[PersonImage],
+    poses: Mapping[str, Pose],
+    seed: int,
+    clusters: int | None = None,
 ) -> dict[PersonImage, int]:
-    """The cluster of each image's pose, 0..CLUSTERS-1 (fewer where there are fewer poses).
+    """The cluster of each image's pose, 0..clusters-1 (fewer where there are fewer poses).
 
     Args:
         images: images with both shoulders and both hips seen; their order does not matter.
+        clusters: how many; ``CLUSTERS`` if None.
     """
     from sklearn.cluster import KMeans  # here, because it takes longer to load than a plan
     from threadpoolctl import threadpool_limits
 
     ordered = sorted(images)
     points = normalised(np.stack([poses[image.name].xy for image in ordered]))
-    wanted = min(CLUSTERS, len(np.unique(points, axis=0)))
+    wanted = min(clusters or CLUSTERS, len(np.unique(points, axis=0)))
     means = KMeans(wanted, n_init=STARTS, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():  # sums of one thread are reproducible
         warnings.simplefilter("ignore")  # that equal poses are few
         labels = means.fit_predict(points)
     return dict(zip(ordered, labels.tolist(), strict=True))
+
+
+def typical_poses(
+    images: Sequence[PersonImage], poses: Mapping[str, Pose], count: int, seed: int
+) -> list[PersonImage]:
+    """The images of ``count`` poses that differ: of each cluster the one nearest its mean.
+
+    Args:
+        images: as in :func:`pose_clusters`.
+    """
+    labels = pose_clusters(images, poses, seed, count)
+    ordered = sorted(images)
+    points = normalised(np.stack([poses[image.name].xy for image in ordered]))
+    cluster = np.array([labels[image] for image in ordered])
+    chosen = []
+    for label in range(cluster.max() + 1):
+        members = np.flatnonzero(cluster == label)
+        apart = np.linalg.norm(points[members] - points[members].mean(0), axis=1)
+        chosen.append(ordered[members[apart.argmin()]])
+    return chosen
 
 
 def normalised(xy: np.ndarray) -> np.ndarray:

@@ -175,6 +175,20 @@ def verify_images(images: Iterable[PersonImage]) -> None:
         open_image(image.path)
 
 
+def require_a_match(dataset: Dataset) -> None:
+    """Raise a UserError unless some query has a match in the gallery under another camera."""
+    answers = {(image.pid, image.camid) for image in dataset.gallery}
+    cameras = {camid for _, camid in answers}
+    for query in dataset.query:
+        if any((query.pid, camid) in answers for camid in cameras - {query.camid}):
+            return
+    folder = dataset.query[0].path.parent if dataset.query else Path("query")
+    raise UserError(
+        f"{folder}: no query has a match in the gallery under another camera, so nothing could be "
+        f"evaluated; look at it with: reid-aug check"
+    )
+
+
 def read_image(path: Path, height: int, width: int) -> np.ndarray:
     """Decode one image and bring it to ``height`` x ``width``: (H, W, 3) uint8 RGB."""
     return resize(open_image(path), height, width)

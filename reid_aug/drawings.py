@@ -27,7 +27,7 @@ from reid_aug.dataset import (
 )
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.generator import load_noted, to_signed
+from reid_aug.generator import load_noted, ready_to_draw, to_signed
 from reid_aug.image_quality import View, cut, views
 from reid_aug.image_quality.protocols import PANELS
 from reid_aug.pair_lists import Pair
@@ -81,7 +81,7 @@ class GeneratorDrawings(Drawings):
 
     def __init__(self, path: Path, dataset: Dataset, device: torch.device) -> None:
         self.generator, notes = load_noted(path)
-        self.generator.to(device)
+        ready_to_draw(self.generator, device)
         self.device = device
         data = seen_status(notes.get("seen", ""), dataset, dataset.train)
         self.about = {

@@ -9,7 +9,6 @@ The folder appears under its name once it is whole.
 """
 
 import csv
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image
 from reid_aug.bank import Bank
 from reid_aug.dataset import FOLDERS, KEYPOINTS, Dataset
 from reid_aug.errors import UserError
+from reid_aug.files import new_folder
 from reid_aug.mixing import Mix
 from reid_aug.poses import Pose, write_keypoints
 
@@ -41,7 +41,7 @@ def export_bank(
         mix: what to train on.
         dataset: where query and gallery come from.
         poses: key points of the real images by file name.
-        folder: where to; must not be there.
+        folder: where to; missing or empty, it appears whole or not at all.
         with_real: whether the real images of the mix are written too.
         progress: wraps the rows, to show how far it is.
 
@@ -50,12 +50,9 @@ def export_bank(
     """
     if mix.bank is None or not mix.generated:
         raise UserError("there is nothing to export: the mix has no generated image")
-    if folder.exists():
-        raise UserError(f"{folder}: must not be there yet; choose another folder, or remove it")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
+    with new_folder(folder) as part:
         for name in FOLDERS:
-            (part / name).mkdir(parents=True)
+            (part / name).mkdir()
         known = _write_rows(mix.bank, mix.generated_rows, part, progress)
         real = mix.real if with_real else ()
         lists = (real, dataset.query, dataset.gallery)
@@ -64,10 +61,6 @@ def export_bank(
                 shutil.copyfile(image.path, part / name / image.name)
         known |= {i.name: poses[i.name] for images in lists for i in images if i.name in poses}
         write_keypoints(part / KEYPOINTS, known)
-        part.replace(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return mix.generated + len(real)
 
 

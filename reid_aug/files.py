@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -59,6 +60,32 @@ def committed(path: Path | str) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in FULL:
             raise UserError(
                 f"{path}: could not be written, {os.strerror(error.errno).lower()}; make room, "
+                f"then give the same command again"
+            ) from None
+        raise
+
+
+@contextmanager
+def new_folder(root: Path | str) -> Iterator[Path]:
+    """Give a temporary sibling of ``root`` to fill; rename it to ``root`` when all went well.
+
+    Raises:
+        UserError: If there is something at ``root``.
+    """
+    root = Path(root).resolve()
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        raise UserError(f"{root}: must be missing or an empty folder; name another or remove it")
+    part = root.with_name(f".{root.name}.{HOST}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.replace(root)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(
+                f"{root}: could not be written, {os.strerror(error.errno).lower()}; make room, "
                 f"then give the same command again"
             ) from None
         raise

@@ -49,9 +49,11 @@ class Inputs(NamedTuple):
         """What the generator is asked."""
         return self.image, self.source, self.target, self.cameras
 
-    def conditions(self) -> dict[str, Tensor]:
+    def conditions(self, sigma: float) -> dict[str, Tensor]:
         """What each discriminator compares a picture with: the source image, the target pose."""
-        return {"appearance": self.image, "pose": heatmaps(self.target, *self.image.shape[-2:])}
+        height, width = self.image.shape[-2:]
+        pose = heatmaps(self.target, height, width, sigma)
+        return {"appearance": self.image, "pose": pose}
 
 
 class Trainer:
@@ -112,7 +114,8 @@ class Trainer:
         rng = np.random.default_rng([self.seed, 2, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._dropout_seed(number))
-            judged = inputs.conditions() if number >= self.config.alone_steps else {}
+            sigma = self.generator.config.sigma
+            judged = inputs.conditions(sigma) if number >= self.config.alone_steps else {}
             generated, losses = self._step_generator(inputs, judged)
             for name, condition in judged.items():
                 truth = inputs.truth

@@ -8,124 +8,26 @@
     [external]                people to pre-train on, for the cells that start = ["external"]
     first = 1001
 
+Axes that are no keys of a recipe are those of :mod:`reid_aug.cell`, and ``start``: "scratch" (as
+the recipe begins) or "external" (from a network that was trained on the external people).
 ``training`` names a set of keys (:mod:`reid_aug.reid_settings`), ``label`` says what a generated
-image is taken for. Axes beside those of the recipe: ``start`` is "scratch" (as the recipe begins)
-or "external" (from a network that was trained on the external people), ``generator`` is "given" or
-"kept" (trained by the grid on the cell's own kept set). The cells are the union of all blocks, each
-once: ratio 0 is the same in all modes, for all artists, cameras, generators and labels, and random
-erasing is part of strong training.
+image is taken for. The cells are the union of all blocks, each once: ratio 0 is the same for all
+that says how images are drawn or chosen, and random erasing is part of strong training.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from operator import attrgetter
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-from reid_aug.artists import ARTISTS
+from reid_aug.cell import AXES, ORDER, Cell
 from reid_aug.errors import UserError
-from reid_aug.mixing import MODES, check_ratio, effective_keep
 from reid_aug.people import PeopleConfig
-from reid_aug.plan import CAMERAS
 from reid_aug.recipe import Recipe, build, flattened, load_recipe, nearest, read_toml
-from reid_aug.reid_folder import cell_name
-from reid_aug.reid_settings import LABELS, PLAIN, TRAININGS, marks_of
-
-GENERATORS = ("given", "kept")
-STARTS = ("scratch", "external")
-
-
-class Axis(NamedTuple):
-    """What may stand on an axis, and which key of a recipe it sets."""
-
-    kind: type
-    key: str = ""
-    choices: tuple[str, ...] = ()
-
-
-AXES = {
-    "backbone": Axis(str, "train_reid.backbone"),
-    "mode": Axis(str, "synthesize.mode", MODES),
-    "ratio": Axis(float, "synthesize.ratio"),
-    "keep": Axis(float, "data.keep"),
-    "artist": Axis(str, "synthesize.artist", tuple(ARTISTS)),
-    "cameras": Axis(str, "synthesize.cameras", CAMERAS),
-    "generator": Axis(str, choices=GENERATORS),
-    "training": Axis(str, "train_reid.training", tuple(TRAININGS)),
-    "label": Axis(str, "train_reid.generated_label", LABELS),
-    "erase": Axis(bool, "train_reid.erase"),
-    "start": Axis(str, choices=STARTS),
-    "seed": Axis(int, "seed"),
-}
-
-
-ORDER = (  # of the cells of a block, outermost first
-    "seed", "start", "training", "erase", "backbone", "keep", "label", "artist", "cameras",
-    "generator", "mode", "ratio",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One training of a grid."""
-
-    backbone: str
-    mode: str
-    ratio: float
-    keep: float
-    seed: int
-    artist: str = "generator"
-    cameras: str = "source"
-    generator: str = "given"
-    erase: bool = False
-    start: str = "scratch"
-    training: str = PLAIN
-    label: str = LABELS[0]
-
-    @property
-    def name(self) -> str:
-        """Its folder.
-
-        >>> Cell("resnet18", "supplement", 4.0, 0.2, 1, artist="renderer", cameras="target").name
-        'resnet18-supplement4-keep0.2-seed1-renderer-cameras'
-        """
-        own = cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed)
-        marks = {
-            self.artist: self.artist != "generator",
-            "cameras": self.cameras == "target",
-            "kept": self.generator == "kept",
-            "erase": self.erase,
-            "external": self.start == "external",
-        }
-        own_marks = [mark for mark, is_set in marks.items() if is_set]
-        return "-".join([own, *own_marks, *marks_of(self.training, self.label, self.ratio)])
-
-    @property
-    def real_part(self) -> float:
-        """The part of the real images that it sees."""
-        return effective_keep(self.ratio, self.mode, self.keep)
-
-    @property
-    def bank_marks(self) -> tuple[str, ...]:
-        """What tells its bank from others of the same kept set; nothing for the plain one."""
-        marks = {
-            self.artist: self.artist != "generator",
-            "kept": self.generator == "kept",
-            "target": self.cameras == "target",
-        }
-        return tuple(mark for mark, is_set in marks.items() if is_set)
-
-    def plain(self) -> "Cell":
-        """The same training, without what cannot matter to it."""
-        erase = self.erase and not TRAININGS[self.training]["erase"]
-        cell = replace(self, erase=erase)
-        if not self.ratio:
-            drawn: dict[str, Any] = {"artist": "generator", "cameras": "source"}
-            return replace(cell, mode=MODES[0], label=LABELS[0], generator="given", **drawn)
-        if self.artist == "generator":
-            return cell
-        cameras = self.cameras if self.artist == "renderer" else "source"
-        return replace(cell, cameras=cameras, generator="given")
+from reid_aug.reid_settings import LABELS, PLAIN, TRAININGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +44,8 @@ class Grid:
     artist: tuple[str, ...] = ("generator",)
     cameras: tuple[str, ...] = ("source",)
     generator: tuple[str, ...] = ("given",)
+    bank: tuple[str, ...] = ("",)
+    min_score: tuple[str, ...] = ("",)
     erase: tuple[bool, ...] = (False,)
     start: tuple[str, ...] = ("scratch",)
     training: tuple[str, ...] = (PLAIN,)
@@ -160,14 +64,18 @@ class Grid:
         found: dict[Cell, None] = {}
         for block in self.blocks():
             found |= dict.fromkeys(block._own_cells())
+        name, count = Counter(cell.name for cell in found).most_common(1)[0]
+        if count > 1:
+            raise UserError(
+                f"grid {self.name}: {count} cells would lie in one folder, {name}; "
+                f"give the generators or banks that differ other names"
+            )
         seeds = list(dict.fromkeys(seed for block in self.blocks() for seed in block.seed))
         return sorted(found, key=lambda cell: seeds.index(cell.seed))
 
     def _own_cells(self) -> Iterator[Cell]:
         for values in product(*attrgetter(*ORDER)(self)):
-            cell = Cell(**dict(zip(ORDER, values, strict=True)))
-            check_ratio(cell.ratio, cell.mode)
-            yield cell.plain()
+            yield Cell(**dict(zip(ORDER, values, strict=True))).plain()
 
 
 def load_grid(name: str) -> Grid:
@@ -222,13 +130,16 @@ def _axes(table: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
 
 
 def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
-    kind, _, choices = AXES[key]
+    axis = AXES[key]
+    kind, choices = axis.kind, axis.choices
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, list) or not value or not all(type(one) in accepted for one in value):
         raise UserError(f"{where}: {key} must be a list of {kind.__name__}, got {value!r}")
     for one in value:
-        if choices and one not in choices:
-            raise UserError(f"{where}: {key} must be among {', '.join(choices)}, got {one!r}")
+        if choices and one not in choices and not (axis.takes_files and Path(one).is_file()):
+            listed = ", ".join(choice or '""' for choice in choices)
+            listed += " or a file that is there" if axis.takes_files else ""
+            raise UserError(f"{where}: {key} must be among {listed}, got {one!r}")
     return tuple(kind(one) for one in value)
 
 
@@ -271,17 +182,3 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
                 f"recipe {recipe.name} sets {AXES[name].key} to {value!r}, which no cell of grid "
                 f"{grid.name} has; list it on the axis {name} of the grid"
             )
-
-
-def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
-    """The recipe with the values of a cell."""
-    mix = {key: getattr(cell, key) for key in ("mode", "ratio", "artist", "cameras")}
-    trained = recipe.trained(cell.training).train_reid
-    own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}
-    return replace(
-        recipe,
-        seed=cell.seed,
-        data=replace(recipe.data, keep=cell.keep),
-        synthesize=replace(recipe.synthesize, **mix),
-        train_reid=replace(trained, **own, erase=cell.erase or trained.erase),
-    )

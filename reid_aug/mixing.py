@@ -13,7 +13,9 @@ bank that is larger than the ratio asks for is a reserve. Seats for which no row
 and the mix says how many.
 """
 
+import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -24,6 +26,7 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.dataset import PersonImage, check_keep, kept, open_image, share
 from reid_aug.errors import UserError
+from reid_aug.files import sha256
 from reid_aug.provenance import names_sha256
 
 MODES = ("supplement", "replace")
@@ -199,6 +202,12 @@ class Mix:
         bank, row = self._bank_row(index)
         return bank.image(row)
 
+    def image_sha256(self, index: int) -> str:
+        """The hash of an image: of a file's bytes, or of a generated one's pixels."""
+        if not self.is_generated(index):
+            return sha256(self.real[index].path)
+        return hashlib.sha256(self.image(index).tobytes()).hexdigest()
+
     def _bank_row(self, index: int) -> tuple[Bank, int]:
         if self.bank is None:
             raise IndexError(f"index must be below {len(self)}, got {index}")
@@ -226,8 +235,8 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     return bank.scores[name]
 
 
-def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
-    """Read ``NAME=VALUE`` texts.
+def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:
+    """Read ``NAME=VALUE`` texts; errors call them ``what``.
 
     >>> parse_min_score(["identity=0.6", "sharpness=0.3"])
     {'identity': 0.6, 'sharpness': 0.3}
@@ -236,9 +245,11 @@ def parse_min_score(texts: Iterable[str]) -> dict[str, float]:
     for text in texts:
         name, _, value = text.partition("=")
         try:
+            if not re.fullmatch(r"[\w.-]+", name.strip()):
+                raise ValueError(name)
             found[name.strip()] = float(value)
         except ValueError:
-            raise UserError(f"--min-score must be NAME=VALUE, got {text!r}") from None
+            raise UserError(f"{what} must be NAME=VALUE, got {text!r}") from None
         if not math.isfinite(found[name.strip()]):
-            raise UserError(f"--min-score must be NAME=VALUE with a finite value, got {text!r}")
+            raise UserError(f"{what} must be NAME=VALUE with a finite value, got {text!r}")
     return found

@@ -43,7 +43,7 @@ LIMBS = (
 )  # fmt: skip
 MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 TORSO = (2, 5, 8, 11)  # both shoulders and both hips: what the published pair lists ask for
-NEGLIGIBLE = 1e-30  # far from a joint; below it, products are subnormal and slow a CPU tenfold
+NEGLIGIBLE = 1e-15  # along one axis; products of less may be subnormal, which slows a CPU tenfold
 SIGMA = 6.0  # pixels, whatever the size of the picture
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
@@ -85,15 +85,24 @@ class Pose:
     def heatmaps(self, height: int, width: int, sigma: float = SIGMA) -> np.ndarray:
         """One bump of value 1 per joint, exp(-d^2 / (2 sigma^2)); zeros where the joint is unseen.
 
+        With a ``sigma`` of 0 it is the limit, 1 at the nearest pixel: so are the maps that PATN's
+        authors stored for DeepFashion.
+
         Returns:
             (18, height, width) float32 in [0, 1].
 
         >>> Pose(np.full((18, 2), 8.0, np.float32)).heatmaps(16, 16)[0, 8, 8]
         np.float32(1.0)
         """
+
+        def bumps(centre: np.ndarray, length: int) -> np.ndarray:
+            steps = np.arange(length)
+            if sigma == 0:
+                return (steps == np.rint(centre)).astype(np.float32)
+            return np.exp(-((steps - centre) ** 2) / (2 * sigma**2))
+
         x, y = self.xy.T[..., None]
-        rows = np.exp(-((np.arange(height) - y) ** 2) / (2 * sigma**2))
-        columns = np.exp(-((np.arange(width) - x) ** 2) / (2 * sigma**2))
+        rows, columns = bumps(y, height), bumps(x, width)
         return np.nan_to_num(rows[:, :, None] * columns[:, None, :]).astype(np.float32)
 
 
@@ -116,11 +125,13 @@ def heatmaps(xy: torch.Tensor, height: int, width: int, sigma: float = SIGMA) ->
 
     def bumps(centre: torch.Tensor, length: int) -> torch.Tensor:
         steps = torch.arange(length, device=xy.device, dtype=torch.float32)
-        return torch.exp((steps - centre[..., None]).square() / (-2 * sigma**2)).nan_to_num()
+        if sigma == 0:
+            return (steps == centre[..., None].round()).float()
+        found = torch.exp((steps - centre[..., None]).square() / (-2 * sigma**2)).nan_to_num()
+        return torch.nn.functional.threshold(found, NEGLIGIBLE, 0.0)
 
     columns, rows = bumps(xy[..., 0], width), bumps(xy[..., 1], height)
-    maps = rows[..., :, None] * columns[..., None, :]  # (B, 18, H, 1) * (B, 18, 1, W)
-    return torch.nn.functional.threshold(maps, NEGLIGIBLE, 0.0)
+    return rows[..., :, None] * columns[..., None, :]  # (B, 18, H, 1) * (B, 18, 1, W)
 
 
 def read_keypoints(path: Path | str) -> dict[str, Pose]:

@@ -241,6 +241,10 @@ class RunFolder:
         """The folder of one re-ID training."""
         return self.path / "reid" / name
 
+    def evaluation(self, name: str) -> Path:
+        """The scores of a network on a data set, as ``reid-aug reid evaluate`` leaves them."""
+        return self.path / "evaluations" / f"{name}.json"
+
     def below(self, keep: float, *marks: str) -> "RunFolder":
         """Where a grid puts what belongs to a kept set: a bank, as its marks say of which kind.
 

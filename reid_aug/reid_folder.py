@@ -1,7 +1,9 @@
 """The folder of one re-ID training: what it is called, how far it is, what came out.
 
-    images.txt           the exact images used
+    images.txt           the exact images used, as sha256sum writes: the hash of each file's bytes,
+                         and for "bank:ROW" of the pixels of that row
     log.jsonl            losses, a line now and then
+    state.safetensors    what an unfinished training goes on from; gone when it is finished
     model.safetensors    the network, with the fingerprints of the images that it has seen
     result.json          settings and scores
 
@@ -9,13 +11,20 @@ The result is written last, so a folder that has one is finished.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from torch import Tensor
 
 from reid_aug.errors import UserError
+from reid_aug.files import committed
+from reid_aug.weights import read_tensors, write_tensors
 
-LOG, MODEL, RESULT = "log.jsonl", "model.safetensors", "result.json"
+IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
+STATE = "state.safetensors"
+STATE_FORMAT = "reid_aug.reid_state/1"
 
 
 def cell_name(
@@ -76,3 +85,55 @@ def finished(folder: Path, about: Mapping[str, Any]) -> bool:
             f"{', '.join(others)}; choose another folder with --out, or remove {folder}"
         )
     return True
+
+
+def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, Tensor]]:
+    """How many steps of the experiment ``about`` were done, and the tensors then; 0 and none first.
+
+    Raises:
+        UserError: If the state is another experiment's, or damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return 0, {}
+    tensors, notes = read_tensors(path)
+    if notes.get("format") != STATE_FORMAT:
+        raise UserError(f"{path}: must be a state of train-reid; remove the file")
+    begun = notes["about"]
+    others = [key for key, value in _plain(about).items() if begun.get(key) != value]
+    if others:
+        raise UserError(
+            f"{path}: belongs to an unfinished training that differs in {', '.join(others)}; go on "
+            f"with its settings, choose another folder with --out, or remove {folder}"
+        )
+    return int(notes["step"]), tensors
+
+
+def write_state(
+    folder: Path, about: Mapping[str, Any], step: int, tensors: Mapping[str, Tensor]
+) -> None:
+    """Write what the experiment ``about`` can go on from after ``step`` steps."""
+    notes = {"format": STATE_FORMAT, "step": step, "about": _plain(about)}
+    write_tensors(folder / STATE, tensors, notes)
+
+
+def open_log(folder: Path, start: int) -> TextIO:
+    """The log, open for more lines; those of steps after ``start`` are dropped."""
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    with committed(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines if _step(line) <= start))
+    return path.open("a", buffering=1)
+
+
+def _step(line: str) -> float:
+    """The step of a line of the log; beyond all where the line was cut off."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    """``about`` as it comes back from a file."""
+    return json.loads(json.dumps(about))

@@ -39,7 +39,8 @@ def load_reid_network(path: Path | str) -> ReidNetwork:
             f"a file without its recipe"
         )
     size = recipe["height"], recipe["width"]
-    model = build_backbone(recipe["backbone"], 2, *size)  # the class layer is not asked
+    shape = recipe.get("last_stride", 0), recipe.get("bnneck", False)
+    model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the class layer is not asked
     load_starting_weights(model, path)
     seen = notes.get("seen")
     return ReidNetwork(model.eval(), size, seen if isinstance(seen, str) else "")

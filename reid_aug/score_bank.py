@@ -23,13 +23,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision import transforms
 
-from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank, write_bank
 from reid_aug.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.errors import UserError
-from reid_aug.features import extract_features
+from reid_aug.features import extract_features, look
 from reid_aug.files import sha256, write_json
 from reid_aug.joint_layouts import pose_of
 from reid_aug.pose_estimators import MoveNet
@@ -167,9 +165,7 @@ class Network:
         network = load_reid_network(path)
         self.data = seen_status(network.seen, dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
-        normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
-        resize_ = transforms.Resize(network.size)
-        self.look = transforms.Compose([resize_, transforms.ToTensor(), normal])
+        self.look = look(network.size)
         features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)
         pids = torch.tensor([image.pid for image in real])
         self.pids = pids.unique()

@@ -5,33 +5,21 @@ source, the pose asked for, whom it shows, and every score (:mod:`reid_aug.score
 scores the page shows rows spread evenly over the bank.
 """
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from reid_aug.bank import Bank
 from reid_aug.dataset import PersonImage, read_image
 from reid_aug.errors import UserError
-from reid_aug.files import committed
+from reid_aug.pages import picture, write_page
 from reid_aug.pictures import draw_pose
 from reid_aug.poses import Pose
 
 SHOWN = 50  # rows at either end
-STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem;
-       color: #222; background: #fff }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(212px, 1fr)); gap: 12px;
-     list-style: none; padding: 0 }
-li { border: 1px solid #ddd; border-radius: 4px; padding: 8px } img { width: 64px; height: 128px }
-small { display: block; color: #555; overflow-wrap: anywhere }
-"""
 
 
 def write_bank_page(
@@ -50,22 +38,18 @@ def write_bank_page(
     """
     by = choose_score(bank, by)
     images = {image.name: image for image in real}
-    sections = []
-    for title, rows in _sections(bank, by):
-        cards = "\n".join(_card(bank, row, images) for row in rows)
-        sections.append(f"<h2>{escape(title)}</h2>\n<ul>\n{cards}\n</ul>")
-    head = f"{len(bank)} generated images of {len(set(bank.rows.pid.tolist()))} identities"
-    plan = escape(json.dumps(bank.plan))
-    page = (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width">\n<title>{escape(path.stem)}</title>'
-        f"<style>{STYLE}</style></head>\n<body>\n<h1>{head}</h1>\n"
-        f"<p>All images here are synthetic. Plan: <code>{plan}</code></p>\n"
-        + "\n".join(sections)
-        + "\n</body>\n</html>\n"
+    sections = [
+        (title, [_card(bank, row, images) for row in rows]) for title, rows in _sections(bank, by)
+    ]
+    write_page(
+        path,
+        "bank.html",
+        title=path.stem,
+        images=len(bank),
+        identities=len(set(bank.rows.pid.tolist())),
+        plan=json.dumps(bank.plan),
+        sections=sections,
     )
-    with committed(path) as part:
-        part.write_text(page, encoding="utf-8")
     return by
 
 
@@ -100,7 +84,7 @@ def _sections(bank: Bank, by: str | None) -> Iterator[tuple[str, list[int]]]:
     yield f"The worst {len(worst)} by {by}", worst.tolist()
 
 
-def _card(bank: Bank, row: int, images: Mapping[str, PersonImage]) -> str:
+def _card(bank: Bank, row: int, images: Mapping[str, PersonImage]) -> dict[str, Any]:
     entry, size = bank[row], (bank.height, bank.width)
     if entry.source not in images:
         raise UserError(
@@ -109,22 +93,15 @@ def _card(bank: Bank, row: int, images: Mapping[str, PersonImage]) -> str:
         )
     source = read_image(images[entry.source].path, *size)
     pictures = source, draw_pose(Pose(entry.keypoints), *size), entry.image
-    shown = "".join(
-        f'<img src="data:image/jpeg;base64,{_jpeg(picture)}" alt="{kind}">'
-        for picture, kind in zip(pictures, ("source", "pose", "generated"), strict=True)
-    )
+    kinds = "source", "pose", "generated"
     scores = ", ".join(f"{name} {bank.scores[name][row]:.3f}" for name in sorted(bank.scores))
     lines = (
         f"row {row}: pid {entry.pid}, camera {entry.camid}",
         f"{entry.source} in the pose of {entry.target}",
         scores,
     )
-    text = "".join(f"<small>{escape(line)}</small>" for line in lines if line)
-    return f"<li>{shown}{text}</li>"
-
-
-def _jpeg(picture: np.ndarray) -> str:
-    """(H, W, 3) uint8 as base64."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=90)
-    return base64.b64encode(file.getvalue()).decode()
+    addresses = [picture(image) for image in pictures]
+    return {
+        "pictures": list(zip(kinds, addresses, strict=True)),
+        "lines": [line for line in lines if line],
+    }

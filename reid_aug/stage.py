@@ -4,8 +4,9 @@ Without a recipe the recipe is ``demo``; without a data set it is the built-in p
 into the user's cache. Nothing here writes into the run folder.
 """
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -16,9 +17,10 @@ import torch
 
 from reid_aug.dataset import Dataset, dataset_root, default_keypoints, read_market1501
 from reid_aug.errors import UserError
-from reid_aug.people import PeopleConfig, cached_people
+from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
 from reid_aug.poses import Pose, read_keypoints
 from reid_aug.progress import track
+from reid_aug.provenance import dataset_sha256
 from reid_aug.recipe import Recipe, RunFolder, load_recipe, parse_settings
 
 DEMO = "demo"
@@ -107,6 +109,38 @@ def demo_people(recipe: Recipe) -> Path:
 def people_folder(config: PeopleConfig) -> Path:
     """The folder of these people, drawn on first use."""
     return cached_people(config, lambda items, n: track(items, "draw the people", n))
+
+
+def dataset_at_hand(data: str | None, run: RunFolder, known: Collection[str]) -> Dataset | None:
+    """The data set of results: the one named, or the built-in people if they are drawn already.
+
+    Args:
+        data: what was named, if anything was.
+        run: the run folder; its recipe says which people.
+        known: the fingerprints of the data sets of the results (:mod:`reid_aug.provenance`).
+
+    Raises:
+        UserError: If the one that was named is not that of any result.
+    """
+    root = dataset_root(data) if data else people_cache(_people_of(run))
+    if not data and not is_people(root):
+        return None
+    dataset = read_market1501(root)
+    if dataset_sha256(dataset) in known:
+        return dataset
+    if data:
+        raise UserError(
+            f"--data {data}: must be the data set of the results, with the same images; got another"
+        )
+    return None
+
+
+def _people_of(run: RunFolder) -> PeopleConfig:
+    """The people that a run folder's recipe names; the demo's where it names none."""
+    try:
+        return PeopleConfig(**json.loads(run.recipe.read_text(encoding="utf-8"))["people"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return load_recipe(DEMO).people
 
 
 def demo_generator() -> Path:

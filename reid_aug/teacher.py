@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD
+from reid_aug.backbones import BnNeck
+from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.reid_network import load_reid_network
 
 
@@ -38,7 +39,8 @@ class Teacher(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), False)
         self._maps: list[Tensor] = []
-        for stage in self.model.children():
+        body = self.model.backbone if isinstance(self.model, BnNeck) else self.model
+        for stage in body.children():
             if any(True for _ in stage.children()):
                 stage.register_forward_hook(self._keep)
 

@@ -6,6 +6,7 @@ bit for bit on a CPU. What it leaves behind, and where it goes on: :mod:`reid_au
 """
 
 import math
+import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -129,15 +130,16 @@ def _check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
 def seconds_per_step(
     pairs: Pairs, network: GeneratorConfig, config: TrainGeneratorConfig, device: torch.device
 ) -> float:
-    """Mean time of a training step with and without discriminators, each the second of two."""
+    """Mean time of a training step with and without discriminators, each the median of three."""
     trainer = Trainer(network, config, pairs.seed, device)
     elapsed = {}
     for is_alone in sorted({number < config.alone_steps for number in (0, config.steps - 1)}):
-        for _ in range(2):
-            number = 0 if is_alone else config.steps - 1
+        number, times = 0 if is_alone else config.steps - 1, []
+        for _ in range(3):
             began = time.perf_counter()
             trainer.step(pairs[number], number)
-            elapsed[is_alone] = time.perf_counter() - began
+            times.append(time.perf_counter() - began)
+        elapsed[is_alone] = statistics.median(times)
     alone = config.alone_steps / config.steps
     return alone * elapsed.get(True, 0.0) + (1 - alone) * elapsed.get(False, 0.0)
 

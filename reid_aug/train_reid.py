@@ -1,13 +1,16 @@
 """Train a re-ID network on a mix, evaluate it, and write down what a table needs to know.
 
-torchreid trains: its networks, its softmax engine (one step: loss, gradients, update), its
-transforms. The loop around it is ours, because a step here is a step whatever the size of the mix:
-steps, batch and schedule are recipe values, the same in all cells of a table. Real and generated
-images are one data set, so both show the same identities; torchreid's own way of adding data sets
-would make the generated people new ones.
+Networks and transforms are torchreid's, and so is the step of a plain training, number for number
+(:mod:`reid_aug.reid_trainer`). The loop around it is ours, because a step here is a step whatever
+the size of the mix: steps, batch and schedule are recipe values, the same in all cells of a table.
+Real and generated images are one data set, so both show the same identities; torchreid's own way of
+adding data sets would make the generated people new ones.
 
-Class labels 0..K-1 exist only in this module. It is also the only one that seeds the global random
-generators, since torchreid's transforms draw from them.
+A training saves its state once a minute. One that was killed goes on from there when the same
+command is given again, and ends in the same weights, bit for bit on a CPU.
+
+Global random generators are set here and in what this module calls, and nowhere else, since
+torchreid's networks and transforms draw from them.
 """
 
 import contextlib
@@ -17,85 +20,37 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
-from PIL import Image
-from torch import nn
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from reid_aug import __version__
-from reid_aug.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    build_backbone,
-    load_starting_weights,
-    torchreid_library,
-)
-from reid_aug.dataset import Dataset, verify_images
+from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
+from reid_aug.dataset import Dataset, require_a_match, verify_images
 from reid_aug.errors import UserError
 from reid_aug.evaluation import RESULT_FORMAT, Scores
 from reid_aug.features import evaluate_model
-from reid_aug.files import locked, sha256, write_json
+from reid_aug.files import committed, locked, sha256, write_json
+from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
-from reid_aug.reid_folder import LOG, MODEL, RESULT
+from reid_aug.reid_batches import Batches, Training
+from reid_aug.reid_folder import IMAGES, MODEL, RESULT, STATE, open_log, read_state, write_state
 from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_trainer import ReidTrainer
 from reid_aug.weights import read_tensors, write_tensors
 
 MODEL_FORMAT = "reid_aug.reid/1"
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
 LOGGED_EVERY = 10  # steps
-
-
-class Training(TorchDataset[dict[str, Any]]):
-    """The whole mix as one torch data set, with class labels in place of pids."""
-
-    def __init__(self, mix: Mix, transform: Any) -> None:
-        self.mix, self.transform = mix, transform
-        pids = sorted({image.pid for image in mix.real})
-        self.labels = {pid: label for label, pid in enumerate(pids)}
-
-    def __len__(self) -> int:
-        return len(self.mix)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        pid, camid = self.mix.identity(index)
-        return {
-            "img": self.transform(Image.fromarray(self.mix.image(index))),
-            "pid": self.labels[pid],
-            "camid": camid,
-            "is_generated": self.mix.is_generated(index),
-        }
-
-
-class Shuffles(Sampler[list[int]]):
-    """Exactly ``steps`` batches of indices, drawn from one shuffle of the mix after another."""
-
-    def __init__(self, size: int, batch: int, steps: int, seed: int) -> None:
-        self.size, self.batch, self.steps, self.seed = size, batch, steps, seed
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        waiting: list[int] = []
-        epoch = 0
-        for _ in range(self.steps):
-            while len(waiting) < self.batch:
-                rng = np.random.default_rng([self.seed, 4, epoch])
-                waiting += rng.permutation(self.size).tolist()
-                epoch += 1
-            yield waiting[: self.batch]
-            del waiting[: self.batch]
+SAVED_EVERY = 60.0  # seconds
 
 
 def train_reid(
@@ -117,22 +72,21 @@ def train_reid(
     """
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # torchreid moves batches to the current device
     verify_images((*mix.real, *dataset.query, *dataset.gallery))
-    train_transform, test_transform = _transforms(config)
-    training = Training(mix, train_transform)
-    model = build_backbone(config.backbone, len(training.labels), config.height, config.width)
+    require_a_match(dataset)
+    train_transform, test_transform = transforms_of(config)
+    training = Training(mix, train_transform, seed)
+    model = build_network(config, len(training.labels))
     if config.weights:
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
+    Batches(mix, config, seed)  # refuses what cannot make one, before anything is written
     with locked(folder):
-        names = "".join(f"{mix.name(index)}\n" for index in range(len(mix)))
-        (folder / "images.txt").write_text(names)
-        _train(model.to(device), training, config, folder, seed, device)
-        recipe, seen = about["recipe"], _seen(mix, config)
-        notes = {"format": MODEL_FORMAT, "recipe": recipe, "seed": seed, "seen": seen}
-        write_tensors(folder / MODEL, model.state_dict(), notes)
+        done = read_state(folder, about)
+        write_images(mix, folder / IMAGES)
+        _train(ReidTrainer(model, config, seed, device), training, folder, about, done)
+        notes = {"format": MODEL_FORMAT, "recipe": about["recipe"], "seed": seed}
+        write_tensors(folder / MODEL, model.state_dict(), {**notes, "seen": _seen(mix, config)})
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         result = {
             "format": RESULT_FORMAT,
@@ -148,6 +102,7 @@ def train_reid(
             "versions": versions(),
         }
         write_json(folder / RESULT, result)
+        (folder / STATE).unlink(missing_ok=True)
     return folder / RESULT
 
 
@@ -169,7 +124,21 @@ def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -
     }
 
 
-def _transforms(config: TrainReidConfig) -> tuple[Any, Any]:
+def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
+    """The network that ``config`` asks for, with fresh weights.
+
+    Raises:
+        UserError: If there is none such.
+    """
+    size = config.height, config.width
+    with_features = config.triplet_weight > 0
+    return build_backbone(
+        config.backbone, classes, *size, config.last_stride, config.bnneck, with_features
+    )
+
+
+def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:
+    """Torchreid's transforms of an image, in training and in tests."""
     chosen = {"random_flip": config.flip, "random_crop": config.crop, "random_erase": config.erase}
     names = [name for name, is_on in chosen.items() if is_on]
     mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
@@ -178,29 +147,11 @@ def _transforms(config: TrainReidConfig) -> tuple[Any, Any]:
         return build(config.height, config.width, names, mean, std)
 
 
-def _engine(
-    model: nn.Module, training: Training, config: TrainReidConfig, seed: int, device: torch.device
-) -> tuple[Any, DataLoader[Any]]:
-    """The softmax engine of torchreid, and the loader of exactly ``steps`` batches."""
-    optimiser = torch.optim.Adam(
-        model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, config.rate)
-    loader = DataLoader(
-        training,
-        batch_sampler=Shuffles(len(training), config.batch, config.steps, seed),
-        num_workers=loaders(config),
-        generator=torch.Generator().manual_seed(seed),
-    )
-    # all that the engine looks at in a data manager
-    manager = SimpleNamespace(
-        train_loader=loader, test_loader={}, sources=["mix"], num_train_pids=len(training.labels)
-    )
-    on_gpu = device.type == "cuda"
-    engine = torchreid_library().engine.ImageSoftmaxEngine(
-        manager, model, optimiser, schedule, on_gpu, config.label_smooth
-    )
-    return engine, loader
+def write_images(mix: Mix, path: Path) -> None:
+    """Write the exact images of a mix, each with its hash."""
+    with committed(path) as part, part.open("w", encoding="utf-8") as file:
+        for index in range(len(mix)):
+            file.write(f"{mix.image_sha256(index)}  {mix.name(index)}\n")
 
 
 def loaders(config: TrainReidConfig) -> int:
@@ -209,30 +160,48 @@ def loaders(config: TrainReidConfig) -> int:
 
 
 def _train(
-    model: nn.Module,
+    trainer: ReidTrainer,
     training: Training,
-    config: TrainReidConfig,
     folder: Path,
-    seed: int,
-    device: torch.device,
+    about: dict[str, Any],
+    done: tuple[int, dict[str, Tensor]],
 ) -> None:
-    engine, loader = _engine(model, training, config, seed, device)
-    engine.set_model_mode("train")
-    bar = track(loader, f"train {config.backbone}", config.steps)
-    with bar, (folder / LOG).open("w", buffering=1) as log:
-        for step, batch in enumerate(bar, 1):
-            rate = engine.get_current_lr()
-            losses = engine.forward_backward(batch)
-            engine.update_lr()
-            if not math.isfinite(losses["loss"]):
+    """All steps from those that were done before on."""
+    config, (start, tensors) = trainer.config, done
+    if start:
+        trainer.restore(tensors)
+    saved = time.monotonic()
+    bar = track(
+        _loader(training, config, trainer, start), f"train {config.backbone}", config.steps, start
+    )
+    with bar, open_log(folder, start) as log:
+        for step, batch in enumerate(bar, start):
+            losses = trainer.step(batch, step)
+            if (step + 1) % LOGGED_EVERY and step + 1 < config.steps:
+                continue
+            values = {name: value.item() for name, value in losses.items()}
+            if not math.isfinite(values["loss"]):
                 raise UserError(
-                    f"the loss is no longer a number at step {step}; lower train_reid.lr"
+                    f"the loss is no longer a number at step {step + 1}; lower train_reid.lr"
                 )
-            if step % LOGGED_EVERY == 0 or step == config.steps:
-                generated = int(batch["is_generated"].sum())
-                line = {"step": step, "lr": rate, **losses, "generated": generated}
-                log.write(json.dumps(line) + "\n")
-                bar.set_postfix_str(f"loss {losses['loss']:.2f}", refresh=False)
+            generated = int(batch["is_generated"].sum())
+            line = {"step": step + 1, "lr": trainer.rate(step), **values, "generated": generated}
+            log.write(json.dumps(line) + "\n")
+            bar.set_postfix_str(f"loss {values['loss']:.2f}", refresh=False)
+            if time.monotonic() - saved > SAVED_EVERY:
+                write_state(folder, about, step + 1, trainer.state())
+                saved = time.monotonic()
+
+
+def _loader(
+    training: Training, config: TrainReidConfig, trainer: ReidTrainer, start: int
+) -> DataLoader[Any]:
+    """The batches of the steps from ``start`` on."""
+    batches = Batches(training.mix, config, trainer.seed, start)
+    is_pinned = trainer.device.type == "cuda"
+    return DataLoader(
+        training, batch_sampler=batches, num_workers=loaders(config), pin_memory=is_pinned
+    )
 
 
 def _score_fields(scores: Scores, dataset: Dataset) -> dict[str, Any]:
@@ -317,17 +286,12 @@ def versions() -> dict[str, str]:
 
 def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) -> float:
     """Time of one training step, measured on the second of two, in a scratch network."""
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     torchreid_library().utils.set_random_seed(0)
-    training = Training(mix, _transforms(config)[0])
-    model = build_backbone(config.backbone, len(training.labels), config.height, config.width)
-    engine, loader = _engine(
-        model.to(device), training, replace(config, steps=2, workers=0), 0, device
-    )
-    engine.set_model_mode("train")
+    training = Training(mix, transforms_of(config)[0], 0)
+    two = replace(config, steps=2, workers=0)
+    trainer = ReidTrainer(build_network(two, len(training.labels)), two, 0, device)
     elapsed, began = 0.0, time.perf_counter()
-    for batch in loader:
-        engine.forward_backward(batch)
+    for step, batch in enumerate(_loader(training, two, trainer, 0)):
+        trainer.step(batch, step)["loss"].item()
         elapsed, began = time.perf_counter() - began, time.perf_counter()
     return elapsed

@@ -11,25 +11,22 @@ what comes back.
 The first few crops are for practice and are not counted.
 """
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from reid_aug.bank import Bank
 from reid_aug.dataset import PersonImage, read_image
 from reid_aug.drawings import drawing_files, open_drawing
 from reid_aug.errors import UserError
-from reid_aug.files import committed, write_json
+from reid_aug.files import write_json
 from reid_aug.image_quality import View
+from reid_aug.pages import picture, write_page
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY = "user_study.html", "user_study.json"
@@ -149,11 +146,8 @@ def write_user_study(
             f"{folder / KEY}: holds another study, and answers to it would be lost; choose another "
             f"folder with --out, or remove the file"
         )
-    template = resources.files("reid_aug").joinpath(PAGE).read_text(encoding="utf-8")
-    page = template.replace("STUDY", json.dumps({"study": name, **shown}))
     write_json(folder / KEY, key)
-    with committed(folder / PAGE) as part:
-        part.write_text(page, encoding="utf-8")
+    write_page(folder / PAGE, PAGE, study={"study": name, **shown})
     return folder / PAGE
 
 
@@ -176,9 +170,7 @@ def _shuffled(
 
 def _png(crop: np.ndarray) -> str:
     """As PNG, whichever kind it is, so that no trace of a format tells them apart."""
-    file = io.BytesIO()
-    Image.fromarray(crop).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return picture(crop, "PNG")
 
 
 def read_key(path: Path) -> dict[str, Any]:

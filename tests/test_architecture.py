@@ -15,25 +15,33 @@ NOUNS = [
     "weights", "limb_warp", "generator", "adversary", "artists", "pictures", "bank", "mixing",
     "coverage", "bank_card", "shards", "backbones", "reid_network", "teacher", "evaluation",
     "features", "contact_sheet", "attention", "ranks", "shared_norm", "starting_weights",
-    "generator_settings", "generator_trainer", "training_folder", "training_record",
-    "reid_settings", "reid_folder", "workers",
+    "adam_state", "generator_settings", "generator_trainer", "training_folder", "training_record",
+    "reid_settings", "reid_batches", "reid_losses", "reid_trainer", "reid_folder", "inceptions",
+    "workers",
     "graph_operations", "graph_model", "joint_layouts", "pose_estimators", "pose_files",
-    "pair_lists", "image_quality", "drawings",
+    "pair_lists", "image_quality", "drawings", "device_evaluation", "reranking", "centralisation",
+    "ranked_lists", "pages",
 ]  # fmt: skip
 VERBS = [
     "check", "estimate_poses", "train_generator", "evaluate_generator", "user_study", "synthesize",
     "verify_bank", "score_bank", "show_bank", "export_bank", "import_bank", "train_reid",
-    "report",
+    "deepfashion", "evaluate_reid", "report",
 ]  # fmt: skip
-FRONT = ["recipe", "stage", "grid", "tasks", "benchmark", "cli"]
+FRONT = [
+    "recipe", "stage", "cell", "grid", "tasks", "local_pool", "ray_pool", "shared_work",
+    "grid_cost", "benchmark", "cli",
+]  # fmt: skip
 RANK = {name: rank for rank, group in enumerate((NOUNS, VERBS)) for name in group}
 RANK |= {name: len(RANK) + place for place, name in enumerate(FRONT)}
 ONLY = {
     "torchreid": {"backbones", "train_reid"},
     "h5py": {"bank"},
     "click": {"cli"},
+    "jinja2": {"pages"},
+    "matplotlib": {"report"},
     "tqdm": {"progress"},
     "pickle": {"weights"},
+    "ray": {"ray_pool"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__"))
 FORBIDDEN = {"utils", "helpers", "common", "tools", "engine", "manager"}

@@ -7,12 +7,12 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from reid_aug.backbones import (
-    InceptionV2,
     backbone_names,
     build_backbone,
     load_starting_weights,
 )
 from reid_aug.errors import UserError
+from reid_aug.inceptions import InceptionV2
 
 CLASSES = 5
 CAFFE_PARAMETERS = 10_270_240
@@ -269,3 +269,112 @@ def test_channels_lie_last_where_the_network_can_work_so(name, is_last):
     assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
     with torch.no_grad():
         assert model.eval()(torch.zeros(2, 3, 256, 128)).ndim == 2
+
+
+def strong(name, classes=CLASSES, height=64, width=32):
+    return build_backbone(name, classes, height, width, 0, bnneck=True, with_features=True)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception_v2", "inception_open_reid", "osnet_x0_25"])
+def test_a_neck_normalises_what_the_classifier_and_the_ranking_see(name):
+    model, images = strong(name), torch.randn(6, 3, 64, 32)
+
+    logits, features = model.train()(images)
+
+    behind = F.batch_norm(features, None, None, training=True)
+    torch.testing.assert_close(logits, F.linear(behind, model.classifier.weight), atol=1e-4, rtol=0)
+    assert model.classifier.bias is None
+    assert not model.norm.bias.requires_grad
+    ranked = model.eval()(images)
+    torch.testing.assert_close(ranked.norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(ranked, F.normalize(model.norm(model.backbone(images))))
+
+
+def test_a_neck_may_hide_the_features():
+    model = build_backbone("resnet18", CLASSES, 64, 32, bnneck=True)
+
+    assert model.train()(torch.randn(2, 3, 64, 32)).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50_ibn_a", "se_resnet50"])
+def test_the_last_stage_of_a_resnet_may_keep_its_size(name):
+    sizes = {}
+    for stride in (0, 1):
+        model, seen = build_backbone(name, CLASSES, 64, 32, stride), []
+        model.layer4.register_forward_hook(
+            lambda _, given, made, seen=seen: seen.append(made.shape)
+        )
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, 64, 32))
+        sizes[stride] = tuple(seen[0][2:])
+        shapes = {key: value.shape for key, value in model.state_dict().items()}
+        sizes.setdefault("weights", shapes)
+        assert sizes["weights"] == shapes
+
+    assert (sizes[0], sizes[1]) == ((2, 1), (4, 2))
+
+
+@pytest.mark.parametrize("name", ["osnet_x0_25", "inception_open_reid"])
+def test_a_network_without_the_stages_of_a_resnet_has_no_last_stride(name):
+    with pytest.raises(UserError, match=rf"last_stride must be 0 for {name}"):
+        build_backbone(name, CLASSES, 64, 32, last_stride=1)
+
+
+@pytest.mark.parametrize("asked", ["bnneck", "with_features"])
+def test_a_network_with_several_classifiers_has_no_neck_and_no_triplets(asked):
+    with pytest.raises(UserError, match=r"one vector of features under one classifier.*pcb_p4"):
+        build_backbone("pcb_p4", CLASSES, 64, 32, **{asked: True})
+
+
+def test_weights_of_a_backbone_start_one_with_a_neck_and_the_other_way_round(tmp_path):
+    plain, necked = build_backbone("resnet18", CLASSES, 64, 32), strong("resnet18", 3)
+    torch.save(plain.state_dict(), tmp_path / "plain.pth")
+    torch.save(necked.state_dict(), tmp_path / "necked.pth")
+    fresh, other = strong("resnet18"), build_backbone("resnet18", CLASSES, 64, 32)
+
+    said = load_starting_weights(fresh, tmp_path / "plain.pth")
+    load_starting_weights(other, tmp_path / "necked.pth")
+
+    assert "the neck starts fresh" in said
+    assert "unused: classifier.bias, classifier.weight" in said
+    torch.testing.assert_close(fresh.backbone.conv1.weight, plain.conv1.weight)
+    torch.testing.assert_close(other.conv1.weight, necked.backbone.conv1.weight)
+    both = strong("resnet18")
+    load_starting_weights(both, tmp_path / "necked.pth")
+    torch.testing.assert_close(both.norm.weight, necked.norm.weight)
+
+
+def step(name, height, width, bnneck):
+    """One step of a network as a training takes it: does it move, and is it finite?"""
+    torch.manual_seed(0)
+    model = build_backbone(name, 3, height, width, 0, bnneck, with_features=bnneck)
+    outputs = model.train()(torch.randn(4, 3, height, width))
+    logits, features = outputs if bnneck else (outputs, torch.zeros(()))
+    several = [logits] if isinstance(logits, torch.Tensor) else logits
+    labels = torch.tensor([0, 1, 2, 0])
+    loss = sum(F.cross_entropy(one, labels) for one in several) + features.square().mean()
+    loss.backward()
+    moved = sum(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+    assert loss.isfinite()
+    assert moved > len(list(model.parameters())) // 2
+    assert model.eval()(torch.zeros(1, 3, height, width)).ndim == 2
+
+
+@pytest.mark.parametrize("name", ["resnet50_fc512", "squeezenet1_0", "shufflenet_v2_x0_5"])
+def test_backbones_of_different_families_make_a_step(name):
+    step(name, 64, 32, bnneck=True)
+
+
+OTHER_SIZES = {"hacnn": (160, 64), "inceptionv4": (256, 128), "inceptionresnetv2": (256, 128),
+               "mudeep": (256, 128), "nasnsetmobile": (256, 128)}  # fmt: skip
+SEVERAL = ("hacnn", "pcb_p4", "pcb_p6")  # classifiers, so no neck
+
+
+@pytest.mark.slow
+def test_every_backbone_makes_a_step(no_network):
+    for name in backbone_names():
+        height, width = OTHER_SIZES.get(name, (128, 64))
+        print(name)
+        step(name, height, width, bnneck=False)
+        if name not in SEVERAL:
+            step(name, height, width, bnneck=True)

@@ -5,19 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from reid_aug import benchmark
+from reid_aug import benchmark, shared_work
 from reid_aug.bank import Bank
-from reid_aug.benchmark import describe, describe_cost, plan_tasks, run
+from reid_aug.benchmark import plan_tasks, run
 from reid_aug.dataset import kept, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
 from reid_aug.grid import Grid, grid_recipe
+from reid_aug.grid_cost import describe, describe_cells, describe_cost
+from reid_aug.local_pool import LocalPool
 from reid_aug.people import PeopleConfig
 from reid_aug.provenance import seen_images
 from reid_aug.recipe import RunFolder
 from reid_aug.stage import Stage, choose_device
-from reid_aug.tasks import Task, _train_cell
+from reid_aug.tasks import Task, train_cell
 
 RECIPE = """
 [data]
@@ -46,6 +48,7 @@ ALSO = (
     {"start": ("external",), "ratio": (0.0,)},
     {"erase": (True,), "ratio": (0.0,)},
 )
+POOL = LocalPool(["cpu"], 1)
 OTHERS = PeopleConfig(identities=2, test_identities=2, first=70)
 
 
@@ -65,14 +68,15 @@ def trained(monkeypatch):
     """The folders of the trainings, in their order; they run in this process."""
     folders: list[Path] = []
 
-    def run_here(tasks, at_once):
+    def run_here(tasks, pool):
         for task in tasks:
             folders.append(task.folder)
             task.folder.mkdir(parents=True, exist_ok=True)
-            _train_cell(task)
+            train_cell(task, "cpu")
         return []
 
-    monkeypatch.setattr(benchmark, "run_tasks", run_here)
+    for module in (benchmark, shared_work):
+        monkeypatch.setattr(module, "run_tasks", run_here)
     monkeypatch.setattr("reid_aug.contact_sheet.SHOWN", 2)
     return folders
 
@@ -88,7 +92,7 @@ def result_of(task: Task) -> dict:
 
 
 def tasks_of(grid: Grid, stage: Stage, folder: Path) -> list[Task]:
-    return plan_tasks(grid, stage, str(folder / "g.safetensors"), 1)
+    return plan_tasks(grid, stage, str(folder / "g.safetensors"))
 
 
 def test_a_whole_study(people, tmp_path, stage, trained):
@@ -96,7 +100,7 @@ def test_a_whole_study(people, tmp_path, stage, trained):
     tasks = tasks_of(grid, stage, tmp_path)
     folder = stage.run.path
 
-    assert run(grid, tasks, stage) == []
+    assert run(grid, tasks, stage, POOL) == []
 
     assert trained == [folder / "external/osnet_x0_25-seed0", *(task.folder for task in tasks)]
     results = {task.folder.name: result_of(task) for task in tasks}
@@ -124,7 +128,7 @@ def test_a_whole_study(people, tmp_path, stage, trained):
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
     trained.clear()
-    assert run(grid, tasks, stage) == []
+    assert run(grid, tasks, stage, POOL) == []
     assert trained == []
     rendered = {path for path in before if path.name == "contact_sheet.png"}
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
@@ -134,15 +138,16 @@ def test_a_whole_study(people, tmp_path, stage, trained):
 def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, monkeypatch):
     asked = []
 
-    def fail(tasks, at_once):
+    def fail(tasks, pool):
         asked.append([task.folder.name for task in tasks])
         return list(tasks)
 
-    monkeypatch.setattr(benchmark, "run_tasks", fail)
+    for module in (benchmark, shared_work):
+        monkeypatch.setattr(module, "run_tasks", fail)
     grid = grid_of(tmp_path, ({"start": ("external",), "ratio": (0.0,)},))
     tasks = [task for task in tasks_of(grid, stage, tmp_path) if task.weights]
 
-    failed = run(grid, tasks, stage)
+    failed = run(grid, tasks, stage, POOL)
 
     name = "osnet_x0_25-baseline-keep0.5-seed0-external"
     assert asked == [["osnet_x0_25-seed0"], [name]]
@@ -152,11 +157,11 @@ def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, 
 def test_a_grid_that_draws_with_no_given_generator_needs_none(tmp_path, stage):
     grid = Grid("g", str(tmp_path / "small.toml"), ("osnet_x0_25",), seed=(0,), artist=("copies",))
 
-    tasks = plan_tasks(grid, stage, None, 1)
+    tasks = plan_tasks(grid, stage, None)
 
     assert [task.generator for task in tasks] == [None, None]
     with pytest.raises(UserError, match=r"generator\.safetensors is missing"):
-        plan_tasks(Grid("g", grid.recipe, grid.backbone), stage, None, 1)
+        plan_tasks(Grid("g", grid.recipe, grid.backbone), stage, None)
 
 
 def test_the_plain_bank_of_the_recipe_s_kept_set_lies_in_the_run_folder(tmp_path, stage):
@@ -172,12 +177,137 @@ def test_the_plain_bank_of_the_recipe_s_kept_set_lies_in_the_run_folder(tmp_path
 
 
 def test_what_will_be_done_is_said_with_the_shared_work(tmp_path, stage):
-    tasks = tasks_of(grid_of(tmp_path), stage, tmp_path)
+    grid = grid_of(tmp_path)
+    tasks = tasks_of(grid, stage, tmp_path)
 
-    lines = describe(tasks, stage)
+    lines = describe(grid, tasks, stage, POOL)
+    cost = describe_cost(grid, tasks, stage, POOL)
 
     assert lines[0].startswith("8 trainings of 2 steps of 4 images, 1 at once")
     assert "networks trained on the external people: 1" in lines[1]
-    assert "generators of 2 steps on their own kept set: 1" in lines[2]
-    assert describe_cost(tasks, stage).startswith("would draw ")
+    assert "generators of 2 steps on their own images: 1" in lines[2]
+    assert describe_cells(tasks)[0] == "    osnet_x0_25-baseline-keep0.5: seed 0"
+    assert len(describe_cells(tasks)) == 8
+    heads = [line.partition(":")[0] for line in cost]
+    assert heads[:4] == [
+        "1 generators",
+        "1 banks of copies",
+        "2 banks of generator",
+        "1 banks of renderer",
+    ]
+    assert heads[4] == "9 trainings of osnet_x0_25, plain"
+    assert cost[-1].startswith("together about ")
     assert not stage.run.path.exists()
+
+
+def test_a_cell_that_is_done_costs_nothing_more(tmp_path, stage):
+    grid = grid_of(tmp_path, ())
+    tasks = tasks_of(grid, stage, tmp_path)
+    (tasks[0].folder).mkdir(parents=True)
+    (tasks[0].folder / "result.json").touch()
+
+    assert "of them there already: 1" in describe(grid, tasks, stage, POOL)
+    assert any(
+        line.startswith("1 trainings of ") for line in describe_cost(grid, tasks, stage, POOL)
+    )
+
+
+def scored(folder: Path, **axes) -> Grid:
+    given = {"keep": (0.5,), "seed": (1,), "artist": ("copies",), "ratio": (1.0,), **axes}
+    return Grid("g", str(folder / "small.toml"), ("osnet_x0_25",), **given)
+
+
+def test_a_bank_is_scored_once_by_the_plain_training_on_its_kept_set(tmp_path, stage, trained):
+    filters = ("", "margin=-2,novelty=0", "margin=-2", "sharpness=0.5")
+    grid = scored(tmp_path, min_score=filters)
+    tasks = tasks_of(grid, stage, tmp_path)
+
+    assert run(grid, tasks, stage, POOL) == []
+
+    judge = stage.run.cell("osnet_x0_25-baseline-keep0.5-seed0")
+    assert trained[0] == judge
+    names = [task.folder.name.partition("seed1")[2] for task in tasks]
+    assert names == [
+        "-copies",
+        "-margin-2-novelty0-copies",
+        "-margin-2-copies",
+        "-sharpness0.5-copies",
+    ]
+    result = result_of(tasks[2])
+    digest = sha256(judge / "model.safetensors")
+    assert result["min_score"] == {
+        "margin": {"least": -2.0, "data": "kept", "scorer_sha256": digest}
+    }
+    assert result["leak_free"]
+
+    bank = stage.run.below(0.5, "copies").bank
+    before = bank.stat().st_mtime_ns
+    trained.clear()
+    assert run(grid, tasks, stage, POOL) == []
+    assert trained == []
+    assert bank.stat().st_mtime_ns == before
+
+
+def test_the_scorer_is_a_cell_of_the_grid_where_the_grid_has_it(tmp_path, stage, trained):
+    grid = scored(tmp_path, min_score=("", "margin=-2"), ratio=(0.0, 1.0), seed=(0,))
+    tasks = tasks_of(grid, stage, tmp_path)
+
+    assert run(grid, tasks, stage, POOL) == []
+
+    assert trained == [task.folder for task in tasks]
+    assert not any("score banks" in line for line in describe(grid, tasks, stage, POOL))
+
+
+def test_pixels_are_scored_without_a_network(tmp_path, stage, trained):
+    grid = scored(tmp_path, min_score=("sharpness=0.1",))
+    tasks = tasks_of(grid, stage, tmp_path)
+
+    assert run(grid, tasks, stage, POOL) == []
+
+    assert trained == [tasks[0].folder]
+
+
+def test_protocol_paper_leaks_and_says_so(tmp_path, stage, trained):
+    grid = scored(tmp_path, artist=("generator",), generator=("kept", "whole"), seed=(0,))
+    tasks = tasks_of(grid, stage, tmp_path)
+
+    assert run(grid, tasks, stage, POOL) == []
+
+    found = [(result_of(task)["generator_data"], result_of(task)["leak_free"]) for task in tasks]
+    assert found == [("kept", True), ("whole", False)]
+    whole = load_noted(stage.run.path / "keep-1-kept/generator.safetensors")[1]
+    assert whole["seen"] == seen_images(stage.dataset.train)
+    assert {path.parent.name for path in stage.run.path.rglob("bank.h5")} == {
+        "keep-0.5-kept",
+        "keep-0.5-whole",
+    }
+
+
+def test_somebody_s_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trained):
+    own = scored(tmp_path, artist=("generator",), generator=(str(tmp_path / "g.safetensors"),))
+    tasks = tasks_of(own, stage, tmp_path)
+    assert run(own, tasks, stage, POOL) == []
+    mark = f"{tmp_path.name}-g"
+    bank = stage.run.path / f"keep-0.5-{mark}" / "bank.h5"
+    assert tasks[0].bank == bank
+    assert result_of(tasks[0])["generator_data"] == "external"
+
+    theirs = scored(tmp_path, bank=(str(bank),))
+    again = tasks_of(theirs, stage, tmp_path)
+    before = bank.stat().st_mtime_ns
+    assert run(theirs, again, stage, POOL) == []
+    assert result_of(again[0])["mAP"] == result_of(tasks[0])["mAP"]
+    assert bank.stat().st_mtime_ns == before
+
+    with pytest.raises(UserError, match="bank of another kept set"):
+        tasks_of(scored(tmp_path, bank=(str(bank),), keep=(1.0,)), stage, tmp_path)
+    with pytest.raises(UserError, match="must hold the score margin"):
+        tasks_of(scored(tmp_path, bank=(str(bank),), min_score=("margin=0",)), stage, tmp_path)
+
+
+def test_what_is_no_generator_is_refused_before_any_work(tmp_path, stage):
+    (tmp_path / "no.safetensors").write_bytes(b"no")
+    grid = scored(tmp_path, artist=("generator",), generator=(str(tmp_path / "no.safetensors"),))
+
+    with pytest.raises(UserError, match=r"no\.safetensors"):
+        tasks_of(grid, stage, tmp_path)

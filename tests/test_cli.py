@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from reid_aug.cli import main
+from reid_aug.cli.errors import with_own_places
 from reid_aug.dataset import read_market1501
 
 
@@ -262,6 +263,20 @@ def test_released_weights_that_are_none_are_refused(here):
     (here / "latest_net_netG.pth").write_bytes(b"no weights")
     assert "latest_net_netG.pth" in refused("generator", "import", "latest_net_netG.pth")
     assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "told"),
+    [
+        ("make it with: reid-aug synthesize", ["bank", "show", "--out", "o"], " --out o"),
+        ("make it with: reid-aug train-generator", ["synthesize", "--data=d"], " --data d"),
+        ("give another --out with: reid-aug synthesize", ["train-reid", "--out", "o"], ""),
+        ("make it with: reid-aug synthesize", ["benchmark", "g", "--out", "o"], ""),
+        ("make it with: reid-aug synthesize", [], ""),
+    ],
+)
+def test_advice_has_the_places_of_the_user_s_own_command(text, args, told):
+    assert with_own_places(text, args) == text + told
 
 
 def test_released_discriminators_are_imported_beside_the_generator(tmp_path):

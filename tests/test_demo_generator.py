@@ -16,7 +16,7 @@ from reid_aug.people import read_people
 from reid_aug.poses import read_keypoints
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
-from reid_aug.train_reid import MODEL_FORMAT, _transforms
+from reid_aug.train_reid import MODEL_FORMAT, transforms_of
 from reid_aug.weights import read_tensors, write_tensors
 
 SIZE = (128, 64)
@@ -113,7 +113,7 @@ def test_a_generator_is_told_its_score_and_stays_what_it_is(tmp_path):
 def features_of(network, pictures):
     model = build_backbone("resnet18", 4, 64, 32).eval()
     model.load_state_dict(read_tensors(network)[0])
-    transform = _transforms(TrainReidConfig(height=64, width=32))[1]
+    transform = transforms_of(TrainReidConfig(height=64, width=32))[1]
     with torch.no_grad():
         return model(torch.stack([transform(Image.fromarray(picture)) for picture in pictures]))
 

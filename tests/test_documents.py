@@ -28,13 +28,15 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks/README.md"]
 MARKED = re.compile(r"<!-- (help|table): (.+?) -->\n(.*?)<!-- end -->", re.DOTALL)
 FENCED = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FEW = ("--set", "people.identities=4", "--set", "people.test_identities=4")
+TINY = ("--set", "train_reid.height=64", "--set", "train_reid.width=32")
 EXTRA = {  # what makes a README's command small enough for a test
     "train-generator": ("--dry-run", "--set", "train_generator.batch=1", *FEW),
     "synthesize": FEW,
     "bank": (),
-    "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", *FEW),
+    "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=8", *TINY, *FEW),
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
+    "reid": ("--set", "data.height=32", "--set", "data.width=16", *FEW),
     "generator": ("--count", "8", *FEW),
 }
 
@@ -100,6 +102,7 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
         "train-generator",
         "synthesize",
         "train-reid",
+        "reid",
         "report",
     }
     for text in blocks(ROOT / "README.md", "python"):

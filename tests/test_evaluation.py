@@ -118,18 +118,65 @@ def test_scores_do_not_change_with_the_unit_of_the_distances():
     assert_same(evaluate(distances * 0.125, *identities), evaluate(distances, *identities))
 
 
-def test_scores_do_not_change_with_the_order_of_the_gallery():
-    distances, query_pids, gallery_pids, query_camids, gallery_camids = scene(2)
-    distances = np.round(distances / 8)
-    order = np.random.default_rng(3).permutation(len(gallery_pids))
+def tied(seed: int) -> tuple:
+    """A scene of random size, with junk, distractors, lonely queries, and ties or none."""
+    rng = np.random.default_rng([seed, 1])
+    queries, gallery, people = (int(rng.integers(low, high)) for low, high in SIZES)
+    distances, *identities = scene(seed, queries, gallery, people)
+    return np.round(distances / rng.choice([1 / 64, 1, 16])), *identities
 
+
+SIZES = (5, 40), (20, 200), (3, 60)
+CASES = range(30)
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_scores_do_not_change_with_any_scale_and_offset(seed):
+    distances, *identities = tied(seed)
+    rng = np.random.default_rng([seed, 2])
+    scale, offset = 2.0 ** rng.integers(-8, 8), float(rng.integers(-1000, 1000))
+
+    assert_same(evaluate(scale * distances + offset, *identities), evaluate(distances, *identities))
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_scores_do_not_change_with_the_order_of_gallery_and_queries(seed):
+    distances, query_pids, gallery_pids, query_camids, gallery_camids = tied(seed)
+    rng = np.random.default_rng([seed, 3])
+    q, g = rng.permutation(len(query_pids)), rng.permutation(len(gallery_pids))
+
+    scores = evaluate(distances, query_pids, gallery_pids, query_camids, gallery_camids)
     shuffled = evaluate(
-        distances[:, order], query_pids, gallery_pids[order], query_camids, gallery_camids[order]
+        distances[q][:, g], query_pids[q], gallery_pids[g], query_camids[q], gallery_camids[g]
     )
 
-    assert_same(
-        shuffled, evaluate(distances, query_pids, gallery_pids, query_camids, gallery_camids)
-    )
+    np.testing.assert_array_equal(shuffled.ap, scores.ap[q])
+    np.testing.assert_array_equal(shuffled.cmc, scores.cmc)
+    assert shuffled.mAP == pytest.approx(scores.mAP, abs=1e-12)
+    assert shuffled.mINP == pytest.approx(scores.mINP, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_scores_do_not_change_with_junk_or_with_the_query_s_own_camera(seed):
+    distances, query_pids, gallery_pids, query_camids, gallery_camids = tied(seed)
+    nearer = distances.copy()
+    own = gallery_pids == query_pids[:, None]
+    ignored = own & (gallery_camids == query_camids[:, None]) | (gallery_pids == -1)
+    nearer[ignored] = np.random.default_rng([seed, 4]).permutation(ignored.sum()) - 99.5
+    identities = query_pids, gallery_pids, query_camids, gallery_camids
+
+    assert_same(evaluate(nearer, *identities), evaluate(distances, *identities))
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_a_distractor_that_comes_nearer_never_helps(seed):
+    distances, query_pids, gallery_pids, *camids = tied(seed)
+    nearer = distances - 100.0 * (gallery_pids == 0)
+
+    before = evaluate(distances, query_pids, gallery_pids, *camids).ap
+    after = evaluate(nearer, query_pids, gallery_pids, *camids).ap
+    counted = np.isfinite(before)
+    assert (after[counted] <= before[counted]).all()
 
 
 def test_equal_distances_give_the_worst_value_of_all_orders():

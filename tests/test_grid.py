@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from reid_aug.cell import Cell, cell_recipe
 from reid_aug.errors import UserError
-from reid_aug.grid import Cell, Grid, cell_recipe, grid_recipe, load_grid
+from reid_aug.grid import Grid, grid_recipe, load_grid
 from reid_aug.people import PeopleConfig
 from reid_aug.recipe import load_recipe, shipped
 
@@ -251,6 +252,50 @@ def test_what_cannot_matter_makes_no_other_cell():
     ]
 
 
+def test_a_generator_of_all_images_is_that_of_the_kept_set_where_all_are_kept():
+    grid = Grid("g", "demo", ("a",), ratio=(1.0,), seed=(0,), generator=("kept", "whole"))
+
+    assert [cell.generator for cell in grid.cells()] == ["kept"]
+    assert [c.generator for c in replace(grid, keep=(0.5,)).cells()] == ["kept", "whole"]
+
+
+def test_how_images_are_drawn_does_not_matter_to_somebody_s_bank():
+    axes = {"artist": ("generator", "copies"), "generator": ("given", "kept"), "bank": ("b.h5",)}
+    grid = Grid("g", "demo", ("a",), seed=(0,), **axes)
+
+    assert [(c.ratio, c.bank, c.artist) for c in grid.cells()] == [
+        (0.0, "", "generator"),
+        (1.0, "b.h5", "generator"),
+    ]
+
+
+def test_least_scores_are_the_same_however_they_are_written():
+    texts = ("", "margin=0.0, sharpness=0.5", "sharpness=.5,margin=0")
+    grid = Grid("g", "demo", ("a",), seed=(0,), min_score=texts)
+
+    cells = grid.cells()
+
+    assert [(c.ratio, c.min_score) for c in cells] == [
+        (0.0, ""),
+        (1.0, ""),
+        (1.0, "margin=0,sharpness=0.5"),
+    ]
+    assert cells[2].least_scores == {"margin": 0.0, "sharpness": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("axes", "rule"),
+    [
+        ({"min_score": ("margin>=0",)}, "^min_score must be NAME=VALUE, got 'margin>=0'"),
+        ({"min_score": ("pose=0.5",)}, "min_score must be of identity, margin, .*got 'pose'"),
+        ({"bank": ("a/b/c.h5", "b/c.h5")}, "2 cells would lie in one folder, a-.*-b-c; give"),
+    ],
+)
+def test_scores_and_files_that_cannot_be_are_refused(axes, rule):
+    with pytest.raises(UserError, match=rule):
+        Grid("g", "demo", ("a",), seed=(0,), **axes).cells()
+
+
 def test_erasing_and_starting_weights_matter_at_ratio_0():
     grid = Grid("g", "demo", ("a",), ratio=(0.0,), seed=(0,), erase=(False, True))
 
@@ -267,6 +312,9 @@ def test_erasing_and_starting_weights_matter_at_ratio_0():
         ({"artist": "renderer", "cameras": "target"}, "-renderer-cameras"),
         ({"cameras": "target", "generator": "kept"}, "-cameras-kept"),
         ({"erase": True, "start": "external"}, "-erase-external"),
+        ({"generator": "whole"}, "-whole"),
+        ({"generator": "runs/mine/generator.safetensors"}, "-mine-generator"),
+        ({"min_score": "margin=0.5", "bank": "../a b/bank.h5"}, "-margin0.5-a_b-bank"),
     ],
 )
 def test_a_variant_has_the_folder_of_the_plain_cell_with_a_suffix(change, suffix):
@@ -293,7 +341,11 @@ def test_a_cell_hands_its_values_to_the_recipe():
         ("also = [3]", r"also must be tables, written \[\[also\]\]"),
         ('artist = ["painter"]', "artist must be among generator, copies, renderer, got 'painter'"),
         ('cameras = ["both"]', "cameras must be among source, target"),
-        ('generator = ["external"]', "generator must be among given, kept"),
+        (
+            'generator = ["external"]',
+            "generator must be among given, kept, whole or a file that is there",
+        ),
+        ('bank = ["gone.h5"]', 'bank must be among "" or a file that is there, got .gone.h5.'),
         ('start = ["imagenet"]', "start must be among scratch, external"),
         ("erase = [1]", "erase must be a list of bool"),
         ('start = ["external"]', "need each other"),

@@ -38,8 +38,9 @@ def test_the_wheel_holds_modules_recipes_grids_and_the_demo_generator(tmp_path):
         "reid_aug/grids/demo.toml": ROOT / "benchmarks/demo.toml",
         "reid_aug/assets/demo_generator.safetensors": ROOT
         / "reid_aug/assets/demo_generator.safetensors",
-        "reid_aug/user_study.html": ROOT / "reid_aug/user_study.html",
+        "reid_aug/report/published.toml": ROOT / "reid_aug/report/published.toml",
     }
+    packaged |= {str(p.relative_to(ROOT)): p for p in ROOT.glob("reid_aug/templates/*")}
     packaged |= {str(path.relative_to(ROOT)): path for path in ROOT.glob("reid_aug/**/*.py")}
     assert packaged.keys() <= names
     assert "reid_aug/py.typed" in names

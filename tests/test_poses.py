@@ -72,6 +72,29 @@ def test_torch_heatmaps_take_sigma():
     np.testing.assert_allclose(maps[0].numpy(), pose.heatmaps(24, 12, 2.0), atol=1e-6)
 
 
+def test_with_a_sigma_of_zero_a_joint_is_what_whole_numbers_keep_of_its_map():
+    pose = random_pose(3)
+    pose.xy[:] = np.rint(pose.xy)
+    pose.xy[0] = -3, 4
+
+    maps = pose.heatmaps(24, 12, sigma=0)
+
+    stored = naive_heatmaps(pose.xy, 24, 12, 6.0).astype(np.uint8)
+    np.testing.assert_array_equal(maps, stored)
+    assert 0 < maps.sum() == (pose.seen.sum() - 1)
+    np.testing.assert_array_equal(heatmaps(torch.from_numpy(pose.xy[None]), 24, 12, 0)[0], maps)
+
+
+def test_with_a_sigma_of_zero_a_joint_between_pixels_is_the_nearest_one():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[3] = 5.4, 16.6
+
+    maps = Pose(xy).heatmaps(24, 12, sigma=0)
+
+    assert np.argwhere(maps).tolist() == [[3, 17, 5]]
+    np.testing.assert_array_equal(heatmaps(torch.from_numpy(xy[None]), 24, 12, 0)[0], maps)
+
+
 def test_torch_heatmaps_hold_no_subnormal_numbers():
     far = torch.zeros(1, 18, 2)
 

@@ -3,77 +3,20 @@ import io
 import json
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from some_results import BASELINE, MIXED, RECIPE, result, results, write
 
 from reid_aug.cli import main
 from reid_aug.errors import UserError
 from reid_aug.reid_settings import TRAININGS
 from reid_aug.report import FORMATS, HEADER, find_results, read_results, report, table
 
-BASELINE, MIXED = (0.50, 0.52, 0.54), (0.56, 0.57, 0.61)
-RECIPE = {
-    "backbone": "osnet_x0_25", "steps": 300, "batch": 32, "height": 64, "width": 32, "lr": 1e-3,
-    "weight_decay": 5e-4, "schedule": "cosine", "label_smooth": True, "flip": True, "crop": True,
-    "erase": False, "weights": "", "workers": 0,
-}  # fmt: skip
-
-
-def result(ratio: float, seed: int, score: float, **changes: Any) -> dict[str, Any]:
-    return {
-        "format": "reid_aug.result/1",
-        "mAP": score,
-        "rank1": score + 0.1,
-        "rank5": 0.9,
-        "rank10": 0.95,
-        "rank20": 0.97,
-        "mINP": score / 2,
-        "ap_definition": "step",
-        "queries": 10,
-        "gallery": 40,
-        "ap": {},
-        "mode": "supplement",
-        "ratio": ratio,
-        "keep": 0.2,
-        "keep_seed": 0,
-        "real": 120,
-        "generated": int(120 * ratio),
-        "generator_data": "external" if ratio else None,
-        "starting_weights": None,
-        "dataset_sha256": "d" * 64,
-        "leak_free": True,
-        "bank_sha256": "0" * 64 if ratio else None,
-        "seed": seed,
-        "backbone": "osnet_x0_25",
-        "recipe": RECIPE,
-        "steps": 300,
-        "classes": 60,
-        "parameters": 200_000,
-        "device": "cpu",
-        "threads": 1,
-        "host": "somewhere",
-        "seconds": 61.5,
-        "versions": {},
-        **changes,
-    }
-
-
-def results(ratio: float, scores: tuple[float, ...], **changes: Any) -> list[dict[str, Any]]:
-    return [result(ratio, seed, score, **changes) for seed, score in enumerate(scores)]
-
 
 def column(rows: list[list[str]], name: str) -> list[str]:
     return [row[HEADER.index(name)] for row in rows]
-
-
-def write(folder: Path, *given: dict[str, Any]) -> None:
-    for number, one in enumerate(given):
-        place = folder / "reid" / f"cell{number}"
-        place.mkdir(parents=True)
-        (place / "result.json").write_text(json.dumps(one))
 
 
 def test_a_table_worked_by_hand():
@@ -454,7 +397,7 @@ def test_tables_hold_no_times_and_no_hosts(style):
 
 
 def test_an_unknown_format_is_refused_with_the_choices():
-    with pytest.raises(UserError, match="terminal, markdown, csv, latex, got 'pdf'"):
+    with pytest.raises(UserError, match="terminal, markdown, csv, latex, html, got 'pdf'"):
         report([result(0.0, 0, 0.5)], "pdf")
 
 
@@ -498,8 +441,9 @@ def test_a_damaged_result_is_refused_by_name(tmp_path, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"mAP": 1.5}, {"rank1": -0.1}, {"ap": {"a.jpg": 7.0}}, {"ap": [0.5]}, {"mAP": float("nan")},
-     {"keep": float("inf")}, {"min_score": {"sharpness": {}}}, {"recipe": {"steps": 3}}],
+    [{"mAP": 1.5}, {"rank1": -0.1}, {"ap": {"0001_c1.jpg": 7.0}}, {"ap": {"a.jpg": 0.5}},
+     {"ap": [0.5]}, {"mAP": float("nan")}, {"keep": float("inf")},
+     {"min_score": {"sharpness": {}}}, {"recipe": {"steps": 3}}],
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_refused(tmp_path, change):
     write(tmp_path, result(1.0, 0, 0.5, **change))

@@ -10,10 +10,11 @@ from PIL import Image
 from tfjs_graphs import write_movenet
 from torch.nn import functional as F
 
-from reid_aug.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, kept, read_market1501
 from reid_aug.errors import UserError
+from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.mixing import Mix, parse_min_score
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.poses import read_keypoints

@@ -6,24 +6,25 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from reid_aug.grid import Cell
+from processes import cells_started_by, members, wait_until
+
+from reid_aug.cell import Cell
+from reid_aug.local_pool import LocalPool
 from reid_aug.recipe import Recipe
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.tasks import Task, run_tasks
 
 SMALL = TrainReidConfig(backbone="osnet_x0_25", steps=1, batch=4, height=64, width=32)
-PATIENCE = 60.0  # seconds
 
 ENDLESS = """
 import sys
 from pathlib import Path
-from reid_aug.grid import Cell
+from reid_aug.cell import Cell
 from reid_aug.recipe import Recipe
 from reid_aug.tasks import Task, run_tasks
+from reid_aug.local_pool import LocalPool
 from reid_aug.reid_settings import TrainReidConfig
 
 if __name__ == "__main__":
@@ -31,47 +32,14 @@ if __name__ == "__main__":
     config = TrainReidConfig("osnet_x0_25", steps=10**6, batch=4, height=64, width=32)
     cell = Cell("osnet_x0_25", "supplement", 0.0, 1.0, 0)
     recipe = Recipe("endless", train_reid=config)
-    run_tasks([Task(cell, recipe, data, None, folder, folder, "cpu", 1)], 1)
+    run_tasks([Task(cell, recipe, data, None, folder, folder)], LocalPool(["cpu"], 1))
 """
 
 
 def task(data: Path, folder: Path, ratio: float = 0.0, bank: Path | None = None) -> Task:
     cell = Cell("osnet_x0_25", "supplement", ratio, 1.0, 0)
     recipe = Recipe("small", train_reid=SMALL)
-    return Task(cell, recipe, data, bank, folder, folder / "generator", "cpu", 1)
-
-
-def processes() -> dict[int, tuple[str, int, int]]:
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        found[int(path.parent.name)] = state, int(parent), int(session)
-    return found
-
-
-def members(session: int) -> set[int]:
-    return {pid for pid, (state, _, own) in processes().items() if own == session and state != "Z"}
-
-
-def cells_started_by(parent: int) -> set[int]:
-    found = set()
-    for pid, (_, own, _) in processes().items():
-        try:
-            if own == parent and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(pid)
-        except OSError:
-            continue
-    return found
-
-
-def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return bool(condition())
+    return Task(cell, recipe, data, bank, folder, folder / "generator")
 
 
 def test_a_cell_that_dies_is_tried_twice_and_reported_and_the_others_go_on(people, tmp_path):
@@ -88,7 +56,7 @@ def test_a_cell_that_dies_is_tried_twice_and_reported_and_the_others_go_on(peopl
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        failed = run_tasks([dies, lives], 1)
+        failed = run_tasks([dies, lives], LocalPool(["cpu"], 1))
     finally:
         done.set()
         watcher.join()
@@ -102,7 +70,7 @@ def test_a_cell_that_dies_is_tried_twice_and_reported_and_the_others_go_on(peopl
 def test_a_cell_that_cannot_work_is_not_tried_again_and_says_why(people, tmp_path):
     hopeless = task(people, tmp_path / "cell", 1.0, tmp_path / "gone.h5")
 
-    assert run_tasks([hopeless], 1) == [hopeless]
+    assert run_tasks([hopeless], LocalPool(["cpu"], 1)) == [hopeless]
 
     said = (tmp_path / "cell" / "output.txt").read_text()
     assert said.count("gone.h5 is missing") == 1

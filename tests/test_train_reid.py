@@ -1,18 +1,21 @@
 """Re-ID training: torchreid's engine on a mix, equal steps whatever the mix, an honest result."""
 
+import hashlib
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from reid_aug.backbones import build_backbone, torchreid_library
+from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
@@ -21,16 +24,10 @@ from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
-from reid_aug.reid_folder import MODEL, finished
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_folder import LOG, MODEL, STATE, finished
+from reid_aug.reid_settings import TRAININGS, TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
-from reid_aug.train_reid import (
-    Shuffles,
-    Training,
-    _transforms,
-    experiment,
-    train_reid,
-)
+from reid_aug.train_reid import experiment, train_reid
 from reid_aug.weights import read_tensors
 
 CPU = torch.device("cpu")
@@ -63,11 +60,13 @@ def test_a_result_says_what_a_table_needs(people, bank, tmp_path):
     counted = [ap for ap in result["ap"].values() if ap is not None]
     assert result["queries"] == len(counted)
     assert result["mAP"] == pytest.approx(np.mean(counted), abs=1e-6)
-    names = (tmp_path / "images.txt").read_text().split()
-    assert names == [
+    lines = [line.split("  ") for line in (tmp_path / "images.txt").read_text().splitlines()]
+    assert [name for _, name in lines] == [
         *(image.name for image in Mix(real).real),
         *(f"bank:{i}" for i in range(len(real))),
     ]
+    assert lines[0][0] == hashlib.sha256(Mix(real).real[0].path.read_bytes()).hexdigest()
+    assert lines[-1][0] == hashlib.sha256(bank.image(len(real) - 1).tobytes()).hexdigest()
     steps = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert steps[-1]["step"] == SMALL.steps
     assert math.isfinite(steps[-1]["loss"])
@@ -84,72 +83,6 @@ def test_the_same_seed_gives_the_same_weights_and_scores(people, bank, tmp_path)
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert not torch.equal(weights[0]["classifier.weight"], weights[2]["classifier.weight"])
     assert other["seed"] == 1
-
-
-def test_generated_images_are_nobody_new(people, bank):
-    real = read_market1501(people).train
-    training = Training(Mix(real, bank, 1.0), np.asarray)
-    pids = {index: training.mix.identity(index)[0] for index in range(len(training))}
-    labels = {pids[index]: training[index]["pid"] for index in range(len(training))}
-    assert labels == {pid: label for label, pid in enumerate(sorted({i.pid for i in real}))}
-    assert [training[i]["is_generated"] for i in (0, len(real) - 1, len(real))] == [
-        False,
-        False,
-        True,
-    ]
-
-
-def test_steps_do_not_depend_on_the_size_of_the_mix():
-    for size in (3, 10, 1000):
-        batches = list(Shuffles(size, batch=4, steps=7, seed=0))
-        assert [len(batch) for batch in batches] == [4] * 7
-        seen = list(chain(*batches))
-        assert sorted(seen[:size]) == list(range(size))[: len(seen)] or size > len(seen)
-        assert max(seen) < size
-
-
-def test_every_image_is_seen_once_before_any_is_seen_twice():
-    flat = list(chain(*Shuffles(10, batch=4, steps=5, seed=3)))
-    assert sorted(flat[:10]) == sorted(flat[10:]) == list(range(10))
-
-
-def test_the_loss_is_the_stock_engine_s(people):
-    # in double precision: Adam makes a step of the rounding of a gradient that should be 0
-    real = read_market1501(people).train
-    config = TrainReidConfig("resnet18", steps=4, batch=4, height=32, width=16, lr=1e-3)
-    torchreid = torchreid_library()
-    torchreid.utils.set_random_seed(5)
-    training = Training(Mix(real), _transforms(config)[0])
-    batches = [[training[i] for i in batch] for batch in Shuffles(len(training), 4, 4, 0)]
-    model = build_backbone("resnet18", len(training.labels), 32, 16).double().train()
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=5e-4)
-    losses = []
-    for step, batch in enumerate(batches):
-        for group in optimiser.param_groups:
-            group["lr"] = 1e-3 * config.rate(step)
-        images = torch.stack([item["img"] for item in batch]).double()
-        labels = torch.tensor([item["pid"] for item in batch])
-        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] != pytest.approx(losses[0])
-    torchreid.utils.set_random_seed(5)
-    batches = [[training[i] for i in batch] for batch in Shuffles(len(training), 4, 4, 0)]
-    model = build_backbone("resnet18", len(training.labels), 32, 16).double().train()
-    from reid_aug.train_reid import _engine
-
-    engine, _ = _engine(model, training, config, 0, CPU)
-    ours = []
-    for batch in batches:
-        whole = {
-            "img": torch.stack([item["img"] for item in batch]).double(),
-            "pid": torch.tensor([item["pid"] for item in batch]),
-        }
-        ours.append(engine.forward_backward(whole)["loss"])
-        engine.update_lr()
-    assert ours == pytest.approx(losses, rel=1e-4)
 
 
 def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, bank, tmp_path):
@@ -261,3 +194,135 @@ def test_a_diverged_training_is_one_sentence(people, tmp_path):
     with pytest.raises(UserError, match="no longer a number"):
         run(people, tmp_path, Mix(read_market1501(people).train), config)
     assert not (tmp_path / "result.json").exists()
+
+
+STRONG = replace(SMALL, batch=4, training="strong", **{**TRAININGS["strong"], "instances": 2,
+                 "last_stride": 0})  # fmt: skip
+
+
+class KilledError(Exception):
+    pass
+
+
+def stop_after(monkeypatch, steps):
+    """Let a training die right after it saved the state of so many steps."""
+    from reid_aug import train_reid as module
+
+    write = module.write_state
+
+    def write_and_die(folder, about, step, tensors):
+        write(folder, about, step, tensors)
+        if step == steps:
+            raise KilledError
+
+    monkeypatch.setattr(module, "write_state", write_and_die)
+    monkeypatch.setattr(module, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(module, "LOGGED_EVERY", 1)
+
+
+@pytest.mark.parametrize("config", [SMALL, STRONG], ids=["plain", "strong"])
+def test_a_training_that_was_stopped_ends_in_the_same_weights(
+    people, bank, tmp_path, monkeypatch, config
+):
+    mix = Mix(read_market1501(people).train, bank, 1.0)
+    config = replace(config, steps=4)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KilledError):
+            run(people, tmp_path / "stopped", mix, config)
+    assert (tmp_path / "stopped" / STATE).is_file()
+
+    monkeypatch.setattr("reid_aug.train_reid.LOGGED_EVERY", 1)
+    again, whole = (run(people, tmp_path / name, mix, config) for name in ("stopped", "whole"))
+
+    ours, theirs = ((tmp_path / name) for name in ("stopped", "whole"))
+    assert (ours / MODEL).read_bytes() == (theirs / MODEL).read_bytes()
+    assert (ours / LOG).read_text() == (theirs / LOG).read_text()
+    assert again["ap"] == whole["ap"]
+    assert not (ours / STATE).exists()
+
+
+def test_the_state_of_another_training_is_left_alone(people, tmp_path, monkeypatch):
+    mix = Mix(read_market1501(people).train)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(KilledError):
+            run(people, tmp_path, mix)
+
+    with pytest.raises(UserError, match="an unfinished training that differs in seed"):
+        run(people, tmp_path, mix, seed=1)
+
+    assert (tmp_path / STATE).is_file()
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0.5, 1.0, 2.0])
+def test_a_training_that_was_killed_ends_in_the_same_weights(people, tmp_path, wait):
+    script = tmp_path / "train.py"
+    script.write_text(KILLED)
+    folders = [tmp_path / "killed", tmp_path / "whole"]
+
+    def start(folder):
+        return subprocess.Popen([sys.executable, script, people, folder])
+
+    process = start(folders[0])
+    while not (folders[0] / LOG).is_file() or not (folders[0] / LOG).read_text():
+        time.sleep(0.05)
+    time.sleep(wait)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (folders[0] / "result.json").exists()
+
+    assert [start(folder).wait() for folder in folders] == [0, 0]
+
+    killed, whole = ((folder / MODEL).read_bytes() for folder in folders)
+    assert killed == whole
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+from reid_aug import train_reid as module
+from reid_aug.dataset import read_market1501
+from reid_aug.mixing import Mix
+from reid_aug.reid_settings import TrainReidConfig
+
+module.SAVED_EVERY, module.LOGGED_EVERY = 0.0, 1
+dataset, folder = read_market1501(sys.argv[1]), Path(sys.argv[2])
+config = TrainReidConfig("osnet_x0_25", 60, 4, 64, 32)
+module.train_reid(Mix(dataset.train), dataset, config, folder, 0, torch.device("cpu"))
+"""
+
+
+def test_a_data_set_that_could_not_be_evaluated_is_not_trained_on(people, tmp_path):
+    dataset = read_market1501(people)
+    alone = replace(dataset, gallery=tuple(i for i in dataset.gallery if i.pid <= 0))
+
+    with pytest.raises(UserError, match="no query has a match in the gallery"):
+        train_reid(Mix(dataset.train), alone, SMALL, tmp_path / "cell", 0, CPU)
+
+    assert not (tmp_path / "cell").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"backbone": "resnet5"}, "backbone must be one of"),
+        ({"batch": 1000}, r"train_reid\.batch \(1000\) takes 1000 images at once"),
+        ({"batch": 20, "instances": 2}, "needs 10 identities, and the kept set has 4"),
+        ({"last_stride": 1}, r"train_reid\.last_stride must be 0 for osnet_x0_25"),
+        ({"backbone": "pcb_p4", "height": 64, "bnneck": True}, "one vector of features"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_one_sentence_before_anything_is_written(
+    people, tmp_path, changes, sentence
+):
+    with pytest.raises(UserError, match=sentence):
+        run(
+            people, tmp_path / "cell", Mix(read_market1501(people).train), replace(SMALL, **changes)
+        )
+
+    assert not (tmp_path / "cell").exists()

@@ -38,7 +38,7 @@ def study_in(folder: Path, seed: int = 0) -> tuple[dict, dict]:
 
 def pixel(image: str) -> tuple[int, int]:
     """(kind, number) of a crop on the page."""
-    with Image.open(io.BytesIO(base64.b64decode(image))) as picture:
+    with Image.open(io.BytesIO(base64.b64decode(image.partition(",")[2]))) as picture:
         assert picture.format == "PNG"
         return picture.getpixel((3, 3))[:2]
 

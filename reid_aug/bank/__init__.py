@@ -74,9 +74,7 @@ class Bank:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise UserError(
-                f"{path} is missing; make it with: reid-aug synthesize (same --data and --out)"
-            )
+            raise UserError(f"{path} is missing; make it with: reid-aug synthesize")
         try:
             with h5py.File(self.path) as file:
                 check_heaps(self.path, data_ranges(file))

@@ -1,12 +1,19 @@
 """How a command ends that cannot go on: one line on stderr, and exit code 2."""
 
+import re
+import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import click
 
 from reid_aug.errors import UserError
+
+PLACES = ("--recipe", "--data", "--out")  # options that all stage commands take
+ADVICE = re.compile(r"with: reid-aug (bank score|synthesize|train-generator|train-reid)\b")
+TAKERS = ("bank", "generator", "synthesize", "train-generator", "train-reid")
 
 
 class OneLine(click.Group):
@@ -18,7 +25,7 @@ class OneLine(click.Group):
         try:
             sys.exit(super().main(args, **extra) or 0)
         except UserError as error:
-            _stop(str(error), 2)
+            _stop(with_own_places(str(error), sys.argv[1:] if args is None else args), 2)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(2)
@@ -34,6 +41,22 @@ class OneLine(click.Group):
             )
         except OSError as error:
             _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+
+
+def with_own_places(text: str, args: Sequence[str]) -> str:
+    """An error whose advice, a stage command, has the places that the user's own command had.
+
+    >>> with_own_places("no bank; make it with: reid-aug synthesize --ratio 1",
+    ...                 ["train-reid", "--data", "my crops", "--out=runs/a", "--seed", "1"])
+    "no bank; make it with: reid-aug synthesize --data 'my crops' --out runs/a --ratio 1"
+    """
+    if not args or args[0] not in TAKERS:
+        return text
+    words = [word for arg in args for word in (arg.split("=", 1) if arg[:2] == "--" else [arg])]
+    own = [pair for pair in pairwise(words) if pair[0] in PLACES]
+    own = [pair for pair in own if f"another {pair[0]}" not in text]
+    places = "".join(f" {shlex.join(pair)}" for pair in own)
+    return ADVICE.sub(lambda found: found[0] + places, text)
 
 
 def _stop(text: str, code: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Trainings at once.  [default: a core]"
 )
+@click.option("--ray", metavar="ADDRESS", help="Train on this Ray cluster: HOST:PORT, or auto.")
 def benchmark(grid: str, **given: Any) -> None:
     """Run every cell of a grid, then print the table.
 
@@ -38,7 +39,14 @@ def demo(**given: Any) -> None:
     The same as: reid-aug benchmark demo
     """
     _benchmark(
-        "demo", data=None, keypoints=None, settings=(), generator=None, workers=None, **given
+        "demo",
+        data=None,
+        keypoints=None,
+        settings=(),
+        generator=None,
+        workers=None,
+        ray=None,
+        **given,
     )
 
 
@@ -52,9 +60,13 @@ def _benchmark(
     dry_run: bool,
     generator: str | None,
     workers: int | None,
+    ray: str | None,
 ) -> None:
+    from contextlib import closing
+
     from reid_aug import benchmark as module
     from reid_aug.grid import grid_recipe, load_grid
+    from reid_aug.grid_cost import describe, describe_cells, describe_cost
     from reid_aug.recipe import parse_settings
     from reid_aug.stage import open_stage_of
 
@@ -63,18 +75,23 @@ def _benchmark(
     stage = open_stage_of(recipe, data, out or f"runs/{grid.name}", device, keypoints)
     if stage.is_demo:
         say(f"the built-in people: {stage.root}")
-    tasks = module.plan_tasks(grid, stage, generator, workers)
-    if dry_run:
-        return say_dry_run(
-            recipe, *module.describe(tasks, stage), module.describe_cost(tasks, stage)
-        )
-    failed = module.run(grid, tasks, stage)
+    tasks = module.plan_tasks(grid, stage, generator)
+    with closing(module.open_pool(stage, ray, device, workers)) as pool:
+        if dry_run:
+            lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
+            return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
+        failed = module.run(grid, tasks, stage, pool)
     write_recipe(stage)
-    _show_table(stage.run.path, tasks, failed)
+    _show_table(stage.run.path, tasks, failed, device)
     return None
 
 
-def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]") -> None:
+def _show_table(
+    folder: Path,
+    tasks: "Sequence[Task]",
+    failed: "Sequence[Task]",
+    device: str | None,
+) -> None:
     from reid_aug.report import read_results, report
 
     done = {task.folder for task in tasks if task not in failed}
@@ -83,6 +100,7 @@ def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]")
         say(f"failed: {task.cell.name}; see {task.folder / 'output.txt'}")
     if results:
         click.echo(report(results, "terminal"))
+        say(f"look at {_write_page(folder, None, device)}")
     say(f"the table of all that is in this folder: reid-aug report {folder}")
     if failed:
         sys.exit(2)
@@ -91,24 +109,39 @@ def _show_table(folder: Path, tasks: "Sequence[Task]", failed: "Sequence[Task]")
 @click.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "style", default="terminal", show_default=True, help="Or markdown, csv, latex."
+    "--format",
+    "style",
+    default="terminal",
+    show_default=True,
+    help="Or markdown, csv, latex, html.",
 )
-def report(run: Path, style: str) -> None:
-    """Print the table of a run folder.
+@click.option("--data", metavar="DIR", help="Data set, for html's pictures of ranked lists.")
+@click.option("--device", metavar="D", help="cpu, cuda or cuda:N.  [default: cuda if there]")
+def report(run: Path, style: str, data: str | None, device: str | None) -> None:
+    """Print the tables of a run folder, or write them as a page.
 
-    Mean and spread over seeds, gain over ratio 0, and whether that is noise. A damaged result is
-    named; the table holds the others, and the exit code is 2.
+    Mean and spread over seeds, gain over ratio 0, and whether that is noise. The page, report.html,
+    has curves, identities and ranked lists too. A damaged result is named and left out; the exit
+    code is then 2.
     """
-    from reid_aug.report import find_results
+    from reid_aug.report import HTML, find_results
     from reid_aug.report import report as draw
 
     results, faults = find_results(run)
-    click.echo(draw(results, style))
-    _exit_with(faults)
-
-
-def _exit_with(faults: Sequence[str]) -> None:
+    click.echo(_write_page(run, data, device) if style == HTML else draw(results, style))
     for fault in faults:
         say(f"left out: {fault}")
     if faults:
         sys.exit(2)
+
+
+def _write_page(run: Path, data: str | None, device: str | None) -> Path:
+    from reid_aug.recipe import RunFolder
+    from reid_aug.report import find_results
+    from reid_aug.report.page import write_report
+    from reid_aug.stage import choose_device, dataset_at_hand
+
+    results, faults = find_results(run)
+    known = {result["dataset_sha256"] for result in results}
+    dataset = dataset_at_hand(data, RunFolder(run), known)
+    return write_report(results, run, faults, dataset, choose_device(device))

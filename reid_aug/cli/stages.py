@@ -37,6 +37,23 @@ def people(root: Path, identities: int, test_identities: int, first: int, seed: 
 
 
 @click.command()
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.argument("root", metavar="DIR", type=click.Path(path_type=Path))
+def deepfashion(source: Path, root: Path) -> None:
+    """Write DeepFashion to DIR as a data set of our layout.
+
+    SOURCE holds its In-shop images, and the lists that PATN's authors published
+    (fasion-resize-annotation-train.csv, ...).
+    """
+    from reid_aug.deepfashion import write_deepfashion
+    from reid_aug.progress import track
+
+    counts = write_deepfashion(source, root, lambda names: track(names, "write images"))
+    say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
+    click.echo(root)
+
+
+@click.command()
 @click.argument("data", metavar="DATA")
 @click.option("--keypoints", metavar="FILE", help="Key points.  [default: DATA/keypoints.csv]")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")

@@ -22,12 +22,14 @@ Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels the
     config      what a generator is built from
     layers      encoder, block, decoder
     network     the generator, and pixels to tensors and back
+    drawing     the network made ready to draw, sooner
     checkpoint  its file
     released    the authors' weights
 """
 
 from reid_aug.generator.checkpoint import load_generator, load_noted, save_generator
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
+from reid_aug.generator.drawing import ready_to_draw
 from reid_aug.generator.layers import CameraStyle, PoseAttention, conv3, encoder
 from reid_aug.generator.network import Generator, initialise, to_pixels, to_signed
 from reid_aug.generator.released import (
@@ -41,6 +43,6 @@ from reid_aug.generator.released import (
 __all__ = [
     "CameraStyle", "Generator", "GeneratorConfig", "PoseAttention", "check_dropout", "check_norm",
     "conv3", "encoder", "first_convolution", "import_checkpoint", "import_official", "initialise",
-    "load_generator", "load_noted", "load_official", "released_norm", "save_generator",
-    "to_pixels", "to_signed",
+    "load_generator", "load_noted", "load_official", "ready_to_draw", "released_norm",
+    "save_generator", "to_pixels", "to_signed",
 ]  # fmt: skip

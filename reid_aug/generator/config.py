@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from reid_aug.errors import UserError, require_at_least
+from reid_aug.poses import SIGMA
 
 NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
 
@@ -16,7 +17,9 @@ class GeneratorConfig:
     ``width`` counts the channels after the first convolution; each of the ``downsamplings`` halves
     the picture and doubles them. ``norm`` is "batch" for Market-1501, "instance" for DeepFashion.
     ``cameras`` is how many cameras the generator is told apart, camids 1 to this; 0: none, as in
-    the paper. ``limbs`` says whether it is shown the source's limbs in the target pose.
+    the paper. ``limbs`` says whether it is shown the source's limbs in the target pose. ``sigma``
+    is the width of a joint's bump in the heatmaps, in pixels; 0 is one pixel a joint, as the
+    published training on DeepFashion had it.
     """
 
     joints: int = 18
@@ -27,11 +30,12 @@ class GeneratorConfig:
     dropout: float = 0.5
     cameras: int = 0
     limbs: bool = False
+    sigma: float = SIGMA
 
     def __post_init__(self) -> None:
         check_norm(self.norm)
         require_at_least(self, 1, "joints", "width", "downsamplings", "blocks")
-        require_at_least(self, 0, "cameras")
+        require_at_least(self, 0, "cameras", "sigma")
         check_dropout(self.dropout)
 
 

@@ -93,9 +93,9 @@ class Generator(nn.Module):
         cameras: Tensor | None = None,
     ) -> Tensor:
         """As :meth:`forward`, from key points (B, 18, 2) in pixels, NaN where unseen."""
-        size, limbs = image.shape[-2:], None
+        (height, width), limbs = image.shape[-2:], None
         with torch.autocast(image.device.type, enabled=False):  # places need whole precision
-            maps = heatmaps(source, *size), heatmaps(target, *size)
+            maps = [heatmaps(xy, height, width, self.config.sigma) for xy in (source, target)]
             if self.config.limbs:
                 limbs = torch.cat(warp_limbs(image, source, target), 1)
         return self(image, *maps, cameras, limbs)

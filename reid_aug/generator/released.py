@@ -16,6 +16,7 @@ from reid_aug.files import sha256
 from reid_aug.generator.checkpoint import load_noted, save_generator
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
+from reid_aug.poses import SIGMA
 from reid_aug.weights import read_weights
 
 OFFICIAL = {  # our modules, and what the authors' released files call them
@@ -32,7 +33,8 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def import_official(path: Path | str) -> Generator:
     """Read a generator released by the PATN authors (``latest_net_netG.pth``), in eval mode.
 
-    The config is inferred from the shapes.
+    The config is inferred from the shapes. Instance norm says that it was trained on DeepFashion,
+    whose published heatmaps are one pixel a joint.
 
     Raises:
         UserError: If the tensors are not those of a PATN generator.
@@ -131,9 +133,9 @@ def _infer_config(state: Mapping[str, Tensor], path: Path | str) -> GeneratorCon
         for name, tensor in state.items()
         if name.startswith("model.stream1_down.") and tensor.ndim == 4
     ]
+    norm = released_norm(state, look)
+    sigma = 0.0 if norm == "instance" else SIGMA  # they stored DeepFashion's maps in whole numbers
     try:
-        return GeneratorConfig(
-            maps // 2, width, len(downs) - 1, len(blocks), released_norm(state, look)
-        )
+        return GeneratorConfig(maps // 2, width, len(downs) - 1, len(blocks), norm, sigma=sigma)
     except UserError as error:
         raise UserError(f"{path}: must be a released PATN generator; {error}") from None

@@ -31,6 +31,7 @@ from reid_aug.people.folder import (
     RENDERER,
     cached_people,
     is_people,
+    people_cache,
     read_people,
     write_people,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "PeopleConfig",
     "cached_people",
     "is_people",
+    "people_cache",
     "read_people",
     "write_people",
 ]

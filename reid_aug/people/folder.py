@@ -103,12 +103,17 @@ def _write_person(folder: Path, config: PeopleConfig, pid: int) -> dict[str, Pos
 
 def cached_people(config: PeopleConfig, progress: Progress | None = None) -> Path:
     """The folder of these people in the user's cache; drawn on first use."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-aug"
-    counts = f"{config.identities}-{config.test_identities}-from-{config.first}"
-    root = cache / f"people-{RENDERER}-{config.difficulty}-{counts}-seed-{config.seed}"
+    root = people_cache(config)
     if not is_people(root):
         write_people(root, config, progress)
     return root
+
+
+def people_cache(config: PeopleConfig) -> Path:
+    """Where these people lie in the user's cache, once they are drawn."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-aug"
+    counts = f"{config.identities}-{config.test_identities}-from-{config.first}"
+    return cache / f"people-{RENDERER}-{config.difficulty}-{counts}-seed-{config.seed}"
 
 
 def is_people(root: Path) -> bool:

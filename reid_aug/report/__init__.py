@@ -1,7 +1,9 @@
 """Report: what the trainings of a run folder say, and whether it is more than noise.
 
 The rooms: :mod:`results` reads and checks, :mod:`rows` groups trainings that differ in their seed
-and finds what they are compared with, :mod:`gains` has the statistics, :mod:`texts` the formats.
+and finds what they are compared with, :mod:`gains` has the statistics, :mod:`texts` the text
+formats, :mod:`published` what papers printed. :mod:`page` makes one HTML file of it all, with
+:mod:`curves`, :mod:`identities`, :mod:`flips` and :mod:`banks`.
 
 Trainings on different data or with different settings (steps, batch, input, schedule) never share a
 table. Tables hold no times and no hosts.
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 
 from reid_aug.errors import UserError
 from reid_aug.report import texts
+from reid_aug.report.published import published_beside
 from reid_aug.report.results import Result, find_results, read_results, tables_of
 from reid_aug.report.rows import gain, lines_of, rows_of
 from reid_aug.report.texts import FOOTNOTE, HEADER
@@ -19,6 +22,7 @@ __all__ = [
     "FORMATS", "HEADER", "find_results", "gain", "read_results", "report", "rows_of", "table",
 ]  # fmt: skip
 
+HTML = "html"  # not a text: reid_aug.report.page
 FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
@@ -30,11 +34,13 @@ def table(results: Sequence[Result]) -> list[list[str]]:
 def report(results: Sequence[Result], style: str) -> str:
     """All tables of some results as text, in one of ``FORMATS``.
 
+    Under results on Market-1501 stand the published ones, apart; not in CSV.
+
     Raises:
         UserError: If there is no such format, or two results are of one row and one seed.
     """
     if style not in FORMATS:
-        raise UserError(f"--format must be one of {', '.join(FORMATS)}, got {style!r}")
+        raise UserError(f"--format must be one of {', '.join((*FORMATS, HTML))}, got {style!r}")
     tables = {caption: lines_of(group) for caption, group in tables_of(results).items()}
     if style == "csv":
         return texts.comma_separated(tables)
@@ -42,4 +48,5 @@ def report(results: Sequence[Result], style: str) -> str:
     parts = [draw(caption, lines) for caption, lines in tables.items()]
     if style != "latex":
         parts.append(texts.wrapped(FOOTNOTE) if style == "terminal" else FOOTNOTE)
+    parts += [texts.published(one, style) for one in published_beside(results)]
     return "\n\n".join(parts)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from reid_aug.dataset import NAME
 from reid_aug.errors import UserError
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.reid_settings import caption_keys
@@ -86,9 +87,10 @@ def _fits(result: Result) -> bool:
         return False
     scores = [result[name] for name in SCORES if result.get(name) is not None]
     scores += [ap for ap in (result.get("ap") or {}).values() if ap is not None]
+    names = all(NAME.match(name) for name in result.get("ap") or {})
     numbers = [value["least"] for value in (result.get("min_score") or {}).values()]
     numbers += [result["keep"], result["ratio"], result["recipe"]["erase"]]
-    return all(0 <= score <= 1 for score in scores) and all(map(math.isfinite, numbers))
+    return names and all(0 <= score <= 1 for score in scores) and all(map(math.isfinite, numbers))
 
 
 def settings_of(result: Result) -> str:

@@ -11,13 +11,14 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from reid_aug.report.gains import Gain
+from reid_aug.report.published import HEADING, PublishedTable
 from reid_aug.report.results import SCORES, Result
 from reid_aug.report.rows import Line, Row
 
@@ -81,10 +82,16 @@ def keep_words(row: Row) -> str:
 
 def spread(scores: Iterable[float]) -> str:
     """Mean and standard deviation of fractions, per cent."""
-    values = 100 * np.array(list(scores))
-    if len(values) == 1:
-        return f"{values[0]:.1f} (one seed)"
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+    mean, deviation = moments(scores)
+    if deviation is None:
+        return f"{100 * mean:.1f} (one seed)"
+    return f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def moments(scores: Iterable[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation, None of one score."""
+    values = np.array(list(scores))
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def gain_words(gain: Gain | None) -> str:
@@ -126,16 +133,22 @@ def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list
 def terminal(caption: str, lines: Sequence[Line]) -> str:
     """Aligned columns."""
     header, body = _short_table(lines)
-    rows = [header, *(row for _, group in body for row in group)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-
-    def draw(row: Sequence[str]) -> str:
-        return "  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip()
-
-    text = [wrapped(caption), "", draw(header), draw(["-" * width for width in widths])]
+    draw = _aligner([header, *(row for _, group in body for row in group)])
+    text = [wrapped(caption), "", draw(header), draw(None)]
     for title, group in body:
         text += [title, *map(draw, group)]
     return "\n".join(text)
+
+
+def _aligner(rows: Sequence[Sequence[str]]) -> Callable[[Sequence[str] | None], str]:
+    """What draws a row with the column widths of all ``rows``; None is the rule."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def draw(row: Sequence[str] | None) -> str:
+        cells = row or ["-" * width for width in widths]
+        return "  ".join(c.ljust(width) for c, width in zip(cells, widths, strict=True)).rstrip()
+
+    return draw
 
 
 def wrapped(text: str) -> str:
@@ -165,6 +178,24 @@ def latex(caption: str, lines: Sequence[Line]) -> str:
         text += [r"\midrule", wide("l", rf"\textit{{{escaped(title)}}}"), *map(draw, group)]
     note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(FOOTNOTE)}")
     return "\n".join([*text, r"\bottomrule", note, r"\end{tabular}"])
+
+
+def published(one: PublishedTable, style: str) -> str:
+    """What a paper printed, under its own heading: terminal, markdown or latex."""
+    header, rows = ["method", *one.columns], [[cell or "-" for cell in row] for row in one.rows]
+    title, source = f"{HEADING}: {one.title}", f"Source: {one.source}. {one.note}"
+    if style == "terminal":
+        draw = _aligner([header, *rows])
+        lines = [wrapped(title), "", draw(header), draw(None), *map(draw, rows)]
+        return "\n".join([*lines, "", wrapped(source)])
+    if style == "markdown":
+        lines = [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
+        return "\n".join([f"{title}:", "", *lines, "", source])
+    span = len(header)
+    body = [" & ".join(map(escaped, row)) + r" \\" for row in [header, *rows]]
+    note = rf"\multicolumn{{{span}}}{{p{{0.95\linewidth}}}}{{\footnotesize {escaped(source)}}} \\"
+    top = [f"% {title}", rf"\begin{{tabular}}{{{'l' * span}}}", r"\toprule", body[0], r"\midrule"]
+    return "\n".join([*top, *body[1:], r"\bottomrule", note, r"\end{tabular}"])
 
 
 def escaped(text: str) -> str:
@@ -225,8 +256,8 @@ def _moments(name: str, results: Sequence[Result]) -> dict[str, Any]:
     values = [result[name] for result in results if result.get(name) is not None]
     if len(values) < len(results):
         return {name: "", f"{name}_sd": ""}
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {name: _number(float(np.mean(values))), f"{name}_sd": _number(deviation)}
+    mean, deviation = moments(values)
+    return {name: _number(mean), f"{name}_sd": _number(deviation)}
 
 
 def _ends(name: str, interval: Any) -> dict[str, Any]:

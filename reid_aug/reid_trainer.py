@@ -1,0 +1,105 @@
+"""A re-ID network in training: one step, and the state between two.
+
+A step is torchreid's (its softmax engine's loss, gradients, update) with what a training may add:
+the triplet loss, its own policy for generated images, bfloat16. It depends on the seed, its number
+and the tensors of the state alone: dropout starts from (seed, number), the learning rate is that of
+the number. So a state is the tensors and the number of steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reid_aug.adam_state import adam_tensors, restore_adam, under
+from reid_aug.reid_losses import identity_loss, triplet_loss
+from reid_aug.reid_settings import TrainReidConfig
+
+
+class ReidTrainer:
+    """A network, its optimiser, and one step of them.
+
+    Args:
+        model: in training mode (B, 3, H, W) to logits, or to (logits, features) where the triplet
+            loss asks for features; logits (B, K), or several of them that share the loss.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: TrainReidConfig, seed: int, device: torch.device
+    ) -> None:
+        self.model, self.config, self.seed, self.device = model.to(device), config, seed, device
+        self.model.train()
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.Adam(
+            weights, config.lr, weight_decay=config.weight_decay, fused=True
+        )
+
+    def step(self, batch: Mapping[str, Any], number: int) -> dict[str, Tensor]:
+        """Train on a batch as step ``number`` (from 0); its losses, and the accuracy in per cent.
+
+        Args:
+            batch: "img" (B, 3, H, W), "pid" (B,) classes, "is_generated" (B,) bool.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(number)
+        images, labels, is_generated = (
+            batch[key].to(self.device, non_blocking=True) for key in ("img", "pid", "is_generated")
+        )
+        self._seed(number)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            outputs = self.model(images)
+        logits, features = self._parts(outputs)
+        losses = self._losses(logits, features, labels, is_generated)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.optimiser.step()
+        hits = (logits[0].detach().argmax(1) == labels).float().mean()
+        return {name: loss.detach() for name, loss in losses.items()} | {"acc": 100 * hits}
+
+    def rate(self, number: int) -> float:
+        """The learning rate of a step."""
+        return self.config.lr * self.config.rate(number)
+
+    def _seed(self, number: int) -> None:
+        start = int(np.random.default_rng([self.seed, 10, number, 0]).integers(2**62))
+        torch.default_generator.manual_seed(start)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(start)
+
+    def _parts(self, outputs: Any) -> tuple[Sequence[Tensor], Tensor | None]:
+        """The logits, one tensor or several, and the features where the triplet loss needs them."""
+        logits, features = outputs if self.config.triplet_weight else (outputs, None)
+        several = [logits] if isinstance(logits, Tensor) else logits
+        if not self.config.bf16:
+            return several, features
+        return [one.float() for one in several], None if features is None else features.float()
+
+    def _losses(
+        self,
+        logits: Sequence[Tensor],
+        features: Tensor | None,
+        labels: Tensor,
+        is_generated: Tensor,
+    ) -> dict[str, Tensor]:
+        config = self.config
+        each = [identity_loss(one, labels, is_generated, config) for one in logits]
+        identity = torch.stack(each).mean()
+        if features is None:
+            return {"loss": identity}
+        takes_part = ~is_generated | config.generated_triplet
+        triplet = triplet_loss(features, labels, takes_part, config.triplet_margin)
+        total = identity + config.triplet_weight * triplet
+        return {"loss": total, "identity": identity, "triplet": triplet}
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on."""
+        weights = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        memory = {f"adam/{name}": tensor for name, tensor in adam_tensors(self.optimiser).items()}
+        return weights | memory
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of :meth:`state` back."""
+        self.model.load_state_dict(under(tensors, "model/"))
+        restore_adam(self.optimiser, under(tensors, "adam/"))

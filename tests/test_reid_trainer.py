@@ -1,0 +1,128 @@
+"""One step of a re-ID training: torchreid's where it is plain, the same step again and again."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from reid_aug.adam_state import adam_tensors
+from reid_aug.backbones import build_backbone, torchreid_library
+from reid_aug.reid_settings import TRAININGS, TrainReidConfig
+from reid_aug.reid_trainer import ReidTrainer
+
+CPU = torch.device("cpu")
+STRONG = TrainReidConfig(
+    "resnet18", 6, 8, 32, 16, training="strong", **{**TRAININGS["strong"], "lr": 1e-3}
+)
+PLAIN = TrainReidConfig("resnet18", 6, 8, 32, 16, 1e-3)
+
+
+def network(config, classes=4, seed=0):
+    torch.manual_seed(seed)
+    return build_backbone(
+        config.backbone, classes, config.height, config.width, config.last_stride, config.bnneck,
+        config.triplet_weight > 0,
+    )  # fmt: skip
+
+
+def batch(number, size=8, people=4):
+    generator = torch.Generator().manual_seed(number)
+    labels = torch.arange(people).repeat_interleave(size // people)
+    images = labels.view(-1, 1, 1, 1) + torch.randn(size, 3, 32, 16, generator=generator)
+    return {"img": images, "pid": labels, "is_generated": torch.arange(size) % 4 == 3}
+
+
+def losses(trainer, steps):
+    return [trainer.step(batch(number), number)["loss"].item() for number in steps]
+
+
+def test_a_plain_step_is_that_of_the_stock_engine():
+    # in double precision: Adam makes a step of the rounding of a gradient that should be 0
+    model = network(PLAIN).double()
+    optimiser = torch.optim.Adam(model.parameters(), PLAIN.lr, weight_decay=PLAIN.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, PLAIN.rate)
+    manager = SimpleNamespace(train_loader=[], test_loader={}, sources=["a"], num_train_pids=4)
+    stock = torchreid_library().engine.ImageSoftmaxEngine(
+        manager, model, optimiser, schedule, False
+    )
+    stock.set_model_mode("train")
+    trainer = ReidTrainer(network(PLAIN).double(), PLAIN, 0, CPU)
+
+    theirs, ours = [], []
+    for number in range(6):
+        given = {**batch(number), "img": batch(number)["img"].double()}
+        theirs.append(stock.forward_backward(given))
+        stock.update_lr()
+        ours.append({name: value.item() for name, value in trainer.step(given, number).items()})
+
+    assert theirs[-1]["loss"] != pytest.approx(theirs[0]["loss"], rel=0.05)
+    for mine, their in zip(ours, theirs, strict=True):
+        assert mine == pytest.approx(their, rel=1e-5)
+
+
+@pytest.mark.parametrize("config", [PLAIN, STRONG], ids=["plain", "strong"])
+def test_a_state_brings_back_every_tensor(config):
+    first = ReidTrainer(network(config), config, 0, CPU)
+    losses(first, range(3))
+    state = {name: tensor.clone() for name, tensor in first.state().items()}
+    expected = losses(first, range(3, 6))
+
+    second = ReidTrainer(network(config, seed=1), config, 0, CPU)
+    second.restore(state)
+
+    assert losses(second, range(3, 6)) == expected
+    assert all(torch.equal(value, second.state()[name]) for name, value in first.state().items())
+
+
+def test_a_strong_training_learns():
+    trainer = ReidTrainer(network(STRONG), STRONG, 0, CPU)
+
+    first, *_, last = (trainer.step(batch(0), number) for number in range(6))
+
+    assert last["loss"] < first["loss"]
+    assert set(first) == {"loss", "identity", "triplet", "acc"}
+    torch.testing.assert_close(first["loss"], first["identity"] + first["triplet"])
+
+
+def test_generated_images_can_be_kept_out_of_the_triplets():
+    without = replace(STRONG, generated_triplet=False)
+    both = [ReidTrainer(network(STRONG), config, 0, CPU) for config in (STRONG, without)]
+
+    with_them, without_them = (trainer.step(batch(0), 0) for trainer in both)
+
+    assert with_them["identity"] == without_them["identity"]
+    assert with_them["triplet"] != without_them["triplet"]
+
+
+def test_dropout_follows_the_seed_and_the_step():
+    config = TrainReidConfig("inception_open_reid", 6, 8, 32, 16)
+
+    def first_loss(seed, number):
+        trainer = ReidTrainer(network(config), config, seed, CPU)
+        return trainer.step(batch(0), number)["loss"].item()
+
+    assert first_loss(0, 2) == first_loss(0, 2)
+    assert len({first_loss(0, 2), first_loss(0, 3), first_loss(1, 2)}) == 3
+
+
+def test_bfloat16_is_near_and_keeps_weights_in_full_precision():
+    half = ReidTrainer(network(STRONG), replace(STRONG, bf16=True), 0, CPU)
+    full = ReidTrainer(network(STRONG), STRONG, 0, CPU)
+
+    ours, theirs = (trainer.step(batch(0), 0) for trainer in (half, full))
+
+    assert ours["loss"].item() == pytest.approx(theirs["loss"].item(), rel=0.05)
+    assert ours["loss"] != theirs["loss"]
+    assert {t.dtype for t in half.model.parameters()} == {torch.float32}
+    assert {t.dtype for t in adam_tensors(half.optimiser).values()} == {torch.float32}
+
+
+def test_a_network_with_several_classifiers_shares_the_loss_among_them():
+    config = TrainReidConfig("pcb_p4", 2, 4, 64, 32, 1e-3)
+    trainer = ReidTrainer(network(config), config, 0, CPU)
+    images, nobody = torch.randn(4, 3, 64, 32), torch.zeros(4, dtype=torch.bool)
+
+    given = {"img": images, "pid": torch.arange(4), "is_generated": nobody}
+
+    assert trainer.step(given, 0)["loss"].isfinite()
