@@ -86,8 +86,8 @@ def build_backbone(
     They lie channels last, which is faster, wherever the network can work on pictures that do.
 
     Args:
-        last_stride: 1 lets the last stage of a ResNet keep the size of its pictures; 0 leaves the
-            network as it is.
+        last_stride: 1 lets the last stage of a ResNet or of BN-Inception keep the size of its
+            pictures; 0 leaves the network as it is.
         bnneck: put a :class:`BnNeck` behind it.
         with_features: return features beside the logits in training mode.
 
@@ -129,8 +129,10 @@ def _build(name: str, classes: int, with_features: bool) -> nn.Module:
 
 
 def _keep_size(model: nn.Module, name: str) -> None:
-    """Let the last stage of a ResNet, ``layer4``, not halve its pictures."""
-    stage = getattr(model, "layer4", None)
+    """Let the last stage of a network that has one not halve its pictures."""
+    if isinstance(model, InceptionV2):
+        return model.keep_size()
+    stage = getattr(model, "layer4", None)  # of a ResNet
     if stage is None:
         raise UserError(
             f"train_reid.last_stride must be 0 for {name}, which has not the stages of a ResNet; "
@@ -139,6 +141,7 @@ def _keep_size(model: nn.Module, name: str) -> None:
     for part in stage.modules():
         if isinstance(part, nn.Conv2d | nn.AvgPool2d):
             part.stride = (1, 1)
+    return None
 
 
 def _check_classifier(model: nn.Module, name: str, size: int) -> None:

@@ -168,7 +168,7 @@ def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
 
 
 def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
-    """Refuse a recipe with a value that an axis overrides though the grid may not even name it."""
+    """Refuse a recipe with a value that an axis overrides though the grid does not vary it."""
     own = {
         "artist": recipe.synthesize.artist,
         "cameras": recipe.synthesize.cameras,
@@ -176,8 +176,10 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
         "label": recipe.train_reid.generated_label,
         "erase": recipe.trained(PLAIN).train_reid.erase,
     }
+    usual = {field.name: field.default for field in fields(Grid)}
     for name, value in own.items():
-        if not any(value in getattr(block, name) for block in grid.blocks()):
+        on_axis = {one for block in grid.blocks() for one in getattr(block, name)}
+        if on_axis == set(usual[name]) and value not in on_axis:
             raise UserError(
                 f"recipe {recipe.name} sets {AXES[name].key} to {value!r}, which no cell of grid "
                 f"{grid.name} has; list it on the axis {name} of the grid"

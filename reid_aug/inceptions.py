@@ -34,6 +34,7 @@ INCEPTION_BLOCKS = {
     "5b": (352, 192, 320, 192, 224, 128),
 }
 MAX_POOLED = ("5b",)  # the others project an average
+LAST_HALVING = "4e"
 
 
 class InceptionV2(nn.Module):
@@ -50,6 +51,7 @@ class InceptionV2(nn.Module):
     def __init__(self, classes: int, with_features: bool = False) -> None:
         super().__init__()
         self.with_features = with_features
+        self.halving = {block for block, widths in INCEPTION_BLOCKS.items() if not widths[0]}
         self.add("conv1_7x7_s2", 3, 64, 7, stride=2)
         self.add("conv2_3x3_reduce", 64, 64, 1)
         self.add("conv2_3x3", 64, 192, 3)
@@ -61,6 +63,12 @@ class InceptionV2(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self.register_buffer("caffe", torch.tensor(CAFFE_MEAN).view(3, 1, 1), persistent=False)
 
+    def keep_size(self) -> None:
+        """Let the last block that halves the picture leave it as it is (last stride 1)."""
+        self.halving.discard(LAST_HALVING)
+        for branch in ("3x3", "double_3x3_2"):
+            self.get_submodule(f"inception_{LAST_HALVING}_{branch}").stride = (1, 1)
+
     def add(self, name: str, channels: int, out: int, kernel: int, stride: int = 1) -> None:
         """Add a convolution and its norm under the Caffe port's names."""
         convolution = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2)
@@ -71,7 +79,7 @@ class InceptionV2(nn.Module):
     def add_block(self, block: str, channels: int) -> int:
         """Add the convolutions of one block; the number of channels that leave it."""
         one, reduce, three, double_reduce, double, pool = INCEPTION_BLOCKS[block]
-        stride, name = (1 if one else 2), f"inception_{block}"
+        stride, name = (2 if block in self.halving else 1), f"inception_{block}"
         if one:
             self.add(f"{name}_1x1", channels, one, 1)
         self.add(f"{name}_3x3_reduce", channels, reduce, 1)
@@ -107,13 +115,14 @@ class InceptionV2(nn.Module):
 
     def apply_block(self, block: str, x: Tensor) -> Tensor:
         """The branches of one block side by side: (B, C, h, w) to (B, C', h, w) or half of it."""
-        name, keeps_size = f"inception_{block}", INCEPTION_BLOCKS[block][0] > 0
+        name, projects = f"inception_{block}", INCEPTION_BLOCKS[block][0] > 0
         three = self.apply_conv(f"{name}_3x3", self.apply_conv(f"{name}_3x3_reduce", x))
         double = self.apply_conv(f"{name}_double_3x3_reduce", x)
         double = self.apply_conv(f"{name}_double_3x3_1", double)
         double = self.apply_conv(f"{name}_double_3x3_2", double)
-        if not keeps_size:
-            return torch.cat([three, double, _halve(x)], 1)
+        if not projects:
+            pooled = _halve(x) if block in self.halving else F.max_pool2d(x, 3, stride=1, padding=1)
+            return torch.cat([three, double, pooled], 1)
         pool = F.max_pool2d if block in MAX_POOLED else F.avg_pool2d
         pooled = self.apply_conv(f"{name}_pool_proj", pool(x, 3, stride=1, padding=1))
         return torch.cat([self.apply_conv(f"{name}_1x1", x), three, double, pooled], 1)

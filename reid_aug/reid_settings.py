@@ -44,11 +44,11 @@ class TrainReidConfig:
     steps, "bot" after one third and seven twelfths; "cosine" lets it fall to 0. Over the first part
     of the steps, ``warmup``, it rises in a line. ``weights`` is the path of starting weights;
     ``label_smooth`` spreads a tenth of each label over all classes; ``erase`` is random erasing.
-    ``last_stride`` 1 leaves the last stage of a ResNet at the size of the one before, 0 leaves the
-    network as it is. ``bnneck`` puts a batch norm between features and classifier. ``instances`` is
-    how many images of an identity a batch holds, 0 for shuffled batches. ``triplet_weight`` weighs
-    the triplet loss on the hardest pairs of a batch. ``bf16`` computes in bfloat16 where that is
-    safe.
+    ``last_stride`` 1 leaves the last stage of a ResNet or of BN-Inception at the size of the one
+    before, 0 leaves the network as it is. ``bnneck`` puts a batch norm between features and
+    classifier. ``instances`` is how many images of an identity a batch holds, 0 for shuffled
+    batches. ``triplet_weight`` weighs the triplet loss on the hardest pairs of a batch. ``bf16``
+    computes in bfloat16 where that is safe.
 
     ``generated_label`` says what a generated image is taken for: "hard", its person as a real image
     is; "smoothed", its person with a tenth spread over all classes while real images have hard

@@ -296,12 +296,20 @@ def test_a_neck_may_hide_the_features():
     assert model.train()(torch.randn(2, 3, 64, 32)).shape == (2, CLASSES)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50_ibn_a", "se_resnet50"])
-def test_the_last_stage_of_a_resnet_may_keep_its_size(name):
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("resnet18", "layer4"),
+        ("resnet50_ibn_a", "layer4"),
+        ("se_resnet50", "layer4"),
+        ("inception_v2", "inception_5b_3x3"),
+    ],
+)
+def test_the_last_stage_of_a_network_may_keep_its_size(name, stage):
     sizes = {}
     for stride in (0, 1):
         model, seen = build_backbone(name, CLASSES, 64, 32, stride), []
-        model.layer4.register_forward_hook(
+        model.get_submodule(stage).register_forward_hook(
             lambda _, given, made, seen=seen: seen.append(made.shape)
         )
         with torch.inference_mode():

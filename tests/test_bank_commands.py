@@ -155,7 +155,7 @@ def test_what_is_exported_is_imported_again(people, run, tmp_path):
     words = ("--data", people, "--out", tmp_path / "again")
     assert "error" not in call("bank", "verify", *words).stdout
     assert (
-        "must not be there"
+        "must be missing or an empty folder"
         in call("bank", "export", folder, "--data", people, "--out", run, code=2).stderr
     )
 

@@ -52,10 +52,11 @@ def test_a_size_that_no_tiles_fill_is_left_to_the_plain_sum():
         assert torch.equal(Winograd(layer, Workspace())(picture), layer(picture))
 
 
-def test_layers_share_memory_and_do_not_spoil_each_other():
-    room, layer = Workspace(), plain(32, 64)
+@pytest.mark.parametrize(("batch", "side"), [(1, 6), (2, 14)])
+def test_layers_share_memory_and_do_not_spoil_each_other(batch, side):
+    room, layer = Workspace(), plain(32, 64, bias=False)
     first, second = Winograd(layer, room), Winograd(plain(64, 32), room)
-    picture = torch.randn(2, 32, 14, 14)
+    picture = torch.randn(batch, 32, side, side)
 
     with torch.no_grad():
         before = first(picture)
@@ -63,6 +64,16 @@ def test_layers_share_memory_and_do_not_spoil_each_other():
         second(torch.nn.functional.pad(before, (1, 1, 1, 1)))
 
     assert torch.equal(before, kept)
+
+
+def test_it_works_in_any_mode_after_any_other():
+    layer, picture = Winograd(plain(32, 32), Workspace()), torch.randn(1, 32, 10, 10)
+
+    with torch.inference_mode():
+        drawn = layer(picture)
+
+    with torch.no_grad():
+        assert torch.equal(layer(picture), drawn)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,6 @@ at 512 channels, four times as large at 64).
 A kernel's image is four times as large as the kernel: 640 MB for the network of the paper.
 """
 
-from typing import TypeGuard
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -39,18 +37,15 @@ def ready_to_draw(generator: Generator, device: torch.device) -> Generator:
             module for module in generator.modules() if isinstance(module, nn.Sequential)
         ]:
             for place, layer in enumerate(layers):
-                if is_worth_it(layer):
+                if isinstance(layer, nn.Conv2d) and is_worth_it(layer):
                     layers[place] = Winograd(layer, room)
     return generator
 
 
-def is_worth_it(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+def is_worth_it(layer: nn.Conv2d) -> bool:
     """Whether it is a plain 3x3 convolution of many channels."""
-    return (
-        isinstance(layer, nn.Conv2d)
-        and (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (0, 0))
-        and min(layer.in_channels, layer.out_channels) >= WORTH
-    )
+    is_plain = (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (0, 0))
+    return is_plain and min(layer.in_channels, layer.out_channels) >= WORTH
 
 
 def transforms(points: tuple[float, ...] = POINTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,7 +77,8 @@ class Workspace:
         """A tensor with whatever in it; it is another call's as soon as the name is taken again."""
         size = int(np.prod(shape))
         if name not in self.buffers or self.buffers[name].numel() < size:
-            self.buffers[name] = torch.empty(size)
+            with torch.inference_mode(False):  # so that it can be written to in any mode
+                self.buffers[name] = torch.empty(size)
         return self.buffers[name][:size].view(shape)
 
 
@@ -118,5 +114,6 @@ class Winograd(nn.Module):
         drawn = self.room.take("odd", TILE**2, tiles * kernels)
         torch.mm(self.back, products.view(side**2, -1), out=drawn)
         pixels = drawn.view(TILE, TILE, batch, rows, columns, kernels).permute(2, 3, 0, 4, 1, 5)
-        found = pixels.reshape(batch, height, width, kernels).permute(0, 3, 1, 2)
+        own = torch.empty(pixels.shape).copy_(pixels)  # the room is the next layer's
+        found = own.view(batch, height, width, kernels).permute(0, 3, 1, 2)
         return found if self.layer.bias is None else found + self.layer.bias[:, None, None]
