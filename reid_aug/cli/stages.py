@@ -97,6 +97,8 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     ranks = ranks_of_environment()
     pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed, ranks)
     say(f"{pairs.count} training pairs out of {len(pairs.images)} of {len(real)} kept images")
+    if config.held_out:
+        say(f"{config.held_out} of their identities are held out, and in no pair")
     if dry_run and not ranks.is_first:
         return None
     if dry_run:
