@@ -12,8 +12,8 @@ image pools start from (seed, number). So the state of a training is tensors and
 
 Several ranks share a step (:mod:`reid_aug.ranks`): each draws its part of the batch, and gradients
 are averaged, so all have the same weights always. The pools hold drawings of all ranks and are the
-same everywhere. What a rank has of its own is its dropout, which starts from its number too, and
-batch norm, which sees the rank's part only unless it is shared.
+same everywhere. What a rank has of its own is its dropout, which starts from its number too, batch
+norm, which sees the rank's part only unless it is shared, and the scale of the teacher's maps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss
+from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss, initialise_judge
 from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig, initialise, to_pixels, to_signed
 from reid_aug.generator_settings import TrainGeneratorConfig
@@ -246,12 +246,10 @@ def build_networks(
         initialise(generator)
         if config.alone_steps == config.steps:
             return {"generator": generator}
-        appearance = Discriminator(6, *judge)
-        return {
-            "generator": generator,
-            "appearance": appearance,
-            "pose": Discriminator(3 + network.joints, *judge),
-        }
+        appearance, pose = Discriminator(6, *judge), Discriminator(3 + network.joints, *judge)
+        initialise_judge(appearance)
+        initialise_judge(pose)
+        return {"generator": generator, "appearance": appearance, "pose": pose}
 
 
 def check_compiler(device: torch.device) -> None:
