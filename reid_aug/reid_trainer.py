@@ -46,9 +46,8 @@ class ReidTrainer:
         self.model = model.to(device)
         self.model.train()
         weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.Adam(
-            weights, config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        betas, decay = (0.9, config.beta2), config.weight_decay
+        self.optimiser = torch.optim.Adam(weights, config.lr, betas, weight_decay=decay, fused=True)
 
     def step(self, batch: Mapping[str, Any], number: int) -> dict[str, Tensor]:
         """Train on a batch as step ``number``, counted from 0.

@@ -94,7 +94,9 @@ def test_policies_for_generated_images_are_named_where_there_are_any():
 def test_a_result_of_an_older_version_is_described_as_it_was():
     assert describe_training(OLDER, 1.0) == []
     assert describe_training({**OLDER, "erase": True}, 1.0) == ["random erasing"]
-    assert caption_keys(OLDER) == {key: OLDER[key] for key in OLDER if key != "erase"}
+    usual = {key: OLDER[key] for key in OLDER if key != "erase"}
+    assert caption_keys(OLDER) == {**usual, "beta2": 0.999}
+    assert [*caption_keys({**OLDER, "beta2": 0.999})] == [*caption_keys(OLDER)]
 
 
 def test_trainings_share_a_caption_unless_a_key_was_given():
@@ -126,6 +128,7 @@ def test_another_precision_is_another_table():
         ("schedule", "x"),
         ("height", 8),
         ("training", "weak"),
+        ("beta2", 1.0),
         ("warmup", 1.0),
         ("warmup", float("nan")),
         ("last_stride", 2),

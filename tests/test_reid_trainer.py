@@ -47,7 +47,9 @@ def losses(trainer, steps):
 def test_a_plain_step_is_that_of_the_stock_engine():
     # in double precision: Adam makes a step of the rounding of a gradient that should be 0
     model = network(PLAIN).double()
-    optimiser = torch.optim.Adam(model.parameters(), PLAIN.lr, weight_decay=PLAIN.weight_decay)
+    optimiser = torchreid_library().optim.build_optimizer(
+        model, optim="adam", lr=PLAIN.lr, weight_decay=PLAIN.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, PLAIN.rate)
     manager = SimpleNamespace(train_loader=[], test_loader={}, sources=["a"], num_train_pids=4)
     stock = torchreid_library().engine.ImageSoftmaxEngine(
