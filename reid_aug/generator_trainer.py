@@ -26,7 +26,14 @@ from torch.nn import functional as F
 
 from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss
 from reid_aug.errors import UserError
-from reid_aug.generator import Generator, GeneratorConfig, initialise, to_pixels, to_signed
+from reid_aug.generator import (
+    Generator,
+    GeneratorConfig,
+    initialise,
+    ready_to_learn,
+    to_pixels,
+    to_signed,
+)
 from reid_aug.generator_settings import TrainGeneratorConfig
 from reid_aug.pairs import Batch
 from reid_aug.poses import heatmaps
@@ -81,6 +88,8 @@ class Trainer:
             module.to(device).to(memory_format=torch.channels_last).train()
             if config.compile:
                 module.compile()
+        if device.type == "cpu" and not (config.bf16 or config.compile):
+            ready_to_learn(self.networks.values())
         self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
         self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
         self.comparisons: dict[str, nn.Module] = {}  # of a drawing with the true picture
