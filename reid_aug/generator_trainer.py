@@ -14,8 +14,8 @@ On a CPU in single precision its 3x3 convolutions, forward and back, are those o
 
 Several ranks share a step (:mod:`reid_aug.ranks`): each draws its part of the batch, and gradients
 are averaged, so all have the same weights always. The pools hold drawings of all ranks and are the
-same everywhere. What a rank has of its own is its dropout, which starts from its number too, and
-batch norm, which sees the rank's part only unless it is shared.
+same everywhere. What a rank has of its own is its dropout, which starts from its number too, batch
+norm, which sees the rank's part only unless it is shared, and the scale of the teacher's maps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss
+from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss, initialise_judge
 from reid_aug.errors import UserError
 from reid_aug.generator import (
     Generator,
@@ -257,12 +257,10 @@ def build_networks(
         initialise(generator)
         if config.alone_steps == config.steps:
             return {"generator": generator}
-        appearance = Discriminator(6, *judge)
-        return {
-            "generator": generator,
-            "appearance": appearance,
-            "pose": Discriminator(3 + network.joints, *judge),
-        }
+        appearance, pose = Discriminator(6, *judge), Discriminator(3 + network.joints, *judge)
+        initialise_judge(appearance)
+        initialise_judge(pose)
+        return {"generator": generator, "appearance": appearance, "pose": pose}
 
 
 def check_compiler(device: torch.device) -> None:

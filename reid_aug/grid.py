@@ -176,7 +176,7 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
         "label": recipe.train_reid.generated_label,
         "erase": recipe.trained(PLAIN).train_reid.erase,
     }
-    usual = {field.name: field.default for field in fields(Grid)}
+    usual: dict[str, Any] = {field.name: field.default for field in fields(Grid)}
     for name, value in own.items():
         on_axis = {one for block in grid.blocks() for one in getattr(block, name)}
         if on_axis == set(usual[name]) and value not in on_axis:

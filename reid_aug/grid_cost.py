@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from reid_aug import train_generator as generators
-from reid_aug.backbones import build_backbone
 from reid_aug.dataset import by_identity
 from reid_aug.generator import Generator, save_generator
 from reid_aug.generator_trainer import build_networks
@@ -26,7 +25,7 @@ from reid_aug.shared_work import banks_to_draw, job_of, own_generators, pairs_of
 from reid_aug.stage import Stage
 from reid_aug.synthesize import seconds_to_draw
 from reid_aug.tasks import Pool, Task
-from reid_aug.train_reid import seconds_per_step
+from reid_aug.train_reid import build_network, seconds_per_step
 
 STATES = 2  # training states of a generator that are kept
 
@@ -145,7 +144,7 @@ def _training_lines(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Par
         cell = replace(tasks[0].cell, backbone=backbone, training=training, ratio=0.0).plain()
         config = replace(tasks[0], cell=cell, weights=None).config
         step = seconds_per_step(mix, replace(config, generated_share=0.0), stage.device)
-        model = build_backbone(backbone, classes, config.height, config.width)
+        model = build_network(config, classes)
         size = count * _bytes(model.state_dict().values())
         seconds = count * step * config.steps
         text = f"{count} trainings of {backbone}, {training}: {step:.2f} s a step"

@@ -67,7 +67,9 @@ class InceptionV2(nn.Module):
         """Let the last block that halves the picture leave it as it is (last stride 1)."""
         self.halving.discard(LAST_HALVING)
         for branch in ("3x3", "double_3x3_2"):
-            self.get_submodule(f"inception_{LAST_HALVING}_{branch}").stride = (1, 1)
+            convolution = self.get_submodule(f"inception_{LAST_HALVING}_{branch}")
+            assert isinstance(convolution, nn.Conv2d)
+            convolution.stride = (1, 1)
 
     def add(self, name: str, channels: int, out: int, kernel: int, stride: int = 1) -> None:
         """Add a convolution and its norm under the Caffe port's names."""

@@ -34,8 +34,8 @@ class Ranks:
         """Whether this is the process that writes."""
         return self.rank == 0
 
-    def part_of(self, count: int) -> slice:
-        """This rank's part of ``count`` things that all ranks share evenly.
+    def part_of(self, count: int, what: str = "train_generator.batch") -> slice:
+        """This rank's part of ``count`` things that all ranks share evenly; ``what`` they are.
 
         >>> Ranks(1, 4).part_of(8)
         slice(2, 4, None)
@@ -45,8 +45,8 @@ class Ranks:
         """
         if count % self.size:
             raise UserError(
-                f"train_generator.batch is the batch of all {self.size} ranks together and must "
-                f"be a multiple of {self.size}, got {count}"
+                f"{what} is the batch of all {self.size} ranks together and must be a multiple of "
+                f"{self.size}, got {count}"
             )
         each = count // self.size
         return slice(self.rank * each, (self.rank + 1) * each)

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from reid_aug.errors import UserError
 from reid_aug.tasks import OUTPUT, Ending, Task, run_cell
 
 MOVES = 3  # times that Ray starts a training again whose machine or process died
-PATIENCE = 60.0  # seconds for the machines of a cluster to answer
+PATIENCE = 120.0  # seconds for the machines of a cluster to answer
 ENDING = 20.0  # seconds for a stopped training to end
 
 
@@ -74,14 +74,9 @@ class RayPool:
         Raises:
             UserError: If one does not; the message names it.
         """
-        affinity = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         with _token(folder) as token:
             for node in self.ray.nodes():
-                if not node["Alive"]:
-                    continue
-                there = affinity(node["NodeID"], soft=False)
-                look = self.ray.remote(num_cpus=0, scheduling_strategy=there, max_retries=0)(_look)
-                found = self._answer(look.remote(str(root.absolute()), str(token)))
+                found = self._ask(node["NodeID"], root, token) if node["Alive"] else __version__
                 if found != __version__:
                     raise UserError(
                         f"--ray: machine {node['NodeManagerAddress']} must see {root.absolute()} "
@@ -89,9 +84,12 @@ class RayPool:
                         f"put both folders on a shared file system"
                     )
 
-    def _answer(self, reference: Any) -> str:
+    def _ask(self, node: str, root: Path, token: Path) -> str:
+        affinity = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        there = {"scheduling_strategy": affinity(node, soft=False), "num_cpus": 0}
+        look = self.ray.remote(max_retries=0, **there)(_question())
         try:
-            return self.ray.get(reference, timeout=PATIENCE)
+            return self.ray.get(look.remote(str(root.absolute()), str(token)), timeout=PATIENCE)
         except self.ray.exceptions.RayError as error:
             return _last_line(error)
 
@@ -191,10 +189,21 @@ def _token(folder: Path) -> Iterator[Path]:
         token.unlink(missing_ok=True)
 
 
-def _look(root: str, token: str) -> str:
-    """On a machine of the cluster: its reid-aug, or what it does not see."""
-    missing = [path for path in (root, token) if not os.path.exists(path)]  # noqa: PTH110
-    return f"nothing at {missing[0]}" if missing else __version__
+def _question() -> Callable[[str, str], str]:
+    """What a machine of the cluster is asked: its reid-aug, or what it does not see.
+
+    A function in a function travels whole, so no machine must load torch to answer.
+    """
+
+    def look(root: str, token: str) -> str:
+        from pathlib import Path
+
+        from reid_aug import __version__
+
+        missing = [path for path in (root, token) if not Path(path).exists()]
+        return f"nothing at {missing[0]}" if missing else __version__
+
+    return look
 
 
 def _absolute(task: Task) -> Task:

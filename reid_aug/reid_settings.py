@@ -202,7 +202,6 @@ def describe_training(recipe: Mapping[str, Any], ratio: float) -> list[str]:
             words.append(
                 ("" if value else "no ") + _WORDS[key] if is_bool else f"{_WORDS[key]} {value:g}"
             )
-    words += ["bf16"] * recipe.get("bf16", False)
     for key, text in _POLICIES.items():
         if ratio and recipe.get(key, _DEFAULTS[key]) != _DEFAULTS[key]:
             words.append(text.format(recipe[key]))
@@ -212,9 +211,11 @@ def describe_training(recipe: Mapping[str, Any], ratio: float) -> list[str]:
 def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a result's recipe that its table has in common, as a plain training has them.
 
-    What the name of the training implies is said by the row; only what differs from it is kept.
+    What the name of the training implies is said by the row; only what differs from it is kept. The
+    precision is named where it is not the usual one.
     """
-    new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training", "bf16"}
+    new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training"}
+    new |= {"bf16"} if not recipe.get("bf16") else set()
     name = recipe.get("training", PLAIN)
     kept = {key: recipe[key] for key in recipe if key not in new or key in _IN_CAPTIONS}
     implied = {key for key in _IN_CAPTIONS if recipe.get(key) == TRAININGS[name][key]}

@@ -7,30 +7,37 @@ checked against one process on any machine.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from reid_aug.ranks import Ranks
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
+class SharedBatchNorm(_BatchNorm):
     """As the batch norm it is made from, with mean and variance of all ranks together."""
 
-    def __init__(self, norm: nn.BatchNorm2d, ranks: Ranks) -> None:
-        super().__init__(norm.num_features, norm.eps)
+    def __init__(self, norm: _BatchNorm, ranks: Ranks) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
         self.load_state_dict(norm.state_dict())
+        self.weight, self.bias = norm.weight, norm.bias
         self.ranks = ranks
 
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Any shape (B, C, ...) will do."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) of this rank to the same shape."""
+        """(B, C, ...) of this rank to the same shape."""
         if not self.training:
             return super().forward(x)
-        variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        others = [0, *range(2, x.ndim)]
+        variance, mean = torch.var_mean(x.float(), others, correction=0)
         means, variances = self.ranks.stack(torch.stack([mean, variance])).unbind(1)  # (ranks, C)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
         self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1])
         gain = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * gain
-        return (x * gain[:, None, None] + shift[:, None, None]).to(x.dtype)
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        return (x * gain.view(shape) + shift.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -49,7 +56,7 @@ def share_norms(network: nn.Module, ranks: Ranks) -> None:
     if ranks.size == 1:
         return
     for name, child in network.named_children():
-        if isinstance(child, nn.BatchNorm2d):
+        if isinstance(child, _BatchNorm):
             setattr(network, name, SharedBatchNorm(child, ranks))
         else:
             share_norms(child, ranks)

@@ -7,7 +7,8 @@ Real and generated images are one data set, so both show the same identities; to
 adding data sets would make the generated people new ones.
 
 A training saves its state once a minute. One that was killed goes on from there when the same
-command is given again, and ends in the same weights, bit for bit on a CPU.
+command is given again, and ends in the same weights, bit for bit on a CPU. Ranks of ``torchrun``
+share every batch, and train what one process would (:mod:`reid_aug.reid_trainer`).
 
 Global random generators are set here and in what this module calls, and nowhere else, since
 torchreid's networks and transforms draw from them.
@@ -18,11 +19,12 @@ import io
 import json
 import math
 import os
+import statistics
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -41,6 +43,7 @@ from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
+from reid_aug.ranks import Ranks
 from reid_aug.reid_batches import Batches, Training
 from reid_aug.reid_folder import IMAGES, MODEL, RESULT, STATE, open_log, read_state, write_state
 from reid_aug.reid_settings import TrainReidConfig
@@ -60,11 +63,15 @@ def train_reid(
     folder: Path,
     seed: int,
     device: torch.device,
+    ranks: Ranks = Ranks(),
 ) -> Path:
     """Train on ``mix``, evaluate on query and gallery; the path of ``result.json``.
 
     Writes ``images.txt`` (the exact images used), ``log.jsonl``, ``model.safetensors`` and, last,
     ``result.json`` into ``folder``.
+
+    Args:
+        ranks: who trains together; the first one writes and evaluates.
 
     Raises:
         UserError: If an image does not decode, the backbone or its weights do not fit, or the
@@ -80,11 +87,13 @@ def train_reid(
     if config.weights:
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
-    Batches(mix, config, seed)  # refuses what cannot make one, before anything is written
-    with locked(folder):
-        done = read_state(folder, about)
-        write_images(mix, folder / IMAGES)
-        _train(ReidTrainer(model, config, seed, device), training, folder, about, done)
+    Batches(mix, config, seed, part=_part(config, ranks))  # refuses what cannot make one
+    with locked(folder) if ranks.is_first else contextlib.nullcontext():
+        with ranks.joined(device):
+            trainer = ReidTrainer(model, config, seed, device, ranks)
+            _train(trainer, training, folder, about)
+        if not ranks.is_first:
+            return folder / RESULT
         notes = {"format": MODEL_FORMAT, "recipe": about["recipe"], "seed": seed}
         write_tensors(folder / MODEL, model.state_dict(), {**notes, "seen": _seen(mix, config)})
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
@@ -98,12 +107,17 @@ def train_reid(
             "parameters": sum(p.numel() for p in model.parameters()),
             "device": str(device),
             "threads": torch.get_num_threads(),
+            "ranks": ranks.size,
             "seconds": round(time.time() - began, 1),
             "versions": versions(),
         }
         write_json(folder / RESULT, result)
         (folder / STATE).unlink(missing_ok=True)
     return folder / RESULT
+
+
+def _part(config: TrainReidConfig, ranks: Ranks) -> slice:
+    return ranks.part_of(config.batch, "train_reid.batch")
 
 
 def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
@@ -159,45 +173,50 @@ def loaders(config: TrainReidConfig) -> int:
     return min(config.workers, len(os.sched_getaffinity(0)))
 
 
-def _train(
-    trainer: ReidTrainer,
-    training: Training,
-    folder: Path,
-    about: dict[str, Any],
-    done: tuple[int, dict[str, Tensor]],
-) -> None:
+def _train(trainer: ReidTrainer, training: Training, folder: Path, about: dict[str, Any]) -> None:
     """All steps from those that were done before on."""
-    config, (start, tensors) = trainer.config, done
+    config, ranks = trainer.config, trainer.ranks
+    start, tensors = read_state(folder, about)
+    if not ranks.is_agreed(start):
+        raise UserError(
+            f"{folder}: must be one folder for all ranks, on a file system that they share, got "
+            f"different states of the training"
+        )
     if start:
         trainer.restore(tensors)
-    saved = time.monotonic()
-    bar = track(
-        _loader(training, config, trainer, start), f"train {config.backbone}", config.steps, start
-    )
+    loader = _loader(training, config, trainer, start)
+    if not ranks.is_first:
+        for step, batch in enumerate(loader, start):
+            trainer.step(batch, step)
+        return
+    write_images(training.mix, folder / IMAGES)
+    bar = track(loader, f"train {config.backbone}", config.steps, start)
     with bar, open_log(folder, start) as log:
+        saved = time.monotonic()
         for step, batch in enumerate(bar, start):
             losses = trainer.step(batch, step)
             if (step + 1) % LOGGED_EVERY and step + 1 < config.steps:
                 continue
-            values = {name: value.item() for name, value in losses.items()}
-            if not math.isfinite(values["loss"]):
-                raise UserError(
-                    f"the loss is no longer a number at step {step + 1}; lower train_reid.lr"
-                )
-            generated = int(batch["is_generated"].sum())
-            line = {"step": step + 1, "lr": trainer.rate(step), **values, "generated": generated}
-            log.write(json.dumps(line) + "\n")
-            bar.set_postfix_str(f"loss {values['loss']:.2f}", refresh=False)
+            _log(log, step, trainer.rate(step), losses)
+            bar.set_postfix_str(f"loss {losses['loss'].item():.2f}", refresh=False)
             if time.monotonic() - saved > SAVED_EVERY:
                 write_state(folder, about, step + 1, trainer.state())
                 saved = time.monotonic()
 
 
+def _log(log: TextIO, step: int, rate: float, losses: dict[str, Tensor]) -> None:
+    values = {name: value.item() for name, value in losses.items()}
+    if not math.isfinite(values["loss"]):
+        raise UserError(f"the loss is no longer a number at step {step + 1}; lower train_reid.lr")
+    log.write(json.dumps({"step": step + 1, "lr": rate, **values}) + "\n")
+
+
 def _loader(
     training: Training, config: TrainReidConfig, trainer: ReidTrainer, start: int
 ) -> DataLoader[Any]:
-    """The batches of the steps from ``start`` on."""
-    batches = Batches(training.mix, config, trainer.seed, start)
+    """The batches of the steps from ``start`` on, or a rank's part of them."""
+    part = _part(config, trainer.ranks)
+    batches = Batches(training.mix, config, trainer.seed, start, part)
     is_pinned = trainer.device.type == "cuda"
     return DataLoader(
         training, batch_sampler=batches, num_workers=loaders(config), pin_memory=is_pinned
@@ -285,13 +304,14 @@ def versions() -> dict[str, str]:
 
 
 def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) -> float:
-    """Time of one training step, measured on the second of two, in a scratch network."""
+    """Time of one training step, the median of three, in a scratch network."""
     torchreid_library().utils.set_random_seed(0)
     training = Training(mix, transforms_of(config)[0], 0)
-    two = replace(config, steps=2, workers=0)
-    trainer = ReidTrainer(build_network(two, len(training.labels)), two, 0, device)
-    elapsed, began = 0.0, time.perf_counter()
-    for step, batch in enumerate(_loader(training, two, trainer, 0)):
+    three = replace(config, steps=3, workers=0)
+    trainer = ReidTrainer(build_network(three, len(training.labels)), three, 0, device)
+    elapsed, began = [], time.perf_counter()
+    for step, batch in enumerate(_loader(training, three, trainer, 0)):
         trainer.step(batch, step)["loss"].item()
-        elapsed, began = time.perf_counter() - began, time.perf_counter()
-    return elapsed
+        elapsed.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return statistics.median(elapsed)

@@ -379,8 +379,11 @@ SEVERAL = ("hacnn", "pcb_p4", "pcb_p6")  # classifiers, so no neck
 
 
 @pytest.mark.slow
-def test_every_backbone_makes_a_step(no_network):
-    for name in backbone_names():
+@pytest.mark.filterwarnings("ignore:.nn.functional.upsample")  # in torchreid's hacnn
+def test_every_backbone_makes_a_step(request):
+    names = backbone_names()  # torchreid's imports look at sockets
+    request.getfixturevalue("no_network")
+    for name in names:
         height, width = OTHER_SIZES.get(name, (128, 64))
         print(name)
         step(name, height, width, bnneck=False)

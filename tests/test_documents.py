@@ -93,7 +93,9 @@ def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
             assert f"\n{words[0]}:" in (ROOT / "Makefile").read_text()
             continue
         result = CliRunner().invoke(main, [*words, *EXTRA.get(words[0], ())])
-        assert (program, result.exit_code) == ("reid-aug", 0), f"{line}: {result.output}"
+        assert (program, result.exit_code) == ("reid-aug", 0), (
+            f"{line}: {result.output} {result.exception!r}"
+        )
         ran.add(words[0])
     assert ran >= {
         "check",

@@ -15,12 +15,16 @@ from processes import PATIENCE, wait_until
 from reid_aug import __version__
 from reid_aug.cell import Cell
 from reid_aug.errors import UserError
-from reid_aug.ray_pool import RayPool, _absolute, _device, _knock, _look, _token
+from reid_aug.ray_pool import RayPool, _absolute, _device, _knock, _question, _token
 from reid_aug.recipe import Recipe
 from reid_aug.reid_settings import TrainReidConfig
 from reid_aug.tasks import Task
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # stay on the loopback
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # other tests may need memory at the same time
+}
 RECIPE = """
 [synthesize]
 artist = "copies"
@@ -61,7 +65,7 @@ def cluster(folder: Path) -> Iterator[subprocess.Popen[str]]:
     script.write_text(CLUSTER)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(
-        [sys.executable, script], env={**os.environ, **LOOPBACK}, stderr=subprocess.DEVNULL, **pipes
+        [sys.executable, script], env={**os.environ, **SETTINGS}, stderr=subprocess.DEVNULL, **pipes
     ) as process:
         yield process
         process.stdin.close()
@@ -75,7 +79,7 @@ def benchmark(folder: Path, people: Path, run: str, *options: str) -> subprocess
     words = [grid, "--data", people, "--out", folder / run, "--device", "cpu", *options]
     return subprocess.Popen(
         [sys.executable, "-m", "reid_aug", "benchmark", *map(str, words)],
-        env={**os.environ, **LOOPBACK, "XDG_CACHE_HOME": str(folder)},
+        env={**os.environ, **SETTINGS, "XDG_CACHE_HOME": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,8 +89,10 @@ def benchmark(folder: Path, people: Path, run: str, *options: str) -> subprocess
 @pytest.mark.slow
 def test_a_machine_of_the_cluster_dies_and_the_table_is_that_of_a_local_run(people, tmp_path):
     pytest.importorskip("ray")
-    table, errors = benchmark(tmp_path, people, "local", "--workers", "2").communicate()
-    assert table.count("osnet_x0_25") == 2, errors
+    with benchmark(tmp_path, people, "local", "--workers", "2") as local:
+        table, errors = local.communicate()
+    assert local.returncode == 0, errors
+    assert "mirrored copies" in table
 
     with cluster(tmp_path) as machines:
         address = machines.stdout.readline().strip()
@@ -111,7 +117,7 @@ def test_ctrl_c_ends_the_cells_of_the_cluster(people, tmp_path):
         address = machines.stdout.readline().strip()
         with benchmark(tmp_path, people, "ray", "--ray", address) as run:
             logs = (tmp_path / "ray").rglob
-            assert wait_until(lambda: len([*logs("log.jsonl")]) > 1)
+            assert wait_until(lambda: len([*logs("log.jsonl")]))
             run.send_signal(signal.SIGINT)
             _, errors = run.communicate(timeout=PATIENCE)
 
@@ -177,7 +183,8 @@ def test_a_task_is_handed_over_with_paths_that_hold_anywhere(monkeypatch, tmp_pa
 
 
 def test_a_machine_that_does_not_see_the_folders_is_found_out(tmp_path):
+    look = _question()
     with _token(tmp_path / "run") as token:
-        assert _look(str(tmp_path), str(token)) == __version__
-        assert _look(str(tmp_path / "gone"), str(token)) == f"nothing at {tmp_path / 'gone'}"
-    assert _look(str(tmp_path), str(token)) == f"nothing at {token}"
+        assert look(str(tmp_path), str(token)) == __version__
+        assert look(str(tmp_path / "gone"), str(token)) == f"nothing at {tmp_path / 'gone'}"
+    assert look(str(tmp_path), str(token)) == f"nothing at {token}"

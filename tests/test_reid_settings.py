@@ -72,7 +72,7 @@ def test_the_words_for_a_training_are_its_name_and_every_deviation():
 
     assert words() == ["strong"]
     assert words(erase=False, warmup=0.2) == ["strong", "warm-up 0.2", "no random erasing"]
-    assert words(last_stride=0, bf16=True) == ["strong", "last stride 0", "bf16"]
+    assert words(last_stride=0, bf16=True) == ["strong", "last stride 0"]
     assert describe_training(asdict(TrainReidConfig(bnneck=True)), 0.0) == ["BNNeck"]
 
 
@@ -105,6 +105,15 @@ def test_trainings_share_a_caption_unless_a_key_was_given():
     given = caption_keys(asdict(replace(STRONG, **cosine)))
     assert given == caption_keys(asdict(replace(plain, **cosine)))
     assert given != caption_keys(asdict(plain))
+
+
+def test_another_precision_is_another_table():
+    plain = TrainReidConfig()
+
+    assert "bf16" not in caption_keys(asdict(plain))
+    assert caption_keys(asdict(replace(plain, bf16=True))) == {
+        **caption_keys(asdict(plain)), "bf16": True
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_ranks import codes, started
+from torch.utils.data import DataLoader
 
 from reid_aug.adam_state import adam_tensors
 from reid_aug.backbones import build_backbone, torchreid_library
+from reid_aug.dataset import read_market1501
+from reid_aug.mixing import Mix
+from reid_aug.ranks import Ranks
+from reid_aug.reid_batches import Batches, Training
 from reid_aug.reid_settings import TRAININGS, TrainReidConfig
 from reid_aug.reid_trainer import ReidTrainer
+from reid_aug.train_reid import build_network, transforms_of
 
 CPU = torch.device("cpu")
 STRONG = TrainReidConfig(
@@ -58,7 +65,7 @@ def test_a_plain_step_is_that_of_the_stock_engine():
 
     assert theirs[-1]["loss"] != pytest.approx(theirs[0]["loss"], rel=0.05)
     for mine, their in zip(ours, theirs, strict=True):
-        assert mine == pytest.approx(their, rel=1e-5)
+        assert {key: mine[key] for key in their} == pytest.approx(their, rel=1e-5)
 
 
 @pytest.mark.parametrize("config", [PLAIN, STRONG], ids=["plain", "strong"])
@@ -81,7 +88,8 @@ def test_a_strong_training_learns():
     first, *_, last = (trainer.step(batch(0), number) for number in range(6))
 
     assert last["loss"] < first["loss"]
-    assert set(first) == {"loss", "identity", "triplet", "acc"}
+    assert set(first) == {"loss", "identity", "triplet", "acc", "generated"}
+    assert first["generated"] == 2
     torch.testing.assert_close(first["loss"], first["identity"] + first["triplet"])
 
 
@@ -126,3 +134,37 @@ def test_a_network_with_several_classifiers_shares_the_loss_among_them():
     given = {"img": images, "pid": torch.arange(4), "is_generated": nobody}
 
     assert trainer.step(given, 0)["loss"].isfinite()
+
+
+def train_as(ranks, people, config, out):
+    """All steps of a training on real images, as one of several ranks."""
+    mix = Mix(read_market1501(people).train)
+    training = Training(mix, transforms_of(config)[0], 0)
+    torch.manual_seed(0)
+    trainer = ReidTrainer(build_network(config, len(training.labels)), config, 0, CPU, ranks)
+    batches = Batches(mix, config, 0, part=ranks.part_of(config.batch))
+    losses = []
+    for number, one in enumerate(DataLoader(training, batch_sampler=batches)):
+        losses.append({name: loss.item() for name, loss in trainer.step(one, number).items()})
+    torch.save((losses, trainer.state()), out / f"{ranks.rank}-of-{ranks.size}.pt")
+
+
+@pytest.mark.parametrize(
+    "config", [replace(PLAIN, steps=3), replace(STRONG, steps=3)], ids=["plain", "strong"]
+)
+def test_two_ranks_train_what_one_process_trains(people, tmp_path, config):
+    assert codes(started(train_as, 2, people, config, tmp_path)) == [0, 0]
+    train_as(Ranks(), people, config, tmp_path)
+
+    alone, whole = torch.load(tmp_path / "0-of-1.pt")
+    (left, one), (right, other) = (torch.load(tmp_path / f"{rank}-of-2.pt") for rank in (0, 1))
+    assert left == right
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert [list(step) for step in left] == [list(step) for step in alone]
+    assert left[0] == pytest.approx(alone[0], rel=1e-4)
+    for ours, theirs in zip(left, alone, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=2e-2)
+    assert one.keys() == whole.keys()
+    for name in ("model/layer1.0.bn1.running_mean", "model/backbone.layer1.0.bn1.running_mean"):
+        if name in whole:
+            torch.testing.assert_close(one[name], whole[name], rtol=1e-2, atol=1e-3)

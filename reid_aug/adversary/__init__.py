@@ -18,7 +18,7 @@ weights from a path; without them it is off, and every log and checkpoint says s
 """
 
 from reid_aug.adversary.checkpoint import read_discriminator, save_discriminator
-from reid_aug.adversary.discriminator import Discriminator
+from reid_aug.adversary.discriminator import Discriminator, initialise_judge
 from reid_aug.adversary.losses import GAN_LOSSES, Perceptual, gan_loss
 from reid_aug.adversary.pool import ImagePool
 from reid_aug.adversary.released import (
@@ -28,6 +28,6 @@ from reid_aug.adversary.released import (
 
 __all__ = [
     "GAN_LOSSES", "Discriminator", "ImagePool", "Perceptual", "gan_loss",
-    "import_discriminator_checkpoint", "import_official_discriminator", "read_discriminator",
-    "save_discriminator",
+    "import_discriminator_checkpoint", "import_official_discriminator", "initialise_judge",
+    "read_discriminator", "save_discriminator",
 ]  # fmt: skip

@@ -41,3 +41,14 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same shape."""
         return x + self.change(x)
+
+
+def initialise_judge(network: Discriminator) -> None:
+    """Batch-norm scales U(0, 1), all else as PyTorch leaves it: as published.
+
+    The authors did not initialise their discriminators; the PyTorch of their time began these
+    scales so (until 1.2, see pytorch/pytorch#12259).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight)

@@ -48,6 +48,7 @@ def import_(file: str, appearance: str | None, pose: str | None, out: str | None
     for judge, released in (("appearance", appearance), ("pose", pose)):
         if released:
             import_discriminator_checkpoint(released, judge, path.with_stem(judge))
+            say(f"discriminator of {judge}: {path.with_stem(judge)}")
     config = import_checkpoint(file, path)
     say(f"width {config.width}, {config.blocks} blocks, {config.norm} norm")
     click.echo(path)

@@ -97,6 +97,8 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     ranks = ranks_of_environment()
     pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed, ranks)
     say(f"{pairs.count} training pairs out of {len(pairs.images)} of {len(real)} kept images")
+    if config.held_out:
+        say(f"{config.held_out} of their identities are held out, and in no pair")
     if dry_run and not ranks.is_first:
         return None
     if dry_run:
@@ -175,7 +177,8 @@ def train_reid(
 ) -> None:
     """Train a re-ID network on a mix, and evaluate it.
 
-    Without --ratio the whole bank is used; --ratio 0 is the baseline.
+    Without --ratio the whole bank is used; --ratio 0 is the baseline. Goes on where it was stopped.
+    Ranks of torchrun share every batch.
     """
     own: dict[str, Any] = {"train_reid.backbone": backbone, "train_reid.training": training}
     own["synthesize.ratio"] = ratio
@@ -186,6 +189,7 @@ def train_reid(
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
     from reid_aug.mixing import Mix, parse_min_score
+    from reid_aug.ranks import ranks_of_environment
     from reid_aug.reid_settings import marks_of
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
@@ -201,12 +205,18 @@ def train_reid(
     name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least, marks)
     cell = stage.run.cell(name)
     say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
+    ranks = ranks_of_environment()
+    if dry_run and not ranks.is_first:
+        return None
     if dry_run:
         cost = duration(verb.seconds_per_step(mix, config, stage.device) * config.steps)
         return say_dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")
     if not reid_folder.finished(cell, verb.experiment(mix, stage.dataset, config, seed)):
-        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device)
-        write_recipe(stage)
+        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device, ranks)
+        if ranks.is_first:
+            write_recipe(stage)
+    if not ranks.is_first:
+        return None
     say(reid_folder.describe(cell / "result.json"))
     click.echo(cell / "result.json")
     return None

@@ -100,7 +100,12 @@ class _Ranking:
 
 
 def flips_of(
-    what: str, after: Result, before: Result, run: Path, dataset: Dataset, device: torch.device
+    what: str,
+    after: Result,
+    before: Result,
+    run: Path,
+    dataset: Dataset,
+    device: torch.device | None = None,
 ) -> Flips | str:
     """The flipped lists between two results of one seed; a sentence where they cannot be drawn.
 
@@ -110,7 +115,7 @@ def flips_of(
         before: the baseline's.
         run: the run folder that holds both, with their networks.
         dataset: the data set of both.
-        device: where the networks compute.
+        device: where the networks compute; without it the CPU.
     """
     if dataset_sha256(dataset) != after["dataset_sha256"]:
         return "The data set that was given is not that of these results."
@@ -120,7 +125,7 @@ def flips_of(
         if path is None:
             return f"A network is missing: {MODEL} beside its {RESULT}."
         try:
-            rankings.append(_Ranking(path, dataset, device))
+            rankings.append(_Ranking(path, dataset, device or torch.device("cpu")))
         except UserError as error:
             return f"A network could not be asked: {error}"
         if abs(rankings[-1].scores.mAP - result["mAP"]) > NEAR:

@@ -10,8 +10,8 @@ wide; with one seed there is none.
 *Over queries and seeds*: the percentile bootstrap of the differences in AP, one a query and seed.
 Each resample draws queries, and independently pairs of trainings, with replacement. It tells
 whether other queries would show the gain too. With few seeds it is too narrow for their part of the
-noise: three seeds have only ten multisets, and their spread in a resample is two thirds of what it
-should be. With one seed it is an interval over queries alone.
+noise: three seeds have only ten multisets, and the variance of their mean in a resample is two
+thirds of what it should be. With one seed it is an interval over queries alone.
 
 So neither decides alone: a gain counts as better or worse only where 0 lies outside both intervals,
 and as "within noise" where one of them holds 0. One seed gets no better than "one seed": nothing is

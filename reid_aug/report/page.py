@@ -92,7 +92,7 @@ def write_report(
         run: the run folder.
         faults: one sentence for each result that was left out.
         dataset: where the pictures of ranked lists come from; without it there are none.
-        device: where the networks compute that rank them.
+        device: where the networks compute that rank them; without it the CPU.
 
     Raises:
         UserError: If two results are of one row and one seed.
@@ -205,7 +205,7 @@ def _flips(
     if not subjects:
         return "No row has a baseline to compare it with."
     panel = max(subjects, key=lambda one: _gain(one.subject) if one.subject else -math.inf)
-    if dataset is None or device is None:
+    if dataset is None:
         return (
             "The data set was not at hand. With it, and with the networks in the run folder, "
             "they are drawn: reid-aug report RUN --format html --data DIR"

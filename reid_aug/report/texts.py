@@ -28,10 +28,11 @@ HEADER = (
 )  # fmt: skip
 SHORT = ("ratio", "images", "what", "seeds", *HEADER[9:])
 FOOTNOTE = (
-    "Mean and standard deviation over seeds. Gain: mAP minus that of plain training on the real "
-    "images only, same backbone, kept set and seeds, ± the half width of its 95 % interval over "
-    "seeds (paired t). Bootstrap: its 95 % interval over queries and seeds, resampled together. "
-    "Within noise: one of the two intervals holds 0. One seed: the bootstrap is over queries only, "
+    "Mean and standard deviation over seeds. Gain: mAP minus that of plain training (of a strong "
+    "row: strong training) on the real images only, same backbone, kept set and seeds, ± the half "
+    "width of its 95 % interval over seeds (paired t). Bootstrap: its 95 % interval over queries "
+    "and seeds, resampled together. Within noise: one of the two intervals holds 0. One seed: the "
+    "bootstrap is over queries only, "
     "and the noise of training is unknown. A generator was trained on external data where nothing "
     "else is said. True renders are an upper bound."
 )
