@@ -22,7 +22,8 @@ Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels the
     config      what a generator is built from
     layers      encoder, block, decoder
     network     the generator, and pixels to tensors and back
-    drawing     the network made ready to draw, sooner
+    winograd    its convolutions on a CPU, sooner: to draw and to train
+    drawing     the network made ready to draw
     checkpoint  its file
     released    the authors' weights
 """
@@ -39,10 +40,11 @@ from reid_aug.generator.released import (
     load_official,
     released_norm,
 )
+from reid_aug.generator.winograd import ready_to_learn
 
 __all__ = [
     "CameraStyle", "Generator", "GeneratorConfig", "PoseAttention", "check_dropout", "check_norm",
     "conv3", "encoder", "first_convolution", "import_checkpoint", "import_official", "initialise",
-    "load_generator", "load_noted", "load_official", "ready_to_draw", "released_norm",
-    "save_generator", "to_pixels", "to_signed",
+    "load_generator", "load_noted", "load_official", "ready_to_draw", "ready_to_learn",
+    "released_norm", "save_generator", "to_pixels", "to_signed",
 ]  # fmt: skip
