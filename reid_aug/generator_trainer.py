@@ -18,7 +18,7 @@ same everywhere. What a rank has of its own is its dropout, which starts from it
 norm, which sees the rank's part only unless it is shared, and the scale of the teacher's maps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reid_aug.adam_state import adam_tensors, restore_adam, under
 from reid_aug.adversary import Discriminator, ImagePool, Perceptual, gan_loss, initialise_judge
 from reid_aug.errors import UserError
 from reid_aug.generator import (
@@ -223,8 +224,8 @@ class Trainer:
         tensors = {f"average/{key}": value for key, value in self.average.items()}
         for name, module in self.networks.items():
             tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
-            for place, slots in self.optimisers[name].state_dict()["state"].items():
-                tensors |= {f"{name}.adam/{place}/{key}": value for key, value in slots.items()}
+            memory = adam_tensors(self.optimisers[name])
+            tensors |= {f"{name}.adam/{key}": value for key, value in memory.items()}
         for name, pool in self.pools.items():
             tensors |= {f"{name}.pool/{i:04d}": image for i, image in enumerate(pool.images)}
         return tensors
@@ -232,18 +233,12 @@ class Trainer:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the tensors of :meth:`state` back."""
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-        self.average = dict(_under(tensors, "average/"))
+        self.average = under(tensors, "average/")
         for name, module in self.networks.items():
-            module.load_state_dict(dict(_under(tensors, f"{name}/")))
-            weights = list(module.parameters())
-            slots: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(tensors, f"{name}.adam/"):
-                place, _, slot = key.partition("/")
-                slots.setdefault(int(place), {})[slot] = _laid_out(value, weights[int(place)])
-            state = self.optimisers[name].state_dict()
-            self.optimisers[name].load_state_dict({**state, "state": slots})
+            module.load_state_dict(under(tensors, f"{name}/"))
+            restore_adam(self.optimisers[name], under(tensors, f"{name}.adam/"))
         for name, pool in self.pools.items():
-            pool.images = [image for _, image in sorted(_under(tensors, f"{name}.pool/"))]
+            pool.images = [image for _, image in sorted(under(tensors, f"{name}.pool/").items())]
 
 
 def build_networks(
@@ -279,12 +274,3 @@ def check_compiler(device: torch.device) -> None:
             f"train_generator.compile needs a compiler for {device.type} (g++, or Triton and gcc), "
             f"and torch.compile failed ({reason[:120]}); install one or leave the key false"
         ) from None
-
-
-def _laid_out(value: Tensor, weight: Tensor) -> Tensor:
-    """``value`` in the memory order of its weight, which the fused step takes for granted."""
-    return torch.empty_like(weight).copy_(value) if value.ndim else value
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    return ((k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix))

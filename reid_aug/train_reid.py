@@ -36,7 +36,7 @@ from reid_aug import __version__
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
 from reid_aug.dataset import Dataset, require_a_match, verify_images
 from reid_aug.errors import UserError
-from reid_aug.evaluation import RESULT_FORMAT, Scores
+from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.features import evaluate_model
 from reid_aug.files import committed, locked, sha256, write_json
 from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
@@ -51,7 +51,6 @@ from reid_aug.reid_trainer import ReidTrainer
 from reid_aug.weights import read_tensors, write_tensors
 
 MODEL_FORMAT = "reid_aug.reid/1"
-AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
 LOGGED_EVERY = 10  # steps
 SAVED_EVERY = 60.0  # seconds
 
@@ -99,7 +98,9 @@ def train_reid(
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         result = {
             "format": RESULT_FORMAT,
-            **_score_fields(scores, dataset),
+            **scores.fields([query.name for query in dataset.query]),
+            "ap_definition": AP_DEFINITION,
+            "gallery": len(dataset.gallery),
             **about,
             **_mix_fields(mix, start),
             "steps": config.steps,
@@ -221,20 +222,6 @@ def _loader(
     return DataLoader(
         training, batch_sampler=batches, num_workers=loaders(config), pin_memory=is_pinned
     )
-
-
-def _score_fields(scores: Scores, dataset: Dataset) -> dict[str, Any]:
-    ranks = {f"rank{rank}": float(scores.cmc[rank - 1]) for rank in (1, 5, 10, 20)}
-    per_query = zip(dataset.query, scores.ap, strict=True)
-    return {
-        "mAP": scores.mAP,
-        **ranks,
-        "mINP": scores.mINP,
-        "ap_definition": AP_DEFINITION,
-        "queries": int(np.isfinite(scores.ap).sum()),
-        "gallery": len(dataset.gallery),
-        "ap": {q.name: None if math.isnan(ap) else round(float(ap), 6) for q, ap in per_query},
-    }
 
 
 def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:

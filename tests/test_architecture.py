@@ -114,3 +114,10 @@ heavy = {"torch", "torchreid", "h5py"} & set(sys.modules)
 assert result.exit_code == 0 and not heavy, (result, heavy)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_map_of_the_package_names_every_module_once():
+    topics = reid_aug.__doc__.split("\n- ")[1:]
+    named = [name.strip() for topic in topics for name in topic.split(":")[1].split(",")]
+
+    assert sorted(named) == sorted(RANK)
