@@ -142,6 +142,8 @@ class GeneratorArtist(Artist):
         self.sha256 = sha256(checkpoint)
         self.data = seen_status(notes.get("seen", ""), scene.dataset, scene.real)
         self.words = f"generator {checkpoint}, trained on: {self.data}"
+        if not notes.get("vgg_sha256"):
+            self.words += ", perceptual loss off"
         if self.data == "whole":
             self.words += (
                 " (it knows left-out training images, or nobody noted what it knows: not leak-free)"

@@ -16,7 +16,7 @@ from reid_aug.bank import Bank
 from reid_aug.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501, resize
 from reid_aug.errors import UserError
-from reid_aug.generator import Generator, GeneratorConfig, save_generator
+from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
 from reid_aug.people import read_people
 from reid_aug.poses import read_keypoints
 from reid_aug.synthesize import SynthesizeConfig, describe, prepare, synthesize
@@ -273,3 +273,15 @@ def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
     assert isinstance(artist, GeneratorArtist)
     assert artist.data == "external"
     assert str(checkpoint) in artist.words
+
+
+@pytest.mark.parametrize(("weights", "is_off"), [(None, True), ("0" * 64, False)])
+def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
+    people, checkpoint, tmp_path, weights, is_off
+):
+    generator, notes = load_noted(checkpoint)
+    save_generator(generator, tmp_path / "g.safetensors", {**notes, "vgg_sha256": weights})
+
+    artist = job_of(people, tmp_path / "g.safetensors", "generator").artist
+
+    assert ("perceptual loss off" in artist.words) == is_off
