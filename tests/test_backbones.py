@@ -380,6 +380,7 @@ SEVERAL = ("hacnn", "pcb_p4", "pcb_p6")  # classifiers, so no neck
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.nn.functional.upsample")  # in torchreid's hacnn
+@pytest.mark.filterwarnings("ignore:Default grid_sample")  # there too
 def test_every_backbone_makes_a_step(request):
     names = backbone_names()  # torchreid's imports look at sockets
     request.getfixturevalue("no_network")
