@@ -31,9 +31,9 @@ import click
 import numpy as np
 
 from reid_aug.bank import Rows, write_bank
+from reid_aug.bank.shards import Shards
 from reid_aug.cli.errors import OneLine
 from reid_aug.files import sha256
-from reid_aug.shards import Shards
 
 READY = "at work"
 BATCH = 32

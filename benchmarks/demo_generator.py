@@ -5,8 +5,8 @@
 
 BANK is a bank of the built-in people. Each drawing is compared with the truth, which is what the
 renderer draws for the same person, camera and pose, and so are two rivals that learn nothing: the
-source image as it is, and its limbs moved one by one (:mod:`reid_aug.limb_warp`). Prints a table in
-markdown: mean and standard error over rows spread evenly over the bank.
+source image as it is, and its limbs moved one by one (:mod:`reid_aug.generator.limb_warp`). Prints
+a table in markdown: mean and standard error over rows spread evenly over the bank.
 
     L1        mean absolute difference from the truth, in [-1, 1] scale
     SSIM      structural similarity to the truth (7 x 7 windows), mean over the person's pixels
@@ -41,17 +41,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
+from reid_aug.backbones.checkpoint import load_reid_network
+from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
 from reid_aug.dataset import open_image, read_market1501, resize
 from reid_aug.errors import UserError
-from reid_aug.features import extract_features
+from reid_aug.evaluation.features import extract_features
 from reid_aug.generator import load_noted, save_generator, to_pixels, to_signed
-from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.limb_warp import warp_limbs
+from reid_aug.generator.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
 from reid_aug.pictures import draw_pose, sheet, write_picture
 from reid_aug.poses import NO_POSE, Pose, read_keypoints
-from reid_aug.reid_network import load_reid_network
 
 ROWS = 200
 SHOWN = 12

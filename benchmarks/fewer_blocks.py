@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from reid_aug.dataset import DataConfig, PersonImage, read_market1501
-from reid_aug.drawings import Gallery, Picture
 from reid_aug.generator import Generator, load_generator, to_pixels, to_signed
 from reid_aug.image_quality import mean_difference, ssim
+from reid_aug.image_quality.drawings import Gallery, Picture
 from reid_aug.people import PeopleConfig, cached_people
 from reid_aug.poses import read_keypoints
 

@@ -21,8 +21,8 @@ from timing import Comparison, compare
 from torch import Tensor, nn
 
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_draw, to_signed
-from reid_aug.generator_trainer import Trainer
-from reid_aug.pairs import Batch
+from reid_aug.generator_training.pairs import Batch
+from reid_aug.generator_training.trainer import Trainer
 from reid_aug.poses import heatmaps
 from reid_aug.train_generator import TrainGeneratorConfig
 from reid_aug.weights import write_tensors

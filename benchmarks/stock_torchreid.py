@@ -22,9 +22,9 @@ from reid_aug.backbones import torchreid_library
 from reid_aug.dataset import read_market1501
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig
-from reid_aug.reid_batches import Batches, Draw, Training
-from reid_aug.reid_settings import TrainReidConfig
-from reid_aug.reid_trainer import ReidTrainer
+from reid_aug.reid_training.batches import Batches, Draw, Training
+from reid_aug.reid_training.settings import TrainReidConfig
+from reid_aug.reid_training.trainer import ReidTrainer
 from reid_aug.stage import people_folder
 from reid_aug.train_reid import build_network, transforms_of
 

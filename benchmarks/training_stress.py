@@ -24,7 +24,7 @@ import torch
 
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.generator import GeneratorConfig
-from reid_aug.generator_settings import TrainGeneratorConfig
+from reid_aug.generator_training.settings import TrainGeneratorConfig
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
 from reid_aug.train_generator import pairs_of, train_generator, training_notes

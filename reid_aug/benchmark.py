@@ -10,16 +10,16 @@ from pathlib import Path
 
 import torch
 
-from reid_aug.cell import Cell, cell_recipe
 from reid_aug.dataset import verify_images
-from reid_aug.grid import Grid
-from reid_aug.grid_cost import describe
-from reid_aug.local_pool import CORES, LocalPool
-from reid_aug.ray_pool import RayPool
-from reid_aug.reid_folder import MODEL
-from reid_aug.shared_work import check_given, draw_banks, pre_train, score_banks
+from reid_aug.reid_training.folder import MODEL
 from reid_aug.stage import Stage
-from reid_aug.tasks import Pool, Task, run_tasks
+from reid_aug.study.cell import Cell, cell_recipe
+from reid_aug.study.cost import describe
+from reid_aug.study.grid import Grid
+from reid_aug.study.local_pool import CORES, LocalPool
+from reid_aug.study.ray_pool import RayPool
+from reid_aug.study.shared_work import check_given, draw_banks, pre_train, score_banks
+from reid_aug.study.tasks import Pool, Task, run_tasks
 from reid_aug.train_reid import build_network
 
 

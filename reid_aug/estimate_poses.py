@@ -18,9 +18,9 @@ import numpy as np
 from reid_aug.dataset import FOLDERS, dataset_root, image_files, image_size, open_image
 from reid_aug.errors import UserError
 from reid_aug.files import locked, sha256, write_json
-from reid_aug.joint_layouts import pose_of, without_face
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
-from reid_aug.pose_files import read_pose_files
+from reid_aug.pose_estimators.files import read_pose_files
+from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
 from reid_aug.poses import Pose, read_keypoints, write_keypoints
 from reid_aug.workers import CORES, spread
 

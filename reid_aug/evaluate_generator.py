@@ -2,7 +2,8 @@
 
 The list is the published one, made from the key points (:mod:`reid_aug.pair_lists`), or any other.
 Drawings are streamed: a batch is drawn, seen under both protocols by every judge, and forgotten.
-What comes out is ``quality.json``. Where drawings come from: :mod:`reid_aug.drawings`.
+What comes out is ``quality.json``. Where drawings come from:
+:mod:`reid_aug.image_quality.drawings`.
 """
 
 import json
@@ -19,10 +20,10 @@ import torch
 
 from reid_aug import __version__
 from reid_aug.dataset import Dataset, PersonImage
-from reid_aug.drawings import Drawings, Gallery
 from reid_aug.errors import UserError
 from reid_aug.files import write_json
 from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge
+from reid_aug.image_quality.drawings import Drawings, Gallery
 from reid_aug.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
 from reid_aug.poses import Pose
 from reid_aug.provenance import keypoints_sha256, seen_status

@@ -1,9 +1,10 @@
 """Evaluate a trained re-ID network on a data set, its own or another: plainly, and with more.
 
     plain          features of query and gallery, ranked by Euclidean distance
-    centralised    every feature averaged with those of drawings (:mod:`reid_aug.centralisation`)
-    rerank         ranked by k-reciprocal neighbours (:mod:`reid_aug.reranking`)
+    centralised    every feature averaged with those of drawings
+    rerank         ranked by k-reciprocal neighbours
 
+The last two are :mod:`reid_aug.evaluation.centralisation` and :mod:`reid_aug.evaluation.reranking`.
 Each is a row of a table, for each is a protocol of its own; both together are one too. The file has
 the rows of one network on one data set. The same command again finds them done; other rows join
 them.
@@ -25,16 +26,22 @@ from scipy import stats
 from torch import Tensor
 
 from reid_aug import __version__
-from reid_aug.centralisation import Redraws, centralised
+from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.dataset import DataConfig, Dataset, PersonImage, kept
 from reid_aug.errors import UserError
 from reid_aug.evaluation import AP_DEFINITION, PROTOCOL, Scores
-from reid_aug.features import check_queries, distance_matrix, extract_features, look, score
+from reid_aug.evaluation.centralisation import Redraws, centralised
+from reid_aug.evaluation.features import (
+    check_queries,
+    distance_matrix,
+    extract_features,
+    look,
+    score,
+)
+from reid_aug.evaluation.reranking import RerankConfig, rerank
 from reid_aug.files import sha256, write_json
 from reid_aug.provenance import dataset_sha256, seen_status
-from reid_aug.reid_folder import MODEL
-from reid_aug.reid_network import load_reid_network
-from reid_aug.reranking import RerankConfig, rerank
+from reid_aug.reid_training.folder import MODEL
 
 FORMAT = "reid_aug.evaluation/1"
 RERANK = RerankConfig()

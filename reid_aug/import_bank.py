@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from reid_aug.bank import Rows, write_bank
+from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.shards import SHARD
 from reid_aug.dataset import (
     DataConfig,
     Dataset,
@@ -32,10 +34,8 @@ from reid_aug.dataset import (
 )
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.plan import IMPORTED
 from reid_aug.poses import NO_POSE, Pose
 from reid_aug.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
-from reid_aug.shards import SHARD
 
 COLUMNS = ("file", "pid", "camid", "source", "target")
 

@@ -22,7 +22,7 @@ from reid_aug.errors import UserError
 from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig
 from reid_aug.poses import JOINTS
-from reid_aug.reid_settings import TRAININGS, TrainReidConfig, training_keys
+from reid_aug.reid_training.settings import TRAININGS, TrainReidConfig, training_keys
 from reid_aug.synthesize import SynthesizeConfig
 from reid_aug.train_generator import TrainGeneratorConfig
 

@@ -24,16 +24,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.bank import Bank, write_bank
 from reid_aug.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.errors import UserError
-from reid_aug.features import extract_features, look
+from reid_aug.evaluation.features import extract_features, look
 from reid_aug.files import sha256, write_json
-from reid_aug.joint_layouts import pose_of
 from reid_aug.pose_estimators import MoveNet
+from reid_aug.pose_estimators.joint_layouts import pose_of
 from reid_aug.poses import Pose
 from reid_aug.provenance import names_sha256, seen_status
-from reid_aug.reid_network import load_reid_network
 
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels

@@ -1,8 +1,8 @@
 """Draw the bank: every identity of the kept set, again, in poses of the kept set.
 
-First the plan (:mod:`reid_aug.plan`), with what it covers and costs, then the drawing
-(:mod:`reid_aug.artists`), shard by shard (:mod:`reid_aug.shards`), alone or together with other
-processes that were given the same command.
+First the plan (:mod:`reid_aug.bank.plan`), with what it covers and costs, then the drawing
+(:mod:`reid_aug.bank.artists`), shard by shard (:mod:`reid_aug.bank.shards`), alone or together with
+other processes that were given the same command.
 """
 
 import hashlib
@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from reid_aug import shards
-from reid_aug.artists import ARTISTS, Artist, Scene, check_artist
-from reid_aug.bank import Bank, Rows, write_bank
-from reid_aug.bank_card import write_card
-from reid_aug.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
+from reid_aug.bank import Bank, Rows, shards, write_bank
+from reid_aug.bank.artists import ARTISTS, Artist, Scene, check_artist
+from reid_aug.bank.card import write_card
+from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
+from reid_aug.bank.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
+from reid_aug.bank.shards import Shards
 from reid_aug.dataset import (
     DataConfig,
     Dataset,
@@ -33,11 +34,9 @@ from reid_aug.dataset import (
 )
 from reid_aug.errors import UserError
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
-from reid_aug.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
 from reid_aug.poses import Pose
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, keypoints_sha256, names_sha256
-from reid_aug.shards import Shards
 
 SPARE = 16_000_000  # bytes that must be left on the disk
 OTHER = {
@@ -53,13 +52,13 @@ LISTED = 50  # identities without a pose
 class SynthesizeConfig:
     """How many images, and in which poses.
 
-    ``poses`` is the policy that chooses the target (:mod:`reid_aug.plan`): "random", a random
+    ``poses`` is the policy that chooses the target (:mod:`reid_aug.bank.plan`): "random", a random
     usable pose of the kept set, as in the paper, "cross-camera" or "coverage". ``cameras`` says
     under which camera a row is drawn: its "source"'s, or its "target"'s, for a generator that is
-    told cameras. ``artist`` draws: the "generator", or one to
-    compare it with, "copies" or the "renderer" (:mod:`reid_aug.artists`). ``jitter`` gives each of
-    the generator's drawings a light of its own: brightness, contrast and saturation change by up to
-    this part. ``batch`` rows are drawn at a time.
+    told cameras. ``artist`` draws (:mod:`reid_aug.bank.artists`): the "generator", or one to
+    compare it with, "copies" or the "renderer". ``jitter`` gives each of the generator's drawings a
+    light of its own: brightness, contrast and saturation change by up to this part. ``batch`` rows
+    are drawn at a time.
     """
 
     ratio: float = 1.0

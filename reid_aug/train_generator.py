@@ -1,8 +1,9 @@
 """Train a PATN generator on pairs of images of one person.
 
 The pairs of step i start from (seed, i), and so does all that a step draws
-(:mod:`reid_aug.generator_trainer`). So a killed run that is started again ends in the same weights,
-bit for bit on a CPU. What it leaves behind, and where it goes on: :mod:`reid_aug.training_folder`.
+(:mod:`reid_aug.generator_training.trainer`). So a killed run that is started again ends in the same
+weights, bit for bit on a CPU. What it leaves behind, and where it goes on:
+:mod:`reid_aug.generator_training.folder`.
 """
 
 import math
@@ -16,21 +17,21 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.dataset import DataConfig, PersonImage, verify_images
 from reid_aug.errors import UserError
 from reid_aug.files import locked, sha256
 from reid_aug.generator import GeneratorConfig, load_noted, save_generator
-from reid_aug.generator_settings import TrainGeneratorConfig
-from reid_aug.generator_trainer import Trainer
-from reid_aug.pairs import Batch, Pairs
+from reid_aug.generator_training.folder import TrainingFolder
+from reid_aug.generator_training.pairs import Batch, Pairs
+from reid_aug.generator_training.record import SSIM, recording
+from reid_aug.generator_training.settings import TrainGeneratorConfig
+from reid_aug.generator_training.starting_weights import seen_before, starting_files
+from reid_aug.generator_training.trainer import Trainer
 from reid_aug.poses import Pose
 from reid_aug.progress import track
 from reid_aug.provenance import joined_seen, keypoints_sha256, names_sha256, seen_images
 from reid_aug.ranks import Ranks
-from reid_aug.reid_network import load_reid_network
-from reid_aug.starting_weights import seen_before, starting_files
-from reid_aug.training_folder import TrainingFolder
-from reid_aug.training_record import SSIM, recording
 
 FILES = ("vgg", "teacher", "start", "start_appearance", "start_pose")  # noted by name, not path
 

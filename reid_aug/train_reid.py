@@ -1,14 +1,14 @@
 """Train a re-ID network on a mix, evaluate it, and write down what a table needs to know.
 
 Networks and transforms are torchreid's, and so is the step of a plain training, number for number
-(:mod:`reid_aug.reid_trainer`). The loop around it is ours, because a step here is a step whatever
-the size of the mix: steps, batch and schedule are recipe values, the same in all cells of a table.
-Real and generated images are one data set, so both show the same identities; torchreid's own way of
-adding data sets would make the generated people new ones.
+(:mod:`reid_aug.reid_training.trainer`). The loop around it is ours, because a step here is a step
+whatever the size of the mix: steps, batch and schedule are recipe values, the same in all cells of
+a table. Real and generated images are one data set, so both show the same identities; torchreid's
+own way of adding data sets would make the generated people new ones.
 
 A training saves its state once a minute. One that was killed goes on from there when the same
 command is given again, and ends in the same weights, bit for bit on a CPU. Ranks of ``torchrun``
-share every batch, and train what one process would (:mod:`reid_aug.reid_trainer`).
+share every batch, and train what one process would (:mod:`reid_aug.reid_training.trainer`).
 
 Global random generators are set here and in what this module calls, and nowhere else, since
 torchreid's networks and transforms draw from them.
@@ -34,20 +34,28 @@ from torch.utils.data import DataLoader
 
 from reid_aug import __version__
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
+from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.dataset import Dataset, require_a_match, verify_images
 from reid_aug.errors import UserError
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
-from reid_aug.features import evaluate_model
+from reid_aug.evaluation.features import evaluate_model
 from reid_aug.files import committed, locked, sha256, write_json
-from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.mixing import Mix
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
 from reid_aug.ranks import Ranks
-from reid_aug.reid_batches import Batches, Training
-from reid_aug.reid_folder import IMAGES, MODEL, RESULT, STATE, open_log, read_state, write_state
-from reid_aug.reid_settings import TrainReidConfig
-from reid_aug.reid_trainer import ReidTrainer
+from reid_aug.reid_training.batches import Batches, Training
+from reid_aug.reid_training.folder import (
+    IMAGES,
+    MODEL,
+    RESULT,
+    STATE,
+    open_log,
+    read_state,
+    write_state,
+)
+from reid_aug.reid_training.settings import TrainReidConfig
+from reid_aug.reid_training.trainer import ReidTrainer
 from reid_aug.weights import read_tensors, write_tensors
 
 MODEL_FORMAT = "reid_aug.reid/1"

@@ -22,10 +22,10 @@ import numpy as np
 
 from reid_aug.bank import Bank
 from reid_aug.dataset import PersonImage, read_image
-from reid_aug.drawings import drawing_files, open_drawing
 from reid_aug.errors import UserError
 from reid_aug.files import write_json
 from reid_aug.image_quality import View
+from reid_aug.image_quality.drawings import drawing_files, open_drawing
 from reid_aug.pages import picture, write_page
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
@@ -94,7 +94,7 @@ def crops_of_bank(images: Sequence[PersonImage], bank: Bank, needed: int, seed: 
 def crops_of_folder(
     images: Sequence[PersonImage], folder: Path, size: tuple[int, int], needed: int, seed: int
 ) -> Crops:
-    """Real crops and somebody's drawings (:mod:`reid_aug.drawings`), as :func:`crops_of_bank`."""
+    """Real crops and somebody's drawings, as :func:`crops_of_bank`."""
     rng = np.random.default_rng([seed, 8])
     files = sorted(drawing_files(folder).values())
     drawn = [open_drawing(files[place], *size) for place in _some(rng, len(files), needed)]

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from reid_aug.bank import Bank
+from reid_aug.bank.plan import IMPORTED
 from reid_aug.dataset import PersonImage, by_identity, kept, parse_name, seats
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.mixing import MODES
-from reid_aug.plan import IMPORTED
 from reid_aug.provenance import STATUSES, names_sha256
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

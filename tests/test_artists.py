@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from reid_aug import shards
-from reid_aug.artists import COPIES, GeneratorArtist, relit
-from reid_aug.bank import Bank
-from reid_aug.contact_sheet import write_contact_sheet
+from reid_aug.bank import Bank, shards
+from reid_aug.bank.artists import COPIES, GeneratorArtist, relit
+from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501, resize
 from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
@@ -51,7 +50,9 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def told(monkeypatch):
-    monkeypatch.setattr("reid_aug.artists.load_noted", lambda path: (Told(), {"seen": "0" * 12}))
+    monkeypatch.setattr(
+        "reid_aug.bank.artists.load_noted", lambda path: (Told(), {"seen": "0" * 12})
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,7 @@ def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, ca
 
 
 def test_a_generator_without_cameras_is_told_none(people, checkpoint, monkeypatch):
-    monkeypatch.setattr("reid_aug.artists.load_noted", lambda path: (Told(0), {}))
+    monkeypatch.setattr("reid_aug.bank.artists.load_noted", lambda path: (Told(0), {}))
     job = job_of(people, checkpoint, "generator", 0.5)
 
     assert not job.artist.draw(job.draws[:2]).any()
@@ -195,9 +196,11 @@ def test_the_contact_sheet_shows_the_truth_under_the_camera_drawn(
 ):
     job = job_of(people, None, "renderer", 0.25, DataConfig(), cameras=cameras)
     shown = []
-    monkeypatch.setattr("reid_aug.contact_sheet.SHOWN", 4)
-    monkeypatch.setattr("reid_aug.contact_sheet.write_picture", lambda *_: None)
-    monkeypatch.setattr("reid_aug.contact_sheet.sheet", lambda rows, *_, **__: shown.extend(rows))
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHOWN", 4)
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.write_picture", lambda *_: None)
+    monkeypatch.setattr(
+        "reid_aug.bank.contact_sheet.sheet", lambda rows, *_, **__: shown.extend(rows)
+    )
 
     write_contact_sheet(Bank(synthesize(job, tmp_path, CPU)), job.real, people, tmp_path)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from reid_aug.attention import End, attention_picture, busiest_channel, read_end, watched
 from reid_aug.dataset import read_market1501
 from reid_aug.errors import UserError
 from reid_aug.generator import Generator, GeneratorConfig
+from reid_aug.generator.attention import End, attention_picture, busiest_channel, read_end, watched
 from reid_aug.pictures import TITLE
 from reid_aug.poses import Pose, read_keypoints
 

@@ -11,8 +11,8 @@ from reid_aug.backbones import (
     build_backbone,
     load_starting_weights,
 )
+from reid_aug.backbones.inceptions import InceptionV2
 from reid_aug.errors import UserError
-from reid_aug.inceptions import InceptionV2
 
 CLASSES = 5
 CAFFE_PARAMETERS = 10_270_240

@@ -5,21 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from reid_aug import benchmark, shared_work
+from reid_aug import benchmark
 from reid_aug.bank import Bank
 from reid_aug.benchmark import plan_tasks, run
 from reid_aug.dataset import kept, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
-from reid_aug.grid import Grid, grid_recipe
-from reid_aug.grid_cost import describe, describe_cells, describe_cost
-from reid_aug.local_pool import LocalPool
 from reid_aug.people import PeopleConfig
 from reid_aug.provenance import seen_images
 from reid_aug.recipe import RunFolder
 from reid_aug.stage import Stage, choose_device
-from reid_aug.tasks import Task, train_cell
+from reid_aug.study import shared_work
+from reid_aug.study.cost import describe, describe_cells, describe_cost
+from reid_aug.study.grid import Grid, grid_recipe
+from reid_aug.study.local_pool import LocalPool
+from reid_aug.study.tasks import Task, train_cell
 
 RECIPE = """
 [data]
@@ -77,7 +78,7 @@ def trained(monkeypatch):
 
     for module in (benchmark, shared_work):
         monkeypatch.setattr(module, "run_tasks", run_here)
-    monkeypatch.setattr("reid_aug.contact_sheet.SHOWN", 2)
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHOWN", 2)
     return folders
 
 

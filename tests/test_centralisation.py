@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from reid_aug.centralisation import CentraliseConfig, Redraws, centralised
 from reid_aug.dataset import DataConfig, open_image, read_market1501
 from reid_aug.errors import UserError
-from reid_aug.features import extract_features
+from reid_aug.evaluation.centralisation import CentraliseConfig, Redraws, centralised
+from reid_aug.evaluation.features import extract_features
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.poses import read_keypoints
 
@@ -44,7 +44,7 @@ class MeanColour(nn.Module):
 
 
 def test_a_feature_is_the_mean_of_the_image_s_and_its_drawings(checkpoint, people, monkeypatch):
-    monkeypatch.setattr("reid_aug.centralisation.BATCH", 7)
+    monkeypatch.setattr("reid_aug.evaluation.centralisation.BATCH", 7)
     images = read_market1501(people).query[:5]
     own = extract_features(MeanColour(), images, to_tensor, CPU)
     drawn = redraws(checkpoint, people)

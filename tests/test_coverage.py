@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_aug.coverage import CLUSTERS, clusters_sha256, coverage, normalised, pose_clusters
+from reid_aug.bank.coverage import CLUSTERS, clusters_sha256, coverage, normalised, pose_clusters
+from reid_aug.bank.plan import Draw, plan, usable
 from reid_aug.dataset import PersonImage, read_market1501
-from reid_aug.plan import Draw, plan, usable
 from reid_aug.poses import Pose, read_keypoints
 
 RNG = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def test_a_joint_that_nobody_shows_and_a_torso_without_length_are_no_trouble():
 
 
 def test_alike_poses_share_a_cluster_and_others_do_not(crowd, monkeypatch):
-    monkeypatch.setattr("reid_aug.coverage.CLUSTERS", 4)
+    monkeypatch.setattr("reid_aug.bank.coverage.CLUSTERS", 4)
     images, poses, kinds = crowd
 
     clusters = pose_clusters(images, poses, 0)

@@ -14,7 +14,7 @@ from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.people import read_people
 from reid_aug.poses import read_keypoints
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_training.settings import TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 from reid_aug.train_reid import MODEL_FORMAT, transforms_of
 from reid_aug.weights import read_tensors, write_tensors

@@ -5,10 +5,10 @@ import pytest
 import torch
 from test_evaluation import assert_same, scene
 
-from reid_aug import device_evaluation
-from reid_aug.device_evaluation import evaluate_on_device
 from reid_aug.errors import UserError
+from reid_aug.evaluation import device as device_evaluation
 from reid_aug.evaluation import evaluate
+from reid_aug.evaluation.device import evaluate_on_device
 
 
 @pytest.mark.parametrize("seed", range(8))

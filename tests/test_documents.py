@@ -19,9 +19,9 @@ from tfjs_graphs import write_movenet
 
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
-from reid_aug.grid import load_grid
 from reid_aug.recipe import load_recipe, recipe_names, shipped
 from reid_aug.report import read_results, report
+from reid_aug.study.grid import load_grid
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks/README.md"]

@@ -39,7 +39,7 @@ def small_backbone(*_):
 
 @pytest.fixture(autouse=True)
 def small_backbones(monkeypatch):
-    monkeypatch.setattr("reid_aug.reid_network.build_backbone", small_backbone)
+    monkeypatch.setattr("reid_aug.backbones.checkpoint.build_backbone", small_backbone)
 
 
 def write_network(path, seen="0123456789ab"):

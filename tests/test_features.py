@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from reid_aug.dataset import open_image, read_market1501
-from reid_aug.features import distance_matrix, evaluate_model, extract_features
+from reid_aug.evaluation.features import distance_matrix, evaluate_model, extract_features
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from reid_aug.generator import (
     to_pixels,
     to_signed,
 )
-from reid_aug.limb_warp import warp_limbs
+from reid_aug.generator.limb_warp import warp_limbs
 from reid_aug.poses import heatmaps
 from reid_aug.weights import write_tensors
 

@@ -6,7 +6,7 @@ import torch
 from tfjs_graphs import node, numbers, text, write_graph, write_movenet
 
 from reid_aug.errors import UserError
-from reid_aug.graph_model import GraphModel
+from reid_aug.pose_estimators.graph_model import GraphModel
 
 RNG = np.random.default_rng(0)
 CAST = node("x", "Cast", "input", DstT={"type": "DT_FLOAT"})

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from reid_aug.cell import Cell, cell_recipe
 from reid_aug.errors import UserError
-from reid_aug.grid import Grid, grid_recipe, load_grid
 from reid_aug.people import PeopleConfig
 from reid_aug.recipe import load_recipe, shipped
+from reid_aug.study.cell import Cell, cell_recipe
+from reid_aug.study.grid import Grid, grid_recipe, load_grid
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("*.toml"))
 

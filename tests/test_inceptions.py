@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from reid_aug.inceptions import OpenReidInception
+from reid_aug.backbones.inceptions import OpenReidInception
 
 CLASSES = 5
 

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from reid_aug.joint_layouts import LAYOUTS, from_body_25, from_coco, pose_of, without_face
+from reid_aug.pose_estimators.joint_layouts import (
+    LAYOUTS,
+    from_body_25,
+    from_coco,
+    pose_of,
+    without_face,
+)
 from reid_aug.poses import JOINTS, Pose
 
 COCO = [

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from reid_aug.generator import to_signed
-from reid_aug.limb_warp import Parts, parts, quadrilaterals, warp_limbs
+from reid_aug.generator.limb_warp import Parts, parts, quadrilaterals, warp_limbs
 
 SIZE = (128, 64)
 STANDING = torch.tensor(

@@ -8,7 +8,7 @@ import torch
 
 from reid_aug.dataset import DataConfig, PersonImage, read_image, read_market1501
 from reid_aug.errors import UserError
-from reid_aug.pairs import Batch, Pairs
+from reid_aug.generator_training.pairs import Batch, Pairs
 from reid_aug.poses import Pose, read_keypoints
 
 FULL = DataConfig(height=128, width=64)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reid_aug.bank.plan import POLICIES, Draw, plan, without_pose
 from reid_aug.dataset import PersonImage, seats
 from reid_aug.errors import UserError
-from reid_aug.plan import POLICIES, Draw, plan, without_pose
 from reid_aug.poses import Pose
 
 COUNTS = {3: 6, 5: 1, 8: 12, 2: 4}

@@ -6,8 +6,8 @@ import pytest
 from tfjs_graphs import write_graph, write_movenet
 
 from reid_aug.errors import UserError
-from reid_aug.joint_layouts import from_coco
 from reid_aug.pose_estimators import MoveNet, RTMPose, fit, open_estimator
+from reid_aug.pose_estimators.joint_layouts import from_coco
 
 JOINTS = np.random.default_rng(0).uniform(0.1, 0.9, (17, 3))  # y, x, score
 CROP = np.full((128, 64, 3), 255, np.uint8)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from reid_aug.errors import UserError
-from reid_aug.joint_layouts import from_body_25, from_coco
-from reid_aug.pose_files import read_pose_files
+from reid_aug.pose_estimators.files import read_pose_files
+from reid_aug.pose_estimators.joint_layouts import from_body_25, from_coco
 from reid_aug.poses import Pose, write_keypoints
 
 RNG = np.random.default_rng(0)

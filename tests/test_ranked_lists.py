@@ -10,9 +10,8 @@ from reid_aug.cli import main
 from reid_aug.dataset import read_image, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.evaluation import Answers, evaluate
-from reid_aug.features import columns
-from reid_aug.pictures import INK, TITLE
-from reid_aug.ranked_lists import (
+from reid_aug.evaluation.features import columns
+from reid_aug.evaluation.ranked_lists import (
     FRAME,
     HIT,
     MISS,
@@ -22,6 +21,7 @@ from reid_aug.ranked_lists import (
     ranked,
     ranked_picture,
 )
+from reid_aug.pictures import INK, TITLE
 
 HEIGHT, WIDTH = SIZE
 AP = np.array([0.4, np.nan, 0.1, 0.9, 0.1])
@@ -93,7 +93,7 @@ def test_frames_and_crops_of_the_picture(people):
 
 
 def test_the_command_writes_one_picture_and_the_same_one_again(people, tmp_path, monkeypatch):
-    monkeypatch.setattr("reid_aug.reid_network.build_backbone", small_backbone)
+    monkeypatch.setattr("reid_aug.backbones.checkpoint.build_backbone", small_backbone)
     model = write_network(tmp_path / "cell" / "model.safetensors")
     words = ["reid", "rank", str(model), "--data", str(people), "--out", str(tmp_path / "run")]
     few = ["--count", "3", "--top", "5"]

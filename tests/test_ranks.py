@@ -13,8 +13,8 @@ from torch import nn
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.generator import GeneratorConfig, load_noted
-from reid_aug.generator_settings import TrainGeneratorConfig
-from reid_aug.generator_trainer import Trainer
+from reid_aug.generator_training.settings import TrainGeneratorConfig
+from reid_aug.generator_training.trainer import Trainer
 from reid_aug.poses import read_keypoints
 from reid_aug.ranks import Ranks, ranks_of_environment
 from reid_aug.shared_norm import SharedBatchNorm, share_norms

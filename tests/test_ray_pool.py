@@ -13,12 +13,12 @@ import pytest
 from processes import PATIENCE, wait_until
 
 from reid_aug import __version__
-from reid_aug.cell import Cell
 from reid_aug.errors import UserError
-from reid_aug.ray_pool import RayPool, _absolute, _device, _knock, _question, _token
 from reid_aug.recipe import Recipe
-from reid_aug.reid_settings import TrainReidConfig
-from reid_aug.tasks import Task
+from reid_aug.reid_training.settings import TrainReidConfig
+from reid_aug.study.cell import Cell
+from reid_aug.study.ray_pool import RayPool, _absolute, _device, _knock, _question, _token
+from reid_aug.study.tasks import Task
 
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # stay on the loopback

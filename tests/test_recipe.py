@@ -6,7 +6,7 @@ import pytest
 
 from reid_aug.errors import UserError
 from reid_aug.recipe import Recipe, RunFolder, load_recipe, parse_settings, recipe_names
-from reid_aug.reid_settings import TRAININGS, TrainReidConfig
+from reid_aug.reid_training.settings import TRAININGS, TrainReidConfig
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
 

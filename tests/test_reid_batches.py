@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from reid_aug.errors import UserError
-from reid_aug.reid_batches import Batches, Draw, Shuffles, Training
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_training.batches import Batches, Draw, Shuffles, Training
+from reid_aug.reid_training.settings import TrainReidConfig
 
 
 class Mix:

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from reid_aug.backbones import torchreid_library
-from reid_aug.reid_losses import identity_loss, triplet_loss
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_training.losses import identity_loss, triplet_loss
+from reid_aug.reid_training.settings import TrainReidConfig
 
 CLASSES = 7
 REAL = torch.zeros(12, dtype=torch.bool)

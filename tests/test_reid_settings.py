@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from reid_aug.errors import UserError
-from reid_aug.reid_settings import (
+from reid_aug.reid_training.settings import (
     TRAININGS,
     TrainReidConfig,
     caption_keys,

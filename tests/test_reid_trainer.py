@@ -13,9 +13,9 @@ from reid_aug.backbones import build_backbone, torchreid_library
 from reid_aug.dataset import read_market1501
 from reid_aug.mixing import Mix
 from reid_aug.ranks import Ranks
-from reid_aug.reid_batches import Batches, Training
-from reid_aug.reid_settings import TRAININGS, TrainReidConfig
-from reid_aug.reid_trainer import ReidTrainer
+from reid_aug.reid_training.batches import Batches, Training
+from reid_aug.reid_training.settings import TRAININGS, TrainReidConfig
+from reid_aug.reid_training.trainer import ReidTrainer
 from reid_aug.train_reid import build_network, transforms_of
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from some_results import BASELINE, MIXED, RECIPE, result, results, write
 
 from reid_aug.cli import main
 from reid_aug.errors import UserError
-from reid_aug.reid_settings import TRAININGS
+from reid_aug.reid_training.settings import TRAININGS
 from reid_aug.report import FORMATS, HEADER, find_results, read_results, report, table
 
 

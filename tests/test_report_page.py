@@ -13,7 +13,7 @@ from reid_aug.backbones import build_backbone
 from reid_aug.cli import main
 from reid_aug.dataset import read_market1501
 from reid_aug.evaluation import AP_DEFINITION
-from reid_aug.features import evaluate_model, look
+from reid_aug.evaluation.features import evaluate_model, look
 from reid_aug.provenance import dataset_sha256
 from reid_aug.report import find_results
 from reid_aug.report.flips import Flips, flips_of

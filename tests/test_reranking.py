@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from reid_aug import reranking
 from reid_aug.errors import UserError
-from reid_aug.reranking import RerankConfig, rerank
+from reid_aug.evaluation import reranking
+from reid_aug.evaluation.reranking import RerankConfig, rerank
 
 
 def people(seed: int, queries: int = 30, gallery: int = 170):

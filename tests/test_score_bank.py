@@ -11,15 +11,15 @@ from tfjs_graphs import write_movenet
 from torch.nn import functional as F
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, kept, read_market1501
 from reid_aug.errors import UserError
-from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.mixing import Mix, parse_min_score
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_training.settings import TrainReidConfig
 from reid_aug.score_bank import score_bank
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 from reid_aug.train_reid import MODEL_FORMAT, train_reid

@@ -15,11 +15,11 @@ import pytest
 from reid_aug.grids import bank_stress
 from reid_aug.grids.bank_stress import Run, StandIn, draw, interrupted
 
-from reid_aug import shards as module
 from reid_aug.bank import Bank
+from reid_aug.bank import shards as module
+from reid_aug.bank.shards import SHARD, Shards
 from reid_aug.errors import UserError
 from reid_aug.files import Claim, locked
-from reid_aug.shards import SHARD, Shards
 
 SIZE = (16, 8)
 COUNT = 2 * SHARD + 100
@@ -299,5 +299,5 @@ def test_peak_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 
 def test_drawing_needs_no_torch():
-    code = "import sys, reid_aug.shards; sys.exit('torch' in sys.modules)"
+    code = "import sys, reid_aug.bank.shards; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

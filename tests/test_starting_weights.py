@@ -9,7 +9,7 @@ from reid_aug.adversary import import_discriminator_checkpoint, read_discriminat
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import Generator, GeneratorConfig, load_generator, save_generator
-from reid_aug.generator_trainer import Trainer
+from reid_aug.generator_training.trainer import Trainer
 
 SEEN = "0123456789ab"
 

@@ -6,8 +6,8 @@ from reid_aug.grids import stock_torchreid
 
 from reid_aug.dataset import read_market1501
 from reid_aug.mixing import Mix
-from reid_aug.reid_batches import Training
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_training.batches import Training
+from reid_aug.reid_training.settings import TrainReidConfig
 from reid_aug.train_reid import transforms_of
 
 SETTINGS = {"backbone": "resnet18", "batch": 4, "height": 64, "width": 32}

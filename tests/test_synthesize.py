@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_aug import shards
-from reid_aug.artists import GeneratorArtist
-from reid_aug.bank import Bank
-from reid_aug.contact_sheet import write_contact_sheet
+from reid_aug.bank import Bank, shards
+from reid_aug.bank.artists import GeneratorArtist
+from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import locked

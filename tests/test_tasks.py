@@ -10,22 +10,22 @@ from pathlib import Path
 
 from processes import cells_started_by, members, wait_until
 
-from reid_aug.cell import Cell
-from reid_aug.local_pool import LocalPool
 from reid_aug.recipe import Recipe
-from reid_aug.reid_settings import TrainReidConfig
-from reid_aug.tasks import Task, run_tasks
+from reid_aug.reid_training.settings import TrainReidConfig
+from reid_aug.study.cell import Cell
+from reid_aug.study.local_pool import LocalPool
+from reid_aug.study.tasks import Task, run_tasks
 
 SMALL = TrainReidConfig(backbone="osnet_x0_25", steps=1, batch=4, height=64, width=32)
 
 ENDLESS = """
 import sys
 from pathlib import Path
-from reid_aug.cell import Cell
+from reid_aug.study.cell import Cell
 from reid_aug.recipe import Recipe
-from reid_aug.tasks import Task, run_tasks
-from reid_aug.local_pool import LocalPool
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.study.tasks import Task, run_tasks
+from reid_aug.study.local_pool import LocalPool
+from reid_aug.reid_training.settings import TrainReidConfig
 
 if __name__ == "__main__":
     data, folder = map(Path, sys.argv[1:])

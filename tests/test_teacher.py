@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import resize
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.errors import UserError
-from reid_aug.reid_network import load_reid_network
-from reid_aug.reid_settings import TrainReidConfig
-from reid_aug.teacher import Teacher
+from reid_aug.generator_training.teacher import Teacher
+from reid_aug.reid_training.settings import TrainReidConfig
 from reid_aug.train_reid import MODEL_FORMAT
 from reid_aug.weights import write_tensors
 

@@ -14,11 +14,12 @@ from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
-from reid_aug.generator_trainer import Trainer
+from reid_aug.generator_training.folder import TrainingFolder
+from reid_aug.generator_training.teacher import Teacher
+from reid_aug.generator_training.trainer import Trainer
 from reid_aug.poses import heatmaps, read_keypoints
 from reid_aug.provenance import joined_seen
-from reid_aug.reid_settings import TrainReidConfig
-from reid_aug.teacher import Teacher
+from reid_aug.reid_training.settings import TrainReidConfig
 from reid_aug.train_generator import (
     TrainGeneratorConfig,
     pairs_of,
@@ -27,7 +28,6 @@ from reid_aug.train_generator import (
     training_notes,
 )
 from reid_aug.train_reid import MODEL_FORMAT
-from reid_aug.training_folder import TrainingFolder
 from reid_aug.weights import read_tensors, write_tensors
 
 NETWORK = GeneratorConfig(width=4, blocks=2)

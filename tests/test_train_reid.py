@@ -24,8 +24,8 @@ from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
-from reid_aug.reid_folder import LOG, MODEL, STATE, finished
-from reid_aug.reid_settings import TRAININGS, TrainReidConfig
+from reid_aug.reid_training.folder import LOG, MODEL, STATE, finished
+from reid_aug.reid_training.settings import TRAININGS, TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
 from reid_aug.train_reid import experiment, train_reid
 from reid_aug.weights import read_tensors
@@ -287,7 +287,7 @@ import torch
 from reid_aug import train_reid as module
 from reid_aug.dataset import read_market1501
 from reid_aug.mixing import Mix
-from reid_aug.reid_settings import TrainReidConfig
+from reid_aug.reid_training.settings import TrainReidConfig
 
 module.SAVED_EVERY, module.LOGGED_EVERY = 0.0, 1
 dataset, folder = read_market1501(sys.argv[1]), Path(sys.argv[2])

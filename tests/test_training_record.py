@@ -9,10 +9,10 @@ from test_train_generator import CPU, config, job, run
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import load_noted
-from reid_aug.generator_trainer import Trainer
+from reid_aug.generator_training.record import examine
+from reid_aug.generator_training.trainer import Trainer
 from reid_aug.image_quality import mean_difference, ssim
 from reid_aug.train_generator import describe_best, describe_losses, train_generator
-from reid_aug.training_record import examine
 from reid_aug.weights import write_tensors
 
 
@@ -75,7 +75,7 @@ def test_going_on_keeps_the_best_and_its_numbers(people, tmp_path, monkeypatch):
 def test_a_step_that_does_not_draw_better_leaves_the_best(people, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.4])
     monkeypatch.setattr(
-        "reid_aug.training_record.examine",
+        "reid_aug.generator_training.record.examine",
         lambda *_: {"held_out_l1": 0.1, "held_out_ssim": next(scores)},
     )
     run(people, tmp_path, config(held_out=1))

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_learn
 from reid_aug.generator.winograd import Convolution, Winograd, Workspace, transforms
-from reid_aug.generator_settings import TrainGeneratorConfig
-from reid_aug.generator_trainer import Trainer
-from reid_aug.pairs import Batch
+from reid_aug.generator_training.pairs import Batch
+from reid_aug.generator_training.settings import TrainGeneratorConfig
+from reid_aug.generator_training.trainer import Trainer
 
 CPU = torch.device("cpu")
 NETWORK = GeneratorConfig(joints=18, width=24, blocks=2)
@@ -145,7 +145,7 @@ def test_a_step_by_tiles_is_that_of_plain_sums_to_single_precision(monkeypatch):
     given = batch()
     ours = Trainer(NETWORK, SETTINGS, 0, CPU)
     with monkeypatch.context() as patch:
-        patch.setattr("reid_aug.generator_trainer.ready_to_learn", lambda networks: None)
+        patch.setattr("reid_aug.generator_training.trainer.ready_to_learn", lambda networks: None)
         plain = Trainer(NETWORK, SETTINGS, 0, CPU)
     before = {name: tensor.clone() for name, tensor in plain.state().items()}
     assert all(torch.equal(before[name], tensor) for name, tensor in ours.state().items())

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from reid_aug.adversary.discriminator import Discriminator
 from reid_aug.errors import UserError
-from reid_aug.training_folder import FORMAT as STATE
 from reid_aug.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.discriminator/1"
@@ -35,15 +34,10 @@ def read_discriminator(path: Path | str, judge: str) -> tuple[dict[str, Tensor],
     Raises:
         UserError: If the file is missing or holds no such discriminator.
     """
-    rule = f"{path}: must hold a discriminator of {judge} ({FORMAT}), or a training state"
+    rule = f"{path}: must hold a discriminator of {judge} ({FORMAT})"
     if Path(path).suffix != ".safetensors":
         raise UserError(f"{rule}; convert released weights with: reid-aug generator import")
     tensors, notes = read_tensors(path)
-    if notes.get("format") == STATE:
-        own = {k.partition("/")[2]: v for k, v in tensors.items() if k.startswith(f"{judge}/")}
-        if not own:
-            raise UserError(f"{rule}, got the state of a training without discriminators")
-        return own, notes.get("notes", {})
     found = f"{notes.get('format')!r} {notes.get('judge', '')}".strip()
     if (notes.get("format"), notes.get("judge")) != (FORMAT, judge):
         raise UserError(f"{rule}, got {found}")

@@ -18,6 +18,13 @@ A bank from elsewhere is hostile input: links, external storage, virtual and fil
 refused, and shapes, types and the checksum of all but the pixels are checked, before a pixel is
 read. :meth:`Bank.check_pixels` checks theirs, which reads the whole file; a mix does so before it
 is used.
+
+    plan, coverage              who is drawn, from which image, in whose pose
+    artists                     who draws
+    shards                      what is drawn so far, safe from a kill
+    rows, writing               the finished file, and more rows or scores for it
+    reading, heaps              the file as hostile input
+    card, contact_sheet         what lies beside it, for people
 """
 
 import hashlib

@@ -3,6 +3,7 @@
 An ``error`` is what no experiment should be run with. A ``warning`` is worth knowing: identities
 under one camera only, images without a pose, rows that belong to no image.
 
+    faults   an error or a warning, one line each
     images   what can be said without key points: files, names, identities, cameras, copies
     poses    the key-point file, row by row, beside the pictures it speaks of
     overview a picture of crops with their poses, the doubtful ones first

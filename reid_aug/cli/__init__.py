@@ -3,6 +3,11 @@
 Heavy modules are imported inside the commands, so that ``--help`` answers at once. A ``UserError``
 becomes one line on stderr and exit code 2; anything else that is raised is a fault of ours and
 shows its traceback.
+
+    stages                         a data set in, files of a run folder out
+    generator, bank, poses, reid   what else can be asked of a generator, a bank, ...
+    grids                          many trainings, and their tables
+    options, errors                how every command begins, and how one ends that cannot go on
 """
 
 import click

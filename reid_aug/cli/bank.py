@@ -94,7 +94,7 @@ def show(file: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
-    from reid_aug.contact_sheet import write_contact_sheet
+    from reid_aug.bank.contact_sheet import write_contact_sheet
     from reid_aug.dataset import kept
     from reid_aug.show_bank import choose_score, write_bank_page
 
@@ -171,7 +171,7 @@ def import_(
     stage = stage_of(given)
     from reid_aug import import_bank as verb
     from reid_aug.bank import Bank
-    from reid_aug.bank_card import write_card
+    from reid_aug.bank.card import write_card
 
     found = verb.read_csv(Path(table), images) if table else verb.read_names(images)
     say(f"{len(found)} images")

@@ -65,8 +65,8 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     Both are file names of the data set. Writes one picture into the run folder.
     """
     stage = stage_of(given)
-    from reid_aug.attention import attention_picture, read_end
     from reid_aug.generator import load_generator
+    from reid_aug.generator.attention import attention_picture, read_end
     from reid_aug.pictures import write_picture
 
     data, checkpoint = stage.recipe.data, stage.generator(generator)
@@ -111,8 +111,8 @@ def evaluate(
     """
     paths = {name: given.pop(name) for name in WEIGHTS}
     stage = stage_of(given)
-    from reid_aug import drawings
     from reid_aug import evaluate_generator as verb
+    from reid_aug.image_quality import drawings
     from reid_aug.progress import track
 
     if generator and images:

@@ -10,7 +10,7 @@ import click
 from reid_aug.cli.options import generator_option, run_options, say, say_dry_run, write_recipe
 
 if TYPE_CHECKING:
-    from reid_aug.tasks import Task
+    from reid_aug.study.tasks import Task
 
 
 @click.command()
@@ -65,10 +65,10 @@ def _benchmark(
     from contextlib import closing
 
     from reid_aug import benchmark as module
-    from reid_aug.grid import grid_recipe, load_grid
-    from reid_aug.grid_cost import describe, describe_cells, describe_cost
     from reid_aug.recipe import parse_settings
     from reid_aug.stage import open_stage_of
+    from reid_aug.study.cost import describe, describe_cells, describe_cost
+    from reid_aug.study.grid import grid_recipe, load_grid
 
     grid = load_grid(name)
     recipe = grid_recipe(grid, parse_settings(settings))

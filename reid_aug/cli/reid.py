@@ -35,7 +35,7 @@ def evaluate(
     """
     stage = stage_of(given)
     from reid_aug import evaluate_reid as verb
-    from reid_aug.centralisation import POSES, CentraliseConfig, Redraws
+    from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, Redraws
 
     if poses is not None and not generator:
         raise UserError("--poses must be given with --generator FILE|demo, who draws them")
@@ -72,8 +72,8 @@ def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given
     """
     stage = stage_of(given)
     from reid_aug import evaluate_reid as verb
+    from reid_aug.evaluation.ranked_lists import check_choice, choose_queries, ranked_picture
     from reid_aug.pictures import write_picture
-    from reid_aug.ranked_lists import check_choice, choose_queries, ranked_picture
 
     check_choice(queries)
     job = verb.Job(model, stage.dataset, stage.recipe.data, stage.device)

@@ -134,7 +134,7 @@ def synthesize(
     stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug import synthesize as verb
     from reid_aug.bank import Bank
-    from reid_aug.contact_sheet import write_contact_sheet
+    from reid_aug.bank.contact_sheet import write_contact_sheet
     from reid_aug.stage import is_first_rank
 
     recipe = stage.recipe
@@ -185,12 +185,12 @@ def train_reid(
     if ratio is not None:
         own["synthesize.mode"] = mode
     stage = stage_of(given, own)
-    from reid_aug import reid_folder
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
     from reid_aug.mixing import Mix, parse_min_score
     from reid_aug.ranks import ranks_of_environment
-    from reid_aug.reid_settings import marks_of
+    from reid_aug.reid_training import folder as reid_folder
+    from reid_aug.reid_training.settings import marks_of
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))

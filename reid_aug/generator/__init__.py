@@ -12,10 +12,10 @@ drawing is for. Each camera then has its own scale and shift of every channel be
 what reads the source (the camera is taken out) and of the decoder (the other is put in).
 
 Also beyond it, a generator can be shown limbs: those of the source, cut out and moved to the target
-pose (:mod:`reid_aug.limb_warp`). A third encoder reads them. What it finds joins the image's code
-before the first block, and the decoder at every size. The decoder also says, for every pixel and
-colour, how much of the limbs themselves to lay under its drawing. So stripes, prints and rare
-colours need not pass through the narrow middle.
+pose. A third encoder reads them. What it finds joins the image's code before the first block, and
+the decoder at every size. The decoder also says, for every pixel and colour, how much of the limbs
+themselves to lay under its drawing. So stripes, prints and rare colours need not pass through the
+narrow middle.
 
 Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels there (256 by default).
 
@@ -23,7 +23,9 @@ Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels the
     layers      encoder, block, decoder
     network     the generator, and pixels to tensors and back
     winograd    its convolutions on a CPU, sooner: to draw and to train
+    limb_warp   the source's limbs, moved to the target pose
     drawing     the network made ready to draw
+    attention   what every block looks at, as a picture
     checkpoint  its file
     released    the authors' weights
 """

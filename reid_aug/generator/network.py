@@ -13,7 +13,7 @@ from reid_aug.generator.layers import (
     encode,
     encoder,
 )
-from reid_aug.limb_warp import warp_limbs
+from reid_aug.generator.limb_warp import warp_limbs
 from reid_aug.poses import heatmaps
 
 

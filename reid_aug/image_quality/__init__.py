@@ -15,8 +15,10 @@ number here names its protocol:
     masks        the person's region, from limbs
     structure    SSIM, mask-SSIM, L1 (scikit-image's SSIM)
     pckh         joints found again in the drawing
+    judges       the measures, each over all pairs
     networks     what needs weights: IS, mask-IS, FID (torch-fidelity), LPIPS (torchmetrics), DS (a
                  detector's score for a person), identity (a re-ID network's)
+    drawings     where the images come from: a generator, or a folder
 
 A measure whose weights are missing is listed as not measured, with the file that it needs.
 """

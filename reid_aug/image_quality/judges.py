@@ -22,8 +22,8 @@ from reid_aug.image_quality.networks import (
 from reid_aug.image_quality.pckh import correct_joints
 from reid_aug.image_quality.protocols import View
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim
-from reid_aug.joint_layouts import pose_of, without_face
 from reid_aug.pose_estimators import MoveNet
+from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
 from reid_aug.poses import Pose
 
 PARTS = 10  # of the Inception Score

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection import ssd300_vgg16
 
+from reid_aug.backbones.checkpoint import load_reid_network
+from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.reid_network import load_reid_network
 from reid_aug.weights import read_weights
 
 PERSON = 1  # the detector's class, COCO

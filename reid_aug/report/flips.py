@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.dataset import Dataset, read_image
 from reid_aug.errors import UserError
 from reid_aug.evaluation import Answers
-from reid_aug.features import columns, distance_matrix, extract_features, look, score
+from reid_aug.evaluation.features import columns, distance_matrix, extract_features, look, score
+from reid_aug.evaluation.ranked_lists import ranked
 from reid_aug.pages import picture
 from reid_aug.provenance import dataset_sha256
-from reid_aug.ranked_lists import ranked
-from reid_aug.reid_folder import MODEL, RESULT
-from reid_aug.reid_network import load_reid_network
+from reid_aug.reid_training.folder import MODEL, RESULT
 from reid_aug.report.results import Result
 
 SHOWN = 3  # queries of either kind

@@ -14,7 +14,7 @@ from typing import Any
 from reid_aug.dataset import NAME
 from reid_aug.errors import UserError
 from reid_aug.evaluation import RESULT_FORMAT
-from reid_aug.reid_settings import caption_keys
+from reid_aug.reid_training.settings import caption_keys
 
 NEEDED: dict[str, Any] = {
     "mAP": float, "rank1": float, "backbone": str, "keep": int | float, "keep_seed": int,

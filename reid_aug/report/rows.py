@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid_aug.errors import UserError
-from reid_aug.reid_settings import TRAININGS, describe_training
+from reid_aug.reid_training.settings import TRAININGS, describe_training
 from reid_aug.report.gains import Gain, gain_of
 from reid_aug.report.results import Result
 

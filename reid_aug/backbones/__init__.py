@@ -1,0 +1,228 @@
+"""Re-ID networks: torchreid's by name, two Inceptions that torchreid does not have, and BNNeck.
+
+Every backbone follows torchreid's contract: in training mode it returns logits (B, classes), or
+(logits, features) where it was built with features; in eval mode features (B, D). Weights never
+come from the network; :func:`load_starting_weights` takes them from a path and says what it did not
+use.
+
+    inceptions   BN-Inception and Open-ReID's
+    checkpoint   a trained network's file
+"""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid_aug.backbones.inceptions import InceptionV2, OpenReidInception
+from reid_aug.errors import UserError
+from reid_aug.weights import read_weights
+
+OWN = {"inception_v2": InceptionV2, "inception_open_reid": OpenReidInception}
+SIZES = (
+    (256, 128),
+    (160, 64),
+    (144, 56),
+    (299, 299),
+)  # what the networks of the field were made for
+
+
+class BnNeck(nn.Module):
+    """A batch norm between the features of a backbone and its classifier (Luo et al. 2019).
+
+    The triplet loss sees the features before the norm, the classifier and the ranking those behind
+    it; the norm has no shift and the classifier no bias. In eval mode features have length 1, so
+    that their Euclidean distance ranks as their cosine does, which the paper ranks by.
+    """
+
+    def __init__(self, backbone: nn.Module, size: int, classes: int, with_features: bool) -> None:
+        super().__init__()
+        backbone.classifier = nn.Identity()
+        self.backbone, self.with_features = backbone, with_features
+        self.norm = nn.BatchNorm1d(size)
+        self.norm.bias.requires_grad_(False)
+        self.classifier = nn.Linear(size, classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, 3, H, W) to logits (B, classes), features (B, size), or both."""
+        if not self.training:
+            return F.normalize(self.norm(self.backbone(image)))
+        _, features = self.backbone(image)
+        logits = self.classifier(self.norm(features))
+        return (logits, features) if self.with_features else logits
+
+
+def torchreid_library() -> ModuleType:
+    """The torchreid package, imported when first needed: that takes seconds, and it warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Cython evaluation")
+        import torchreid
+    return torchreid
+
+
+def backbone_names() -> list[str]:
+    """Every name that :func:`build_backbone` takes, sorted."""
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        torchreid_library().models.show_avai_models()
+    names = text.getvalue().strip().strip("[]").replace("'", "").split(", ")
+    return sorted([*names, *OWN])
+
+
+def build_backbone(
+    name: str,
+    classes: int,
+    height: int,
+    width: int,
+    last_stride: int = 0,
+    bnneck: bool = False,
+    with_features: bool = False,
+) -> nn.Module:
+    """Build a network for ``classes`` identities, with fresh weights.
+
+    They lie channels last, which is faster, wherever the network can work on pictures that do.
+
+    Args:
+        last_stride: 1 lets the last stage of a ResNet or of BN-Inception keep the size of its
+            pictures; 0 leaves the network as it is.
+        bnneck: put a :class:`BnNeck` behind it.
+        with_features: return features beside the logits in training mode.
+
+    Raises:
+        UserError: If there is no such network, or it cannot take pictures of this size, or it has
+            not what was asked for.
+    """
+    names = backbone_names()
+    if name not in names:
+        raise UserError(f"backbone must be one of {', '.join(names)}, got {name!r}")
+    model = _build(name, classes, bnneck or with_features)
+    if last_stride:
+        _keep_size(model, name)
+    size = _feature_size(model, height, width)
+    if not size:
+        raise UserError(
+            f"backbone {name} must get pictures of another size than {height}x{width}; "
+            f"{_sizes_for(model)}: --set train_reid.height=... --set train_reid.width=..."
+        )
+    if bnneck or with_features:
+        _check_classifier(model, name, size)
+    if bnneck:
+        model = BnNeck(model, size, classes, with_features)
+    model.to(memory_format=torch.channels_last)
+    if not _feature_size(model, height, width):  # it flattens a map of features by ``view``
+        model.to(memory_format=torch.contiguous_format)
+    return model
+
+
+def _build(name: str, classes: int, with_features: bool) -> nn.Module:
+    if name in OWN:
+        return OWN[name](classes, with_features)
+    loss = "triplet" if with_features else "softmax"
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torchreid_library().models.build_model(
+            name, classes, loss=loss, pretrained=False, use_gpu=False
+        )
+
+
+def _keep_size(model: nn.Module, name: str) -> None:
+    """Let the last stage of a network that has one not halve its pictures."""
+    if isinstance(model, InceptionV2):
+        return model.keep_size()
+    stage = getattr(model, "layer4", None)  # of a ResNet
+    if stage is None:
+        raise UserError(
+            f"train_reid.last_stride must be 0 for {name}, which has not the stages of a ResNet; "
+            f"--set train_reid.last_stride=0, or choose a backbone such as resnet50"
+        )
+    for part in stage.modules():
+        if isinstance(part, nn.Conv2d | nn.AvgPool2d):
+            part.stride = (1, 1)
+    return None
+
+
+def _check_classifier(model: nn.Module, name: str, size: int) -> None:
+    """Refuse a network whose features are not what its one classifier sees."""
+    classifier = getattr(model, "classifier", None)
+    if not isinstance(classifier, nn.Linear) or classifier.in_features != size:
+        raise UserError(
+            f"train_reid.bnneck and triplet_weight need one vector of features under one "
+            f"classifier, which backbone {name} has not; switch both off, or choose a backbone "
+            f"such as resnet50"
+        )
+
+
+def _sizes_for(model: nn.Module) -> str:
+    fits = [size for size in SIZES if _feature_size(model, *size)]
+    sizes = ", ".join(f"{high}x{wide}" for high, wide in fits)
+    return f"{sizes} will do" if sizes else "none of the usual sizes will do"
+
+
+@torch.no_grad()
+def _feature_size(model: nn.Module, height: int, width: int) -> int:
+    """How many features a picture of this size gets; 0 where the network cannot take it."""
+    was_training = model.training
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            features = model.eval()(torch.zeros(1, 3, height, width))
+    except (RuntimeError, AssertionError, ValueError):
+        return 0
+    finally:
+        model.train(was_training)
+    return features.shape[1] if features.ndim == 2 else 0
+
+
+def load_starting_weights(model: nn.Module, path: Path | str) -> str:
+    """Load weights by name; the classifier (and torchreid's ``fc`` before it) may be missing.
+
+    Weights of a backbone alone start the backbone of a network with a neck, and the other way
+    round.
+
+    Returns:
+        What was and was not loaded, in one line.
+
+    Raises:
+        UserError: If a tensor other than the classifier's is missing or has another shape.
+    """
+    state = read_weights(path)
+    has_neck = any(name.startswith("backbone.") for name in state)
+    if isinstance(model, BnNeck) and not has_neck:
+        return f"{_load(model.backbone, state, path)}; the neck starts fresh"
+    if not isinstance(model, BnNeck) and has_neck:
+        state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    return _load(model, state, path)
+
+
+def _load(model: nn.Module, state: dict[str, Tensor], path: Path | str) -> str:
+    own = model.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    counters = "num_batches_tracked"
+    missing = [k for k in own if k not in fitting and not k.endswith(counters)]
+    outside = [k for k in missing if not k.startswith(("classifier", "fc."))]
+    if outside:
+        raise UserError(
+            f"{path}: must hold the weights of this backbone; {len(outside)} of {len(own)} tensors "
+            f"are missing or of another shape, the first is {outside[0]}"
+        )
+    model.load_state_dict(fitting, strict=False)
+    unused = sorted(state.keys() - fitting.keys())
+    said = f"{Path(path).name}: {len(fitting)} of {len(own)} tensors loaded"
+    said += f", not in the file: {_few(missing)}" if missing else ""
+    return said + f", {len(unused)} in the file unused" + (f": {_few(unused)}" if unused else "")
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of some names.
+
+    >>> _few(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

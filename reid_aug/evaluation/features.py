@@ -1,0 +1,101 @@
+"""From a network to a ranking: features of query and gallery, their distances, the scores.
+
+Images are streamed; what is held is one feature vector an image and the distance matrix. Distances
+are ranked where they are computed, on the CPU or on a GPU.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision import transforms
+
+from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
+from reid_aug.dataset import Dataset, PersonImage, open_image
+from reid_aug.errors import UserError
+from reid_aug.evaluation import NO_MATCH, Answers, Scores, evaluate
+from reid_aug.evaluation.device import evaluate_on_device
+from reid_aug.progress import track
+
+BATCH = 100
+
+
+def look(size: tuple[int, int]) -> Any:
+    """What turns a picture into what a network of :mod:`reid_aug.backbones.checkpoint` takes.
+
+    Args:
+        size: (height, width) that it looks at.
+    """
+    normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    return transforms.Compose([transforms.Resize(size), transforms.ToTensor(), normal])
+
+
+class Pictures(TorchDataset[Tensor]):
+    """A list of images as a network takes them."""
+
+    def __init__(self, images: Sequence[PersonImage], transform: Any) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.transform(Image.fromarray(open_image(self.images[index].path)))
+
+
+def evaluate_model(
+    model: nn.Module, dataset: Dataset, transform: Any, device: torch.device, workers: int = 0
+) -> Scores:
+    """Rank the gallery for every query by Euclidean distance of features, and score that."""
+    query, gallery = (
+        extract_features(model, images, transform, device, workers).to(device)
+        for images in (dataset.query, dataset.gallery)
+    )
+    return score(distance_matrix(query, gallery), dataset)
+
+
+def score(distances: Tensor, dataset: Dataset) -> Scores:
+    """The scores of distances (Q, G), ranked on the device where they lie."""
+    if distances.device.type == "cpu":
+        return evaluate(distances.numpy(), *columns(dataset))
+    return evaluate_on_device(distances, *columns(dataset))
+
+
+def check_queries(dataset: Dataset) -> None:
+    """Raise a UserError unless some query can be scored: before hours are spent."""
+    if not Answers(*columns(dataset)).count():
+        folder = dataset.query[0].path.parent
+        raise UserError(f"{folder}: {NO_MATCH}; give another data set, or see: reid-aug check")
+
+
+def columns(dataset: Dataset) -> list[np.ndarray]:
+    """Query and gallery pids, query and gallery camids, as :func:`evaluate` takes them."""
+    lists = (dataset.query, dataset.gallery)
+    pids = [np.array([image.pid for image in images]) for images in lists]
+    return pids + [np.array([image.camid for image in images]) for images in lists]
+
+
+@torch.inference_mode()
+def extract_features(
+    model: nn.Module,
+    images: Sequence[PersonImage],
+    transform: Any,
+    device: torch.device,
+    workers: int = 0,
+) -> Tensor:
+    """Features of a list of images: (N, D) float32 on the CPU, batch by batch."""
+    model.eval()
+    loader = DataLoader(Pictures(images, transform), BATCH, num_workers=workers)
+    with track(loader, "extract features") as bar:
+        return torch.cat([model(batch.to(device)).float().cpu() for batch in bar])
+
+
+def distance_matrix(query: Tensor, gallery: Tensor) -> Tensor:
+    """Squared Euclidean distances: (Q, D) and (G, D) to (Q, G) float32 on their device."""
+    distances = query.square().sum(1, keepdim=True) + gallery.square().sum(1)
+    return distances.addmm_(query, gallery.T, beta=1, alpha=-2)

@@ -1,0 +1,105 @@
+"""Ranked lists to look at: queries, and what the network finds nearest to each.
+
+A hit has a green frame, a miss a red one. What the protocol ignores is left out: the query's own
+person under its own camera, and junk. Ties are shown as they are counted, misses first.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from reid_aug.dataset import Dataset, read_image
+from reid_aug.errors import UserError
+from reid_aug.evaluation import Answers
+from reid_aug.evaluation.features import columns
+from reid_aug.pictures import INK, PAPER, sheet
+
+CHOICES = ("worst", "best", "spread")
+SIZE = (160, 80)  # pixels of a crop in the picture
+FRAME = 4  # pixels
+HIT, MISS = (44, 160, 44), (214, 39, 40)
+
+
+def check_choice(which: str) -> None:
+    """Raise a UserError unless ``which`` is one of ``CHOICES``."""
+    if which not in CHOICES:
+        raise UserError(f"queries must be one of {', '.join(CHOICES)}, got {which!r}")
+
+
+def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
+    """Places of ``count`` queries, or of as many as count: the worst, the best, or spread over AP.
+
+    Args:
+        ap: average precision of each query, NaN where it does not count, (Q,).
+        which: one of ``CHOICES``.
+
+    >>> ap = np.array([0.5, np.nan, 0.1, 1.0])
+    >>> choose_queries(ap, "worst", 2), choose_queries(ap, "spread", 2)
+    ([2, 0], [2, 3])
+    """
+    ordered = np.argsort(ap, kind="stable")[: int(np.isfinite(ap).sum())]
+    if which == "best":
+        ordered = ordered[::-1]
+    count = min(count, len(ordered))
+    if which == "spread":
+        ordered = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+    return ordered[:count].tolist()
+
+
+def ranked(
+    row: np.ndarray, matches: np.ndarray, ignored: np.ndarray, top: int
+) -> list[tuple[int, bool]]:
+    """The ``top`` nearest of the gallery, and whether each is a hit.
+
+    Args:
+        row: distances of one query, (G,).
+        matches: places in the gallery, as :meth:`reid_aug.evaluation.Answers.of` gives them.
+        ignored: the same.
+    """
+    is_hit = np.zeros(len(row), bool)
+    is_hit[matches] = True
+    order = np.lexsort([is_hit, row])
+    order = order[~np.isin(order, ignored)][:top]
+    return list(zip(order.tolist(), is_hit[order].tolist(), strict=True))
+
+
+def ranked_picture(
+    dataset: Dataset, distances: np.ndarray, ap: np.ndarray, queries: Sequence[int], top: int
+) -> Image.Image:
+    """One row a query: its AP, the query, and its ``top`` nearest.
+
+    Args:
+        dataset: the data set.
+        distances: (Q, G), as they were scored.
+        ap: average precision of each query, (Q,).
+        queries: places of the queries to show.
+        top: how many of the gallery are shown.
+    """
+    answers = Answers(*columns(dataset))
+    rows = []
+    for query in queries:
+        image, pair = dataset.query[query], answers.of(query)
+        lines = f"AP {ap[query]:.3f}", f"pid {image.pid}", f"camera {image.camid}"
+        label = _label((*lines, f"{len(pair[0])} matches"))
+        found = ranked(distances[query], *pair, top)
+        crops = [
+            _framed(read_image(dataset.gallery[place].path, *SIZE), HIT if is_hit else MISS)
+            for place, is_hit in found
+        ]
+        rows.append([label, _framed(read_image(image.path, *SIZE), INK), *crops])
+    return sheet(rows, ["", "query", *map(str, range(1, top + 1))])
+
+
+def _label(lines: Sequence[str]) -> np.ndarray:
+    canvas = Image.new("RGB", SIZE[::-1], PAPER)
+    ImageDraw.Draw(canvas).multiline_text((4, FRAME), "\n".join(lines), INK, spacing=6)
+    return np.asarray(canvas)
+
+
+def _framed(crop: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    framed = np.empty_like(crop)
+    framed[:] = colour
+    inside = slice(FRAME, -FRAME)
+    framed[inside, inside] = crop[inside, inside]
+    return framed

@@ -1,0 +1,152 @@
+"""Key points that other tools wrote, as estimates in OpenPose-18 order.
+
+    a folder     OpenPose's --write_json: NAME_keypoints.json a picture, BODY_25 or COCO
+    *.json       COCO key points: an annotation file, or a list of results
+    *.csv        the published format (:mod:`reid_aug.poses`)
+
+Of several people in a picture the one with most confidence is taken. COCO's annotations have marks
+instead of confidences: a joint that is labelled, in sight or not, counts as found.
+
+Everything here returns {name: (18, 3) float32}: x, y, confidence.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid_aug.errors import UserError
+from reid_aug.pose_estimators.joint_layouts import LAYOUTS, from_coco
+from reid_aug.poses import read_keypoints
+
+OPENPOSE = "_keypoints.json"
+OPENPOSE_LAYOUTS = (18, 25)
+KINDS = {list: "list", dict: "object", str: "text", int: "whole number"}
+Estimates = dict[str, np.ndarray]
+
+
+def read_pose_files(path: Path | str) -> Estimates:
+    """Read key points of whichever format, by file name; OpenPose's by name without suffix.
+
+    Raises:
+        UserError: If there is nothing, or it is in no format known here; file and key are named.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_openpose(path)
+    if path.suffix.lower() == ".json":
+        return read_coco(path)
+    return {
+        name: np.column_stack([np.nan_to_num(pose.xy), pose.seen]).astype(np.float32)
+        for name, pose in read_keypoints(path).items()
+    }
+
+
+def read_openpose(folder: Path) -> Estimates:
+    """OpenPose's JSON files, one a picture, by the picture's name without suffix."""
+    files = sorted(folder.glob(f"*{OPENPOSE}"))
+    if not files:
+        raise UserError(f"{folder}: must hold OpenPose's files NAME{OPENPOSE}, got none")
+    return {file.name.removesuffix(OPENPOSE): _read_picture(file) for file in files}
+
+
+def _read_picture(file: Path) -> np.ndarray:
+    people = _get(_load(file), "people", list, f"{file}")
+    found = []
+    for place, person in enumerate(people):
+        where = f"{file}: people[{place}]"
+        # "pose_keypoints" before OpenPose 1.3
+        is_old = isinstance(person, dict) and "pose_keypoints_2d" not in person
+        key = "pose_keypoints" if is_old and "pose_keypoints" in person else "pose_keypoints_2d"
+        numbers = _numbers(_get(person, key, list, where), OPENPOSE_LAYOUTS, f"{where}.{key}")
+        found.append(LAYOUTS[len(numbers)](numbers))
+        if found[-1][:, 2].any() and found[-1][:, :2].max() <= 1:
+            raise UserError(
+                f"{where}.{key} must be in pixels, got parts of the picture's size; write it again "
+                f"with OpenPose's --keypoint_scale 0"
+            )
+    return _surest(found)
+
+
+def read_coco(path: Path) -> Estimates:
+    """A COCO key-point file: annotations with the pictures' names, or a list of results."""
+    content = _load(path)
+    if isinstance(content, list):
+        return _grouped(path, "", content, {}, is_marked=False)
+    images = _get(content, "images", list, f"{path}")
+    names = {}
+    for place, image in enumerate(images):
+        where = f"{path}: images[{place}]"
+        identity = _get(image, "id", (int, str), where)
+        names[identity] = _get(image, "file_name", str, where)
+    annotations = _get(content, "annotations", list, f"{path}")
+    found = _grouped(path, "annotations", annotations, names, is_marked=True)
+    nothing = np.zeros((18, 3), np.float32)
+    return {Path(name).name: found.get(Path(name).name, nothing) for name in names.values()}
+
+
+def _grouped(
+    path: Path, key: str, entries: Iterable[Any], names: Mapping[Any, str], is_marked: bool
+) -> Estimates:
+    """Entries of one picture each, the surest of every picture."""
+    groups: dict[str, list[tuple[float, np.ndarray]]] = {}
+    for place, entry in enumerate(entries):
+        where = f"{path}: {key}[{place}]"
+        image = _get(entry, "image_id", (int, str), where)
+        name = names.get(image, image)
+        if not isinstance(name, str):
+            raise UserError(
+                f"{where}.image_id must be the id of one of the file's images, or a file name, got "
+                f"{image!r}"
+            )
+        raw = _get(entry, "keypoints", list, where)
+        numbers = _numbers(raw, (17,), f"{where}.keypoints")
+        if is_marked:
+            numbers[:, 2] = numbers[:, 2] > 0
+        score = entry.get("score")
+        if type(score) not in (int, float):
+            score = numbers[:, 2].sum()
+        groups.setdefault(Path(name).name, []).append((score, from_coco(numbers)))
+    return {name: max(group, key=lambda pair: pair[0])[1] for name, group in groups.items()}
+
+
+def _surest(people: list[np.ndarray]) -> np.ndarray:
+    if not people:
+        return np.zeros((18, 3), np.float32)
+    return max(people, key=lambda scored: scored[:, 2].sum())
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give a folder of OpenPose, or a .json or .csv file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: must be JSON, got {str(error)[:80]}") from None
+
+
+def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} must be an object with {key!r}, got {str(entry)[:40]!r}")
+    if not isinstance(entry.get(key), kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        rule = " or ".join(KINDS[each] for each in kinds)
+        found = f"{entry[key]!r}"[:40] if key in entry else "no such key"
+        raise UserError(f"{where}: {key} must be a {rule}, got {found}")
+    return entry[key]
+
+
+def _numbers(values: list[Any], layouts: tuple[int, ...], where: str) -> np.ndarray:
+    """A flat list x, y, confidence, ... as (joints, 3) float64."""
+    counts = [3 * joints for joints in layouts]
+    if len(values) not in counts:
+        wanted = " or ".join(map(str, counts))
+        raise UserError(f"{where} must hold {wanted} numbers, got {len(values)}")
+    if not all(type(value) in (int, float) for value in values):
+        raise UserError(f"{where} must hold numbers only, got {str(values)[:60]}")
+    numbers = np.array(values, float).reshape(-1, 3)
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{where} must hold finite numbers, got {str(values)[:60]}")
+    return numbers

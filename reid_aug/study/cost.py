@@ -1,0 +1,192 @@
+"""What a grid will do, and what it costs: cells, hours and gigabytes, by a step of each kind.
+
+Steps are measured here, with as many threads as a cell has. A machine that is busy, or another one
+of a cluster, takes another time.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reid_aug import train_generator as generators
+from reid_aug.dataset import by_identity
+from reid_aug.generator import Generator, save_generator
+from reid_aug.generator_training.trainer import build_networks
+from reid_aug.mixing import Mix
+from reid_aug.reid_training.folder import RESULT
+from reid_aug.stage import Stage
+from reid_aug.study.grid import Grid
+from reid_aug.study.shared_work import (
+    banks_to_draw,
+    job_of,
+    own_generators,
+    pairs_of,
+    scorers,
+    starts,
+)
+from reid_aug.study.tasks import Pool, Task
+from reid_aug.synthesize import seconds_to_draw
+from reid_aug.train_reid import build_network, seconds_per_step
+
+STATES = 2  # training states of a generator that are kept
+
+
+def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[str]:
+    """What will be trained, in a few lines."""
+    config = stage.recipe.train_reid
+    size = f"{config.height}x{config.width}"
+    lines = [
+        f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
+        f"{pool.at_once} at once, results in {stage.run.path / 'reid'}"
+    ]
+    if done := len(tasks) - len(_pending(tasks)):
+        lines.append(f"of them there already: {done}")
+    if first := starts(tasks):
+        lines.append(f"before them, networks trained on the external people: {len(first)}")
+    if own := own_generators(tasks):
+        steps = stage.recipe.train_generator.steps
+        lines.append(f"before them, generators of {steps} steps on their own images: {len(own)}")
+    if judges := {*scorers(grid, tasks, stage).values()} - {*tasks}:
+        lines.append(f"before them, networks that score banks: {len(judges)}")
+    if size != "256x128":
+        lines.append(
+            f"input {size} instead of the usual 256x128, to take minutes and not hours: "
+            f"scores compare within this table only"
+        )
+    return lines
+
+
+def describe_cells(tasks: Sequence[Task]) -> list[str]:
+    """The cells, a line for those that differ in their seed only."""
+    seeds: dict[str, list[str]] = {}
+    for task in tasks:
+        name = replace(task.cell, seed=0).name
+        seeds.setdefault(name.replace("-seed0", "", 1), []).append(str(task.cell.seed))
+    return [f"    {name}: seed {', '.join(own)}" for name, own in seeds.items()]
+
+
+def describe_cost(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[str]:
+    """Hours and gigabytes of what is not there yet."""
+    parts = [*_generator_lines(tasks, stage), *_bank_lines(tasks, stage)]
+    with _threads(pool.threads):
+        trainings = _training_lines(grid, tasks, stage)
+    alone = sum(seconds for _, seconds, _ in parts)
+    shared = sum(seconds for _, seconds, _ in trainings)
+    total = alone + shared / max(1, pool.at_once)
+    size = sum(size for _, _, size in (*parts, *trainings))
+    lines = [text for text, _, _ in (*parts, *trainings)]
+    work = (
+        f"{_hours(alone + shared)} of work, {_hours(total)} with {pool.at_once} trainings at once"
+    )
+    return [*lines, f"together about {work}, and {size / 1e9:.2f} GB"]
+
+
+Part = tuple[str, float, float]  # in words, seconds, bytes
+
+
+def _generator_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
+    """The generators that the grid trains, all in one line."""
+    network, config = stage.recipe.generator, stage.recipe.train_generator
+    own = {path: task for path, task in own_generators(tasks).items() if not path.is_file()}
+    if not own:
+        return []
+    step = generators.seconds_per_step(
+        pairs_of(next(iter(own.values())), stage)[1], network, config, stage.device
+    )
+    networks = build_networks(network, config, 0)
+    weights = sum(_bytes(module.state_dict().values()) for module in networks.values())
+    model = _bytes(networks["generator"].state_dict().values())
+    size = len(own) * (model + STATES * (model + 3 * weights))  # Adam keeps two numbers a weight
+    seconds = len(own) * step * config.steps
+    text = f"{len(own)} generators: {step:.2f} s a step, {_cost(seconds, size)}"
+    return [(text, seconds, size)]
+
+
+def _bank_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
+    """The banks, a line an artist, whose speed is measured on the smallest of them."""
+    banks = {b: found for b, found in banks_to_draw(tasks, stage).items() if not b.is_file()}
+    height, width = stage.recipe.data.height, stage.recipe.data.width
+    parts = []
+    for artist in sorted({task.cell.artist for _, task in banks.values()}):
+        own = [found for found in banks.values() if found[1].cell.artist == artist]
+        images = sum(count for count, _ in own)
+        count, task = min(own, key=lambda found: found[0])
+        with _any_generator(task, stage) as generator:
+            job = job_of(task, stage, generator)
+            seconds = images / count * seconds_to_draw(job, stage.device)
+        size = images * height * width * 3.0
+        text = f"{len(own)} banks of {artist}: {images} images, {_cost(seconds, size)}"
+        parts.append((text, seconds, size))
+    return parts
+
+
+@contextmanager
+def _any_generator(task: Task, stage: Stage) -> Iterator[Path | None]:
+    """The generator of a task; an untrained one of the same size, where it is not there yet."""
+    if task.generator is None or task.generator.is_file():
+        yield task.generator
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.safetensors"
+        save_generator(Generator(stage.recipe.generator), path, {"seen": ""})
+        yield path
+
+
+def _training_lines(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Part]:
+    """The trainings, a line for each backbone and training."""
+    everything = _pending([*tasks, *scorers(grid, tasks, stage).values()])
+    kinds = Counter((task.cell.backbone, task.cell.training) for task in everything)
+    for path, task in starts(tasks).items():
+        kinds[task.cell.backbone, task.cell.training] += not path.is_file()
+    mix = Mix(stage.dataset.train)
+    classes = len(by_identity(mix.real))
+    parts = []
+    for (backbone, training), count in sorted(kinds.items()):
+        cell = replace(tasks[0].cell, backbone=backbone, training=training, ratio=0.0).plain()
+        config = replace(tasks[0], cell=cell, weights=None).config
+        step = seconds_per_step(mix, replace(config, generated_share=0.0), stage.device)
+        model = build_network(config, classes)
+        size = count * _bytes(model.state_dict().values())
+        seconds = count * step * config.steps
+        text = f"{count} trainings of {backbone}, {training}: {step:.2f} s a step"
+        parts.append((f"{text}, {_cost(seconds, size)}", seconds, size))
+    return parts
+
+
+def _pending(tasks: Iterable[Task]) -> list[Task]:
+    """Tasks without a result, each once."""
+    return [task for task in dict.fromkeys(tasks) if not (task.folder / RESULT).is_file()]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> float:
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+def _cost(seconds: float, size: float) -> str:
+    return f"{_hours(seconds)}, {size / 1e9:.2f} GB"
+
+
+def _hours(seconds: float) -> str:
+    """A time in hours: three digits, of which two at most stand after the point.
+
+    >>> _hours(36), _hours(7200), _hours(31_836_000)
+    ('0.01 h', '2 h', '8,840 h')
+    """
+    hours = float(f"{seconds / 3600:.3g}")
+    return f"{hours:,.2f}".rstrip("0").rstrip(".") + " h"
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

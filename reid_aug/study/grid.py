@@ -1,0 +1,186 @@
+"""The grid: a TOML file that says which experiments to run, and the cells it stands for.
+
+    recipe = "demo"           the recipe under all cells; [set] may hold keys on top of it
+    backbone = ["resnet18"]   a list of values for each axis
+    ratio = [0.0, 1.0]
+    [[also]]                  more cells: these axes are other than above, the rest is as above
+    artist = ["copies"]
+    [external]                people to pre-train on, for the cells that start = ["external"]
+    first = 1001
+
+Axes that are no keys of a recipe are those of :mod:`reid_aug.study.cell`, and ``start``: "scratch"
+(as the recipe begins) or "external" (from a network that was trained on the external people).
+``training`` names a set of keys (:mod:`reid_aug.reid_training.settings`), ``label`` says what a
+generated image is taken for. The cells are the union of all blocks, each once: ratio 0 is the same
+for all that says how images are drawn or chosen, and random erasing is part of strong training.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from reid_aug.errors import UserError
+from reid_aug.people import PeopleConfig
+from reid_aug.recipe import Recipe, build, flattened, load_recipe, nearest, read_toml
+from reid_aug.reid_training.settings import LABELS, PLAIN, TRAININGS
+from reid_aug.study.cell import AXES, ORDER, Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What to vary; a cell is one value of each axis, here or in one of the blocks ``also``."""
+
+    name: str
+    recipe: str
+    backbone: tuple[str, ...]
+    mode: tuple[str, ...] = ("supplement",)
+    ratio: tuple[float, ...] = (0.0, 1.0)
+    keep: tuple[float, ...] = (1.0,)
+    seed: tuple[int, ...] = (0, 1, 2)
+    artist: tuple[str, ...] = ("generator",)
+    cameras: tuple[str, ...] = ("source",)
+    generator: tuple[str, ...] = ("given",)
+    bank: tuple[str, ...] = ("",)
+    min_score: tuple[str, ...] = ("",)
+    erase: tuple[bool, ...] = (False,)
+    start: tuple[str, ...] = ("scratch",)
+    training: tuple[str, ...] = (PLAIN,)
+    label: tuple[str, ...] = (LABELS[0],)
+    also: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
+    external: PeopleConfig | None = None
+    set: Mapping[str, Any] = field(default_factory=dict)
+
+    def blocks(self) -> list["Grid"]:
+        """The grid of the top-level axes, then that of each block."""
+        others: list[dict[str, Any]] = [dict(block) for block in self.also]
+        return [replace(self, **block, also=()) for block in ({}, *others)]
+
+    def cells(self) -> list[Cell]:
+        """The cells of all blocks, each once; seeds outermost, so a whole small table is early."""
+        found: dict[Cell, None] = {}
+        for block in self.blocks():
+            found |= dict.fromkeys(block._own_cells())
+        name, count = Counter(cell.name for cell in found).most_common(1)[0]
+        if count > 1:
+            raise UserError(
+                f"grid {self.name}: {count} cells would lie in one folder, {name}; "
+                f"give the generators or banks that differ other names"
+            )
+        seeds = list(dict.fromkeys(seed for block in self.blocks() for seed in block.seed))
+        return sorted(found, key=lambda cell: seeds.index(cell.seed))
+
+    def _own_cells(self) -> Iterator[Cell]:
+        for values in product(*attrgetter(*ORDER)(self)):
+            yield Cell(**dict(zip(ORDER, values, strict=True))).plain()
+
+
+def load_grid(name: str) -> Grid:
+    """Read a grid by the name under which it ships, or by path.
+
+    Raises:
+        UserError: If the file, a key or a value is wrong.
+    """
+    where, stem, content = read_toml(name, "grids")
+    _check_keys(content, [f.name for f in fields(Grid) if f.name != "name"], where)
+    if not isinstance(content.get("recipe"), str) or "backbone" not in content:
+        raise UserError(f"{where}: must name a recipe and a list of backbones")
+    if not isinstance(content.get("set", {}), Mapping):
+        raise UserError(f"{where}: set must be a table, got {content['set']!r}")
+    external = content.get("external")
+    grid = Grid(
+        stem,
+        content["recipe"],
+        **_axes(content, where),
+        also=_blocks(content.get("also", []), where),
+        external=None if external is None else _people(external, where),
+        set=content.get("set", {}),
+    )
+    starts = {start for block in grid.blocks() for start in block.start}
+    if ("external" in starts) != (external is not None):
+        raise UserError(f'{where}: start = ["external"] and a table [external] need each other')
+    return grid
+
+
+def _check_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
+
+
+def _people(table: Any, where: str) -> PeopleConfig:
+    if not isinstance(table, Mapping):
+        raise UserError(f"{where}: external must be a table, got {table!r}")
+    return build(PeopleConfig, table, f"{where}: external")
+
+
+def _blocks(value: Any, where: str) -> tuple[Mapping[str, tuple[Any, ...]], ...]:
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+        raise UserError(f"{where}: also must be tables, written [[also]], got {value!r}")
+    for block in value:
+        _check_keys(block, list(AXES), f"{where}: also")
+    return tuple(_axes(block, where) for block in value)
+
+
+def _axes(table: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
+    return {key: _axis(table[key], key, where) for key in AXES if key in table}
+
+
+def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
+    axis = AXES[key]
+    kind, choices = axis.kind, axis.choices
+    accepted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, list) or not value or not all(type(one) in accepted for one in value):
+        raise UserError(f"{where}: {key} must be a list of {kind.__name__}, got {value!r}")
+    for one in value:
+        if choices and one not in choices and not (axis.takes_files and Path(one).is_file()):
+            listed = ", ".join(choice or '""' for choice in choices)
+            listed += " or a file that is there" if axis.takes_files else ""
+            raise UserError(f"{where}: {key} must be among {listed}, got {one!r}")
+    return tuple(kind(one) for one in value)
+
+
+def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of a grid, its ``[set]`` and the command line's options on top.
+
+    Raises:
+        UserError: If one of them is set by an axis, which would override it in silence.
+    """
+    given = dict(flattened({**grid.set, **options}))
+    for name, axis in AXES.items():
+        if axis.key in given:
+            raise UserError(
+                f"{axis.key}: the axis {name} of grid {grid.name} sets it; change it there"
+            )
+    for training in sorted({one for block in grid.blocks() for one in block.training} - {PLAIN}):
+        for key in TRAININGS[training]:
+            if f"train_reid.{key}" in given:
+                raise UserError(
+                    f"train_reid.{key}: the training {training} of grid {grid.name} sets it; "
+                    f"a recipe file of your own may have it otherwise"
+                )
+    recipe = load_recipe(grid.recipe, given)
+    _check_own_axes(grid, recipe)
+    return recipe
+
+
+def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
+    """Refuse a recipe with a value that an axis overrides though the grid does not vary it."""
+    own = {
+        "artist": recipe.synthesize.artist,
+        "cameras": recipe.synthesize.cameras,
+        "training": recipe.train_reid.training,
+        "label": recipe.train_reid.generated_label,
+        "erase": recipe.trained(PLAIN).train_reid.erase,
+    }
+    usual: dict[str, Any] = {field.name: field.default for field in fields(Grid)}
+    for name, value in own.items():
+        on_axis = {one for block in grid.blocks() for one in getattr(block, name)}
+        if on_axis == set(usual[name]) and value not in on_axis:
+            raise UserError(
+                f"recipe {recipe.name} sets {AXES[name].key} to {value!r}, which no cell of grid "
+                f"{grid.name} has; list it on the axis {name} of the grid"
+            )

@@ -1,0 +1,80 @@
+"""Trainings as processes of this machine: each is one, and dies with the benchmark."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import NamedTuple
+
+from reid_aug.study.tasks import Ending, Task, run_cell
+
+CORES = len(os.sched_getaffinity(0))
+
+
+class LocalPool:
+    """At most ``at_once`` processes, spread evenly over the devices; they share the cores."""
+
+    def __init__(self, devices: Sequence[str], at_once: int) -> None:
+        self.devices, self.at_once = devices, at_once
+        self.threads = max(1, CORES // at_once)
+        self._running: list[_Running] = []
+
+    def check(self, root: Path, folder: Path) -> None:
+        """Whatever this process finds, its children find."""
+
+    def start(self, task: Task) -> None:
+        """Let a task run on the device that has least to do."""
+        load = Counter(one.device for one in self._running)
+        device = min(self.devices, key=lambda name: load[name])
+        process = multiprocessing.get_context("spawn").Process(
+            target=_be_a_child, args=(task, device, self.threads)
+        )
+        process.start()
+        self._running.append(_Running(process, task, device))
+
+    def wait(self, seconds: float) -> list[tuple[Task, Ending]]:
+        """The tasks that have ended; whoever was killed has died."""
+        connection.wait([one.process.sentinel for one in self._running], seconds)
+        ended = [one for one in self._running if not one.process.is_alive()]
+        self._running = [one for one in self._running if one not in ended]
+        return [(one.task, one.ending()) for one in ended]
+
+    def stop(self) -> None:
+        """Kill the processes."""
+        for one in self._running:
+            one.process.kill()
+            one.process.join()
+        self._running = []
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class _Running(NamedTuple):
+    process: SpawnProcess
+    task: Task
+    device: str
+
+    def ending(self) -> Ending:
+        self.process.join()
+        code = self.process.exitcode
+        return Ending(code) if code in (0, Ending.HOPELESS.value) else Ending.DIED
+
+
+def _be_a_child(task: Task, device: str, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    sys.exit(run_cell(task, device, threads).value)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,209 @@
+"""The work that the cells of a grid share, each piece once, before them.
+
+One generator a kept set, for cells that draw with their own. One bank a kept set and artist, at the
+largest number of images that a cell asks for. One scoring a bank, where cells choose by scores: by
+the network that a plain training on the bank's kept set gives, so that no score knows more than the
+cell may. One network a backbone and seed, for cells that start from external people. All of it goes
+on where it was stopped, and is left alone where it is done.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from reid_aug import train_generator as generators
+from reid_aug.bank import Bank
+from reid_aug.bank.contact_sheet import write_contact_sheet
+from reid_aug.dataset import PersonImage, kept, read_market1501
+from reid_aug.files import sha256
+from reid_aug.generator import load_generator
+from reid_aug.generator_training.pairs import Pairs
+from reid_aug.mixing import share_out
+from reid_aug.progress import track
+from reid_aug.recipe import RunFolder
+from reid_aug.reid_training.folder import MODEL
+from reid_aug.score_bank import Network, score_bank
+from reid_aug.stage import Stage, people_folder
+from reid_aug.study.cell import Cell, cell_recipe
+from reid_aug.study.grid import Grid
+from reid_aug.study.tasks import Pool, Task, run_tasks
+from reid_aug.synthesize import Job, prepare, synthesize
+
+Banks = Mapping[Path, tuple[int, Task]]  # for each the number of images, and a task that asks
+
+
+def check_given(tasks: Sequence[Task], stage: Stage) -> None:
+    """Look at the banks and generators that the grid names, before anything is done.
+
+    Raises:
+        UserError: If one cannot be read, or a bank does not fit the kept set of its cells.
+    """
+    largest: dict[tuple[str, float, str], Task] = {}
+    for task in tasks:
+        if task.cell.bank:
+            key = task.cell.bank, task.cell.real_part, task.cell.min_score
+            largest[key] = max(largest.get(key, task), task, key=lambda one: _count(one, stage))
+    for task in largest.values():
+        task.mix(stage.dataset)
+    given = {task.generator for task in tasks if not task.cell.trains_generator}
+    for path in sorted(filter(None, given)):
+        load_generator(path)
+
+
+def banks_to_draw(tasks: Sequence[Task], stage: Stage) -> Banks:
+    """Every bank that the grid draws, at the largest number of images that a cell asks for."""
+    largest: dict[Path, tuple[int, Task]] = {}
+    for task in tasks:
+        if task.bank and not task.cell.bank:
+            count = _count(task, stage)
+            if count > largest.get(task.bank, (0, task))[0]:
+                largest[task.bank] = count, task
+    return dict(sorted(largest.items()))
+
+
+def _count(task: Task, stage: Stage) -> int:
+    """How many generated images a cell asks for."""
+    cell, keep_seed = task.cell, stage.recipe.data.keep_seed
+    return share_out(stage.dataset.train, cell.ratio, cell.mode, cell.keep, keep_seed)[1]
+
+
+def draw_banks(tasks: Sequence[Task], stage: Stage) -> None:
+    """Draw the banks, with their contact sheets; before them, train the generators of the grid.
+
+    Raises:
+        UserError: If a bank cannot be drawn; as far as that can be seen before, nothing is done.
+    """
+    banks = banks_to_draw(tasks, stage)
+    jobs = {
+        bank: job_of(task, stage)
+        for bank, (_, task) in banks.items()
+        if not task.cell.trains_generator
+    }
+    train_generators(tasks, stage)
+    for bank, (_, task) in banks.items():
+        job = jobs.get(bank) or job_of(task, stage)
+        made = synthesize(job, bank.parent, stage.device)
+        sheet = RunFolder(bank.parent).contact_sheet
+        write_contact_sheet(Bank(made), job.real, stage.root, sheet)
+        print(f"look at {sheet}", file=sys.stderr)
+
+
+def job_of(task: Task, stage: Stage, generator: Path | None = None) -> Job:
+    """The bank of a task, to be drawn with its generator or another."""
+    recipe = cell_recipe(stage.recipe, task.cell)
+    checkpoint = generator or task.generator
+    seed = stage.recipe.seed  # one bank serves the trainings of all seeds
+    config, data = recipe.synthesize, recipe.data
+    return prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
+
+
+def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
+    """One generator for each kept set whose cells draw with their own, or for all images."""
+    network, config = stage.recipe.generator, stage.recipe.train_generator
+    for path, task in sorted(own_generators(tasks).items()):
+        real, pairs = pairs_of(task, stage)
+        print(generators.describe_losses(config), file=sys.stderr)
+        notes = generators.training_notes(pairs, network, config, real, stage.poses)
+        generators.train_generator(pairs, network, config, path.parent, notes, stage.device)
+
+
+def own_generators(tasks: Sequence[Task]) -> dict[Path, Task]:
+    """The generators that the grid trains, with a task that each draws for."""
+    return {task.generator: task for task in tasks if task.generator and task.cell.trains_generator}
+
+
+def pairs_of(task: Task, stage: Stage) -> tuple[tuple[PersonImage, ...], Pairs]:
+    """The images that train the generator of a task, and the training pairs among them."""
+    recipe, part = stage.recipe, task.cell.generator_part
+    data = replace(recipe.data, keep=part)
+    real = kept(stage.dataset.train, part, data.keep_seed)
+    pairs = generators.pairs_of(real, stage.poses, data, recipe.train_generator, recipe.seed)
+    return real, pairs
+
+
+def score_banks(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
+    """Score every bank of which cells choose by scores; the trainings of scorers that failed."""
+    judges = scorers(grid, tasks, stage)
+    failed = _run(judges.values(), pool, stage.root)
+    for bank, names in sorted(_scores_wanted(tasks).items()):
+        judge = judges.get(bank)
+        if judge in failed:
+            continue  # the cells will say what they lack
+        model = judge.folder / MODEL if judge else None
+        if not _is_scored(Bank(bank), names, model):
+            show = partial(track, what=f"score {bank.parent.name}")
+            score_bank(Bank(bank), stage.dataset, model, stage.device, show)
+    return failed
+
+
+def _scores_wanted(tasks: Sequence[Task]) -> dict[Path, set[str]]:
+    wanted: dict[Path, set[str]] = {}
+    for task in tasks:
+        if task.bank and not task.cell.bank and task.cell.min_score:
+            wanted.setdefault(task.bank, set()).update(task.cell.least_scores)
+    return wanted
+
+
+def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]:
+    """For each bank whose scores ask a network, the plain training on its real images.
+
+    It is a cell of the grid, where the grid has this one, with the first backbone and the recipe's
+    seed.
+    """
+    found = {}
+    wanted = _scores_wanted(tasks)
+    for task in tasks:
+        if task.bank in wanted and wanted[task.bank] & {*Network.names}:
+            part, seed = task.cell.real_part, stage.recipe.seed
+            cell = Cell(grid.backbone[0], "supplement", 0.0, part, seed)
+            folder = stage.run.cell(cell.name)
+            found[task.bank] = Task(cell, stage.recipe, stage.root, None, folder, None)
+    return found
+
+
+def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
+    """Whether the bank has these scores of every row, by this network, and its card knows."""
+    if not names <= bank.scores.keys() or any(np.isnan(bank.scores[n]).any() for n in names):
+        return False
+    by_network = names & {*Network.names}
+    if by_network and model:
+        digest = sha256(model)
+        if any(bank.about_scores[name]["scorer_sha256"] != digest for name in by_network):
+            return False
+    card = json.loads(bank.path.with_suffix(".json").read_text(encoding="utf-8"))
+    return card.get("content_sha256") == bank.attributes["content_sha256"]
+
+
+def pre_train(grid: Grid, tasks: Sequence[Task], pool: Pool) -> list[Task]:
+    """Train the networks that cells start from on the external people; those that failed."""
+    if grid.external is None:
+        return []
+    root = people_folder(grid.external)
+    return _run([_pre_training(task, root) for task in starts(tasks).values()], pool, root)
+
+
+def starts(tasks: Sequence[Task]) -> dict[Path, Task]:
+    """The starting weights that cells ask for, with a task that does."""
+    return {task.weights: task for task in tasks if task.weights}
+
+
+def _pre_training(task: Task, root: Path) -> Task:
+    """The training on the people in ``root`` that a task's starting weights come from."""
+    assert task.weights is not None
+    cell = Cell(task.cell.backbone, "supplement", 0.0, 1.0, task.cell.seed)
+    folder = task.weights.parent
+    return replace(
+        task, cell=cell, root=root, bank=None, folder=folder, generator=None, weights=None
+    )
+
+
+def _run(tasks: Iterable[Task], pool: Pool, root: Path) -> list[Task]:
+    """Run those of some tasks on one data set that are not done; those that failed."""
+    dataset = read_market1501(root)
+    waiting = [task for task in dict.fromkeys(tasks) if not task.is_done(dataset)]
+    return run_tasks(waiting, pool) if waiting else []
