@@ -9,6 +9,7 @@ from reid_aug.adversary import import_discriminator_checkpoint, read_discriminat
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import Generator, GeneratorConfig, load_generator, save_generator
+from reid_aug.generator_training.starting_weights import read_judge
 from reid_aug.generator_training.trainer import Trainer
 
 SEEN = "0123456789ab"
@@ -64,7 +65,7 @@ def test_a_training_state_gives_its_discriminators(people, tmp_path):
     trainer = Trainer(NETWORK, settings, 1, CPU)
 
     for judge in ("appearance", "pose"):
-        tensors, notes = read_discriminator(state, judge)
+        tensors, notes = read_judge(state, judge)
         assert len(notes["seen"]) > 12
         own = trainer.networks[judge].state_dict()
         assert own.keys() == tensors.keys()

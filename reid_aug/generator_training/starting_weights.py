@@ -45,7 +45,7 @@ def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) 
 def seen_before(config: TrainGeneratorConfig) -> list[str]:
     """What each of the starting networks has seen; "" for one of which nobody noted it."""
     noted = [_read_generator(config.start)[1]] if config.start else []
-    noted += [_read_judge(path, judge)[1] for judge, path in _judges(config)]
+    noted += [read_judge(path, judge)[1] for judge, path in _judges(config)]
     return [notes.get("seen") or "" for notes in noted]
 
 
@@ -54,6 +54,24 @@ def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:
     given = {"start": config.start} if config.start else {}
     given |= {f"start_{judge}": path for judge, path in _judges(config)}
     return {key: sha256(path) for key, path in given.items()}
+
+
+def read_judge(path: str, judge: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and notes of a discriminator: a checkpoint, or its part of a training state.
+
+    Raises:
+        UserError: If the file is missing, or holds no such discriminator.
+    """
+    if Path(path).suffix == ".safetensors":
+        tensors, notes = read_tensors(path)
+        if notes.get("format") == STATE:
+            if not (own := under(tensors, f"{judge}/")):
+                raise UserError(
+                    f"{path}: must hold a discriminator of {judge}, got the state of a training "
+                    f"without discriminators"
+                )
+            return own, notes.get("notes", {})
+    return read_discriminator(path, judge)
 
 
 def _judges(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
@@ -83,22 +101,8 @@ def _start_generator(generator: Generator, path: str) -> None:
     generator.load_state_dict(given.state_dict())
 
 
-def _read_judge(path: str, judge: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and notes of a discriminator: a checkpoint, or its part of a training state."""
-    if Path(path).suffix == ".safetensors":
-        tensors, notes = read_tensors(path)
-        if notes.get("format") == STATE:
-            if not (own := under(tensors, f"{judge}/")):
-                raise UserError(
-                    f"{path}: must hold a discriminator of {judge}, got the state of a training "
-                    f"without discriminators"
-                )
-            return own, notes.get("notes", {})
-    return read_discriminator(path, judge)
-
-
 def _start_judge(network: nn.Module, judge: str, path: str) -> None:
-    tensors, _ = _read_judge(path, judge)
+    tensors, _ = read_judge(path, judge)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
