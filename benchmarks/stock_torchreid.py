@@ -29,6 +29,7 @@ from reid_aug.stage import people_folder
 from reid_aug.train_reid import build_network, transforms_of
 
 Loader = Iterator[dict[str, Any]]
+BETA2 = 0.999  # as torchreid's training script sets it; build_optimizer alone would take 0.99
 
 
 def stock_data(training: Training) -> Any:
@@ -49,7 +50,7 @@ def stock_engine(config: TrainReidConfig, classes: int, device: torch.device) ->
     torchreid = torchreid_library()
     model = built(config, classes).to(device)
     optimiser = torchreid.optim.build_optimizer(
-        model, optim="adam", lr=config.lr, weight_decay=config.weight_decay
+        model, optim="adam", lr=config.lr, weight_decay=config.weight_decay, adam_beta2=BETA2
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, config.rate)
     manager = SimpleNamespace(train_loader=[], test_loader={}, sources=[""], num_train_pids=classes)

@@ -106,6 +106,17 @@ def test_ratios_stand_in_the_order_of_numbers():
         ),
         ({"generator_data": "whole"}, "generator that may know left-out images"),
         ({"artist": "copies", "cameras": "source", "generator_data": "kept"}, "mirrored copies"),
+        ({"artist": "imported"}, "imported"),
+        ({"artist": "pg2", "generator_data": "kept"}, "pg2 (generator of the kept set)"),
+        (
+            {"artist": "pg2", "generator_data": "whole"},
+            "pg2 (generator that may know left-out images)",
+        ),
+        ({"min_score": {"margin": {"least": 0, "data": "kept"}}}, "generator, margin 0 or more"),
+        (
+            {"min_score": {"margin": {"least": 0, "data": "whole"}}},
+            "generator, margin 0 or more (by a network that may know left-out images)",
+        ),
         ({"artist": "renderer", "cameras": "source", "generator_data": "whole"}, "true renders"),
         (
             {"artist": "renderer", "cameras": "target", "generator_data": "whole"},
@@ -128,8 +139,8 @@ PRETRAINED = {"starting_weights": "12345678abcd", "starting_data": "external"}
     ("change", "words"),
     [
         (ERASED, "random erasing"),
-        (PRETRAINED, "pre-trained on external people"),
-        (ERASED | PRETRAINED, "random erasing, pre-trained on external people"),
+        (PRETRAINED, "pre-trained on external data"),
+        (ERASED | PRETRAINED, "random erasing, pre-trained on external data"),
         (PRETRAINED | {"starting_data": "kept"}, "pre-trained on the kept set"),
         (
             PRETRAINED | {"starting_data": "whole"},
@@ -168,7 +179,7 @@ def test_the_rows_of_a_kept_set_stand_from_the_baseline_to_the_upper_bound():
     assert [(r[7], r[6], r[3]) for r in rows] == [
         ("-", "-", "0"),
         ("random erasing", "-", "0"),
-        ("pre-trained on external people", "-", "0"),
+        ("pre-trained on external data", "-", "0"),
         ("-", "mirrored copies", "1"),
         ("-", "generator", "1"),
         ("-", "generator", "4"),
@@ -188,6 +199,62 @@ def test_where_no_training_is_plain_the_baseline_is_trained_as_the_row_is():
     rows = table(results(0.0, BASELINE, **imagenet) + results(1.0, MIXED, **imagenet))
 
     assert column(rows, "verdict") == ["baseline", "better"]
+
+
+IMAGENET = {"starting_weights": "12345678abcd"}
+
+
+@pytest.mark.parametrize("own", [{}, {"bnneck": False}])
+@pytest.mark.parametrize("start", [{}, IMAGENET])
+def test_a_label_policy_is_compared_with_the_real_images_of_a_table_trained_like_it(own, start):
+    rows = table(
+        strong(0.0, BASELINE, start, **own)
+        + strong(1.0, MIXED, start, **own)
+        + strong(1.0, MIXED, start, **own, generated_label="uniform")
+    )
+
+    assert column(rows, "verdict") == ["baseline", "better", "better"]
+
+
+def test_random_erasing_from_weights_is_compared_with_plain_training_from_them():
+    rows = table(results(0.0, BASELINE, **IMAGENET) + results(0.0, MIXED, **IMAGENET | ERASED))
+
+    verdicts = dict(zip(column(rows, "training"), column(rows, "verdict"), strict=True))
+    start = "starting weights that may know left-out images (12345678)"
+    assert verdicts == {start: "baseline", f"random erasing, {start}": "better"}
+
+
+def test_drawings_of_two_generators_never_share_a_row():
+    given = [
+        result(1.0, seed, 0.6, generator_sha256=name)
+        for seed, name in enumerate(["1" * 64, "2" * 64, "2" * 64, None])
+    ]
+
+    rows = table([result(0.0, 0, 0.5), *given])
+
+    assert column(rows, "images from")[1:] == [
+        "generator (11111111)", "generator (22222222)", "generator (not noted which)"
+    ]  # fmt: skip
+    assert column(rows, "seeds") == ["1", "1", "2", "1"]
+
+
+def test_a_generator_is_not_named_where_only_older_results_do_not_note_theirs():
+    given = [result(1.0, 0, 0.6), result(1.0, 1, 0.6, generator_sha256="1" * 64)]
+
+    assert column(table(given), "images from") == ["generator"]
+
+
+def test_the_same_experiment_in_two_run_folders_counts_once():
+    given = results(0.0, BASELINE)
+
+    assert table([*given, *({**one, "seconds": 1.0} for one in given)]) == table(given)
+
+
+def test_two_different_results_of_one_row_and_seed_are_refused_by_name(tmp_path):
+    write(tmp_path, result(0.0, 0, 0.5), result(0.0, 0, 0.6))
+
+    with pytest.raises(UserError, match=r"cell0/result.json, .*cell1/result.json: two different"):
+        report(read_results(tmp_path), "terminal")
 
 
 def test_pre_trained_networks_of_several_seeds_share_a_row():
@@ -405,7 +472,9 @@ def test_results_are_found_anywhere_below_a_run_folder(tmp_path):
     given = results(0.0, BASELINE)
     write(tmp_path, *given)
 
-    assert read_results(tmp_path) == given
+    found = read_results(tmp_path)
+    assert [one.pop("file").startswith(str(tmp_path)) for one in found] == [True] * len(given)
+    assert found == given
 
 
 def test_a_folder_without_results_names_the_command_that_makes_one(tmp_path):
@@ -484,9 +553,11 @@ def test_two_data_sets_never_share_a_table():
     assert "data set eeeeeeee" in text
 
 
-def strong(ratio: float, scores: tuple[float, ...], **changes: Any) -> list[dict[str, Any]]:
+def strong(
+    ratio: float, scores: tuple[float, ...], start: dict[str, str] | None = None, **changes: Any
+) -> list[dict[str, Any]]:
     recipe = {**RECIPE, "training": "strong", **TRAININGS["strong"], "lr": 1e-3, **changes}
-    return results(ratio, scores, recipe={**recipe, "schedule": "cosine"})
+    return results(ratio, scores, recipe={**recipe, "schedule": "cosine"}, **(start or {}))
 
 
 def test_a_strong_training_is_compared_with_the_strong_one_in_the_same_table():

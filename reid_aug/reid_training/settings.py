@@ -19,7 +19,6 @@ from reid_aug.errors import UserError, require_at_least
 
 DROPS = {"step": (4, 8), "bot": (4, 7)}  # twelfths of the steps after which the rate is divided
 SCHEDULES = ("cosine", *DROPS)
-BETA2_BEFORE = 0.999  # of results that do not name it
 LABELS = ("hard", "smoothed", "uniform")
 PLAIN = "plain"
 
@@ -44,7 +43,8 @@ class TrainReidConfig:
     ``schedule`` "step" divides the learning rate by ten after one third and two thirds of the
     steps, "bot" after one third and seven twelfths; "cosine" lets it fall to 0. Over the first part
     of the steps, ``warmup``, it rises in a line. ``beta2`` is how long Adam remembers squared
-    gradients; torchreid has not the usual 0.999. ``weights`` is the path of starting weights;
+    gradients: torchreid's training script has the usual 0.999, and whoever calls its
+    ``build_optimizer`` without it 0.99. ``weights`` is the path of starting weights;
     ``label_smooth`` spreads a tenth of each label over all classes; ``erase`` is random erasing.
     ``last_stride`` 1 leaves the last stage of a ResNet or of BN-Inception at the size of the one
     before, 0 leaves the network as it is. ``bnneck`` puts a batch norm between features and
@@ -66,7 +66,7 @@ class TrainReidConfig:
     width: int = 128
     lr: float = 3e-4
     weight_decay: float = 5e-4
-    beta2: float = 0.99
+    beta2: float = 0.999
     schedule: str = "step"
     label_smooth: bool = True
     flip: bool = True
@@ -215,12 +215,11 @@ def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a result's recipe that its table has in common, as a plain training has them.
 
     What the name of the training implies is said by the row; only what differs from it is kept. The
-    precision is named where it is not the usual one.
+    precision and Adam's memory are named where they are not the usual ones.
     """
-    recipe = {"beta2": BETA2_BEFORE, **recipe}
     recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | recipe
     new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training"}
-    new |= {"bf16"} if not recipe.get("bf16") else set()
+    new |= {key for key in ("bf16", "beta2") if recipe.get(key) == _DEFAULTS[key]}
     name = recipe.get("training", PLAIN)
     kept = {key: recipe[key] for key in recipe if key not in new or key in _IN_CAPTIONS}
     implied = {key for key in _IN_CAPTIONS if recipe.get(key) == TRAININGS[name][key]}

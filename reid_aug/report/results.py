@@ -27,6 +27,7 @@ SINCE: dict[str, Any] = {  # results of older versions have none of them
     "mINP": float | None, "queries": int | None, "gallery": int | None,
     "leak_free": bool | None, "versions": dict | None, "kept_sha256": str | None,
     "bank_sha256": str | None, "rows_sha256": str | None, "device": str | None,
+    "generator_sha256": str | None,
 }  # fmt: skip
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
 UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ in a table
@@ -53,7 +54,7 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
         UserError: If there is no sound one.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; give a run folder, as runs/demo")
+        raise UserError(f"{folder}: there is no such run folder; make one with: reid-aug demo")
     results, faults = [], []
     for path in sorted(folder.rglob("result.json")):
         try:
@@ -76,7 +77,7 @@ def _read(path: Path) -> Result:
         raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
     if found != RESULT_FORMAT or not sound:
         raise UserError(f"{path}: must be a {RESULT_FORMAT}, got {found!r}; remove it")
-    return result
+    return {**result, "file": str(path)}
 
 
 def _fits(result: Result) -> bool:

@@ -2,7 +2,9 @@
 
 A row is a backbone, a kept set, a mode, a ratio, who drew the images, and how the training differs
 from a plain one. Its baseline is the plain training on the real images only, with the same backbone
-and kept set: no random erasing, from scratch. That of a strong row is the strong training.
+and kept set: no random erasing, from scratch. That of a strong row is the strong training. Where a
+table has no such training, because all of its rows start from weights or change a key, it is the
+nearest to it that the row itself is trained like.
 """
 
 from collections import defaultdict
@@ -11,21 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid_aug.errors import UserError
-from reid_aug.reid_training.settings import TRAININGS, describe_training
+from reid_aug.reid_training.settings import PLAIN, TRAININGS, describe_training
 from reid_aug.report.gains import Gain, gain_of
 from reid_aug.report.results import Result
 
 ARTISTS = {"copies": "mirrored copies", "generator": "generator", "renderer": "true renders"}
-STATUS = {
-    "kept": "generator of the kept set",
-    "whole": "generator that may know left-out images",
-}
+KNOWN = {"kept": "of the kept set", "whole": "that may know left-out images"}
 ERASING = "random erasing"
 STARTS = {
-    "external": "pre-trained on external people",
+    "external": "pre-trained on external data",
     "kept": "pre-trained on the kept set",
     "whole": "starting weights that may know left-out images",
 }
+SAME = ("mAP", "ap", "rows_sha256", "kept_sha256", "starting_weights")  # in one experiment
 Key = tuple[str, float, int, str, str, str, float]
 
 
@@ -54,7 +54,7 @@ class Row:
 
 
 def _row_key(result: Result) -> Key:
-    """All that a row is but its results, in the order of the fields of :class:`Row`."""
+    """All that a row is but its results and its generator, in the order of :class:`Row`."""
     mode = result["mode"] if result["ratio"] else "-"
     kept = result["backbone"], result["keep"], result["keep_seed"]
     return *kept, images_from(result), training_of(result), mode, result["ratio"]
@@ -66,13 +66,18 @@ def images_from(result: Mapping[str, Any]) -> str:
         return "-"
     artist = result.get("artist") or "generator"
     words = ARTISTS.get(artist, artist)
-    if artist == "generator":
-        words = STATUS.get(result["generator_data"], words)
+    known = KNOWN.get(result["generator_data"])
+    if known and artist == "generator":
+        words += f" {known}"
+    elif known and artist not in ARTISTS:
+        words += f" (generator {known})"
     words += ", target's camera" if result.get("cameras") == "target" else ""
     poses = result.get("poses") or "random"
     words += f", poses {poses}" if poses != "random" else ""
-    filtered = sorted((result.get("min_score") or {}).items())
-    return words + "".join(f", {name} {about['least']:g} or more" for name, about in filtered)
+    for name, about in sorted((result.get("min_score") or {}).items()):
+        words += f", {name} {about['least']:g} or more"
+        words += f" (by a network {KNOWN['whole']})" * (about.get("data") == "whole")
+    return words
 
 
 def training_of(result: Mapping[str, Any]) -> str:
@@ -94,17 +99,34 @@ def rows_of(results: Iterable[Result]) -> list[Row]:
     groups: defaultdict[Key, list[Result]] = defaultdict(list)
     for result in results:
         groups[_row_key(result)].append(result)
-    for own, group in groups.items():
-        seeds = [result["seed"] for result in group]
-        if len(set(seeds)) < len(seeds):
-            name = " ".join(map(str, own))
-            raise UserError(f"{name}: there are two results of one seed; report one run at a time")
-    rows = (Row(*own, tuple(sorted(group, key=_seed))) for own, group in groups.items())
-    return sorted(rows, key=_place)
+    parts = [part for own, group in groups.items() for part in _by_generator(own, group)]
+    return sorted((Row(*own, _by_seed(group)) for own, group in parts), key=_place)
 
 
-def _seed(result: Result) -> int:
-    return result["seed"]
+def _by_generator(own: Key, group: list[Result]) -> list[tuple[Key, list[Result]]]:
+    """The results of a row, apart where several generators drew; older ones do not say which."""
+    names = [result.get("generator_sha256") for result in group]
+    if len({*names} - {None}) < 2:
+        return [(own, group)]
+    parts: defaultdict[Key, list[Result]] = defaultdict(list)
+    for result, name in zip(group, names, strict=True):
+        images = f"{own[3]} ({name[:8] if name else 'not noted which'})"
+        parts[*own[:3], images, *own[4:]].append(result)
+    return list(parts.items())
+
+
+def _by_seed(group: Iterable[Result]) -> tuple[Result, ...]:
+    """The results of a row, one a seed; the same experiment in two run folders counts once."""
+    found: dict[int, Result] = {}
+    for result in group:
+        first = found.setdefault(result["seed"], result)
+        if any(result.get(key) != first.get(key) for key in SAME):
+            raise UserError(
+                f"{first.get('file')}, {result.get('file')}: two different results of one row and "
+                f"seed ({images_from(result)}, ratio {result['ratio']:g}, keep {result['keep']:g}, "
+                f"seed {result['seed']}); report one run at a time"
+            )
+    return tuple(found[seed] for seed in sorted(found))
 
 
 def _place(row: Row) -> tuple[Any, ...]:
@@ -122,16 +144,24 @@ def _rank(words: str, order: Sequence[str]) -> tuple[int, str]:
 def baselines_of(rows: Sequence[Row]) -> dict[Row, Row | None]:
     """The baseline of every row of a table; its own where it is one, None where there is none.
 
-    It is the plain training on the real images only, with the same backbone and kept set. Where a
-    table has none, it is that on the real images only which was trained as the row was.
+    It is the training on the real images only with the same backbone, kept set and name (plain or
+    strong). Where a table has none, it is the one that starts from the same weights; where it has
+    none of these either, the one that changes the same keys.
     """
-    before = [row for row in rows if not row.ratio]
-    plain = {row.baseline_key: row for row in before if row.training == row.baseline_key[-1]}
-    alike = {(row.baseline_key, row.training): row for row in before}
-    return {
-        row: plain.get(row.baseline_key) or alike.get((row.baseline_key, row.training))
-        for row in rows
-    }
+    before = {(row.baseline_key, row.training): row for row in rows if not row.ratio}
+    found = ([before.get((row.baseline_key, name)) for name in _plainer(row)] for row in rows)
+    return {row: next(filter(None, own), None) for row, own in zip(rows, found, strict=True)}
+
+
+def _plainer(row: Row) -> tuple[str, str, str]:
+    """What trainings on real images are called that a row is compared with, the best one first."""
+    real = {**row.results[0], "ratio": 0.0}
+    name = real["recipe"].get("training", PLAIN)
+    return (
+        row.baseline_key[-1],
+        training_of({**real, "recipe": {"training": name}}),
+        training_of(real),
+    )
 
 
 def gain(row: Row, baseline: Row | None) -> Gain | None:

@@ -32,9 +32,10 @@ FOOTNOTE = (
     "row: strong training) on the real images only, same backbone, kept set and seeds, ± the half "
     "width of its 95 % interval over seeds (paired t). Bootstrap: its 95 % interval over queries "
     "and seeds, resampled together. Within noise: one of the two intervals holds 0. One seed: the "
-    "bootstrap is over queries only, "
-    "and the noise of training is unknown. A generator was trained on external data where nothing "
-    "else is said. True renders are an upper bound."
+    "bootstrap is over queries only, and the noise of training is unknown. The seeds of a grid are "
+    "those of its trainings; one generator, one bank and one kept set serve them all, and their "
+    "own noise is in no interval. A generator was trained on external data where nothing else is "
+    "said. True renders show the right person in the right pose, which no generator can promise."
 )
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
 PAGE = 120  # columns of a terminal
