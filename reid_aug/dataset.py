@@ -94,7 +94,9 @@ def dataset_root(root: Path | str) -> Path:
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"{root}: there is no such folder; give the data set's with --data DIR")
+        raise UserError(
+            f"{root}: there is no such folder; give that of a data set in Market-1501 layout"
+        )
     found = next((top for top in (root, root / NESTED) if (top / FOLDERS[0]).is_dir()), root)
     missing = [name for name in FOLDERS if not (found / name).is_dir()]
     if missing:

@@ -135,6 +135,12 @@ class Mix:
             if left[pid] > 0:
                 left[pid] -= 1
                 chosen.append(row)
+        if not chosen:
+            asked = ", ".join(f"{name}={least:g}" for name, least in sorted(min_score.items()))
+            raise UserError(
+                f"{bank.path}: no row passes the filter {asked}; lower it, and look at the scores "
+                f"with: reid-aug bank show"
+            )
         self._rows = chosen
 
     @property

@@ -151,7 +151,11 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is missing; say where the key points are with --keypoints FILE")
+        found = "is a folder" if path.is_dir() else "is missing"
+        raise UserError(
+            f"{path} {found}; say where the key points are with --keypoints FILE, or find them "
+            f"with: reid-aug estimate-poses"
+        )
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""

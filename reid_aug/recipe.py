@@ -12,13 +12,12 @@ the nearest key, never ignored.
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from reid_aug.dataset import DataConfig
-from reid_aug.errors import UserError
+from reid_aug.errors import UserError, nearest
 from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig
 from reid_aug.poses import JOINTS
@@ -125,7 +124,7 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
         if not isinstance(place, dict):
             raise UserError(f"{key}: no such table in a recipe{nearest(table, merged)}")
         if last not in place or key == "name" or isinstance(place[last], dict):
-            raise UserError(f"{key}: no such key in a recipe{nearest(last, place, table)}")
+            raise UserError(f"{key}: no such key in a recipe{_meant(last, table, merged)}")
         place[last] = value
         given.add(key)
     recipe = build(Recipe, _trained(merged, given), where="option")
@@ -199,11 +198,14 @@ def _checked(value: Any, wanted: type, where: str) -> Any:
     return value
 
 
-def nearest(name: str, known: Iterable[str], table: str = "") -> str:
-    """The words "did you mean", or nothing where no known name is near."""
-    near = get_close_matches(name, list(known), n=1)
-    prefix = f"{table}." if table else ""
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+def _meant(last: str, table: str, merged: Mapping[str, Any]) -> str:
+    """Which key may have been meant: this one of some table, or one of this table that is near."""
+    own = [
+        f"{name}.{last}" for name, keys in merged.items() if isinstance(keys, dict) and last in keys
+    ]
+    if own:
+        return f"; did you mean {' or '.join(own)}?"
+    return nearest(last, merged[table] if table else merged, table)
 
 
 @dataclass(frozen=True, slots=True)

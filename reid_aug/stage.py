@@ -93,6 +93,8 @@ def open_stage_of(
 ) -> Stage:
     """As :func:`open_stage`, with the recipe at hand."""
     folder = RunFolder(Path(out) if out else Path("runs") / recipe.name)
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"{folder.path}: --out must be a folder, got a file; choose another")
     chosen = choose_device(device)
     root = dataset_root(data) if data else demo_people(recipe)
     points = Path(keypoints) if keypoints else folder.keypoints

@@ -182,9 +182,14 @@ def read_key(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing; make a study with: reid-aug generator user-study")
     key = _load(path, FORMAT)
-    truth = key.get("truth")
-    if not isinstance(truth, list) or not set(truth) <= {REAL, GENERATED}:
+    truth, practice = key.get("truth"), key.get("practice")
+    if not isinstance(truth, list) or not all(one in (REAL, GENERATED) for one in truth):
         raise UserError(f"{path}: truth must be a list of {REAL!r} and {GENERATED!r}")
+    if type(practice) is not int or not 0 <= practice < len(truth) or "study" not in key:
+        raise UserError(
+            f"{path}: must name its study and how many of {len(truth)} crops are practice, got "
+            f"{practice!r}; make the study again"
+        )
     return key
 
 

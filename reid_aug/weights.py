@@ -47,7 +47,9 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             f"pickle that asks to run code; save its state_dict() again"
         ) from None
     except DAMAGED as error:
-        raise UserError(f"{path}: must be a PyTorch weight file, got {_line(error)}") from None
+        raise UserError(
+            f"{path}: must be a PyTorch weight file, got {_line(error)}; take a sound copy"
+        ) from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
@@ -64,7 +66,9 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, {k: _decode(v) for k, v in (file.metadata() or {}).items()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: must be a safetensors file, got {_line(error)}") from None
+        raise UserError(
+            f"{path}: must be a safetensors file, got {_line(error)}; take a sound copy"
+        ) from None
 
 
 def write_tensors(

@@ -124,6 +124,8 @@ def test_a_filter_fills_seats_from_the_reserve_and_leaves_others_empty(people, r
     np.testing.assert_array_equal(mix.image(last), bank.image(mix.generated_rows[-1]))
     assert mix.name(last) == f"bank:{mix.generated_rows[-1]}"
     assert mix.rows_sha256() != plain.rows_sha256() == bank.rows_sha256(plain.generated)
+    with pytest.raises(UserError, match=r"bank\.h5: no row passes the filter quality=2; lower it"):
+        Mix(train, bank, 0.5, min_score={"quality": 2.0})
 
 
 def test_a_score_that_is_not_there_names_the_command_that_makes_it(people, run):

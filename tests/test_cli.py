@@ -175,7 +175,12 @@ def test_no_such_recipe_grid_backbone_device_option_and_command(here, copy):
     assert "demo, market1501" in refused("train-generator", "--recipe", "markt", "--data", copy)
     assert "must be a TOML file or one of demo" in refused("benchmark", "dmo", "--data", copy)
     words = ("train-reid", "--data", copy, "--ratio", 0)
-    assert "backbone must be one of" in refused(*words, "--backbone", "resnet5")
+    line = refused(*words, "--backbone", "resnet5")
+    assert "backbone must be one of" in line
+    assert "did you mean resnet" in line
+    (here / "file").touch()
+    assert "file: --out must be a folder, got a file" in refused(*words, "--out", "file")
+    assert "make one with: reid-aug demo" in refused("report", "nowhere")
     assert "--device must be cpu" in refused(*words, "--device", "tpu")
     assert "--device cuda:99" in refused(*words, "--device", "cuda:99")
     assert "No such option" in refused("synthesize", "--ratoi", 1)
@@ -270,6 +275,12 @@ def test_released_weights_that_are_none_are_refused(here):
     [
         ("make it with: reid-aug synthesize", ["bank", "show", "--out", "o"], " --out o"),
         ("make it with: reid-aug train-generator", ["synthesize", "--data=d"], " --data d"),
+        (
+            "make it with: reid-aug synthesize",
+            ["train-reid", "--keep", "0.5", "--keypoints", "k.csv"],
+            " --keep 0.5 --keypoints k.csv",
+        ),
+        ("with: reid-aug synthesize --ratio 1 --keep 0.5", ["train-reid", "--keep", "1"], ""),
         ("give another --out with: reid-aug synthesize", ["train-reid", "--out", "o"], ""),
         ("make it with: reid-aug synthesize", ["benchmark", "g", "--out", "o"], ""),
         ("make it with: reid-aug synthesize", [], ""),

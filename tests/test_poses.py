@@ -287,5 +287,5 @@ def test_wrong_header_is_an_error_that_shows_the_right_one(tmp_path, lines):
 
 
 def test_missing_file_is_an_error_that_names_the_command(tmp_path):
-    with pytest.raises(UserError, match=r"k\.csv is missing.*--keypoints FILE"):
+    with pytest.raises(UserError, match=r"k\.csv is missing.*--keypoints FILE.*estimate-poses"):
         read_keypoints(tmp_path / "k.csv")

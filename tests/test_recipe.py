@@ -85,6 +85,8 @@ def test_an_unknown_key_names_the_file_and_the_nearest_key(tmp_path, text, found
         ("train_reid.stepps", "train_reid.steps"),
         ("train_raid.steps", "train_reid"),
         ("sed", "seed"),
+        ("steps", "train_generator.steps or train_reid.steps"),
+        ("synthesize.height", "data.height or train_reid.height"),
     ],
 )
 def test_an_unknown_option_names_the_nearest(option, nearest):

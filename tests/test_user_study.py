@@ -50,6 +50,20 @@ def answers(folder: Path, key: dict, given: list[str], name: str = "a.json") -> 
     return folder / name
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"truth": [["real"]]}, {"truth": None}, {"practice": None}, {"practice": 99}, {"study": None}],
+)
+def test_a_damaged_key_is_refused_by_name(tmp_path, change):
+    study_in(tmp_path)
+    path = tmp_path / "user_study.json"
+    key = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({name: value for name, value in key.items() if value is not None}))
+
+    with pytest.raises(UserError, match=r"user_study\.json: (truth )?must"):
+        read_key(path)
+
+
 def test_the_page_shows_every_crop_once_and_the_key_says_what_it_is(tmp_path):
     shown, key = study_in(tmp_path)
 

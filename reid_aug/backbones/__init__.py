@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_aug.backbones.inceptions import InceptionV2, OpenReidInception
-from reid_aug.errors import UserError
+from reid_aug.errors import UserError, nearest
 from reid_aug.weights import read_weights
 
 OWN = {"inception_v2": InceptionV2, "inception_open_reid": OpenReidInception}
@@ -100,7 +100,8 @@ def build_backbone(
     """
     names = backbone_names()
     if name not in names:
-        raise UserError(f"backbone must be one of {', '.join(names)}, got {name!r}")
+        listed = ", ".join(names)
+        raise UserError(f"backbone must be one of {listed}, got {name!r}{nearest(name, names)}")
     model = _build(name, classes, bnneck or with_features)
     if last_stride:
         _keep_size(model, name)

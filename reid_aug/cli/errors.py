@@ -11,7 +11,7 @@ import click
 
 from reid_aug.errors import UserError
 
-PLACES = ("--recipe", "--data", "--out")  # options that all stage commands take
+PLACES = ("--recipe", "--data", "--keypoints", "--keep", "--out")  # of all stage commands
 ADVICE = re.compile(r"with: reid-aug (bank score|synthesize|train-generator|train-reid)\b")
 TAKERS = ("bank", "generator", "synthesize", "train-generator", "train-reid")
 
@@ -49,12 +49,18 @@ def with_own_places(text: str, args: Sequence[str]) -> str:
     >>> with_own_places("no bank; make it with: reid-aug synthesize --ratio 1",
     ...                 ["train-reid", "--data", "my crops", "--out=runs/a", "--seed", "1"])
     "no bank; make it with: reid-aug synthesize --data 'my crops' --out runs/a --ratio 1"
+
+    What the advice says itself stays as it is.
+
+    >>> with_own_places("with: reid-aug synthesize --keep 0.6", ["train-reid", "--keep", "1"])
+    'with: reid-aug synthesize --keep 0.6'
     """
     if not args or args[0] not in TAKERS:
         return text
     words = [word for arg in args for word in (arg.split("=", 1) if arg[:2] == "--" else [arg])]
     own = [pair for pair in pairwise(words) if pair[0] in PLACES]
-    own = [pair for pair in own if f"another {pair[0]}" not in text]
+    advice = ADVICE.split(text)[-1].split()
+    own = [pair for pair in own if f"another {pair[0]}" not in text and pair[0] not in advice]
     places = "".join(f" {shlex.join(pair)}" for pair in own)
     return ADVICE.sub(lambda found: found[0] + places, text)
 

@@ -23,9 +23,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from reid_aug.errors import UserError
+from reid_aug.errors import UserError, nearest
 from reid_aug.people import PeopleConfig
-from reid_aug.recipe import Recipe, build, flattened, load_recipe, nearest, read_toml
+from reid_aug.recipe import Recipe, build, flattened, load_recipe, read_toml
 from reid_aug.reid_training.settings import LABELS, PLAIN, TRAININGS
 from reid_aug.study.cell import AXES, ORDER, Cell
 
