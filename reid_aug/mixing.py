@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from reid_aug.bank import Bank
-from reid_aug.dataset import PersonImage, check_keep, kept, open_image, share
+from reid_aug.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.provenance import names_sha256
+from reid_aug.provenance import dataset_sha256, names_sha256
 
 MODES = ("supplement", "replace")
 
@@ -212,6 +212,26 @@ class Mix:
         if self.bank is None:
             raise IndexError(f"index must be below {len(self)}, got {index}")
         return self.bank, self._rows[index - len(self.real)]
+
+
+def other_dataset(bank: Bank, dataset: Dataset) -> str:
+    """What is wrong where a bank was made for another data set, image by image; else nothing.
+
+    What a bank says of its generator (``generator_data``) holds for its own data set only.
+    """
+    wanted, found = dataset_sha256(dataset), bank.attributes["dataset_sha256"]
+    if found == wanted:
+        return ""
+    return (
+        f"must be a bank of this data set, {wanted[:12]}, got one of {found[:12]}; give its own "
+        f"with --data DIR, or make the right bank in another --out with: reid-aug synthesize"
+    )
+
+
+def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
+    """Raise a UserError if there is a bank, and it was made for another data set."""
+    if bank and (wrong := other_dataset(bank, dataset)):
+        raise UserError(f"{bank.path}: {wrong}")
 
 
 def _scores(bank: Bank, name: str) -> np.ndarray:

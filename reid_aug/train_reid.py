@@ -40,7 +40,7 @@ from reid_aug.errors import UserError
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.evaluation.features import evaluate_model
 from reid_aug.files import committed, locked, sha256, write_json
-from reid_aug.mixing import Mix
+from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.progress import track
 from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
 from reid_aug.ranks import Ranks
@@ -81,13 +81,14 @@ def train_reid(
         ranks: who trains together; the first one writes and evaluates.
 
     Raises:
-        UserError: If an image does not decode, the backbone or its weights do not fit, or the
-            training diverges.
+        UserError: If an image does not decode, the bank is of another data set, the backbone or
+            its weights do not fit, or the training diverges.
     """
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
     verify_images((*mix.real, *dataset.query, *dataset.gallery))
     require_a_match(dataset)
+    require_same_dataset(mix.bank if mix.generated else None, dataset)
     train_transform, test_transform = transforms_of(config)
     training = Training(mix, train_transform, seed)
     model = build_network(config, len(training.labels))

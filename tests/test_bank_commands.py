@@ -62,6 +62,43 @@ def test_verify_finds_a_flipped_pixel(people, run):
     assert "images must have SHA-256" in call(*words, code=2).stderr
 
 
+@pytest.fixture
+def changed(people, tmp_path):
+    """The same people under the same names, but for one byte of one test image."""
+    data = shutil.copytree(people, tmp_path / "changed")
+    path = read_market1501(data).gallery[0].path
+    path.write_bytes(path.read_bytes() + b"\0")
+    return data
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train-reid", "--dry-run"),
+        ("bank", "score"),
+        ("bank", "export", "exported", "--mix"),
+        ("bank", "export", "exported"),
+    ],
+    ids=" ".join,
+)
+def test_a_bank_is_not_used_on_another_data_set_with_the_same_names(
+    changed, run, tmp_path, monkeypatch, words
+):
+    monkeypatch.chdir(tmp_path)
+
+    line = call(*words, "--data", changed, "--out", run, code=2).stderr.splitlines()[-1]
+
+    assert "bank.h5: must be a bank of this data set, " in line
+    assert not (tmp_path / "exported").exists()
+    assert not Bank(run / "bank.h5").scores
+
+
+def test_verify_finds_another_data_set_with_the_same_names(changed, run):
+    found = call("bank", "verify", "--data", changed, "--out", run, code=2)
+
+    assert "error: must be a bank of this data set, " in found.stdout
+
+
 @pytest.mark.parametrize(
     ("attributes", "fault"),
     [

@@ -85,6 +85,26 @@ def test_the_same_seed_gives_the_same_weights_and_scores(people, bank, tmp_path)
     assert other["seed"] == 1
 
 
+@pytest.fixture
+def changed(people, tmp_path):
+    """The same people under the same names, but for one byte of one image."""
+    data = shutil.copytree(people, tmp_path / "changed")
+    path = read_market1501(data).train[0].path
+    path.write_bytes(path.read_bytes() + b"\0")
+    return data
+
+
+def test_a_bank_of_another_data_set_with_the_same_names_is_refused(people, changed, bank, tmp_path):
+    mix = Mix(read_market1501(changed).train, bank, 1.0)
+
+    with pytest.raises(UserError, match=r"bank\.h5: must be a bank of this data set, .*, got .*"):
+        run(changed, tmp_path / "cell", mix)
+
+    assert not (tmp_path / "cell").exists()
+    baseline = run(changed, tmp_path / "cell", Mix(read_market1501(changed).train, bank))
+    assert baseline["generated"] == 0
+
+
 def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, bank, tmp_path):
     dataset = read_market1501(people)
     mix = Mix(dataset.train, bank, 0.5)

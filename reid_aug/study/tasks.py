@@ -21,7 +21,7 @@ from reid_aug.bank import Bank
 from reid_aug.dataset import Dataset, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import locked
-from reid_aug.mixing import Mix
+from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe
 from reid_aug.reid_training.folder import RESULT, finished, steps_done
@@ -62,10 +62,15 @@ class Task:
         return replace(config, weights=str(self.weights)) if self.weights else config
 
     def mix(self, dataset: Dataset) -> Mix:
-        """What it trains on."""
+        """What it trains on.
+
+        Raises:
+            UserError: If its bank does not fit.
+        """
         cell, keep_seed = self.cell, self.recipe.data.keep_seed
         bank = Bank(self.bank) if self.bank else None
         least = cell.least_scores
+        require_same_dataset(bank, dataset)
         return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed, least)
 
     def is_done(self, dataset: Dataset) -> bool:
