@@ -42,7 +42,13 @@ from reid_aug.evaluation.features import evaluate_model
 from reid_aug.files import committed, locked, sha256, write_json
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.progress import track
-from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
+from reid_aug.provenance import (
+    dataset_sha256,
+    is_leak_free,
+    names_sha256,
+    seen_images,
+    seen_status,
+)
 from reid_aug.ranks import Ranks
 from reid_aug.reid_training.batches import Batches, Training
 from reid_aug.reid_training.folder import (
@@ -244,7 +250,7 @@ def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:
         "poses": used.plan["poses"] if used else None,
         "generator_data": status,
         "starting_data": start,
-        "leak_free": "whole" not in (status, start, *scorers(mix)),
+        "leak_free": is_leak_free((status, start, *scorers(mix))),
         "bank_sha256": sha256(used.path) if used else None,
     }
 
@@ -279,7 +285,7 @@ def _seen_before(config: TrainReidConfig) -> str:
 def _seen(mix: Mix, config: TrainReidConfig) -> str:
     """The fingerprints of all images that a trained network knows; "" where that is unknown.
 
-    A bank does not say which images its generator saw, but only that they are kept ones.
+    A bank does not say which images its generator saw. It is known only where all are kept ones.
     """
     data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
     before = _seen_before(config) if config.weights else ""

@@ -204,6 +204,15 @@ def test_a_network_that_saw_drawings_by_outsiders_does_not_say_what_it_knows(
     assert read_tensors(tmp_path / MODEL)[1]["seen"] == ""
 
 
+def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people, bank, tmp_path):
+    odd = Bank(bank.path)
+    odd.attributes = {**odd.attributes, "generator_data": "Kept"}
+
+    result = run(people, tmp_path, Mix(read_market1501(people).train, odd, 1.0))
+
+    assert result["leak_free"] is False
+
+
 def test_a_baseline_has_no_artist(people, tmp_path):
     result = run(people, tmp_path, Mix(read_market1501(people).train))
     assert (result["artist"], result["cameras"]) == (None, None)
