@@ -30,6 +30,13 @@ from reid_aug.files import sha256
 from reid_aug.provenance import dataset_sha256, names_sha256
 
 MODES = ("supplement", "replace")
+SCORED_BY = {  # what reid-aug bank score needs for each of its scores
+    "sharpness": "",
+    "novelty": "",
+    "identity": " --scorer MODEL",
+    "margin": " --scorer MODEL",
+    "pose": " --movenet FILE",
+}
 
 
 def check_ratio(ratio: float, mode: str) -> None:
@@ -243,16 +250,22 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     if name not in bank.scores:
         found = ", ".join(bank.scores) or "no score at all"
         raise UserError(
-            f"{bank.path}: must hold the score {name}, got {found}; "
-            f"make it with: reid-aug bank score {bank.path}"
+            f"{bank.path}: must hold the score {name}, got {found}; {how_to_score(bank, name)}"
         )
     if np.isnan(bank.scores[name]).any():
         count = int(np.isnan(bank.scores[name]).sum())
         raise UserError(
             f"{bank.path}: must hold the score {name} of every row, got {count} rows without; "
-            f"make them with: reid-aug bank score {bank.path}"
+            f"{how_to_score(bank, name)}"
         )
     return bank.scores[name]
+
+
+def how_to_score(bank: Bank, name: str) -> str:
+    """What to do about a score that a bank lacks."""
+    if name not in SCORED_BY:
+        return f"reid-aug bank score makes {', '.join(SCORED_BY)}"
+    return f"make it with: reid-aug bank score {bank.path} --data DIR{SCORED_BY[name]}"
 
 
 def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:

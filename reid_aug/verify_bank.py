@@ -18,7 +18,7 @@ from reid_aug.bank.plan import IMPORTED
 from reid_aug.dataset import Dataset, by_identity, kept, parse_name, seats
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.mixing import MODES, other_dataset
+from reid_aug.mixing import MODES, how_to_score, other_dataset
 from reid_aug.provenance import STATUSES, names_sha256
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -99,7 +99,7 @@ def _row_faults(bank: Bank) -> Iterator[str]:
         if np.isinf(score).any():
             yield f"score {name} must be finite, or NaN for rows without"
         if count := int(np.isnan(score).sum()):
-            yield f"score {name} is missing for {count} rows; make it with: reid-aug bank score"
+            yield f"score {name} is missing for {count} rows; {how_to_score(bank, name)}"
 
 
 def _pid(name: str) -> int | None:
