@@ -6,9 +6,10 @@ whatever the size of the mix: steps, batch and schedule are recipe values, the s
 a table. Real and generated images are one data set, so both show the same identities; torchreid's
 own way of adding data sets would make the generated people new ones.
 
-A training saves its state once a minute. One that was killed goes on from there when the same
-command is given again, and ends in the same weights, bit for bit on a CPU. Ranks of ``torchrun``
-share every batch, and train what one process would (:mod:`reid_aug.reid_training.trainer`).
+A training saves its state once a minute, after whatever step that is. One that was killed goes on
+from there when the same command is given again, and ends in the same weights, bit for bit on a CPU.
+Ranks of ``torchrun`` share every batch, and train what one process would
+(:mod:`reid_aug.reid_training.trainer`).
 
 Global random generators are set here and in what this module calls, and nowhere else, since
 torchreid's networks and transforms draw from them.
@@ -24,7 +25,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -206,25 +207,47 @@ def _train(trainer: ReidTrainer, training: Training, folder: Path, about: dict[s
             trainer.step(batch, step)
         return
     write_images(training.mix, folder / IMAGES)
+    _steps(trainer, loader, folder, about, start)
+
+
+def _steps(
+    trainer: ReidTrainer,
+    loader: DataLoader[Any],
+    folder: Path,
+    about: dict[str, Any],
+    start: int,
+) -> None:
+    """The steps of the rank that writes: with the log, and a state by the clock."""
+    config = trainer.config
     bar = track(loader, f"train {config.backbone}", config.steps, start)
     with bar, open_log(folder, start) as log:
         saved = time.monotonic()
         for step, batch in enumerate(bar, start):
             losses = trainer.step(batch, step)
-            if (step + 1) % LOGGED_EVERY and step + 1 < config.steps:
+            is_logged = (step + 1) % LOGGED_EVERY == 0 or step + 1 == config.steps
+            is_saved = time.monotonic() - saved > SAVED_EVERY
+            if not (is_logged or is_saved):
                 continue
-            _log(log, step, trainer.rate(step), losses)
-            bar.set_postfix_str(f"loss {losses['loss'].item():.2f}", refresh=False)
-            if time.monotonic() - saved > SAVED_EVERY:
+            values = _finite(losses, step)
+            if is_logged:
+                line = {"step": step + 1, "lr": trainer.rate(step), **values}
+                log.write(json.dumps(line) + "\n")
+                bar.set_postfix_str(f"loss {values['loss']:.2f}", refresh=False)
+            if is_saved:
                 write_state(folder, about, step + 1, trainer.state())
                 saved = time.monotonic()
 
 
-def _log(log: TextIO, step: int, rate: float, losses: dict[str, Tensor]) -> None:
+def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
+    """The losses of a step, for which the device is waited.
+
+    Raises:
+        UserError: If the loss is no longer a number.
+    """
     values = {name: value.item() for name, value in losses.items()}
     if not math.isfinite(values["loss"]):
         raise UserError(f"the loss is no longer a number at step {step + 1}; lower train_reid.lr")
-    log.write(json.dumps({"step": step + 1, "lr": rate, **values}) + "\n")
+    return values
 
 
 def _loader(

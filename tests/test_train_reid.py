@@ -19,16 +19,25 @@ from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
+from reid_aug.files import sha256, write_json
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
-from reid_aug.reid_training.folder import LOG, MODEL, STATE, finished
+from reid_aug.reid_training.folder import (
+    LOG,
+    MODEL,
+    RESULT,
+    STATE,
+    finished,
+    read_state,
+    write_state,
+)
 from reid_aug.reid_training.settings import TRAININGS, TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
-from reid_aug.train_reid import experiment, train_reid
-from reid_aug.weights import read_tensors
+from reid_aug.train_reid import MODEL_FORMAT, experiment, starting_data, train_reid
+from reid_aug.weights import read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 SMALL = TrainReidConfig("osnet_x0_25", steps=3, batch=4, height=32, width=16)
@@ -215,14 +224,19 @@ def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people
 
 def test_a_baseline_has_no_artist(people, tmp_path):
     result = run(people, tmp_path, Mix(read_market1501(people).train))
-    assert (result["artist"], result["cameras"]) == (None, None)
+    assert (result["artist"], result["cameras"], result["generator_sha256"]) == (None, None, None)
 
 
-def test_a_diverged_training_is_one_sentence(people, tmp_path):
+def test_a_diverged_training_is_one_sentence_and_saves_no_state_of_it(
+    people, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("reid_aug.train_reid.SAVED_EVERY", 0.0)
     config = TrainReidConfig("osnet_x0_25", 20, 4, 32, 16, lr=1e30)
-    with pytest.raises(UserError, match="no longer a number"):
+    with pytest.raises(UserError, match="no longer a number") as caught:
         run(people, tmp_path, Mix(read_market1501(people).train), config)
     assert not (tmp_path / "result.json").exists()
+    saved = read_tensors(tmp_path / STATE)[1]["step"]
+    assert f"no longer a number at step {saved + 1};" in str(caught.value)
 
 
 STRONG = replace(SMALL, batch=4, training="strong", **{**TRAININGS["strong"], "instances": 2,
@@ -246,7 +260,6 @@ def stop_after(monkeypatch, steps):
 
     monkeypatch.setattr(module, "write_state", write_and_die)
     monkeypatch.setattr(module, "SAVED_EVERY", 0.0)
-    monkeypatch.setattr(module, "LOGGED_EVERY", 1)
 
 
 @pytest.mark.parametrize("config", [SMALL, STRONG], ids=["plain", "strong"])
@@ -255,18 +268,20 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(
 ):
     mix = Mix(read_market1501(people).train, bank, 1.0)
     config = replace(config, steps=4)
+    monkeypatch.setattr("reid_aug.train_reid.LOGGED_EVERY", 3)  # so the state is of a step between
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
         with pytest.raises(KilledError):
             run(people, tmp_path / "stopped", mix, config)
     assert (tmp_path / "stopped" / STATE).is_file()
 
-    monkeypatch.setattr("reid_aug.train_reid.LOGGED_EVERY", 1)
     again, whole = (run(people, tmp_path / name, mix, config) for name in ("stopped", "whole"))
 
     ours, theirs = ((tmp_path / name) for name in ("stopped", "whole"))
     assert (ours / MODEL).read_bytes() == (theirs / MODEL).read_bytes()
     assert (ours / LOG).read_text() == (theirs / LOG).read_text()
+    steps = [json.loads(line)["step"] for line in (ours / LOG).read_text().splitlines()]
+    assert steps == [3, 4]
     assert again["ap"] == whole["ap"]
     assert not (ours / STATE).exists()
 
