@@ -65,6 +65,8 @@ def test_a_result_says_what_a_table_needs(people, bank, tmp_path):
     assert (result["real"], result["generated"]) == (len(real), len(real))
     assert result["classes"] == len({image.pid for image in real})
     assert result["generator_data"] == "external"
+    assert result["generator_sha256"] == bank.attributes["generator_sha256"]
+    assert result["model_sha256"] == sha256(tmp_path / MODEL)
     assert result["leak_free"] is True
     counted = [ap for ap in result["ap"].values() if ap is not None]
     assert result["queries"] == len(counted)
