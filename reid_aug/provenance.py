@@ -71,9 +71,9 @@ def seen_status(
 ) -> str:
     """What a network knows of this data set: a generator, or one that a training starts from.
 
-    "kept": images of the kept set only. "external": others, and maybe kept ones too, but none that
-    was left out: what it learned elsewhere is no secret of this data set, so nothing leaks. "whole":
-    left-out training images too, which is what the published low-data numbers do, and a leak.
+    "kept": images of the kept set only. "external": other images, maybe beside kept ones, but
+    none that was left out: what was learned elsewhere is no leak. "whole": left-out training images
+    too, which is what the published low-data numbers do, and a leak.
 
     Args:
         seen: the fingerprints of the images that trained it; "" when nobody noted them, which is

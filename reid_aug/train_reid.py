@@ -288,22 +288,34 @@ def scorers(mix: Mix) -> list[str]:
 def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | None:
     """What the starting weights know of the data set; None where a training starts from scratch.
 
-    Weights of which nobody noted what they have seen count as "whole": not leak-free.
+    Weights of which nobody noted what they have seen count as ``weights_data`` declares, or else as
+    "whole": not leak-free. A network that a training here left says itself what it has seen.
 
     Raises:
-        UserError: If they were trained on test images.
+        UserError: If they were trained on test images, or say something else than was declared.
     """
     if not config.weights:
         return None
-    return seen_status(_seen_before(config), dataset, mix.real, "network of train_reid.weights")
+    seen, declared = _seen_before(config), config.weights_data
+    if seen is None and declared:
+        return declared
+    data = seen_status(seen or "", dataset, mix.real, "network of train_reid.weights")
+    if declared and data != declared:
+        raise UserError(
+            f"{config.weights}: its own notes must not contradict train_reid.weights_data, "
+            f"{declared!r}, got {data!r}; leave weights_data out, since the notes count"
+        )
+    return data
 
 
-def _seen_before(config: TrainReidConfig) -> str:
-    """The fingerprints that the starting weights carry; "" where nobody noted them."""
+def _seen_before(config: TrainReidConfig) -> str | None:
+    """The fingerprints that starting weights of ours carry, "" if unknown; None of all others."""
     if not config.weights.endswith(".safetensors"):
-        return ""
+        return None
     notes = read_tensors(config.weights)[1]
-    seen = notes.get("seen") if notes.get("format") == MODEL_FORMAT else None
+    if notes.get("format") != MODEL_FORMAT:
+        return None
+    seen = notes.get("seen")
     return seen if isinstance(seen, str) else ""
 
 
@@ -311,12 +323,14 @@ def _seen(mix: Mix, config: TrainReidConfig) -> str:
     """The fingerprints of all images that a trained network knows; "" where that is unknown.
 
     A bank does not say which images its generator saw. It is known only where all are kept ones.
+    Starting weights that were declared external add none.
     """
     data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
     before = _seen_before(config) if config.weights else ""
-    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
+    is_known = bool(before or config.weights_data or not config.weights)
+    if {data, *scorers(mix)} != {"kept"} or not is_known:
         return ""
-    return before + seen_images(mix.real)
+    return (before or "") + seen_images(mix.real)
 
 
 def versions() -> dict[str, str]:

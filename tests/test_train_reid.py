@@ -171,6 +171,36 @@ def test_starting_weights_of_which_nobody_knows_cost_the_leak_free_mark(people, 
     assert read_tensors(tmp_path / "b" / "model.safetensors")[1]["seen"] == ""
 
 
+def test_starting_weights_may_be_declared_external(people, tmp_path):
+    torch.save(build_backbone("osnet_x0_25", 3, 32, 16).state_dict(), tmp_path / "found.pth")
+    config = replace(start_from(tmp_path / "found.pth"), weights_data="external")
+    train = read_market1501(people).train
+
+    result = run(people, tmp_path / "cell", Mix(train), config)
+
+    assert (result["starting_data"], result["leak_free"]) == ("external", True)
+    assert result["recipe"]["weights_data"] == "external"
+    assert read_tensors(tmp_path / "cell" / MODEL)[1]["seen"] == seen_images(train)
+
+
+@pytest.mark.parametrize(("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")])
+def test_what_a_network_notes_counts_more_than_what_is_declared(people, tmp_path, seen, data):
+    dataset = read_market1501(people)
+    mix = Mix(dataset.train, keep=0.5)
+    known = {"kept": mix.real, "left out": dataset.train}.get(seen, ())
+    path = tmp_path / MODEL
+    notes = {"format": MODEL_FORMAT, "seen": seen_images(known)}
+    write_tensors(path, {"a": torch.zeros(1)}, notes)
+    declared = replace(start_from(path), weights_data="external")
+
+    assert starting_data(mix, dataset, start_from(path)) == data
+    with pytest.raises(UserError, match=f"must not contradict .* 'external', got '{data}'"):
+        starting_data(mix, dataset, declared)
+
+    write_tensors(path, {"a": torch.zeros(1)}, {**notes, "seen": "0" * 12})
+    assert starting_data(mix, dataset, declared) == "external"
+
+
 def test_a_network_says_what_it_has_seen_to_those_that_start_from_it(people, tmp_path):
     train = read_market1501(people).train
     half, whole = Mix(train, keep=0.5), Mix(train)

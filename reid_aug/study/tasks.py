@@ -59,7 +59,9 @@ class Task:
     def config(self) -> TrainReidConfig:
         """How it trains."""
         config = cell_recipe(self.recipe, self.cell).train_reid
-        return replace(config, weights=str(self.weights)) if self.weights else config
+        if not self.weights:
+            return config
+        return replace(config, weights=str(self.weights), weights_data="")  # it notes that itself
 
     def mix(self, dataset: Dataset) -> Mix:
         """What it trains on.
