@@ -129,7 +129,7 @@ def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(peop
     assert finished(tmp_path, about())
     assert not finished(tmp_path / "nowhere", about())
     for other, key in (
-        (about(config=longer), "recipe"),
+        (about(config=longer), "recipe.steps;"),
         (about(seed=1), "seed"),
         (about(dataset=fewer), "dataset_sha256"),
         (about(mix=Mix(dataset.train, bank, 1.0)), "rows_sha256"),
@@ -137,6 +137,24 @@ def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(peop
     ):
         with pytest.raises(UserError, match=f"another experiment, which differs in .*{key}"):
             finished(tmp_path, other)
+
+
+def test_what_changes_no_bit_makes_no_other_experiment(people, tmp_path):
+    dataset = read_market1501(people)
+
+    def about(**changes):
+        return experiment(Mix(dataset.train), dataset, replace(SMALL, **changes), 0)
+
+    older = about()
+    del older["recipe"]["weights_data"]
+    write_json(tmp_path / RESULT, older)
+    write_state(tmp_path, older, 2, {"a": torch.zeros(1)})
+
+    assert finished(tmp_path, about(workers=3))
+    assert read_state(tmp_path, about(workers=3))[0] == 2
+    for look in (finished, read_state):
+        with pytest.raises(UserError, match=r"differs in recipe\.lr, recipe\.flip;"):
+            look(tmp_path, about(workers=3, lr=1.0, flip=False))
 
 
 def test_the_baseline_is_one_experiment_in_both_modes(people):
