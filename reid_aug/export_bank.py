@@ -19,7 +19,7 @@ from reid_aug.bank import Bank
 from reid_aug.dataset import FOLDERS, KEYPOINTS, Dataset
 from reid_aug.errors import UserError
 from reid_aug.files import new_folder
-from reid_aug.mixing import Mix
+from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.poses import Pose, write_keypoints
 
 PROVENANCE = "provenance.csv"
@@ -46,10 +46,12 @@ def export_bank(
         progress: wraps the rows, to show how far it is.
 
     Raises:
-        UserError: If the folder is there, or the mix has no generated image.
+        UserError: If the folder is there, the mix has no generated image, or its bank is of another
+            data set.
     """
     if mix.bank is None or not mix.generated:
         raise UserError("there is nothing to export: the mix has no generated image")
+    require_same_dataset(mix.bank, dataset)
     with new_folder(folder) as part:
         for name in FOLDERS:
             (part / name).mkdir()

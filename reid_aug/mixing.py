@@ -24,12 +24,19 @@ from typing import Any
 import numpy as np
 
 from reid_aug.bank import Bank
-from reid_aug.dataset import PersonImage, check_keep, kept, open_image, share
+from reid_aug.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.provenance import names_sha256
+from reid_aug.provenance import dataset_sha256, names_sha256
 
 MODES = ("supplement", "replace")
+SCORED_BY = {  # what reid-aug bank score needs for each of its scores
+    "sharpness": "",
+    "novelty": "",
+    "identity": " --scorer MODEL",
+    "margin": " --scorer MODEL",
+    "pose": " --movenet FILE",
+}
 
 
 def check_ratio(ratio: float, mode: str) -> None:
@@ -220,6 +227,26 @@ class Mix:
         return self.bank, self._rows[index - len(self.real)]
 
 
+def other_dataset(bank: Bank, dataset: Dataset) -> str:
+    """What is wrong where a bank was made for another data set, image by image; else nothing.
+
+    What a bank says of its generator (``generator_data``) holds for its own data set only.
+    """
+    wanted, found = dataset_sha256(dataset), bank.attributes["dataset_sha256"]
+    if found == wanted:
+        return ""
+    return (
+        f"must be a bank of this data set, {wanted[:12]}, got one of {found[:12]}; give its own "
+        f"with --data DIR, or make the right bank in another --out with: reid-aug synthesize"
+    )
+
+
+def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
+    """Raise a UserError if there is a bank, and it was made for another data set."""
+    if bank and (wrong := other_dataset(bank, dataset)):
+        raise UserError(f"{bank.path}: {wrong}")
+
+
 def _scores(bank: Bank, name: str) -> np.ndarray:
     """A score of every row, (N,).
 
@@ -229,16 +256,22 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     if name not in bank.scores:
         found = ", ".join(bank.scores) or "no score at all"
         raise UserError(
-            f"{bank.path}: must hold the score {name}, got {found}; "
-            f"make it with: reid-aug bank score {bank.path}"
+            f"{bank.path}: must hold the score {name}, got {found}; {how_to_score(bank, name)}"
         )
     if np.isnan(bank.scores[name]).any():
         count = int(np.isnan(bank.scores[name]).sum())
         raise UserError(
             f"{bank.path}: must hold the score {name} of every row, got {count} rows without; "
-            f"make them with: reid-aug bank score {bank.path}"
+            f"{how_to_score(bank, name)}"
         )
     return bank.scores[name]
+
+
+def how_to_score(bank: Bank, name: str) -> str:
+    """What to do about a score that a bank lacks."""
+    if name not in SCORED_BY:
+        return f"reid-aug bank score makes {', '.join(SCORED_BY)}"
+    return f"make it with: reid-aug bank score {bank.path}{SCORED_BY[name]}"
 
 
 def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:

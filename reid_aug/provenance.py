@@ -71,8 +71,9 @@ def seen_status(
 ) -> str:
     """What a network knows of this data set: a generator, or one that a training starts from.
 
-    "kept": images of the kept set only. "external": none. "whole": left-out training images too,
-    which is what the published low-data numbers do, and a leak.
+    "kept": images of the kept set only. "external": other images, maybe beside kept ones, but
+    none that was left out: what was learned elsewhere is no leak. "whole": left-out training images
+    too, which is what the published low-data numbers do, and a leak.
 
     Args:
         seen: the fingerprints of the images that trained it; "" when nobody noted them, which is
@@ -94,4 +95,15 @@ def seen_status(
     inside = _fingerprints(real)
     if known & (_fingerprints(dataset.train) - inside):
         return "whole"
-    return "kept" if known & inside else "external"
+    return "kept" if known <= inside else "external"
+
+
+def is_leak_free(statuses: Iterable[str | None]) -> bool:
+    """Whether none of several networks knows left-out images; None stands for no network.
+
+    What is no status is taken for the worst.
+
+    >>> is_leak_free(["kept", None, "external"]), is_leak_free(["kept", "whole"])
+    (True, False)
+    """
+    return all(status in (None, "kept", "external") for status in statuses)

@@ -30,6 +30,7 @@ from reid_aug.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.errors import UserError
 from reid_aug.evaluation.features import extract_features, look
 from reid_aug.files import sha256, write_json
+from reid_aug.mixing import require_same_dataset
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of
 from reid_aug.poses import Pose
@@ -66,6 +67,7 @@ def score_bank(
         UserError: If the bank is of another data set, or the scorer is no such network or was
             trained on test images, or MoveNet's weights cannot be read.
     """
+    require_same_dataset(bank, dataset)
     bank.check_pixels()
     real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
     if names_sha256(real) != bank.attributes["kept_sha256"]:

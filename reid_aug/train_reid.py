@@ -6,9 +6,10 @@ whatever the size of the mix: steps, batch and schedule are recipe values, the s
 a table. Real and generated images are one data set, so both show the same identities; torchreid's
 own way of adding data sets would make the generated people new ones.
 
-A training saves its state once a minute. One that was killed goes on from there when the same
-command is given again, and ends in the same weights, bit for bit on a CPU. Ranks of ``torchrun``
-share every batch, and train what one process would (:mod:`reid_aug.reid_training.trainer`).
+A training saves its state once a minute, after whatever step that is. One that was killed goes on
+from there when the same command is given again, and ends in the same weights, bit for bit on a CPU.
+Ranks of ``torchrun`` share every batch, and train what one process would
+(:mod:`reid_aug.reid_training.trainer`).
 
 Global random generators are set here and in what this module calls, and nowhere else, since
 torchreid's networks and transforms draw from them.
@@ -24,7 +25,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,9 +41,15 @@ from reid_aug.errors import UserError
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.evaluation.features import evaluate_model
 from reid_aug.files import committed, locked, sha256, write_json
-from reid_aug.mixing import Mix
+from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.progress import track
-from reid_aug.provenance import dataset_sha256, names_sha256, seen_images, seen_status
+from reid_aug.provenance import (
+    dataset_sha256,
+    is_leak_free,
+    names_sha256,
+    seen_images,
+    seen_status,
+)
 from reid_aug.ranks import Ranks
 from reid_aug.reid_training.batches import Batches, Training
 from reid_aug.reid_training.folder import (
@@ -81,13 +88,14 @@ def train_reid(
         ranks: who trains together; the first one writes and evaluates.
 
     Raises:
-        UserError: If an image does not decode, the backbone or its weights do not fit, or the
-            training diverges.
+        UserError: If an image does not decode, the bank is of another data set, the backbone or
+            its weights do not fit, or the training diverges.
     """
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
     verify_images((*mix.real, *dataset.query, *dataset.gallery))
     require_a_match(dataset)
+    require_same_dataset(mix.bank if mix.generated else None, dataset)
     train_transform, test_transform = transforms_of(config)
     training = Training(mix, train_transform, seed)
     model = build_network(config, len(training.labels))
@@ -111,6 +119,7 @@ def train_reid(
             "gallery": len(dataset.gallery),
             **about,
             **_mix_fields(mix, start),
+            "model_sha256": sha256(folder / MODEL),
             "steps": config.steps,
             "classes": len(training.labels),
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -199,25 +208,47 @@ def _train(trainer: ReidTrainer, training: Training, folder: Path, about: dict[s
             trainer.step(batch, step)
         return
     write_images(training.mix, folder / IMAGES)
+    _steps(trainer, loader, folder, about, start)
+
+
+def _steps(
+    trainer: ReidTrainer,
+    loader: DataLoader[Any],
+    folder: Path,
+    about: dict[str, Any],
+    start: int,
+) -> None:
+    """The steps of the rank that writes: with the log, and a state by the clock."""
+    config = trainer.config
     bar = track(loader, f"train {config.backbone}", config.steps, start)
     with bar, open_log(folder, start) as log:
         saved = time.monotonic()
         for step, batch in enumerate(bar, start):
             losses = trainer.step(batch, step)
-            if (step + 1) % LOGGED_EVERY and step + 1 < config.steps:
+            is_logged = (step + 1) % LOGGED_EVERY == 0 or step + 1 == config.steps
+            is_saved = time.monotonic() - saved > SAVED_EVERY
+            if not (is_logged or is_saved):
                 continue
-            _log(log, step, trainer.rate(step), losses)
-            bar.set_postfix_str(f"loss {losses['loss'].item():.2f}", refresh=False)
-            if time.monotonic() - saved > SAVED_EVERY:
+            values = _finite(losses, step)
+            if is_logged:
+                line = {"step": step + 1, "lr": trainer.rate(step), **values}
+                log.write(json.dumps(line) + "\n")
+                bar.set_postfix_str(f"loss {values['loss']:.2f}", refresh=False)
+            if is_saved:
                 write_state(folder, about, step + 1, trainer.state())
                 saved = time.monotonic()
 
 
-def _log(log: TextIO, step: int, rate: float, losses: dict[str, Tensor]) -> None:
+def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
+    """The losses of a step, for which the device is waited.
+
+    Raises:
+        UserError: If the loss is no longer a number.
+    """
     values = {name: value.item() for name, value in losses.items()}
     if not math.isfinite(values["loss"]):
         raise UserError(f"the loss is no longer a number at step {step + 1}; lower train_reid.lr")
-    log.write(json.dumps({"step": step + 1, "lr": rate, **values}) + "\n")
+    return values
 
 
 def _loader(
@@ -242,8 +273,9 @@ def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:
         "cameras": used.plan["cameras"] if used else None,
         "poses": used.plan["poses"] if used else None,
         "generator_data": status,
+        "generator_sha256": used.attributes["generator_sha256"] if used else None,
         "starting_data": start,
-        "leak_free": "whole" not in (status, start, *scorers(mix)),
+        "leak_free": is_leak_free((status, start, *scorers(mix))),
         "bank_sha256": sha256(used.path) if used else None,
     }
 
@@ -256,35 +288,49 @@ def scorers(mix: Mix) -> list[str]:
 def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | None:
     """What the starting weights know of the data set; None where a training starts from scratch.
 
-    Weights of which nobody noted what they have seen count as "whole": not leak-free.
+    Weights of which nobody noted what they have seen count as ``weights_data`` declares, or else as
+    "whole": not leak-free. A network that a training here left says itself what it has seen.
 
     Raises:
-        UserError: If they were trained on test images.
+        UserError: If they were trained on test images, or say something else than was declared.
     """
     if not config.weights:
         return None
-    return seen_status(_seen_before(config), dataset, mix.real, "network of train_reid.weights")
+    seen, declared = _seen_before(config), config.weights_data
+    if seen is None and declared:
+        return declared
+    data = seen_status(seen or "", dataset, mix.real, "network of train_reid.weights")
+    if declared and data != declared:
+        raise UserError(
+            f"{config.weights}: its own notes must not contradict train_reid.weights_data, "
+            f"{declared!r}, got {data!r}; leave weights_data out, since the notes count"
+        )
+    return data
 
 
-def _seen_before(config: TrainReidConfig) -> str:
-    """The fingerprints that the starting weights carry; "" where nobody noted them."""
+def _seen_before(config: TrainReidConfig) -> str | None:
+    """The fingerprints that starting weights of ours carry, "" if unknown; None of all others."""
     if not config.weights.endswith(".safetensors"):
-        return ""
+        return None
     notes = read_tensors(config.weights)[1]
-    seen = notes.get("seen") if notes.get("format") == MODEL_FORMAT else None
+    if notes.get("format") != MODEL_FORMAT:
+        return None
+    seen = notes.get("seen")
     return seen if isinstance(seen, str) else ""
 
 
 def _seen(mix: Mix, config: TrainReidConfig) -> str:
     """The fingerprints of all images that a trained network knows; "" where that is unknown.
 
-    A bank does not say which images its generator saw, but only that they are kept ones.
+    A bank does not say which images its generator saw. It is known only where all are kept ones.
+    Starting weights that were declared external add none.
     """
     data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
     before = _seen_before(config) if config.weights else ""
-    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
+    is_known = bool(before or config.weights_data or not config.weights)
+    if {data, *scorers(mix)} != {"kept"} or not is_known:
         return ""
-    return before + seen_images(mix.real)
+    return (before or "") + seen_images(mix.real)
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ is at hand, whether it belongs to it.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,31 +15,29 @@ import numpy as np
 
 from reid_aug.bank import Bank
 from reid_aug.bank.plan import IMPORTED
-from reid_aug.dataset import PersonImage, by_identity, kept, parse_name, seats
+from reid_aug.dataset import Dataset, by_identity, kept, parse_name, seats
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
-from reid_aug.mixing import MODES
+from reid_aug.mixing import MODES, how_to_score, other_dataset
 from reid_aug.provenance import STATUSES, names_sha256
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def verify_bank(
-    bank: Bank, train: Sequence[PersonImage] | None = None
-) -> tuple[list[str], list[str]]:
+def verify_bank(bank: Bank, dataset: Dataset | None = None) -> tuple[list[str], list[str]]:
     """What a bank is, and what is wrong with it; a line each.
 
     Args:
         bank: the bank.
-        train: all real training images of its data set, where they are at hand.
+        dataset: its data set, where that is at hand.
 
     Raises:
         UserError: If its pixels are not what was written.
     """
     bank.check_pixels()
     faults = [*_attribute_faults(bank), *_row_faults(bank), *_card_faults(bank)]
-    if train is not None:
-        faults += _data_faults(bank, train)
+    if dataset is not None:
+        faults += _data_faults(bank, dataset)
     return describe(bank), faults
 
 
@@ -101,7 +99,7 @@ def _row_faults(bank: Bank) -> Iterator[str]:
         if np.isinf(score).any():
             yield f"score {name} must be finite, or NaN for rows without"
         if count := int(np.isnan(score).sum()):
-            yield f"score {name} is missing for {count} rows; make it with: reid-aug bank score"
+            yield f"score {name} is missing for {count} rows; {how_to_score(bank, name)}"
 
 
 def _pid(name: str) -> int | None:
@@ -126,9 +124,12 @@ def _card_faults(bank: Bank) -> Iterator[str]:
         yield f"{path} is the card of another bank, SHA-256 {str(written)[:12]}"
 
 
-def _data_faults(bank: Bank, train: Sequence[PersonImage]) -> Iterator[str]:
+def _data_faults(bank: Bank, dataset: Dataset) -> Iterator[str]:
     about, rows = bank.attributes, bank.rows
-    real = kept(train, about["keep"], int(about["keep_seed"]))
+    if wrong := other_dataset(bank, dataset):
+        yield wrong
+        return
+    real = kept(dataset.train, about["keep"], int(about["keep_seed"]))
     if names_sha256(real) != about["kept_sha256"]:
         yield "the kept set is not that of this data set"
         return

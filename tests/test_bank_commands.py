@@ -1,6 +1,7 @@
 """reid-aug bank: verify, score, export, import; and what a filter does to a mix."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -11,7 +12,8 @@ from reid_aug.bank import Bank, write_bank
 from reid_aug.cli import main
 from reid_aug.dataset import read_market1501
 from reid_aug.errors import UserError
-from reid_aug.mixing import Mix, parse_min_score
+from reid_aug.mixing import SCORED_BY, Mix, parse_min_score
+from reid_aug.score_bank import Joints, Network, Plain
 
 SMALL = ("--set", "data.height=32", "--set", "data.width=16", "--set", "synthesize.artist=copies")
 
@@ -60,6 +62,43 @@ def test_verify_finds_a_flipped_pixel(people, run):
     assert "images must have SHA-256" in call("bank", "verify", path, code=2).stderr
     words = ("train-reid", "--data", people, "--out", run)
     assert "images must have SHA-256" in call(*words, code=2).stderr
+
+
+@pytest.fixture
+def changed(people, tmp_path):
+    """The same people under the same names, but for one byte of one test image."""
+    data = shutil.copytree(people, tmp_path / "changed")
+    path = read_market1501(data).gallery[0].path
+    path.write_bytes(path.read_bytes() + b"\0")
+    return data
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train-reid", "--dry-run"),
+        ("bank", "score"),
+        ("bank", "export", "exported", "--mix"),
+        ("bank", "export", "exported"),
+    ],
+    ids=" ".join,
+)
+def test_a_bank_is_not_used_on_another_data_set_with_the_same_names(
+    changed, run, tmp_path, monkeypatch, words
+):
+    monkeypatch.chdir(tmp_path)
+
+    line = call(*words, "--data", changed, "--out", run, code=2).stderr.splitlines()[-1]
+
+    assert "bank.h5: must be a bank of this data set, " in line
+    assert not (tmp_path / "exported").exists()
+    assert not Bank(run / "bank.h5").scores
+
+
+def test_verify_finds_another_data_set_with_the_same_names(changed, run):
+    found = call("bank", "verify", "--data", changed, "--out", run, code=2)
+
+    assert "error: must be a bank of this data set, " in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -128,9 +167,37 @@ def test_a_filter_fills_seats_from_the_reserve_and_leaves_others_empty(people, r
         Mix(train, bank, 0.5, min_score={"quality": 2.0})
 
 
-def test_a_score_that_is_not_there_names_the_command_that_makes_it(people, run):
-    with pytest.raises(UserError, match="reid-aug bank score"):
-        Mix(read_market1501(people).train, Bank(run / "bank.h5"), 0.5, min_score={"identity": 0.5})
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("novelty", "make it with: reid-aug bank score {} --data DIR"),
+        ("margin", "make it with: reid-aug bank score {} --data DIR --scorer MODEL"),
+        ("pose", "make it with: reid-aug bank score {} --data DIR --movenet FILE"),
+        ("sharpnes", "reid-aug bank score makes sharpness, novelty, identity, margin, pose"),
+    ],
+)
+def test_a_score_that_is_not_there_names_the_command_that_makes_it(people, run, name, remedy):
+    path = run / "bank.h5"
+
+    with pytest.raises(UserError) as caught:
+        Mix(read_market1501(people).train, Bank(path), 0.5, min_score={name: 0.0})
+
+    assert str(caught.value).endswith(f"; {remedy.format(path)}")
+
+
+def test_the_command_that_makes_a_score_runs_as_printed(people, run):
+    train, least = read_market1501(people).train, {"novelty": 0.0}
+    with pytest.raises(UserError) as caught:
+        Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least)
+
+    command = str(caught.value).partition("make it with: reid-aug ")[2]
+    call(*shlex.split(command.replace("DIR", str(people))))
+
+    assert Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least).generated
+
+
+def test_what_a_score_needs_is_known_of_every_score():
+    assert [*SCORED_BY] == [*Plain.names, *Network.names, *Joints.names]
 
 
 @pytest.mark.parametrize("text", ["identity", "identity=", "identity=much", "identity=nan"])

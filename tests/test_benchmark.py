@@ -1,6 +1,8 @@
 """A grid with everything in it: the work that cells share is done once, before them."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -302,6 +304,11 @@ def test_somebody_s_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trai
 
     with pytest.raises(UserError, match="bank of another kept set"):
         tasks_of(scored(tmp_path, bank=(str(bank),), keep=(1.0,)), stage, tmp_path)
+    changed = shutil.copytree(stage.root, tmp_path / "changed")
+    first = read_market1501(changed).query[0].path
+    first.write_bytes(first.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="must be a bank of this data set"):
+        tasks_of(theirs, replace(stage, root=changed), tmp_path)
     with pytest.raises(UserError, match="must hold the score margin"):
         tasks_of(scored(tmp_path, bank=(str(bank),), min_score=("margin=0",)), stage, tmp_path)
 

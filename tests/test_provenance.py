@@ -5,7 +5,13 @@ import pytest
 
 from reid_aug.dataset import Dataset, PersonImage
 from reid_aug.errors import UserError
-from reid_aug.provenance import content_sha256, names_sha256, seen_images, seen_status
+from reid_aug.provenance import (
+    content_sha256,
+    is_leak_free,
+    names_sha256,
+    seen_images,
+    seen_status,
+)
 
 
 def image(folder: Path, name: str, content: str | None = None) -> PersonImage:
@@ -91,11 +97,19 @@ def test_generator_of_other_images_is_external(dataset, tmp_path):
     assert seen_status(seen_images(other), dataset, dataset.train) == "external"
 
 
-def test_other_images_beside_the_kept_ones_do_not_make_a_leak(dataset, tmp_path):
+def test_other_images_beside_the_kept_ones_are_external_and_make_no_leak(dataset, tmp_path):
     other = image(tmp_path / "other", "0900_c1.jpg")
     seen = seen_images([*dataset.train[:2], other])
 
-    assert seen_status(seen, dataset, dataset.train[:2]) == "kept"
+    status = seen_status(seen, dataset, dataset.train[:2])
+
+    assert status == "external"
+    assert is_leak_free([status])
+
+
+@pytest.mark.parametrize("status", ["whole", "", "Kept", "much"])
+def test_a_status_that_is_not_known_to_be_harmless_is_a_leak(status):
+    assert not is_leak_free([None, "kept", status, "external"])
 
 
 def test_generator_of_unknown_images_is_taken_for_the_worst(dataset):

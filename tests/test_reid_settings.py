@@ -142,11 +142,26 @@ def test_another_precision_is_another_table():
         ("generated_weight", 0.0),
         ("generated_share", 1.0),
         ("generated_share", 0.001),
+        ("weights_data", "external"),
     ],
 )
 def test_values_that_cannot_be_are_refused_by_name(key, value):
     with pytest.raises(UserError, match=key):
         TrainReidConfig(**{key: value})
+
+
+def test_what_trained_the_weights_is_external_or_not_declared():
+    with pytest.raises(UserError, match="weights_data must be external or empty, got 'kept'"):
+        TrainReidConfig(weights="a.pth", weights_data="kept")
+
+
+def test_what_trained_the_weights_is_said_by_the_row_and_not_by_the_caption():
+    start = TrainReidConfig(weights="a.pth")
+
+    declared = caption_keys(asdict(replace(start, weights_data="external")))
+
+    assert declared == caption_keys(asdict(start))
+    assert "weights_data" not in declared
 
 
 def test_one_identity_in_a_batch_has_no_triplets():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from processes import cells_started_by, members, wait_until
@@ -40,6 +41,17 @@ def task(data: Path, folder: Path, ratio: float = 0.0, bank: Path | None = None)
     cell = Cell("osnet_x0_25", "supplement", ratio, 1.0, 0)
     recipe = Recipe("small", train_reid=SMALL)
     return Task(cell, recipe, data, bank, folder, folder / "generator")
+
+
+def test_a_network_that_the_grid_pre_trains_notes_itself_what_trained_it(tmp_path):
+    declared = replace(SMALL, weights="imagenet.pth", weights_data="external")
+    plain = task(tmp_path, tmp_path)
+    plain = replace(plain, recipe=replace(plain.recipe, train_reid=declared))
+
+    own = replace(plain, weights=tmp_path / "model.safetensors").config
+
+    assert plain.config == declared
+    assert (own.weights, own.weights_data) == (str(tmp_path / "model.safetensors"), "")
 
 
 def test_a_cell_that_dies_is_tried_twice_and_reported_and_the_others_go_on(people, tmp_path):

@@ -19,16 +19,25 @@ from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.dataset import DataConfig, read_market1501
 from reid_aug.errors import UserError
+from reid_aug.files import sha256, write_json
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
 from reid_aug.provenance import seen_images
-from reid_aug.reid_training.folder import LOG, MODEL, STATE, finished
+from reid_aug.reid_training.folder import (
+    LOG,
+    MODEL,
+    RESULT,
+    STATE,
+    finished,
+    read_state,
+    write_state,
+)
 from reid_aug.reid_training.settings import TRAININGS, TrainReidConfig
 from reid_aug.synthesize import SynthesizeConfig, prepare, synthesize
-from reid_aug.train_reid import experiment, train_reid
-from reid_aug.weights import read_tensors
+from reid_aug.train_reid import MODEL_FORMAT, experiment, starting_data, train_reid
+from reid_aug.weights import read_tensors, write_tensors
 
 CPU = torch.device("cpu")
 SMALL = TrainReidConfig("osnet_x0_25", steps=3, batch=4, height=32, width=16)
@@ -56,6 +65,8 @@ def test_a_result_says_what_a_table_needs(people, bank, tmp_path):
     assert (result["real"], result["generated"]) == (len(real), len(real))
     assert result["classes"] == len({image.pid for image in real})
     assert result["generator_data"] == "external"
+    assert result["generator_sha256"] == bank.attributes["generator_sha256"]
+    assert result["model_sha256"] == sha256(tmp_path / MODEL)
     assert result["leak_free"] is True
     counted = [ap for ap in result["ap"].values() if ap is not None]
     assert result["queries"] == len(counted)
@@ -85,6 +96,26 @@ def test_the_same_seed_gives_the_same_weights_and_scores(people, bank, tmp_path)
     assert other["seed"] == 1
 
 
+@pytest.fixture
+def changed(people, tmp_path):
+    """The same people under the same names, but for one byte of one image."""
+    data = shutil.copytree(people, tmp_path / "changed")
+    path = read_market1501(data).train[0].path
+    path.write_bytes(path.read_bytes() + b"\0")
+    return data
+
+
+def test_a_bank_of_another_data_set_with_the_same_names_is_refused(people, changed, bank, tmp_path):
+    mix = Mix(read_market1501(changed).train, bank, 1.0)
+
+    with pytest.raises(UserError, match=r"bank\.h5: must be a bank of this data set, .*, got .*"):
+        run(changed, tmp_path / "cell", mix)
+
+    assert not (tmp_path / "cell").exists()
+    baseline = run(changed, tmp_path / "cell", Mix(read_market1501(changed).train, bank))
+    assert baseline["generated"] == 0
+
+
 def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(people, bank, tmp_path):
     dataset = read_market1501(people)
     mix = Mix(dataset.train, bank, 0.5)
@@ -98,7 +129,7 @@ def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(peop
     assert finished(tmp_path, about())
     assert not finished(tmp_path / "nowhere", about())
     for other, key in (
-        (about(config=longer), "recipe"),
+        (about(config=longer), "recipe.steps;"),
         (about(seed=1), "seed"),
         (about(dataset=fewer), "dataset_sha256"),
         (about(mix=Mix(dataset.train, bank, 1.0)), "rows_sha256"),
@@ -106,6 +137,24 @@ def test_a_finished_cell_is_recognised_and_another_one_s_is_not_overwritten(peop
     ):
         with pytest.raises(UserError, match=f"another experiment, which differs in .*{key}"):
             finished(tmp_path, other)
+
+
+def test_what_changes_no_bit_makes_no_other_experiment(people, tmp_path):
+    dataset = read_market1501(people)
+
+    def about(**changes):
+        return experiment(Mix(dataset.train), dataset, replace(SMALL, **changes), 0)
+
+    older = about()
+    del older["recipe"]["weights_data"]
+    write_json(tmp_path / RESULT, older)
+    write_state(tmp_path, older, 2, {"a": torch.zeros(1)})
+
+    assert finished(tmp_path, about(workers=3))
+    assert read_state(tmp_path, about(workers=3))[0] == 2
+    for look in (finished, read_state):
+        with pytest.raises(UserError, match=r"differs in recipe\.lr, recipe\.flip;"):
+            look(tmp_path, about(workers=3, lr=1.0, flip=False))
 
 
 def test_the_baseline_is_one_experiment_in_both_modes(people):
@@ -138,6 +187,36 @@ def test_starting_weights_of_which_nobody_knows_cost_the_leak_free_mark(people, 
     assert len(result["starting_weights"]) == 64
     assert result["recipe"]["weights"] == "found.pth"
     assert read_tensors(tmp_path / "b" / "model.safetensors")[1]["seen"] == ""
+
+
+def test_starting_weights_may_be_declared_external(people, tmp_path):
+    torch.save(build_backbone("osnet_x0_25", 3, 32, 16).state_dict(), tmp_path / "found.pth")
+    config = replace(start_from(tmp_path / "found.pth"), weights_data="external")
+    train = read_market1501(people).train
+
+    result = run(people, tmp_path / "cell", Mix(train), config)
+
+    assert (result["starting_data"], result["leak_free"]) == ("external", True)
+    assert result["recipe"]["weights_data"] == "external"
+    assert read_tensors(tmp_path / "cell" / MODEL)[1]["seen"] == seen_images(train)
+
+
+@pytest.mark.parametrize(("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")])
+def test_what_a_network_notes_counts_more_than_what_is_declared(people, tmp_path, seen, data):
+    dataset = read_market1501(people)
+    mix = Mix(dataset.train, keep=0.5)
+    known = {"kept": mix.real, "left out": dataset.train}.get(seen, ())
+    path = tmp_path / MODEL
+    notes = {"format": MODEL_FORMAT, "seen": seen_images(known)}
+    write_tensors(path, {"a": torch.zeros(1)}, notes)
+    declared = replace(start_from(path), weights_data="external")
+
+    assert starting_data(mix, dataset, start_from(path)) == data
+    with pytest.raises(UserError, match=f"must not contradict .* 'external', got '{data}'"):
+        starting_data(mix, dataset, declared)
+
+    write_tensors(path, {"a": torch.zeros(1)}, {**notes, "seen": "0" * 12})
+    assert starting_data(mix, dataset, declared) == "external"
 
 
 def test_a_network_says_what_it_has_seen_to_those_that_start_from_it(people, tmp_path):
@@ -184,16 +263,30 @@ def test_a_network_that_saw_drawings_by_outsiders_does_not_say_what_it_knows(
     assert read_tensors(tmp_path / MODEL)[1]["seen"] == ""
 
 
+def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people, bank, tmp_path):
+    odd = Bank(bank.path)
+    odd.attributes = {**odd.attributes, "generator_data": "Kept"}
+
+    result = run(people, tmp_path, Mix(read_market1501(people).train, odd, 1.0))
+
+    assert result["leak_free"] is False
+
+
 def test_a_baseline_has_no_artist(people, tmp_path):
     result = run(people, tmp_path, Mix(read_market1501(people).train))
-    assert (result["artist"], result["cameras"]) == (None, None)
+    assert (result["artist"], result["cameras"], result["generator_sha256"]) == (None, None, None)
 
 
-def test_a_diverged_training_is_one_sentence(people, tmp_path):
+def test_a_diverged_training_is_one_sentence_and_saves_no_state_of_it(
+    people, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("reid_aug.train_reid.SAVED_EVERY", 0.0)
     config = TrainReidConfig("osnet_x0_25", 20, 4, 32, 16, lr=1e30)
-    with pytest.raises(UserError, match="no longer a number"):
+    with pytest.raises(UserError, match="no longer a number") as caught:
         run(people, tmp_path, Mix(read_market1501(people).train), config)
     assert not (tmp_path / "result.json").exists()
+    saved = read_tensors(tmp_path / STATE)[1]["step"]
+    assert f"no longer a number at step {saved + 1};" in str(caught.value)
 
 
 STRONG = replace(SMALL, batch=4, training="strong", **{**TRAININGS["strong"], "instances": 2,
@@ -217,7 +310,6 @@ def stop_after(monkeypatch, steps):
 
     monkeypatch.setattr(module, "write_state", write_and_die)
     monkeypatch.setattr(module, "SAVED_EVERY", 0.0)
-    monkeypatch.setattr(module, "LOGGED_EVERY", 1)
 
 
 @pytest.mark.parametrize("config", [SMALL, STRONG], ids=["plain", "strong"])
@@ -226,18 +318,20 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(
 ):
     mix = Mix(read_market1501(people).train, bank, 1.0)
     config = replace(config, steps=4)
+    monkeypatch.setattr("reid_aug.train_reid.LOGGED_EVERY", 3)  # so the state is of a step between
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
         with pytest.raises(KilledError):
             run(people, tmp_path / "stopped", mix, config)
     assert (tmp_path / "stopped" / STATE).is_file()
 
-    monkeypatch.setattr("reid_aug.train_reid.LOGGED_EVERY", 1)
     again, whole = (run(people, tmp_path / name, mix, config) for name in ("stopped", "whole"))
 
     ours, theirs = ((tmp_path / name) for name in ("stopped", "whole"))
     assert (ours / MODEL).read_bytes() == (theirs / MODEL).read_bytes()
     assert (ours / LOG).read_text() == (theirs / LOG).read_text()
+    steps = [json.loads(line)["step"] for line in (ours / LOG).read_text().splitlines()]
+    assert steps == [3, 4]
     assert again["ap"] == whole["ap"]
     assert not (ours / STATE).exists()
 

@@ -39,7 +39,7 @@ def verify(file: str | None, dry_run: bool, **given: Any) -> None:
     is_known = given["data"] is not None or file is None
     stage = stage_of(given) if is_known else None
     found = Bank(file or _own(stage))
-    lines, faults = verify_bank(found, stage.dataset.train if stage else None)
+    lines, faults = verify_bank(found, stage.dataset if stage else None)
     for line in (*lines, *(f"error: {fault}" for fault in faults)):
         click.echo(line)
     if faults:

@@ -187,13 +187,14 @@ def train_reid(
     stage = stage_of(given, own)
     from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
-    from reid_aug.mixing import Mix, parse_min_score
+    from reid_aug.mixing import Mix, parse_min_score, require_same_dataset
     from reid_aug.ranks import ranks_of_environment
     from reid_aug.reid_training import folder as reid_folder
     from reid_aug.reid_training.settings import marks_of
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
+    require_same_dataset(source, stage.dataset)
     if source and ratio is None:
         ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
     mode = mode or stage.recipe.synthesize.mode

@@ -25,6 +25,8 @@ from reid_aug.weights import read_tensors, write_tensors
 IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
 STATE = "state.safetensors"
 STATE_FORMAT = "reid_aug.reid_state/1"
+BITLESS = ("workers",)  # keys of a recipe that change no bit of what comes out
+ADDED = {"weights_data": ""}  # what a recipe of an older version means, which has no such key
 
 
 def cell_name(
@@ -75,9 +77,8 @@ def finished(folder: Path, about: Mapping[str, Any]) -> bool:
     if not path.is_file():
         return False
     try:
-        result = json.loads(path.read_text())
-        others = [key for key, value in about.items() if result.get(key) != value]
-    except (ValueError, AttributeError):
+        others = _differences(about, json.loads(path.read_text()))
+    except (ValueError, AttributeError, TypeError):
         raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
     if others:
         raise UserError(
@@ -99,9 +100,7 @@ def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, T
     tensors, notes = read_tensors(path)
     if notes.get("format") != STATE_FORMAT:
         raise UserError(f"{path}: must be a state of train-reid; remove the file")
-    begun = notes["about"]
-    others = [key for key, value in _plain(about).items() if begun.get(key) != value]
-    if others:
+    if others := _differences(_plain(about), notes["about"]):
         raise UserError(
             f"{path}: belongs to an unfinished training that differs in {', '.join(others)}; go on "
             f"with its settings, choose another folder with --out, or remove {folder}"
@@ -132,6 +131,17 @@ def _step(line: str) -> float:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
+
+
+def _differences(about: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The keys in which ``found`` differs from the experiment ``about``, as "seed" or "recipe.lr".
+
+    What changes no bit is no difference.
+    """
+    others = [key for key, value in about.items() if key != "recipe" and found.get(key) != value]
+    ours, theirs = about["recipe"], {**ADDED, **found.get("recipe", {})}
+    keys = [key for key in {**ours, **theirs} if key not in BITLESS]
+    return others + [f"recipe.{key}" for key in keys if ours.get(key) != theirs.get(key)]
 
 
 def _plain(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,12 +45,13 @@ class TrainReidConfig:
     of the steps, ``warmup``, it rises in a line. ``beta2`` is how long Adam remembers squared
     gradients: torchreid's training script has the usual 0.999, and whoever calls its
     ``build_optimizer`` without it 0.99. ``weights`` is the path of starting weights;
-    ``label_smooth`` spreads a tenth of each label over all classes; ``erase`` is random erasing.
-    ``last_stride`` 1 leaves the last stage of a ResNet or of BN-Inception at the size of the one
-    before, 0 leaves the network as it is. ``bnneck`` puts a batch norm between features and
-    classifier. ``instances`` is how many images of an identity a batch holds, 0 for shuffled
-    batches. ``triplet_weight`` weighs the triplet loss on the hardest pairs of a batch. ``bf16``
-    computes in bfloat16 where that is safe.
+    ``weights_data`` "external" declares that no image of the data set trained them, where they do
+    not note it, as those of ImageNet. ``label_smooth`` spreads a tenth of each label over all
+    classes; ``erase`` is random erasing. ``last_stride`` 1 leaves the last stage of a ResNet or of
+    BN-Inception at the size of the one before, 0 leaves the network as it is. ``bnneck`` puts a
+    batch norm between features and classifier. ``instances`` is how many images of an identity a
+    batch holds, 0 for shuffled batches. ``triplet_weight`` weighs the triplet loss on the hardest
+    pairs of a batch. ``bf16`` computes in bfloat16 where that is safe.
 
     ``generated_label`` says what a generated image is taken for: "hard", its person as a real image
     is; "smoothed", its person with a tenth spread over all classes while real images have hard
@@ -73,6 +74,7 @@ class TrainReidConfig:
     crop: bool = True
     erase: bool = False
     weights: str = ""
+    weights_data: str = ""
     workers: int = 0
     training: str = PLAIN
     warmup: float = 0.0
@@ -104,6 +106,7 @@ class TrainReidConfig:
         self._require("training", TRAININGS)
         self._require("generated_label", LABELS)
         self._require("last_stride", (0, 1))
+        self._check_weights()
         self._check_batches()
         if self.generated_label == "smoothed" and self.label_smooth:
             raise UserError(
@@ -115,6 +118,15 @@ class TrainReidConfig:
         value = getattr(self, key)
         if value not in choices:
             raise UserError(f"{key} must be one of {', '.join(map(str, choices))}, got {value!r}")
+
+    def _check_weights(self) -> None:
+        if self.weights_data not in ("", "external"):
+            raise UserError(f"weights_data must be external or empty, got {self.weights_data!r}")
+        if self.weights_data and not self.weights:
+            raise UserError(
+                f"weights_data must be empty where no weights are given, got "
+                f"{self.weights_data!r}; name their file by the key weights"
+            )
 
     def _check_batches(self) -> None:
         if self.instances and (self.instances < 2 or self.batch % self.instances):
@@ -215,10 +227,11 @@ def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a result's recipe that its table has in common, as a plain training has them.
 
     What the name of the training implies is said by the row; only what differs from it is kept. The
-    precision and Adam's memory are named where they are not the usual ones.
+    row says what trained the starting weights too. Precision and Adam's memory are named where they
+    are not the usual ones.
     """
     recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | recipe
-    new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training"}
+    new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training", "weights_data"}
     new |= {key for key in ("bf16", "beta2") if recipe.get(key) == _DEFAULTS[key]}
     name = recipe.get("training", PLAIN)
     kept = {key: recipe[key] for key in recipe if key not in new or key in _IN_CAPTIONS}

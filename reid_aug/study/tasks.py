@@ -21,7 +21,7 @@ from reid_aug.bank import Bank
 from reid_aug.dataset import Dataset, read_market1501
 from reid_aug.errors import UserError
 from reid_aug.files import locked
-from reid_aug.mixing import Mix
+from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.progress import track
 from reid_aug.recipe import Recipe
 from reid_aug.reid_training.folder import RESULT, finished, steps_done
@@ -59,13 +59,20 @@ class Task:
     def config(self) -> TrainReidConfig:
         """How it trains."""
         config = cell_recipe(self.recipe, self.cell).train_reid
-        return replace(config, weights=str(self.weights)) if self.weights else config
+        if not self.weights:
+            return config
+        return replace(config, weights=str(self.weights), weights_data="")  # it notes that itself
 
     def mix(self, dataset: Dataset) -> Mix:
-        """What it trains on."""
+        """What it trains on.
+
+        Raises:
+            UserError: If its bank does not fit.
+        """
         cell, keep_seed = self.cell, self.recipe.data.keep_seed
         bank = Bank(self.bank) if self.bank else None
         least = cell.least_scores
+        require_same_dataset(bank, dataset)
         return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed, least)
 
     def is_done(self, dataset: Dataset) -> bool:
