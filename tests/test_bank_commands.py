@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from reid_aug.bank import Bank, write_bank
 from reid_aug.cli import main
+from reid_aug.cli.errors import with_own_places
 from reid_aug.dataset import read_market1501
 from reid_aug.errors import UserError
 from reid_aug.mixing import SCORED_BY, Mix, parse_min_score
@@ -170,9 +171,9 @@ def test_a_filter_fills_seats_from_the_reserve_and_leaves_others_empty(people, r
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("novelty", "make it with: reid-aug bank score {} --data DIR"),
-        ("margin", "make it with: reid-aug bank score {} --data DIR --scorer MODEL"),
-        ("pose", "make it with: reid-aug bank score {} --data DIR --movenet FILE"),
+        ("novelty", "make it with: reid-aug bank score {}"),
+        ("margin", "make it with: reid-aug bank score {} --scorer MODEL"),
+        ("pose", "make it with: reid-aug bank score {} --movenet FILE"),
         ("sharpnes", "reid-aug bank score makes sharpness, novelty, identity, margin, pose"),
     ],
 )
@@ -190,8 +191,8 @@ def test_the_command_that_makes_a_score_runs_as_printed(people, run):
     with pytest.raises(UserError) as caught:
         Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least)
 
-    command = str(caught.value).partition("make it with: reid-aug ")[2]
-    call(*shlex.split(command.replace("DIR", str(people))))
+    told = with_own_places(str(caught.value), ["train-reid", "--data", str(people)])
+    call(*shlex.split(told.partition("make it with: reid-aug ")[2]))
 
     assert Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least).generated
 
