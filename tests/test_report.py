@@ -485,7 +485,7 @@ def test_a_folder_without_results_names_the_command_that_makes_one(tmp_path):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="gone: there is no such folder"):
+    with pytest.raises(UserError, match="gone: there is no such run folder; make one with: reid-aug demo"):
         read_results(tmp_path / "gone")
 
 
