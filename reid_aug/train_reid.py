@@ -44,6 +44,7 @@ from reid_aug.files import committed, locked, sha256, write_json
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.progress import track
 from reid_aug.provenance import (
+    DIGITS,
     dataset_sha256,
     is_leak_free,
     names_sha256,
@@ -323,12 +324,14 @@ def _seen(mix: Mix, config: TrainReidConfig) -> str:
     """The fingerprints of all images that a trained network knows; "" where that is unknown.
 
     A bank does not say which images its generator saw. It is known only where all are kept ones.
-    Starting weights that were declared external add none.
+    Starting weights that were declared external add one that is no image: the network knows more
+    than the kept set.
     """
     data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
     before = _seen_before(config) if config.weights else ""
-    is_known = bool(before or config.weights_data or not config.weights)
-    if {data, *scorers(mix)} != {"kept"} or not is_known:
+    if before is None and config.weights_data:
+        before = sha256(config.weights)[:DIGITS]
+    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
         return ""
     return (before or "") + seen_images(mix.real)
 

@@ -143,6 +143,10 @@ PRETRAINED = {"starting_weights": "12345678abcd", "starting_data": "external"}
         (ERASED | PRETRAINED, "random erasing, pre-trained on external data"),
         (PRETRAINED | {"starting_data": "kept"}, "pre-trained on the kept set"),
         (
+            PRETRAINED | {"recipe": {**RECIPE, "weights_data": "external"}},
+            "starting weights declared external (12345678)",
+        ),
+        (
             PRETRAINED | {"starting_data": "whole"},
             "starting weights that may know left-out images (12345678)",
         ),
@@ -485,7 +489,9 @@ def test_a_folder_without_results_names_the_command_that_makes_one(tmp_path):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="gone: there is no such run folder; make one with: reid-aug demo"):
+    with pytest.raises(
+        UserError, match="gone: there is no such run folder; make one with: reid-aug demo"
+    ):
         read_results(tmp_path / "gone")
 
 

@@ -24,7 +24,7 @@ from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.poses import read_keypoints
-from reid_aug.provenance import seen_images
+from reid_aug.provenance import seen_images, seen_status
 from reid_aug.reid_training.folder import (
     LOG,
     MODEL,
@@ -192,13 +192,15 @@ def test_starting_weights_of_which_nobody_knows_cost_the_leak_free_mark(people, 
 def test_starting_weights_may_be_declared_external(people, tmp_path):
     torch.save(build_backbone("osnet_x0_25", 3, 32, 16).state_dict(), tmp_path / "found.pth")
     config = replace(start_from(tmp_path / "found.pth"), weights_data="external")
-    train = read_market1501(people).train
+    dataset = read_market1501(people)
 
-    result = run(people, tmp_path / "cell", Mix(train), config)
+    result = run(people, tmp_path / "cell", Mix(dataset.train), config)
 
     assert (result["starting_data"], result["leak_free"]) == ("external", True)
     assert result["recipe"]["weights_data"] == "external"
-    assert read_tensors(tmp_path / "cell" / MODEL)[1]["seen"] == seen_images(train)
+    seen = read_tensors(tmp_path / "cell" / MODEL)[1]["seen"]
+    assert seen.endswith(seen_images(dataset.train))
+    assert seen_status(seen, dataset, dataset.train) == "external"
 
 
 @pytest.mark.parametrize(("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")])

@@ -25,6 +25,7 @@ STARTS = {
     "kept": "pre-trained on the kept set",
     "whole": "starting weights that may know left-out images",
 }
+DECLARED = "starting weights declared external"
 SAME = ("mAP", "ap", "rows_sha256", "kept_sha256", "starting_weights")  # in one experiment
 Key = tuple[str, float, int, str, str, str, float]
 
@@ -84,10 +85,17 @@ def training_of(result: Mapping[str, Any]) -> str:
     """What a training does that a plain one does not, in words."""
     parts = describe_training(result["recipe"], result["ratio"])
     if result["starting_weights"]:
-        data = result.get("starting_data") or "whole"
-        known = f" ({result['starting_weights'][:8]})" if data == "whole" else ""
-        parts.append(STARTS.get(data, data) + known)
+        parts.append(_start_of(result))
     return ", ".join(parts) or "-"
+
+
+def _start_of(result: Mapping[str, Any]) -> str:
+    """What is known of starting weights; files that say nothing themselves are told apart."""
+    own = f" ({result['starting_weights'][:8]})"
+    if result["recipe"].get("weights_data"):
+        return DECLARED + own
+    data = result.get("starting_data") or "whole"
+    return STARTS.get(data, data) + (own if data == "whole" else "")
 
 
 def rows_of(results: Iterable[Result]) -> list[Row]:
@@ -132,7 +140,7 @@ def _by_seed(group: Iterable[Result]) -> tuple[Result, ...]:
 def _place(row: Row) -> tuple[Any, ...]:
     """Where a row stands: its kept set; baseline, other trainings, copies, generators, renders."""
     images = _rank(row.images, ("-", *ARTISTS.values()))
-    training = _rank(row.training, ("-", ERASING, *STARTS.values()))
+    training = _rank(row.training, ("-", ERASING, *STARTS.values(), DECLARED))
     return *row.baseline_key, *images, *training, row.mode, row.ratio
 
 
