@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -147,6 +147,11 @@ def _digest(source: Path) -> str:
     return ",".join(sha256(file) for file in sorted(source.glob("*.json")))
 
 
+def _flush(file: TextIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
 class Journal:
     """What is known of a key-point file while it is made: its rows, and what makes them.
 
@@ -178,15 +183,14 @@ class Journal:
 
     def kept(self, found: Iterable[list[tuple[str, Pose]]]) -> Iterator[list[tuple[str, Pose]]]:
         """Pass rows on, each list of them once it is on the disk."""
-        is_new = not self.file.exists()
         with self.file.open("a", encoding="utf-8") as file:
-            if is_new:
+            if not file.tell():
                 file.write(json.dumps(self.settings) + "\n")
+                _flush(file)
             for some in found:
                 for name, pose in some:
                     file.write(json.dumps([name, pose.xy.tolist()]) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+                _flush(file)
                 yield some
 
     def close(self, poses: Mapping[str, Pose]) -> None:
@@ -208,9 +212,11 @@ class Journal:
         whole = whole[: whole.rfind(b"\n") + 1]  # a killed run may leave half a line
         with self.file.open("r+b") as file:
             file.truncate(len(whole))
-        head, *lines = whole.decode(errors="replace").splitlines() or [""]
+        if not whole:  # it was killed before it wrote what makes the rows
+            return
+        head, *lines = whole.decode(errors="replace").splitlines()
         try:
-            if json.loads(head or "{}") != self.settings:
+            if json.loads(head) != self.settings:
                 raise UserError(
                     f"{self.file}: was begun with other settings; use those again, or remove it"
                 )
