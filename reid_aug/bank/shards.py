@@ -241,15 +241,21 @@ class Shards:
             claim.release()
         self._claims = []
 
-    def assemble(self, write: Callable[[Iterator[np.ndarray]], object]) -> None:
+    def assemble(
+        self,
+        write: Callable[[Iterator[np.ndarray]], object],
+        describe: Callable[[], object] = lambda: None,
+    ) -> None:
         """Put the bank together, unless another did.
 
         Args:
             write: writes the bank, given the pixels of all shards in row order.
+            describe: is called once the bank is there, whoever wrote it, by one at a time.
         """
         with Claim(self.folder / ASSEMBLY, is_awaited=True):
             if not self.is_complete():
                 write(self._pixels())
+            describe()
 
     def _pixels(self) -> Iterator[np.ndarray]:
         old = Bank(self.bank) if self.bank.exists() else None
