@@ -38,7 +38,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reid_aug.bank.heaps import check_heaps
+from reid_aug.bank.heaps import check_pointers, find_heaps
 from reid_aug.bank.reading import (
     DAMAGED,
     FORMAT,
@@ -83,8 +83,9 @@ class Bank:
         if not self.path.is_file():
             raise UserError(f"{path} is missing; make it with: reid-aug synthesize")
         try:
+            heaps = find_heaps(self.path)
             with h5py.File(self.path) as file:
-                check_heaps(self.path, data_ranges(file))
+                check_pointers(self.path, heaps, data_ranges(file))
                 self.attributes = read_attributes(file, self.path)
                 self.rows = read_rows(file, self.path)
                 self.scores = read_scores(file, len(self.rows), self.path)
