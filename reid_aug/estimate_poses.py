@@ -6,18 +6,17 @@ beside the file, so a run that was stopped goes on; images that were added later
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from reid_aug.dataset import FOLDERS, dataset_root, image_files, image_size, open_image
 from reid_aug.errors import UserError
-from reid_aug.files import locked, sha256, write_json
+from reid_aug.files import locked, sha256, sync, write_json
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
 from reid_aug.pose_estimators.files import read_pose_files
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
@@ -147,11 +146,6 @@ def _digest(source: Path) -> str:
     return ",".join(sha256(file) for file in sorted(source.glob("*.json")))
 
 
-def _flush(file: TextIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 class Journal:
     """What is known of a key-point file while it is made: its rows, and what makes them.
 
@@ -186,11 +180,11 @@ class Journal:
         with self.file.open("a", encoding="utf-8") as file:
             if not file.tell():
                 file.write(json.dumps(self.settings) + "\n")
-                _flush(file)
+                sync(file)
             for some in found:
                 for name, pose in some:
                     file.write(json.dumps([name, pose.xy.tolist()]) + "\n")
-                _flush(file)
+                sync(file)
                 yield some
 
     def close(self, poses: Mapping[str, Pose]) -> None:

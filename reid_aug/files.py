@@ -19,7 +19,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from reid_aug.errors import UserError
 
@@ -115,6 +115,12 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(file: IO) -> None:
+    """Bring to the disk what was written to an open file so far."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextmanager
