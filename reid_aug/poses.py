@@ -152,7 +152,7 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is missing; say where the key points are with --keypoints FILE")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
         raise UserError(
