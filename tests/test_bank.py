@@ -466,11 +466,33 @@ def test_a_bank_without_one_of_its_attributes_is_refused(path, name):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("plan", 3), ("keep", "all"), ("seed", "one")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("plan", 3), ("keep", "all"), ("seed", "one"),
+        ("keep_seed", float("nan")), ("ratio", float("inf")), ("seed", 1.5),
+        ("ratio", 1j), ("seed", np.longdouble(1)), ("keep", np.float64([1.0])),
+        ("generator_data", "much"), ("generator_sha256", "\x1b[31m"), ("mode", "a\nb"),
+        ("plan", '{"artist": "\\u001b[31m"}'), ("scores", "{}\t"),
+    ],
+)  # fmt: skip
 def test_an_attribute_of_another_type_is_refused(path, name, value):
     rewritten(path, **{name: value})
 
-    with pytest.raises(UserError, match=name):
+    with pytest.raises(UserError, match=name) as caught:
+        _ = Bank(path).plan
+
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("about", [{}, {"data": "much"}, {"data": ["kept"]}, {"data": {}}])
+def test_a_score_of_nobody_knows_what_is_refused(path, about):
+    scores = {"likeness": np.zeros(COUNT)}
+    write_bank(
+        path, ROWS, [PIXELS], ATTRIBUTES | {"scores": json.dumps({"likeness": about})}, scores
+    )
+
+    with pytest.raises(UserError, match="attribute scores must tell of each of the scores"):
         Bank(path)
 
 
