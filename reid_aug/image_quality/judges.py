@@ -79,10 +79,10 @@ class StructureJudge(Judge):
         for (_, target, generated), pose in zip(views, targets, strict=True):
             height, width = target.shape[:2]
             mask = limb_mask(pose, height, width)
-            both = (bordered(image, self.protocol) for image in (target, generated))
+            real, drawn = (bordered(image, self.protocol) for image in (target, generated))
             self.found.append(
                 (
-                    ssim(*both, self.protocol),
+                    ssim(real, drawn, self.protocol),
                     mask_ssim(target, generated, mask, self.protocol),
                     mean_difference(target, generated),
                 )
