@@ -242,17 +242,18 @@ def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
 
 
 def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str, Any]) -> None:
-    root = job.real[0].path.parents[1]
+    bank, root = Bank(path), job.real[0].path.parents[1]
+    is_all = len(bank) == len(job.draws)  # another job may have drawn more
     made = {
         "real_images_kept": len(job.real),
         "artist": job.artist.words,
         "generator": str(job.checkpoint) if job.checkpoint else None,
-        "coverage": asdict(job.coverage),
+        "coverage": asdict(job.coverage) if is_all else None,
         "device": str(device),
         **timing,
         "versions": {"torch": torch.__version__},
     }
-    write_card(Bank(path), root, made)
+    write_card(bank, root, made)
 
 
 def describe(job: Job) -> str:

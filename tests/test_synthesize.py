@@ -160,6 +160,20 @@ def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
 
 
+def test_a_card_written_for_a_larger_bank_says_nothing_of_what_the_smaller_covers(
+    people, checkpoint, tmp_path
+):
+    path, _ = make(people, checkpoint, tmp_path / "run", 1.0)
+    card = path.with_suffix(".json")
+    assert json.loads(card.read_text())["coverage"]
+    card.unlink()
+
+    make(people, checkpoint, tmp_path / "run", 0.5)
+
+    assert json.loads(card.read_text())["images"] == len(Bank(path))
+    assert json.loads(card.read_text())["coverage"] is None
+
+
 @pytest.mark.parametrize("is_tidy", [True, False])
 def test_a_card_that_a_killed_run_did_not_reach_is_written_again(
     people, checkpoint, tmp_path, monkeypatch, is_tidy
