@@ -23,6 +23,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -38,6 +39,7 @@ NESTED = "Market-1501-v15.09.15"
 KEYPOINTS = "keypoints.csv"
 NAME = re.compile(r"(-1|\d+)_c(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # whatever the suffix; others may run programs to decode
 JUNK, DISTRACTOR = -1, 0
 
 
@@ -158,12 +160,19 @@ def open_image(path: Path) -> np.ndarray:
     Raises:
         UserError: If the file does not decode.
     """
+    with _decoding(path) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as file:
-            return np.asarray(file.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(path, formats=FORMATS) as file:
+            yield file
+    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path}: must be an image that decodes, got {error}; replace or remove the file"
+            f"{path}: must be an image that decodes ({', '.join(FORMATS)}), got {error}; "
+            f"replace or remove the file"
         ) from None
 
 
@@ -205,11 +214,8 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) from the file's header."""
-    try:
-        with Image.open(path) as file:
-            return file.height, file.width
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: must be an image, got {error}") from None
+    with _decoding(path) as file:
+        return file.height, file.width
 
 
 def by_identity(images: Iterable[PersonImage]) -> dict[int, list[PersonImage]]:

@@ -6,7 +6,6 @@ beside the file, so a run that was stopped goes on; images that were added later
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -17,7 +16,7 @@ import numpy as np
 
 from reid_aug.dataset import FOLDERS, dataset_root, image_files, image_size, open_image
 from reid_aug.errors import UserError
-from reid_aug.files import locked, sha256, write_json
+from reid_aug.files import locked, sha256, sync, write_json
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
 from reid_aug.pose_estimators.files import read_pose_files
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
@@ -178,15 +177,14 @@ class Journal:
 
     def kept(self, found: Iterable[list[tuple[str, Pose]]]) -> Iterator[list[tuple[str, Pose]]]:
         """Pass rows on, each list of them once it is on the disk."""
-        is_new = not self.file.exists()
         with self.file.open("a", encoding="utf-8") as file:
-            if is_new:
+            if not file.tell():
                 file.write(json.dumps(self.settings) + "\n")
+                sync(file)
             for some in found:
                 for name, pose in some:
                     file.write(json.dumps([name, pose.xy.tolist()]) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+                sync(file)
                 yield some
 
     def close(self, poses: Mapping[str, Pose]) -> None:
@@ -208,9 +206,11 @@ class Journal:
         whole = whole[: whole.rfind(b"\n") + 1]  # a killed run may leave half a line
         with self.file.open("r+b") as file:
             file.truncate(len(whole))
-        head, *lines = whole.decode(errors="replace").splitlines() or [""]
+        if not whole:  # it was killed before it wrote what makes the rows
+            return
+        head, *lines = whole.decode(errors="replace").splitlines()
         try:
-            if json.loads(head or "{}") != self.settings:
+            if json.loads(head) != self.settings:
                 raise UserError(
                     f"{self.file}: was begun with other settings; use those again, or remove it"
                 )

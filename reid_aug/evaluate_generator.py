@@ -24,6 +24,7 @@ from reid_aug.errors import UserError
 from reid_aug.files import write_json
 from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge
 from reid_aug.image_quality.drawings import Drawings, Gallery
+from reid_aug.image_quality.protocols import BORDER, FASHION
 from reid_aug.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
 from reid_aug.poses import Pose
 from reid_aug.provenance import keypoints_sha256, seen_status
@@ -49,12 +50,14 @@ class Job:
 
     def about(self) -> dict[str, Any]:
         """What a result is of; two results with the same answer are the same."""
+        size = self.gallery.data.height, self.gallery.data.width
         return {
             "format": FORMAT,
             "pairs": len(self.pairs),
             "pairs_sha256": pairs_sha256(self.pairs),
-            "height": self.gallery.data.height,
-            "width": self.gallery.data.width,
+            "height": size[0],
+            "width": size[1],
+            **({"patn_border": BORDER} if size == FASHION else {}),
             **self.drawings.about,
             "keypoints_sha256": keypoints_sha256(self.images(), self.gallery.poses),
             "weights": {

@@ -2,9 +2,9 @@
 
 Every contract file is written to a temporary sibling, flushed to the disk, and renamed; then the
 folder is flushed too, because the rename itself lives there. A killed process leaves at most a
-``*.part`` sibling, which nothing reads and which the next write of the same file on that host
-removes. The sibling's name holds host and process, so machines that share a file system never write
-to the same one.
+``*.part`` sibling, which nothing reads and which the next write of the same file or folder on that
+host removes. The sibling's name holds host and process, so machines that share a file system never
+write to the same one.
 """
 
 import errno
@@ -19,12 +19,13 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from reid_aug.errors import UserError
 
 HOST = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 IN_USE = (errno.EWOULDBLOCK, errno.EACCES)  # what a lock that is held answers, local or on NFS
 
 
@@ -73,9 +74,11 @@ def new_folder(root: Path | str) -> Iterator[Path]:
         UserError: If there is something at ``root``.
     """
     root = Path(root).resolve()
+    taken = UserError(f"{root}: must be missing or an empty folder; name another or remove it")
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise UserError(f"{root}: must be missing or an empty folder; name another or remove it")
+        raise taken
     part = root.with_name(f".{root.name}.{HOST}.{os.getpid()}.part")
+    _remove_leftovers(root)
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
@@ -83,6 +86,8 @@ def new_folder(root: Path | str) -> Iterator[Path]:
         part.replace(root)
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in TAKEN and root.exists():
+            raise taken from None  # by another, while this one was filled
         if isinstance(error, OSError) and error.errno in FULL:
             raise UserError(
                 f"{root}: could not be written, {os.strerror(error.errno).lower()}; make room, "
@@ -95,7 +100,11 @@ def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes of this host left of ``path``."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{HOST}.*.part"):
         process = left.suffixes[-2][1:]
-        if process.isdigit() and not _is_alive(int(process)):
+        if not process.isdigit() or _is_alive(int(process)):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
             left.unlink(missing_ok=True)
 
 
@@ -115,6 +124,12 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(file: IO) -> None:
+    """Bring to the disk what was written to an open file so far."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextmanager

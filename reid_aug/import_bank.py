@@ -74,7 +74,7 @@ def read_csv(path: Path, folder: Path) -> list[Foreign]:
     if not path.is_file():
         raise UserError(f"{path} is missing; give a CSV of {', '.join(COLUMNS)}")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: must be a CSV in UTF-8, got {error}") from None
@@ -126,12 +126,14 @@ def import_bank(
 
     Raises:
         UserError: If an image shows nobody of the kept set, does not decode, or names a source or
-            target outside of it; or if the bank is there.
+            target outside of it; or if the bank is there, or ``name`` cannot be printed.
     """
     if generator_data not in STATUSES:
         raise UserError(
             f"--trained-on must be one of {', '.join(STATUSES)}, got {generator_data!r}"
         )
+    if not name.isprintable():
+        raise UserError(f"--name must be printable text, got {name!r}")
     if path.exists():
         raise UserError(f"{path}: is there already; choose another folder with --out, or remove it")
     real = kept(dataset.train, data.keep, data.keep_seed)

@@ -73,7 +73,7 @@ def read_pairs(path: Path | str) -> list[Pair]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is missing; a list of pairs is a CSV file with the header from,to")
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = list(csv.reader(file))
     if not rows or rows[0] != HEADER:
         raise UserError(

@@ -156,7 +156,7 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
             f"{path} {found}; say where the key points are with --keypoints FILE, or find them "
             f"with: reid-aug estimate-poses"
         )
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
         raise UserError(

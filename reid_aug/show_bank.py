@@ -88,7 +88,7 @@ def _card(bank: Bank, row: int, images: Mapping[str, PersonImage]) -> dict[str, 
     entry, size = bank[row], (bank.height, bank.width)
     if entry.source not in images:
         raise UserError(
-            f"{bank.path}: source {entry.source} must be an image of the kept set; give the data "
+            f"{bank.path}: source {entry.source!r} must be an image of the kept set; give the data "
             f"set of the bank with --data DIR"
         )
     source = read_image(images[entry.source].path, *size)

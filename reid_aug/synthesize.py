@@ -21,7 +21,7 @@ import torch
 
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.artists import ARTISTS, Artist, Scene, check_artist
-from reid_aug.bank.card import write_card
+from reid_aug.bank.card import has_own_card, write_card
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
 from reid_aug.bank.shards import Shards
@@ -150,17 +150,18 @@ def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
         UserError: If the folder holds a bank of another kept set, generator, seed or plan, another
             command is at work in it, or there is no room for the bank.
     """
-    path, card = folder / "bank.h5", folder / "bank.json"
+    path = folder / "bank.h5"
     old = _extendable(path, job)
     pieces = Shards(path, _key(job), len(job.draws))
-    if old is not None and len(old) >= len(job.draws) and not pieces.folder.exists():
-        if not card.exists():
-            _write_card(path, job, device, {"seconds": None})
+    is_done = old is not None and len(old) >= len(job.draws) and not pieces.folder.exists()
+    if is_done and has_own_card(path):
         return path
-    _check_room(job, pieces)
+    if not is_done:
+        _check_room(job, pieces)
     if old is not None:
         old.check_pixels()
     began = time.time()
+    timing: dict[str, float | None] = {"seconds": None}
     with pieces.membership():
         job.artist.to(device)
         with track(range(len(job.draws)), "synthesize") as bar:
@@ -169,11 +170,14 @@ def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
         def write(pixels: Iterator[np.ndarray]) -> None:
             scores, about = _old_scores(path, len(job.draws))
             write_bank(path, _rows(job.draws, job.artist), pixels, job.attributes | about, scores)
-            seconds = {"seconds": time.time() - began, "painting_seconds": pieces.painting}
-            timing = {name: round(value, 1) for name, value in seconds.items()}
-            _write_card(path, job, device, timing)
+            timing["seconds"] = round(time.time() - began, 1)
+            timing["painting_seconds"] = round(pieces.painting, 1)
 
-        pieces.assemble(write)
+        def describe() -> None:
+            if not has_own_card(path):  # whoever wrote the bank may have been killed then
+                _write_card(path, job, device, timing)
+
+        pieces.assemble(write, describe)
     return path
 
 
@@ -238,17 +242,18 @@ def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
 
 
 def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str, Any]) -> None:
-    root = job.real[0].path.parents[1]
+    bank, root = Bank(path), job.real[0].path.parents[1]
+    is_all = len(bank) == len(job.draws)  # another job may have drawn more
     made = {
         "real_images_kept": len(job.real),
         "artist": job.artist.words,
         "generator": str(job.checkpoint) if job.checkpoint else None,
-        "coverage": asdict(job.coverage),
+        "coverage": asdict(job.coverage) if is_all else None,
         "device": str(device),
         **timing,
         "versions": {"torch": torch.__version__},
     }
-    write_card(Bank(path), root, made)
+    write_card(bank, root, made)
 
 
 def describe(job: Job) -> str:

@@ -10,12 +10,13 @@ import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.dataset import DataConfig, PersonImage, verify_images
@@ -32,6 +33,7 @@ from reid_aug.poses import Pose
 from reid_aug.progress import track
 from reid_aug.provenance import joined_seen, keypoints_sha256, names_sha256, seen_images
 from reid_aug.ranks import Ranks
+from reid_aug.workers import ahead
 
 FILES = ("vgg", "teacher", "start", "start_appearance", "start_pose")  # noted by name, not path
 
@@ -88,14 +90,18 @@ def train_generator(
             f"{files.states}: must be one folder for all ranks, on a file system that they share, "
             f"but they found different states in it"
         )
-    batches = DataLoader(pairs, batch_size=None, sampler=range(start, config.steps))
     if not ranks.is_first:
-        for _ in _steps(trainer, batches, start):
-            pass
+        with _read_ahead(pairs, start) as batches:
+            for _ in _steps(trainer, batches, start):
+                pass
         return files.result
     verify_images(pairs.images)
-    bar = track(batches, "train generator", config.steps, start)
-    with locked(folder), recording(files, trainer, pairs, start) as record, bar:
+    with (
+        locked(folder),
+        recording(files, trainer, pairs, start) as record,
+        _read_ahead(pairs, start) as batches,
+        track(batches, "train generator", config.steps, start) as bar,
+    ):
         for step, losses in _steps(trainer, bar, start):
             record.add(step, losses)
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
@@ -103,6 +109,13 @@ def train_generator(
         about = {**notes, "step": config.steps, "ranks": ranks.size, "learning_curve": curve}
         save_generator(trainer.averaged(), files.result, about)
     return files.result
+
+
+@contextmanager
+def _read_ahead(pairs: Pairs, start: int) -> Iterator[Iterator[Batch]]:
+    """The batches from step ``start`` on; a thread reads one while the step before it is made."""
+    with ThreadPoolExecutor(1) as reader:
+        yield ahead(reader, pairs.__getitem__, range(start, len(pairs)), 1)
 
 
 def _steps(
@@ -137,8 +150,9 @@ def seconds_per_step(
     for is_alone in sorted({number < config.alone_steps for number in (0, config.steps - 1)}):
         number, times = 0 if is_alone else config.steps - 1, []
         for _ in range(3):
+            batch = pairs[number]  # read while the step before it is made
             began = time.perf_counter()
-            trainer.step(pairs[number], number)
+            trainer.step(batch, number)
             times.append(time.perf_counter() - began)
         elapsed[is_alone] = statistics.median(times)
     alone = config.alone_steps / config.steps

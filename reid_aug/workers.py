@@ -1,4 +1,4 @@
-"""A map over processes: the items in order, the same results whatever the number of processes.
+"""A map over processes, or ahead of time in a thread: results in order, the same as one by one.
 
 Processes are started afresh (a fork copies the locks of threads that torch and BLAS have started),
 compute on one thread each, and end when their parent does.
@@ -8,12 +8,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
-
-import torch
 
 from reid_aug.errors import UserError
 
@@ -50,7 +49,22 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
+def ahead(
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], count: int
+) -> Iterator[R]:
+    """Results in order, worked out in ``pool`` up to ``count`` items before they are asked for."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
 def _begin() -> None:
+    import torch  # here, because threads that read ahead do without it
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)

@@ -2,6 +2,9 @@ import hashlib
 import json
 import pickle
 import random
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from reid_aug.bank import Bank, Rows, write_bank
+from reid_aug.bank import Bank, Rows, heaps, write_bank
 from reid_aug.errors import UserError
 
 COUNT, HEIGHT, WIDTH = 6, 8, 4
@@ -384,6 +387,75 @@ def test_a_file_that_is_no_honest_bank_is_refused(path, damage: Callable[[Path],
     assert str(path) in str(caught.value)
 
 
+def heap_of(content: bytes) -> tuple[int, int]:
+    """Where the heap of texts begins, and where the head of its second object is."""
+    heap = content.find(b"GCOL\x01")
+    length = int.from_bytes(content[heap + 24 : heap + 32], "little")
+    return heap, heap + 16 + 16 + -(-length // 8) * 8
+
+
+def images_at(path: Path, content: bytearray, start: int) -> None:
+    """Let the images begin elsewhere."""
+    with h5py.File(path) as file:
+        layout = struct.pack("<QQ", file["images"].id.get_offset(), file["images"].nbytes)
+    assert content.count(layout) == 1
+    place = content.find(layout)
+    content[place : place + 8] = struct.pack("<Q", start)
+
+
+def refusal_in_another_process(path: Path) -> str:
+    code = """
+import sys
+from reid_aug.bank import Bank
+from reid_aug.errors import UserError
+try:
+    Bank(sys.argv[1])
+except UserError as error:
+    print(error)
+"""
+    words = [sys.executable, "-c", code, str(path)]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=100).stdout
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_heap_that_claims_to_be_pixels_is_refused(path, is_damaged):
+    wide = np.zeros((COUNT, 64, 64, 3), np.uint8)
+    write_bank(path, ROWS, [wide], ATTRIBUTES)
+    content = bytearray(path.read_bytes())
+    heap, second = heap_of(content)
+    images_at(path, content, min(heap - 16, len(content) - wide.nbytes))
+    if is_damaged:
+        content[second : second + 16] = bytes(16)
+    path.write_bytes(content)
+
+    assert "got damaged texts in its heap" in refusal_in_another_process(path)
+
+
+def test_the_heap_of_a_virtual_dataset_is_looked_at_before_hdf5_does(path):
+    virtual_dataset(path)
+    content = bytearray(path.read_bytes())
+    heap = content.rfind(b"GCOL\x01")
+    _, second = heap_of(content[heap:])
+    content[heap + second : heap + second + 16] = bytes(16)
+    path.write_bytes(content)
+
+    assert "got damaged texts in its heap" in refusal_in_another_process(path)
+
+
+def test_a_heap_is_found_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setattr(heaps, "PIECE", 7)
+    objects = struct.pack("<HHIQ", 1, 1, 0, 8) + bytes(8)
+    free = struct.pack("<HHIQ", 0, 0, 0, 4096 - 16 - len(objects))
+    heap = b"GCOL\x01\0\0\0" + struct.pack("<Q", 4096) + objects + free
+    heap += bytes(4096 - len(heap))
+    for before in range(12):
+        (tmp_path / "a").write_bytes(b"G" * before + heap + b"GCOL\x01")
+
+        found = heaps.find_heaps(tmp_path / "a")
+
+        assert found == {before: {1: 8, 0: 4096 - 40}, before + 4096: {}}
+
+
 @pytest.mark.parametrize("name", ["images_sha256", *ATTRIBUTES])
 def test_a_bank_without_one_of_its_attributes_is_refused(path, name):
     rewritten(path, drop=(name,))
@@ -394,11 +466,33 @@ def test_a_bank_without_one_of_its_attributes_is_refused(path, name):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("plan", 3), ("keep", "all"), ("seed", "one")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("plan", 3), ("keep", "all"), ("seed", "one"),
+        ("keep_seed", float("nan")), ("ratio", float("inf")), ("seed", 1.5),
+        ("ratio", 1j), ("seed", np.longdouble(1)), ("keep", np.float64([1.0])),
+        ("generator_data", "much"), ("generator_sha256", "\x1b[31m"), ("mode", "a\nb"),
+        ("plan", '{"artist": "\\u001b[31m"}'), ("scores", "{}\t"),
+    ],
+)  # fmt: skip
 def test_an_attribute_of_another_type_is_refused(path, name, value):
     rewritten(path, **{name: value})
 
-    with pytest.raises(UserError, match=name):
+    with pytest.raises(UserError, match=name) as caught:
+        _ = Bank(path).plan
+
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("about", [{}, {"data": "much"}, {"data": ["kept"]}, {"data": {}}])
+def test_a_score_of_nobody_knows_what_is_refused(path, about):
+    scores = {"likeness": np.zeros(COUNT)}
+    write_bank(
+        path, ROWS, [PIXELS], ATTRIBUTES | {"scores": json.dumps({"likeness": about})}, scores
+    )
+
+    with pytest.raises(UserError, match="attribute scores must tell of each of the scores"):
         Bank(path)
 
 

@@ -13,6 +13,7 @@ from reid_aug.cli import main
 from reid_aug.cli.errors import with_own_places
 from reid_aug.dataset import read_market1501
 from reid_aug.errors import UserError
+from reid_aug.import_bank import Foreign, read_csv
 from reid_aug.mixing import SCORED_BY, Mix, parse_min_score
 from reid_aug.score_bank import Joints, Network, Plain
 
@@ -105,7 +106,6 @@ def test_verify_finds_another_data_set_with_the_same_names(changed, run):
 @pytest.mark.parametrize(
     ("attributes", "fault"),
     [
-        ({"generator_data": "much"}, "generator_data must be one of"),
         ({"keep": 2.0}, "keep must be above 0"),
         ({"mode": "swap"}, "mode must be one of"),
         ({"kept_sha256": "no hash"}, "kept_sha256 must be 64 hexadecimal digits"),
@@ -249,3 +249,20 @@ def test_an_import_that_cannot_be_is_one_sentence(people, tmp_path, line, fault)
 
     assert fault in call("bank", "import", tmp_path, *words, code=2).stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_that_excel_saved_is_read_too(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    table = tmp_path / "a.csv"
+    table.write_text("\ufefffile,pid,camid,source,target\r\na.jpg,1,2,,\r\n", encoding="utf-8")
+
+    assert read_csv(table, tmp_path) == [Foreign(tmp_path / "a.jpg", 1, 2)]
+
+
+def test_an_import_by_a_name_that_cannot_be_printed_is_one_sentence(people, tmp_path):
+    words = ("--name", "a\x1b[31m", "--data", people, "--out", tmp_path / "run")
+
+    result = call("bank", "import", people / "bounding_box_train", *words, code=2)
+
+    assert "--name must be printable text" in result.stderr
+    assert not (tmp_path / "run/bank.h5").exists()

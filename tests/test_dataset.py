@@ -306,6 +306,32 @@ def test_image_that_does_not_decode_is_an_error_that_names_it(tmp_path, suffix, 
         open_image(path)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "BMP"])
+def test_image_may_be_of_another_format_than_its_name_says(tmp_path, kind):
+    Image.new("RGB", (10, 20), (0, 0, 255)).save(tmp_path / "a.jpg", kind)
+
+    assert open_image(tmp_path / "a.jpg").shape == (20, 10, 3)
+    assert image_size(tmp_path / "a.jpg") == (20, 10)
+
+
+@pytest.mark.parametrize("read", [open_image, image_size])
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "TIFF"])
+def test_a_format_that_no_data_set_needs_is_refused_whatever_its_name(tmp_path, kind, read):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", kind)
+
+    with pytest.raises(UserError, match=r"a\.jpg: must be an image that decodes \(JPEG, PNG"):
+        read(tmp_path / "a.jpg")
+
+
+def test_a_decoder_that_gives_up_is_one_sentence(tmp_path, monkeypatch):
+    def give_up(*_, **__):
+        raise NotImplementedError("no such colours")
+
+    monkeypatch.setattr(Image, "open", give_up)
+    with pytest.raises(UserError, match=r"a\.jpg: .*got no such colours; replace or remove"):
+        open_image(tmp_path / "a.jpg")
+
+
 def test_size_of_what_is_no_image_is_an_error_that_names_it(tmp_path):
     (tmp_path / "a.jpg").write_text("not an image")
 

@@ -158,6 +158,27 @@ def test_a_journal_of_other_settings_is_refused(people, config, tmp_path):
         estimate_poses(people, other, tmp_path / "k.csv", workers=1)
 
 
+@pytest.mark.parametrize("left", ["", '{"format": "reid_aug.key'])
+def test_a_journal_of_a_run_killed_at_once_is_as_if_none(people, config, tmp_path, left):
+    (tmp_path / "k.journal").write_text(left)
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate_poses(people, config, tmp_path / "k.csv", 1, lambda i, *_: stopped(i, 20))
+    poses = estimate_poses(people, config, tmp_path / "k.csv", workers=1)
+
+    assert poses.keys() == set(names(people))
+
+
+def test_what_makes_the_rows_is_on_the_disk_before_the_first_row(people, config, tmp_path):
+    journal = verb.Journal(tmp_path / "k.csv", {"threshold": 0.2})
+
+    def looks():
+        assert journal.file.read_text() == '{"threshold": 0.2}\n'
+        yield []
+
+    assert list(journal.kept(looks())) == [[]]
+
+
 def test_an_unreadable_image_is_one_sentence(people, config, tmp_path):
     data = shutil.copytree(people, tmp_path / "data")
     data_files(data)[3].write_bytes(b"x")

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from reid_aug.files import committed, sha256, write_json
+from reid_aug.errors import UserError
+from reid_aug.files import committed, new_folder, sha256, write_json
 
 KILLED = """
 import os, signal, sys
 from reid_aug.files import committed
 with committed(sys.argv[1]) as part:
     part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+KILLED_FOLDER = """
+import os, signal, sys
+from reid_aug.files import new_folder
+with new_folder(sys.argv[1]) as part:
+    (part / "a").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -103,6 +111,32 @@ def test_leftover_of_a_killed_writer_goes_with_the_next_write(tmp_path):
 
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftover_of_a_killed_folder_goes_with_the_next(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", KILLED_FOLDER, tmp_path / "data"], check=False)
+    assert ended.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+
+    with new_folder(tmp_path / "data") as part:
+        (part / "a").write_text("whole")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_that_another_filled_meanwhile_is_left_alone(tmp_path):
+    with pytest.raises(UserError, match="data: must be missing or an empty folder"):
+        fill_while_another_does(tmp_path / "data")
+
+    assert (tmp_path / "data/a").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def fill_while_another_does(root: Path) -> None:
+    with new_folder(root) as part:
+        (part / "a").write_text("ours")
+        root.mkdir()
+        (root / "a").write_text("theirs")
 
 
 def test_json_is_written_in_the_order_of_its_keys(tmp_path):

@@ -1,5 +1,5 @@
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -430,6 +430,7 @@ def test_picture_that_cannot_be_halved_twice_is_refused():
     [
         {"norm": "layer"}, {"joints": 0}, {"width": 0}, {"downsamplings": 0}, {"blocks": 0},
         {"cameras": -1}, {"dropout": 1.0}, {"dropout": -0.1}, {"dropout": float("nan")},
+        {"width": 1.5}, {"blocks": 10**9}, {"downsamplings": 70},
     ],
     ids=str,
 )  # fmt: skip
@@ -548,6 +549,43 @@ def test_checkpoint_whose_config_does_not_fit_is_an_error_that_names_it(tmp_path
     write_tensors(tmp_path / "g.safetensors", tensors, notes)
 
     with pytest.raises(UserError, match=r"g\.safetensors"):
+        load_generator(tmp_path / "g.safetensors")
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [
+        {"blocks": 10**9}, {"blocks": 250}, {"width": 2048}, {"width": 2**40}, {"width": 1.5},
+        {"downsamplings": 11}, {"downsamplings": 70}, {"joints": 2**64}, {"cameras": 2**30},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_small_file_that_announces_a_huge_network_is_refused_unbuilt(tmp_path, monkeypatch, huge):
+    notes = {"format": "reid_aug.generator/1", "config": {**asdict(SMALL), **huge}}
+    write_tensors(tmp_path / "g.safetensors", {"x": torch.zeros(1)}, notes)
+    devices = []
+
+    def seen(self, config):
+        devices.append(torch.empty(0).device.type)
+        build(self, config)
+
+    build = Generator.__init__
+    monkeypatch.setattr(Generator, "__init__", seen)
+    with pytest.raises(UserError, match=r"g\.safetensors: must hold a config and its tensors") as e:
+        load_generator(tmp_path / "g.safetensors")
+
+    assert "\n" not in str(e.value)
+    assert "cpu" not in devices
+
+
+def test_a_checkpoint_of_other_shapes_names_the_first(tmp_path):
+    tensors = Generator(SMALL).state_dict()
+    config = asdict(replace(SMALL, cameras=2))
+    write_tensors(
+        tmp_path / "g.safetensors", tensors, {"format": "reid_aug.generator/1", "config": config}
+    )
+
+    with pytest.raises(UserError, match=r"got enter_camera.0.scale.weight missing, where .*\(2, 8"):
         load_generator(tmp_path / "g.safetensors")
 
 

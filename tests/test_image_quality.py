@@ -18,7 +18,14 @@ from reid_aug.image_quality import (
     ssim,
     views,
 )
-from reid_aug.image_quality.judges import JointsJudge, StructureJudge, frechet, inception_score
+from reid_aug.image_quality.judges import (
+    DetectorJudge,
+    InceptionJudge,
+    JointsJudge,
+    StructureJudge,
+    frechet,
+    inception_score,
+)
 from reid_aug.image_quality.masks import MASK_LIMBS
 from reid_aug.image_quality.protocols import published_input, truncated
 from reid_aug.poses import JOINTS, NO_POSE, Pose
@@ -312,6 +319,58 @@ def test_structure_is_the_mean_over_pairs():
         "mask-SSIM": mask_ssim(*PAIRS[0], mask, "clean"),  # the other has no mask
         "L1": np.mean([mean_difference(*pair) for pair in PAIRS[:2]]),
     })  # fmt: skip
+
+
+def fashion(seed: int) -> np.ndarray:
+    """A picture of DeepFashion's size."""
+    return np.tile(image(seed), (2, 3, 1))[:256, :176]
+
+
+def in_white(pixels: np.ndarray) -> np.ndarray:
+    whole = np.full((256, 256, 3), 255, np.uint8)
+    whole[:, 40:-40] = pixels
+    return whole
+
+
+def test_patn_looks_at_deepfashion_in_a_white_border():
+    views, person = View(*map(fashion, (0, 1, 2))), pose(0)
+    found = {}
+    for protocol in PROTOCOLS:
+        judge = StructureJudge(protocol)
+        judge.look([views], [person])
+        found[protocol] = judge.scores()
+
+    pair = views.target, views.generated
+    assert found["patn"]["SSIM"] == ssim(*map(in_white, pair), "patn") > ssim(*pair, "patn")
+    mask = limb_mask(person, 256, 176)
+    assert found["patn"]["mask-SSIM"] == mask_ssim(*pair, mask, "patn")  # never published there
+    assert found["clean"]["SSIM"] == ssim(*pair, "clean")
+
+
+@pytest.mark.parametrize(("protocol", "width"), [("patn", 256), ("clean", 176)])
+def test_networks_see_the_border_where_the_published_tools_do(protocol, width):
+    import torch
+
+    class Seen:
+        def __init__(self) -> None:
+            self.images = []
+
+        def __call__(self, images):
+            self.images.append(images)
+            return torch.zeros(len(images)) if is_detector else torch.zeros(2, len(images), 4)
+
+    views, seen = [View(*map(fashion, (0, 1, 2)))], {}
+    for judge in (DetectorJudge, InceptionJudge):
+        network, is_detector = Seen(), judge is DetectorJudge
+        judge(protocol, network).look(views, [pose(0)])
+        seen[judge] = [images.shape[2] for images in network.images]
+        if protocol == "patn":
+            widest = next(images for images in network.images if images.shape[2] == 256)
+            np.testing.assert_array_equal(widest[0], in_white(views[0].generated))
+
+    assert seen[DetectorJudge] == [width] * 2
+    # the drawing for FID, for IS, masked, and the real target
+    assert seen[InceptionJudge] == ([176, 256, 176, 176] if protocol == "patn" else [176] * 3)
 
 
 def test_inception_score_worked_by_hand():

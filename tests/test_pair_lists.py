@@ -97,6 +97,12 @@ def test_a_list_comes_back_from_its_file(tmp_path):
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == "from,to"
 
 
+def test_a_list_that_excel_saved_is_read_too(tmp_path):
+    (tmp_path / "p.csv").write_text("\ufefffrom,to\r\na.jpg,b.jpg\r\n", encoding="utf-8")
+
+    assert read_pairs(tmp_path / "p.csv") == [("a.jpg", "b.jpg")]
+
+
 def test_a_list_has_a_name():
     pairs = all_pairs(people(2, 3))
 

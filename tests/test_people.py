@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from reid_aug.people import (
     PeopleConfig,
     cached_people,
     is_people,
+    people_cache,
     read_people,
     write_people,
 )
@@ -130,6 +132,19 @@ def test_nothing_remains_of_a_failed_run(tmp_path):
         write_people(tmp_path / "people", CONFIG, progress=fails)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_people_that_another_process_drew_meanwhile_are_taken(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def meanwhile(steps, _):
+        shutil.copytree(root, people_cache(CONFIG))
+        return steps
+
+    assert is_people(cached_people(CONFIG, meanwhile))
+    assert [path.name for path in people_cache(CONFIG).parent.iterdir()] == [
+        people_cache(CONFIG).name
+    ]
 
 
 def test_progress_sees_every_person(tmp_path):

@@ -233,6 +233,12 @@ def test_rows_are_written_in_the_order_of_their_names(tmp_path):
     np.testing.assert_array_equal(read["b.jpg"].xy, np.rint(poses["b.jpg"].xy))
 
 
+def test_a_file_that_excel_saved_is_read_too(tmp_path):
+    path = write_csv(tmp_path / "k.csv", f"\ufeff{HEADER}", ROW)
+
+    assert list(read_keypoints(path)) == ["a.jpg"]
+
+
 def test_blank_lines_are_passed_over(tmp_path):
     path = write_csv(tmp_path / "k.csv", HEADER, "", ROW, "  ")
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from reid_aug import synthesize as verb
 from reid_aug.bank import Bank, shards
 from reid_aug.bank.artists import GeneratorArtist
+from reid_aug.bank.card import has_own_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.dataset import DataConfig, read_image, read_market1501
 from reid_aug.errors import UserError
@@ -156,6 +158,43 @@ def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
     path.with_suffix(".json").unlink()
     make(people, checkpoint, tmp_path / "run", 0.5)
     assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
+
+
+def test_a_card_written_for_a_larger_bank_says_nothing_of_what_the_smaller_covers(
+    people, checkpoint, tmp_path
+):
+    path, _ = make(people, checkpoint, tmp_path / "run", 1.0)
+    card = path.with_suffix(".json")
+    assert json.loads(card.read_text())["coverage"]
+    card.unlink()
+
+    make(people, checkpoint, tmp_path / "run", 0.5)
+
+    assert json.loads(card.read_text())["images"] == len(Bank(path))
+    assert json.loads(card.read_text())["coverage"] is None
+
+
+@pytest.mark.parametrize("is_tidy", [True, False])
+def test_a_card_that_a_killed_run_did_not_reach_is_written_again(
+    people, checkpoint, tmp_path, monkeypatch, is_tidy
+):
+    path, _ = make(people, checkpoint, tmp_path / "run", 0.5)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "_write_card", killed)
+        if not is_tidy:
+            patch.setattr(shards.Shards, "_tidy_up", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            make(people, checkpoint, tmp_path / "run", 1.0)
+    assert not has_own_card(path)
+    make(people, checkpoint, tmp_path / "run", 1.0)
+
+    assert has_own_card(path)
+    assert json.loads(path.with_suffix(".json").read_text())["images"] == len(Bank(path))
+    assert sorted(file.name for file in path.parent.iterdir()) == ["bank.h5", "bank.json"]
 
 
 def test_two_at_once_in_one_folder_are_refused(people, checkpoint, tmp_path):

@@ -110,3 +110,12 @@ def test_a_file_that_is_no_re_id_network_is_refused(tmp_path):
     write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {})
     with pytest.raises(UserError, match="must be a network that reid-aug train-reid wrote"):
         Teacher(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("size", [{"height": 10**6}, {"height": "64"}, {"width": 32.5}], ids=str)
+def test_a_re_id_network_of_no_size_is_refused_before_it_is_tried(tmp_path, size):
+    recipe = {"backbone": "resnet50", "height": 64, "width": 32, **size}
+    write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {"recipe": recipe})
+
+    with pytest.raises(UserError, match=r"model.safetensors: height and width must be in 16..2048"):
+        load_reid_network(tmp_path / "model.safetensors")

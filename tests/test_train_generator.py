@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import GeneratorConfig, load_generator, load_noted
 from reid_aug.generator_training.folder import TrainingFolder
+from reid_aug.generator_training.pairs import Pairs
 from reid_aug.generator_training.teacher import Teacher
 from reid_aug.generator_training.trainer import Trainer
 from reid_aug.poses import heatmaps, read_keypoints
@@ -176,6 +178,50 @@ def test_a_stopped_training_ends_in_the_same_weights(people, tmp_path, monkeypat
     logs = [(tmp_path / name / "training/log.jsonl").read_text() for name in ("whole", "stopped")]
     assert logs[0] == logs[1]
     assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_batch_is_read_while_the_step_before_it_is_made(people, tmp_path, monkeypatch):
+    read, step, made = Pairs.__getitem__, Trainer.step, []
+    begun = {number: threading.Event() for number in range(6)}
+
+    def noted(self, number):
+        begun[number].set()
+        return read(self, number)
+
+    def slow(self, batch, number):
+        made.append((number, number == 5 or begun[number + 1].wait(30)))
+        return step(self, batch, number)
+
+    monkeypatch.setattr(Pairs, "__getitem__", noted)
+    monkeypatch.setattr(Trainer, "step", slow)
+    run(people, tmp_path, config())
+
+    assert made == [(number, True) for number in range(6)]
+
+
+@pytest.mark.parametrize("error", [UserError("no such image"), KeyboardInterrupt()], ids=repr)
+def test_who_reads_ahead_fails_and_ends_with_the_training(people, tmp_path, monkeypatch, error):
+    read, step, threads = Pairs.__getitem__, Trainer.step, threading.active_count()
+
+    def fails(self, number):
+        if number == 3:
+            raise error
+        return read(self, number)
+
+    def interrupted(self, batch, number):
+        if number == 3:
+            raise error
+        return step(self, batch, number)
+
+    if isinstance(error, UserError):
+        monkeypatch.setattr(Pairs, "__getitem__", fails)
+    else:
+        monkeypatch.setattr(Trainer, "step", interrupted)
+    with pytest.raises(type(error)):
+        run(people, tmp_path, config())
+
+    assert threading.active_count() == threads
+    assert len((tmp_path / "training/log.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("network", [NETWORK, SHOWN], ids=["plain", "shown limbs"])

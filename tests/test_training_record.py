@@ -1,6 +1,7 @@
 """What a training writes while it runs: held-out numbers, the best so far, TensorBoard."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from test_train_generator import CPU, config, job, run
 from reid_aug.errors import UserError
 from reid_aug.files import sha256
 from reid_aug.generator import load_noted
+from reid_aug.generator_training.folder import TrainingFolder
 from reid_aug.generator_training.record import examine
 from reid_aug.generator_training.trainer import Trainer
 from reid_aug.image_quality import mean_difference, ssim
@@ -49,6 +51,28 @@ def test_the_numbers_are_those_of_the_pairs_drawn(people):
     both = list(zip(truth, drawn, strict=True))
     assert found["held_out_l1"] == pytest.approx(np.mean([mean_difference(*p) for p in both]))
     assert found["held_out_ssim"] == pytest.approx(np.mean([ssim(*p, "clean") for p in both]))
+
+
+def test_the_log_is_on_the_disk_before_the_state_that_counts_its_lines(
+    people, tmp_path, monkeypatch
+):
+    log, synced, saved = tmp_path / "training/log.jsonl", [0], []
+    fsync, save = os.fsync, TrainingFolder.save_state
+
+    def sync(descriptor):
+        fsync(descriptor)
+        if log.exists() and os.fstat(descriptor).st_ino == log.stat().st_ino:
+            synced.append(len(log.read_text().splitlines()))
+
+    def save_state(self, tensors, step):
+        saved.append((step, synced[-1]))
+        save(self, tensors, step)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(TrainingFolder, "save_state", save_state)
+    run(people, tmp_path, config())
+
+    assert saved == [(2, 2), (4, 4), (6, 6)]
 
 
 def test_going_on_keeps_the_best_and_its_numbers(people, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 import math
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from processes import wait_until
 
 from reid_aug.errors import UserError
-from reid_aug.workers import spread
+from reid_aug.workers import ahead, spread
 
 
 def process(_: int) -> int:
@@ -35,6 +37,24 @@ def test_nothing_to_do_is_nothing():
 def test_an_error_comes_through(workers):
     with pytest.raises(ValueError, match="negative"):
         list(spread(math.factorial, [1, -1, 2], workers))
+
+
+def test_work_is_done_ahead_and_no_further():
+    begun = []
+    with ThreadPoolExecutor(1) as pool:
+        results = ahead(pool, lambda n: begun.append(n) or -n, range(6), 2)
+        assert begun == []
+        for number in range(6):
+            assert next(results) == -number
+            assert wait_until(lambda n=number: begun == list(range(min(n + 3, 6))), 10)
+
+
+def test_an_error_ahead_comes_when_its_result_is_asked_for():
+    with ThreadPoolExecutor(1) as pool:
+        results = ahead(pool, math.factorial, [3, -1, 4], 2)
+        assert next(results) == 6
+        with pytest.raises(ValueError, match="negative"):
+            next(results)
 
 
 def killed(_: int) -> None:

@@ -12,6 +12,8 @@ from reid_aug.backbones import build_backbone, load_starting_weights
 from reid_aug.errors import UserError
 from reid_aug.weights import read_tensors
 
+SIDES = range(16, 2049)  # pixels; the network is tried on a picture of its size
+
 
 @dataclass(frozen=True, slots=True)
 class ReidNetwork:
@@ -39,6 +41,8 @@ def load_reid_network(path: Path | str) -> ReidNetwork:
             f"a file without its recipe"
         )
     size = recipe["height"], recipe["width"]
+    if not all(isinstance(side, int) and side in SIDES for side in size):
+        raise UserError(f"{path}: height and width must be in 16..2048 pixels, got {size}")
     shape = recipe.get("last_stride", 0), recipe.get("bnneck", False)
     model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the class layer is not asked
     load_starting_weights(model, path)

@@ -38,7 +38,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reid_aug.bank.heaps import check_heaps
+from reid_aug.bank.heaps import check_pointers, find_heaps
 from reid_aug.bank.reading import (
     DAMAGED,
     FORMAT,
@@ -50,6 +50,7 @@ from reid_aug.bank.reading import (
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
 from reid_aug.errors import UserError
+from reid_aug.provenance import STATUSES
 
 OLDER = {"artist": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
 
@@ -83,8 +84,9 @@ class Bank:
         if not self.path.is_file():
             raise UserError(f"{path} is missing; make it with: reid-aug synthesize")
         try:
+            heaps = find_heaps(self.path)
             with h5py.File(self.path) as file:
-                check_heaps(self.path, data_ranges(file))
+                check_pointers(self.path, heaps, data_ranges(file))
                 self.attributes = read_attributes(file, self.path)
                 self.rows = read_rows(file, self.path)
                 self.scores = read_scores(file, len(self.rows), self.path)
@@ -132,7 +134,7 @@ class Bank:
             found = {**OLDER, **json.loads(text)}
         except (ValueError, TypeError, RecursionError):
             found = {}
-        if not all(isinstance(found.get(key), str) for key in OLDER):
+        if not all(isinstance(found.get(key), str) and found[key].isprintable() for key in OLDER):
             raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
         return found
 
@@ -142,7 +144,7 @@ class Bank:
         try:
             found = json.loads(text)
             fits = set(found) == set(self.scores) and all(
-                isinstance(about, dict) and isinstance(about.get("data"), str)
+                isinstance(about, dict) and about.get("data") in STATUSES
                 for about in found.values()
             )
         except (ValueError, TypeError, AttributeError, RecursionError):
@@ -150,7 +152,8 @@ class Bank:
         if not fits:
             raise UserError(
                 f"{self.path}: attribute scores must tell of each of the scores "
-                f"({', '.join(self.scores) or 'none'}), got {text[:80]!r}"
+                f"({', '.join(self.scores) or 'none'}) that its data are one of "
+                f"{', '.join(STATUSES)}, got {text[:80]!r}"
             )
         return found
 

@@ -5,6 +5,7 @@ the source data's owners say about its use. Everything that may differ between t
 (time, host, paths, versions) stands here and not in the bank.
 """
 
+import json
 import platform
 import time
 from collections.abc import Mapping
@@ -54,6 +55,15 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
         "source_licence": source_licence(root),
     }
     write_json(bank.path.with_suffix(".json"), card)
+
+
+def has_own_card(path: Path) -> bool:
+    """Whether the card beside the bank at ``path`` is that of this very file."""
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return card["bank_sha256"] == sha256(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def source_licence(root: Path) -> str:

@@ -1,5 +1,6 @@
 """Reading what lies beside the pixels of a bank from elsewhere, which is hostile until checked."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from reid_aug.bank.rows import Rows
 from reid_aug.errors import UserError
+from reid_aug.provenance import STATUSES
 
 FORMAT = "reid_aug.bank/1"
 JOINTS = 18
@@ -18,6 +20,7 @@ TEXT_ATTRIBUTES = (
     "mode", "plan", "images_sha256",
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
+WHOLE_ATTRIBUTES = ("keep_seed", "seed")
 OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks have none of them
 COLUMNS = ("pid", "camid", "source", "target", "keypoints")
 LONGEST_NAME = 1024  # bytes
@@ -48,21 +51,34 @@ def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
     found = file.attrs.get("format")
     if not isinstance(found, str) or found != FORMAT:
         raise UserError(f"{path}: must be a bank ({FORMAT}), got format {found!r}")
-    values: dict[str, Any] = {}
-    for name in (*TEXT_ATTRIBUTES, *NUMBER_ATTRIBUTES):
-        value = file.attrs.get(name)
-        wanted = str if name in TEXT_ATTRIBUTES else int | float | np.number
-        if not isinstance(value, wanted):
-            raise UserError(f"{path}: attribute {name} must be there, got {value!r}")
-        values[name] = value.item() if isinstance(value, np.generic) else value
+    values: dict[str, Any] = {name: _text(file, name, path) for name in TEXT_ATTRIBUTES}
+    values |= {name: _number(file, name, path) for name in NUMBER_ATTRIBUTES}
     values["synthetic"] = bool(file.attrs.get("synthetic", False))
-    for name in OPTIONAL_ATTRIBUTES:
-        if name in file.attrs:
-            value = file.attrs[name]
-            if not isinstance(value, str):
-                raise UserError(f"{path}: attribute {name} must be text, got {value!r}")
-            values[name] = value
+    values |= {name: _text(file, name, path) for name in OPTIONAL_ATTRIBUTES if name in file.attrs}
+    if values["generator_data"] not in STATUSES:
+        raise UserError(
+            f"{path}: attribute generator_data must be one of {', '.join(STATUSES)}, "
+            f"got {values['generator_data']!r}"
+        )
     return values
+
+
+def _text(file: h5py.File, name: str, path: Path) -> str:
+    value = file.attrs.get(name)
+    if not isinstance(value, str) or not value.isprintable():
+        found = repr(value)[:80]
+        raise UserError(f"{path}: attribute {name} must be there, printable text, got {found}")
+    return value
+
+
+def _number(file: h5py.File, name: str, path: Path) -> int | float:
+    found = file.attrs.get(name)
+    value = found.item() if isinstance(found, np.generic) else found
+    is_number = type(value) in (int, float) and math.isfinite(value)
+    if not is_number or (name in WHOLE_ATTRIBUTES and value != int(value)):
+        kind = "a whole number" if name in WHOLE_ATTRIBUTES else "a finite number"
+        raise UserError(f"{path}: attribute {name} must be there, {kind}, got {found!r}")
+    return value
 
 
 def read_scores(file: h5py.File, count: int, path: Path) -> dict[str, np.ndarray]:

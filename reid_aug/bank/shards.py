@@ -22,9 +22,8 @@ writes, and this one paints. Memory holds a few batches and a shard or two, howe
 import io
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.errors import UserError
 from reid_aug.files import Claim, committed, joined
+from reid_aug.workers import ahead
 
 SHARD = 512  # rows
 AHEAD = 4  # batches that are read before they are painted, and painted before they are written
@@ -42,8 +42,6 @@ LOOK_EVERY = 0.5  # seconds between looks at what others draw
 MEMBERS, ASSEMBLY, DOOR = "members.lock", "assembly.lock", "door.lock"
 
 Row = TypeVar("Row", contravariant=True)
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Draughtsman(Protocol[Row]):
@@ -218,9 +216,9 @@ class Shards:
         with ExitStack() as stack:
             stack.callback(self._release)
             reader, writer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-            read_ahead = _ahead(reader, read, self._batches(missing, size))
+            read_ahead = ahead(reader, read, self._batches(missing, size), AHEAD)
             painted = (paint(*batch) for batch in read_ahead)
-            for written in _ahead(writer, write, painted):
+            for written in ahead(writer, write, painted, AHEAD):
                 drawn += written
                 advance(written)
         return drawn
@@ -241,15 +239,21 @@ class Shards:
             claim.release()
         self._claims = []
 
-    def assemble(self, write: Callable[[Iterator[np.ndarray]], object]) -> None:
+    def assemble(
+        self,
+        write: Callable[[Iterator[np.ndarray]], object],
+        describe: Callable[[], object] = lambda: None,
+    ) -> None:
         """Put the bank together, unless another did.
 
         Args:
             write: writes the bank, given the pixels of all shards in row order.
+            describe: is called once the bank is there, whoever wrote it, by one at a time.
         """
         with Claim(self.folder / ASSEMBLY, is_awaited=True):
             if not self.is_complete():
                 write(self._pixels())
+            describe()
 
     def _pixels(self) -> Iterator[np.ndarray]:
         old = Bank(self.bank) if self.bank.exists() else None
@@ -281,16 +285,3 @@ def _read(shard: Shard) -> np.ndarray:
         found = f"{pixels.shape} {pixels.dtype}"
         raise UserError(f"{shard.path}: must be a shard, got {found}; remove the file")
     return pixels
-
-
-def _ahead(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]
-) -> Iterator[Result]:
-    """Results in order, worked out in ``pool`` up to ``AHEAD`` items before they are asked for."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

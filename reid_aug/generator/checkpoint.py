@@ -9,6 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from reid_aug.errors import UserError
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
@@ -45,9 +48,27 @@ def load_noted(path: Path | str) -> tuple[Generator, dict[str, Any]]:
             f"convert released weights with: reid-aug generator import"
         )
     try:
-        generator = Generator(GeneratorConfig(**notes["config"]))
-        generator.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, UserError) as error:
+        config = GeneratorConfig(**notes["config"])
+        _check_shapes(config, tensors)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: must hold a config and its tensors, got {reason}") from None
+    generator = Generator(config)
+    generator.load_state_dict(tensors)
     return generator.eval(), notes
+
+
+def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise a UserError unless these are the tensors of such a network.
+
+    A few bytes can announce a network beyond any memory, so one that takes none is asked.
+    """
+    if config.blocks > len(tensors):
+        raise UserError(f"{len(tensors)} tensors for {config.blocks} blocks")
+    with torch.device("meta"):
+        wanted = {name: tuple(t.shape) for name, t in Generator(config).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            shape, due = found.get(name, "missing"), wanted.get(name, "missing")
+            raise UserError(f"{name} {shape}, where its config asks for {due}")

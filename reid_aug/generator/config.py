@@ -8,6 +8,8 @@ from reid_aug.errors import UserError, require_at_least
 from reid_aug.poses import SIGMA
 
 NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+COUNTS = ("joints", "width", "downsamplings", "blocks", "cameras")
+MOST = {"downsamplings": 11, "blocks": 256}  # a picture has at most 2,048 = 2**11 pixels a side
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         check_norm(self.norm)
+        for key in COUNTS:
+            value, most = getattr(self, key), MOST.get(key)
+            if not isinstance(value, int):
+                raise UserError(f"{key} must be a whole number, got {value!r}")
+            if most and value > most:
+                raise UserError(f"{key} must be at most {most}, got {value}")
         require_at_least(self, 1, "joints", "width", "downsamplings", "blocks")
         require_at_least(self, 0, "cameras", "sigma")
         check_dropout(self.dropout)

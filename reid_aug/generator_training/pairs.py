@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from reid_aug.dataset import (
     DataConfig,
@@ -51,7 +50,7 @@ class Batch(NamedTuple):
         return Batch(*(part.to(device, non_blocking=True) for part in self))
 
 
-class Pairs(Dataset[Batch]):
+class Pairs:
     """The training pairs: item i is the batch of step i, whatever was asked for before.
 
     A pair is two different images of one identity, both with shoulders and hips seen, under any

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from reid_aug.files import sync
 from reid_aug.generator import save_generator
 from reid_aug.generator_training.folder import TrainingFolder
 from reid_aug.generator_training.pairs import Batch, Pairs
@@ -64,6 +65,7 @@ class TrainingRecord:
         if self.board:
             self.board.add_images("drawn", drawn, step, dataformats="NHWC")
             self.board.flush()
+        sync(self.log)  # a state counts its lines
         self.files.save_state(self.trainer.state(), step)
 
 

@@ -3,15 +3,16 @@
 Numbers for one method differ between papers because the tools differ, not the images. So each
 number here names its protocol:
 
-    patn   exactly what the published tools do: pixels truncated, not rounded; images cut from a
-           sheet that went through JPEG at quality 75, the real target too; SSIM's range that of
-           each generated image; mask-SSIM over the whole frame, most of which is black in both;
-           PCKh with one threshold an axis and the neck in the head's box; Inception Score over
-           ten parts in file order
+    patn   as the published tools do it: pixels truncated, not rounded; images cut from a sheet
+           that went through JPEG at quality 75, the real target too; those of DeepFashion, 256x176,
+           with 40 white columns on each side for SSIM, IS and DS; SSIM's range that of each
+           generated image; mask-SSIM over the whole frame, most of which is black in both; PCKh
+           with one threshold an axis and the neck in the head's box; Inception Score over ten parts
+           in file order
     clean  the images as they are, rounded; SSIM's range 255; mask-SSIM over the mask; PCKh by
            distance, and Inception Score over ten parts in random order
 
-    protocols    what of a pair is looked at: a View for each protocol
+    protocols    what of a pair is looked at: a View for each protocol, and DeepFashion's border
     masks        the person's region, from limbs
     structure    SSIM, mask-SSIM, L1 (scikit-image's SSIM)
     pckh         joints found again in the drawing
@@ -19,6 +20,9 @@ number here names its protocol:
     networks     what needs weights: IS, mask-IS, FID (torch-fidelity), LPIPS (torchmetrics), DS (a
                  detector's score for a person), identity (a re-ID network's)
     drawings     where the images come from: a generator, or a folder
+
+Two measures are not comparable with the paper's numbers under either: PCKh asks another pose
+estimator than its, DS another detector.
 
 A measure whose weights are missing is listed as not measured, with the file that it needs.
 """

@@ -20,7 +20,7 @@ from reid_aug.image_quality.networks import (
     PersonDetector,
 )
 from reid_aug.image_quality.pckh import correct_joints
-from reid_aug.image_quality.protocols import View
+from reid_aug.image_quality.protocols import View, bordered
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
@@ -79,9 +79,10 @@ class StructureJudge(Judge):
         for (_, target, generated), pose in zip(views, targets, strict=True):
             height, width = target.shape[:2]
             mask = limb_mask(pose, height, width)
+            real, drawn = (bordered(image, self.protocol) for image in (target, generated))
             self.found.append(
                 (
-                    ssim(target, generated, self.protocol),
+                    ssim(real, drawn, self.protocol),
                     mask_ssim(target, generated, mask, self.protocol),
                     mean_difference(target, generated),
                 )
@@ -146,6 +147,9 @@ class InceptionJudge(Judge):
         drawn = np.stack([view.generated for view in views])
         masks = np.stack([limb_mask(pose, *drawn.shape[1:3]) for pose in targets])
         features, logits = self.network(drawn)
+        seen = bordered(drawn, self.protocol)
+        if seen is not drawn:
+            logits = self.network(seen)[1]
         self.generated.append(features)
         self.logits.append(logits)
         self.masked.append(self.network(drawn * masks[..., None])[1])
@@ -222,7 +226,8 @@ class DetectorJudge(PerPair):
         return PersonDetector(path, device)
 
     def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
-        both = [self.network(np.stack([view[place] for view in views])) for place in (2, 1)]
+        drawn, real = (np.stack([view[place] for view in views]) for place in (2, 1))
+        both = [self.network(bordered(images, self.protocol)) for images in (drawn, real)]
         self.found.append(torch.stack(both).numpy())
 
 

@@ -5,6 +5,9 @@ The published generator writes a sheet of five panels a pair, source | its pose 
 drawing out of it. A panel does not come out of the sheet as it would come out of a JPEG of its own:
 half-size colour is interpolated across borders. So the sheet is made here too; the poses on it
 are ours, and reach what is measured in the outermost columns only.
+
+DeepFashion's panels of 256x176 the published tools bring back to 256x256 with white columns before
+SSIM, IS and DS; that is the same in both images, and lifts SSIM.
 """
 
 import io
@@ -19,6 +22,8 @@ from reid_aug.poses import Pose
 PROTOCOLS = ("patn", "clean")
 PANELS = 5
 SOURCE, TARGET, GENERATED = 0, 2, 4  # places on the sheet
+FASHION = (256, 176)  # height and width of DeepFashion's crops
+BORDER = 40  # white columns on each side of them
 
 
 class View(NamedTuple):
@@ -74,3 +79,11 @@ def cut(sheet: np.ndarray) -> View:
     """Source, target and drawing of a sheet of five panels (H, 5 W, 3)."""
     panels = np.split(sheet, PANELS, axis=1)
     return View(panels[SOURCE], panels[TARGET], panels[GENERATED])
+
+
+def bordered(images: np.ndarray, protocol: str) -> np.ndarray:
+    """Images (..., H, W, 3) as SSIM, IS and DS see them: by ``patn`` DeepFashion's in a border."""
+    if protocol != "patn" or images.shape[-3:-1] != FASHION:
+        return images
+    aside = [(0, 0)] * (images.ndim - 2) + [(BORDER, BORDER), (0, 0)]
+    return np.pad(images, aside, constant_values=255)

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from reid_aug.errors import UserError
+from reid_aug.files import new_folder
 from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
 from reid_aug.poses import Pose, write_keypoints
 
@@ -41,7 +41,7 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
         UserError: If there is something at ``root``.
     """
     everybody = (*config.pids, *config.strangers)
-    with _new_folder(Path(root)) as folder:
+    with new_folder(root) as folder:
         for name in (TRAIN, QUERY, GALLERY):
             (folder / name).mkdir()
         poses: dict[str, Pose] = {}
@@ -52,28 +52,6 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
         write_keypoints(folder / "keypoints.csv", poses)
         label = {"renderer": RENDERER, **asdict(config)}
         (folder / LABEL).write_text(json.dumps(label, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _new_folder(root: Path) -> Iterator[Path]:
-    """Give a temporary sibling of ``root``; rename it to ``root`` when all went well."""
-    root = root.resolve()
-    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise UserError(f"{root} must be missing or an empty folder; name another or remove it")
-    part = root.with_name(f".{root.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if root.exists() and not is_people(root):
-            root.rmdir()
-        if root.exists():  # another process drew the same people meanwhile
-            shutil.rmtree(part)
-        else:
-            part.rename(root)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 @contextmanager
@@ -105,7 +83,11 @@ def cached_people(config: PeopleConfig, progress: Progress | None = None) -> Pat
     """The folder of these people in the user's cache; drawn on first use."""
     root = people_cache(config)
     if not is_people(root):
-        write_people(root, config, progress)
+        try:
+            write_people(root, config, progress)
+        except UserError:
+            if not is_people(root):  # else another process drew the same people meanwhile
+                raise
     return root
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from reid_aug.bank import Bank
+from reid_aug.dataset import open_image
 from reid_aug.errors import UserError
 from reid_aug.pages import picture
 from reid_aug.report.curves import histogram
@@ -45,8 +46,8 @@ def _title(bank: Bank) -> str:
 
 def _sheet(path: Path) -> str:
     try:
-        image = Image.open(path).convert("RGB")
-    except OSError:
+        image = Image.fromarray(open_image(path))
+    except UserError:
         return ""
     image.thumbnail((LARGEST, image.height))
     return picture(image, quality=80)
