@@ -230,7 +230,7 @@ def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
     row says what trained the starting weights too. Precision and Adam's memory are named where they
     are not the usual ones.
     """
-    recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | recipe
+    recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | dict(recipe)
     new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training", "weights_data"}
     new |= {key for key in ("bf16", "beta2") if recipe.get(key) == _DEFAULTS[key]}
     name = recipe.get("training", PLAIN)
