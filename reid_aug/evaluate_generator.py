@@ -27,7 +27,7 @@ from reid_aug.image_quality.drawings import Drawings, Gallery
 from reid_aug.image_quality.protocols import BORDER, FASHION
 from reid_aug.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
 from reid_aug.poses import Pose
-from reid_aug.provenance import keypoints_sha256, seen_status
+from reid_aug.provenance import keypoints_sha256, noted_seen, seen_status
 from reid_aug.weights import read_tensors
 
 FORMAT = "reid_aug.quality/1"
@@ -120,7 +120,7 @@ def refuse_tested(path: str, dataset: Dataset) -> None:
         UserError: If it was.
     """
     notes = read_tensors(path)[1]
-    seen_status(notes.get("seen", ""), dataset, dataset.train, "re-ID network")
+    seen_status(noted_seen(notes), dataset, dataset.train, "re-ID network")
 
 
 def evaluate_generator(

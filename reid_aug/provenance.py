@@ -7,6 +7,7 @@ string. That is enough to tell, for any data set under any file names, which of 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from reid_aug.dataset import Dataset, PersonImage
 from reid_aug.errors import UserError
@@ -45,6 +46,12 @@ def keypoints_sha256(images: Iterable[PersonImage], poses: Mapping[str, Pose]) -
 def seen_images(images: Iterable[PersonImage]) -> str:
     """The fingerprints of a set of images, sorted, in one string: what a checkpoint carries."""
     return "".join(sorted(_fingerprints(images)))
+
+
+def noted_seen(notes: Mapping[str, Any]) -> str:
+    """The fingerprints that a checkpoint carries; "" where it says nothing, or what is no text."""
+    seen = notes.get("seen")
+    return seen if isinstance(seen, str) else ""
 
 
 def joined_seen(parts: Iterable[str]) -> str:

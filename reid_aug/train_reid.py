@@ -48,6 +48,7 @@ from reid_aug.provenance import (
     dataset_sha256,
     is_leak_free,
     names_sha256,
+    noted_seen,
     seen_images,
     seen_status,
 )
@@ -316,8 +317,7 @@ def _seen_before(config: TrainReidConfig) -> str | None:
     notes = read_tensors(config.weights)[1]
     if notes.get("format") != MODEL_FORMAT:
         return None
-    seen = notes.get("seen")
-    return seen if isinstance(seen, str) else ""
+    return noted_seen(notes)
 
 
 def _seen(mix: Mix, config: TrainReidConfig) -> str:

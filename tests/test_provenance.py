@@ -9,6 +9,7 @@ from reid_aug.provenance import (
     content_sha256,
     is_leak_free,
     names_sha256,
+    noted_seen,
     seen_images,
     seen_status,
 )
@@ -29,6 +30,12 @@ def dataset(tmp_path: Path) -> Dataset:
         image(tmp_path / "gallery", "0000_c2.jpg"),
     )
     return Dataset(train, query, gallery)
+
+
+@pytest.mark.parametrize("seen", [None, ["0123456789ab"], 3, {}])
+def test_what_a_checkpoint_notes_that_is_no_text_is_not_known(dataset, seen):
+    assert noted_seen({"seen": seen}) == noted_seen({}) == ""
+    assert seen_status(noted_seen({"seen": seen}), dataset, dataset.train) == "whole"
 
 
 def test_fingerprints_are_the_first_twelve_digits_of_each_sha256(tmp_path):

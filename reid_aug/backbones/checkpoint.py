@@ -10,6 +10,7 @@ from torch import nn
 
 from reid_aug.backbones import build_backbone, load_starting_weights
 from reid_aug.errors import UserError
+from reid_aug.provenance import noted_seen
 from reid_aug.weights import read_tensors
 
 SIDES = range(16, 2049)  # pixels; the network is tried on a picture of its size
@@ -46,5 +47,4 @@ def load_reid_network(path: Path | str) -> ReidNetwork:
     shape = recipe.get("last_stride", 0), recipe.get("bnneck", False)
     model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the class layer is not asked
     load_starting_weights(model, path)
-    seen = notes.get("seen")
-    return ReidNetwork(model.eval(), size, seen if isinstance(seen, str) else "")
+    return ReidNetwork(model.eval(), size, noted_seen(notes))

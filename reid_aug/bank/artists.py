@@ -28,7 +28,7 @@ from reid_aug.files import sha256
 from reid_aug.generator import load_noted, ready_to_draw, to_pixels, to_signed
 from reid_aug.people import is_people, read_people
 from reid_aug.poses import NO_POSE, Pose
-from reid_aug.provenance import seen_status
+from reid_aug.provenance import noted_seen, seen_status
 
 COPIES = 0.3  # the jitter of copies
 HUE = 1 / 6  # of the circle of hues, either way, at jitter 1
@@ -140,7 +140,7 @@ class GeneratorArtist(Artist):
                 f"with synthesize.cameras source, or train one with generator.cameras above 0"
             )
         self.sha256 = sha256(checkpoint)
-        self.data = seen_status(notes.get("seen", ""), scene.dataset, scene.real)
+        self.data = seen_status(noted_seen(notes), scene.dataset, scene.real)
         self.words = f"generator {checkpoint}, trained on: {self.data}"
         if not notes.get("vgg_sha256"):
             self.words += ", perceptual loss off"

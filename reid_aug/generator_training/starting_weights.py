@@ -21,6 +21,7 @@ from reid_aug.files import sha256
 from reid_aug.generator import Generator, load_noted
 from reid_aug.generator_training.folder import FORMAT as STATE
 from reid_aug.generator_training.settings import TrainGeneratorConfig
+from reid_aug.provenance import noted_seen
 from reid_aug.weights import read_tensors
 
 
@@ -46,7 +47,7 @@ def seen_before(config: TrainGeneratorConfig) -> list[str]:
     """What each of the starting networks has seen; "" for one of which nobody noted it."""
     noted = [_read_generator(config.start)[1]] if config.start else []
     noted += [read_judge(path, judge)[1] for judge, path in _judges(config)]
-    return [notes.get("seen") or "" for notes in noted]
+    return [noted_seen(notes) for notes in noted]
 
 
 def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:

@@ -32,7 +32,7 @@ from reid_aug.image_quality import View, cut, views
 from reid_aug.image_quality.protocols import PANELS
 from reid_aug.pair_lists import Pair
 from reid_aug.poses import NO_POSE, Pose
-from reid_aug.provenance import seen_status
+from reid_aug.provenance import noted_seen, seen_status
 
 BETWEEN, MARK = "___", "_vis"
 
@@ -83,7 +83,7 @@ class GeneratorDrawings(Drawings):
         self.generator, notes = load_noted(path)
         ready_to_draw(self.generator, device)
         self.device = device
-        data = seen_status(notes.get("seen", ""), dataset, dataset.train)
+        data = seen_status(noted_seen(notes), dataset, dataset.train)
         self.about = {
             "generator_sha256": sha256(path),
             "generator_data": data,
