@@ -48,7 +48,7 @@ def test_a_plain_step_is_that_of_the_stock_engine():
     # in double precision: Adam makes a step of the rounding of a gradient that should be 0
     model = network(PLAIN).double()
     optimiser = torchreid_library().optim.build_optimizer(
-        model, optim="adam", lr=PLAIN.lr, weight_decay=PLAIN.weight_decay
+        model, optim="adam", lr=PLAIN.lr, weight_decay=PLAIN.weight_decay, adam_beta2=0.999
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, PLAIN.rate)
     manager = SimpleNamespace(train_loader=[], test_loader={}, sources=["a"], num_train_pids=4)

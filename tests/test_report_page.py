@@ -207,9 +207,9 @@ def networks(people, tmp_path_factory):
 
 
 def test_flips_count_first_hits_and_show_either_kind(networks):
-    run, dataset, before, after = networks
+    _, dataset, before, after = networks
 
-    flips = flips_of("x", after, before, run, dataset, torch.device("cpu"))
+    flips = flips_of("x", after, before, dataset, torch.device("cpu"))
 
     assert isinstance(flips, Flips)
     counts = flips.counts
@@ -232,7 +232,7 @@ def test_a_network_that_is_not_the_result_s_is_not_asked(networks):
     own = swapped.read_bytes()
     swapped.write_bytes((run / "0/reid/cell0/model.safetensors").read_bytes())
     try:
-        said = flips_of("x", after, before, run, dataset, torch.device("cpu"))
+        said = flips_of("x", after, before, dataset, torch.device("cpu"))
     finally:
         swapped.write_bytes(own)
 
@@ -244,13 +244,11 @@ def test_without_networks_or_with_another_data_set_it_says_so(networks, tmp_path
     _, dataset, before, after = networks
     device = torch.device("cpu")
     write(tmp_path, before, after)
-
+    alone, _ = find_results(tmp_path)
     other = {**after, "dataset_sha256": "e" * 64}
 
-    assert flips_of("x", after, before, tmp_path, dataset, device).startswith(
-        "A network is missing"
-    )
-    assert "not that of these results" in flips_of("x", other, before, tmp_path, dataset, device)
+    assert flips_of("x", *alone[::-1], dataset, device).startswith("A network is missing")
+    assert "not that of these results" in flips_of("x", other, before, dataset, device)
 
 
 def test_the_command_draws_ranked_lists_of_the_data_set_it_is_given(networks, people, tmp_path):

@@ -5,7 +5,6 @@ computed anew, so the ranking is compared with the mAP that each result holds: w
 disagree, network or data set is another one, and nothing is shown.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +102,6 @@ def flips_of(
     what: str,
     after: Result,
     before: Result,
-    run: Path,
     dataset: Dataset,
     device: torch.device | None = None,
 ) -> Flips | str:
@@ -113,7 +111,6 @@ def flips_of(
         what: what the rows are called.
         after: the result with generated images.
         before: the baseline's.
-        run: the run folder that holds both, with their networks.
         dataset: the data set of both.
         device: where the networks compute; without it the CPU.
     """
@@ -121,8 +118,8 @@ def flips_of(
         return "The data set that was given is not that of these results."
     rankings = []
     for result in (before, after):
-        path = _model_of(result, run)
-        if path is None:
+        path = Path(result["file"]).with_name(MODEL)
+        if not path.is_file():
             return f"A network is missing: {MODEL} beside its {RESULT}."
         try:
             rankings.append(_Ranking(path, dataset, device or torch.device("cpu")))
@@ -131,21 +128,6 @@ def flips_of(
         if abs(rankings[-1].scores.mAP - result["mAP"]) > NEAR:
             return f"{path} does not give the mAP of its result: it is another network's."
     return _compare(what, after["seed"], *rankings)
-
-
-def _model_of(result: Result, run: Path) -> Path | None:
-    for path in sorted(run.rglob(RESULT)):
-        model = path.with_name(MODEL)
-        if model.is_file() and _holds(path, result):
-            return model
-    return None
-
-
-def _holds(path: Path, result: Result) -> bool:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) == result
-    except ValueError:
-        return False
 
 
 def _compare(what: str, seed: int, before: _Ranking, after: _Ranking) -> Flips:

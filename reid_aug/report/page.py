@@ -109,7 +109,7 @@ def write_report(
         header=texts.SHORT,
         footnote=texts.FOOTNOTE,
         panels=panels,
-        flips=_flips(panels, run, dataset, device),
+        flips=_flips(panels, dataset, device),
         published=published_beside(results),
         published_heading=HEADING,
         banks=list(bank_views(run)),
@@ -198,7 +198,7 @@ def _points(interval: Interval | None) -> tuple[float, float]:
 
 
 def _flips(
-    panels: Sequence[Panel], run: Path, dataset: Dataset | None, device: "torch.device | None"
+    panels: Sequence[Panel], dataset: Dataset | None, device: "torch.device | None"
 ) -> "Flips | str":
     """The flipped lists of the subject that gains most, or why there are none."""
     subjects = [panel for panel in panels if panel.pairs]
@@ -213,7 +213,7 @@ def _flips(
     from reid_aug.report.flips import flips_of  # here, because torch takes longer than a table
 
     what = f"{panel.title}: {panel.subject_words}"
-    return flips_of(what, *panel.pairs[0], run, dataset, device)
+    return flips_of(what, *panel.pairs[0], dataset, device)
 
 
 def leaks_of(panels: Sequence[Panel]) -> list[str]:

@@ -1,5 +1,7 @@
 """Results as trainings left them: every ``result.json`` below a run folder, checked.
 
+Each knows its ``file``, beside which its network lies.
+
 A file that is no result, or a damaged one, does not hide the others: they are found, and it is
 named. Whoever asks for all of them (:func:`read_results`) is told of the first such file instead.
 """
