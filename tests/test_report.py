@@ -163,7 +163,7 @@ def test_a_row_says_how_its_training_differs_and_is_compared_with_the_plain_one(
     assert column(rows, "verdict") == ["baseline", "better"]
 
 
-def test_the_rows_of_a_kept_set_stand_from_the_baseline_to_the_upper_bound():
+def test_the_rows_of_a_kept_set_stand_from_the_baseline_to_the_true_renders():
     drawn = {"artist": "generator", "cameras": "source"}
     given = [
         result(1.0, 0, 0.5, artist="renderer", cameras="target", generator_data="whole"),

@@ -2,7 +2,7 @@
 
     generator   the PATN checkpoint
     copies      the rival that needs no generator: the source mirrored, in other colours
-    renderer    the upper bound, on the built-in people only: the picture that is the right answer
+    renderer    on the built-in people only: the picture that is the right answer
 
 All have one interface, so a bank is planned, drawn, extended and described in one way. What an
 artist draws for a row depends on that row alone. Drawing has three steps, which overlap when a bank
@@ -196,7 +196,7 @@ class CopyArtist(Artist):
 
 
 class RenderArtist(Artist):
-    """Photographs the built-in people in the target's pose: no method, but an upper bound.
+    """Photographs the built-in people in the target's pose: no method, but what one aims at.
 
     Each photograph has a piece of street and an exposure of its own: with those of its source, the
     background would tell the identity.
@@ -204,7 +204,7 @@ class RenderArtist(Artist):
 
     sha256 = hashlib.sha256(b"renderer/1").hexdigest()
     data = "whole"
-    words = "true renders, which know what no generator can: an upper bound, not leak-free"
+    words = "true renders, which know what no generator can: a reference, not leak-free"
 
     def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
         super().__init__(scene, cameras, checkpoint)
