@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reid_aug.bank import Bank
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 
 PASSES, READS, BATCH = 5, 5_000, 32
 

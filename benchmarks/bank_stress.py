@@ -33,7 +33,7 @@ import numpy as np
 from reid_aug.bank import Rows, write_bank
 from reid_aug.bank.shards import Shards
 from reid_aug.cli.errors import OneLine
-from reid_aug.files import sha256
+from reid_aug.runtime.files import sha256
 
 READY = "at work"
 BATCH = 32

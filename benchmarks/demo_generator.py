@@ -44,14 +44,14 @@ from torchvision import transforms
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
-from reid_aug.dataset import open_image, read_market1501, resize
-from reid_aug.errors import UserError
+from reid_aug.data.dataset import open_image, read_market1501, resize
+from reid_aug.data.keypoints import NO_POSE, Pose, read_keypoints
+from reid_aug.data.pictures import draw_pose, sheet, write_picture
 from reid_aug.evaluation.features import extract_features
 from reid_aug.generator import load_noted, save_generator, to_pixels, to_signed
 from reid_aug.generator.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
-from reid_aug.pictures import draw_pose, sheet, write_picture
-from reid_aug.poses import NO_POSE, Pose, read_keypoints
+from reid_aug.runtime.errors import UserError
 
 ROWS = 200
 SHOWN = 12

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid_aug.dataset import DataConfig, PersonImage, read_market1501
+from reid_aug.data.dataset import DataConfig, PersonImage, read_market1501
+from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import Generator, load_generator, to_pixels, to_signed
 from reid_aug.image_quality import mean_difference, ssim
-from reid_aug.image_quality.drawings import Gallery, Picture
+from reid_aug.image_quality.generated_images import Gallery, Picture
 from reid_aug.people import PeopleConfig, cached_people
-from reid_aug.poses import read_keypoints
 
 
 def pairs_of(images: Sequence[PersonImage], usable: set[str], rows: int) -> list[tuple[str, str]]:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_aug.report import read_results
-from reid_aug.report.gains import Interval, ap_differences, bootstrap, paired_t, query_names
-from reid_aug.report.rows import Line, lines_of
+from reid_aug.study.report import read_results
+from reid_aug.study.report.gains import Interval, ap_differences, bootstrap, paired_t, query_names
+from reid_aug.study.report.rows import Line, lines_of
 
 SEED_NOISE, QUERY_NOISE, CHANCE = 0.02, 0.10, 0.15
 SIZES = ((3, 250), (5, 250), (3, 3368), (5, 3368), (10, 3368))

@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from reid_aug.errors import UserError
-from reid_aug.pair_lists import all_pairs, pairs_sha256, sampled_pairs
-from reid_aug.poses import read_keypoints
+from reid_aug.data.keypoints import read_keypoints
+from reid_aug.data.pair_lists import all_pairs, pairs_sha256, sampled_pairs
+from reid_aug.runtime.errors import UserError
 
 
 def main() -> None:

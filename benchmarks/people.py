@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from reid_aug.data.keypoints import JOINTS, TORSO, read_keypoints
 from reid_aug.people import People, PeopleConfig
-from reid_aug.poses import JOINTS, TORSO, read_keypoints
 
 PEOPLE = 70  # identities, about 900 pictures
 RIGHT_SHOULDER, LEFT_SHOULDER = 2, 5

@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid_aug.dataset import default_keypoints, image_size, open_image
-from reid_aug.errors import UserError
-from reid_aug.estimate_poses import data_files
-from reid_aug.pictures import draw_pose, sheet, write_picture
+from reid_aug.data.dataset import default_keypoints, image_size, open_image
+from reid_aug.data.keypoints import Pose, read_keypoints
+from reid_aug.data.pictures import draw_pose, sheet, write_picture
 from reid_aug.pose_estimators import open_estimator
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
-from reid_aug.poses import Pose, read_keypoints
-from reid_aug.progress import track
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.progress import track
+from reid_aug.stages.estimate_poses import data_files
 
 NEAR = (5, 8, 12.8)  # pixels
 FAR = 8  # an image whose median distance is beyond this went wrong

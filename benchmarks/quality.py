@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 
-from reid_aug.dataset import DataConfig, default_keypoints, read_market1501
-from reid_aug.errors import UserError
-from reid_aug.evaluate_generator import BATCH, choose_pairs, open_judges
+from reid_aug.data.dataset import DataConfig, default_keypoints, read_market1501
+from reid_aug.data.keypoints import read_keypoints
 from reid_aug.image_quality import JUDGES, MEASURES, PROTOCOLS, View, views
-from reid_aug.image_quality.drawings import Drawings, Gallery, GeneratorDrawings, Picture
-from reid_aug.poses import read_keypoints
-from reid_aug.progress import track
-from reid_aug.stage import demo_generator
+from reid_aug.image_quality.generated_images import Drawings, Gallery, GeneratorDrawings, Picture
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.progress import track
+from reid_aug.stages.evaluate_generator import BATCH, choose_pairs, open_judges
+from reid_aug.stages.stage import demo_generator
 
 CPU = torch.device("cpu")
 

@@ -20,12 +20,12 @@ import torch
 from timing import Comparison, compare
 from torch import Tensor, nn
 
+from reid_aug.data.keypoints import heatmaps
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_draw, to_signed
-from reid_aug.generator_training.pairs import Batch
-from reid_aug.generator_training.trainer import Trainer
-from reid_aug.poses import heatmaps
-from reid_aug.train_generator import TrainGeneratorConfig
-from reid_aug.weights import write_tensors
+from reid_aug.runtime.weights import write_tensors
+from reid_aug.stages.train_generator import TrainGeneratorConfig
+from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.trainer import Trainer
 
 HEIGHT, WIDTH, CHANNELS, BLOCKS = 128, 64, 64, 9
 NEAR = 1e-4  # of the range [-1, 1]

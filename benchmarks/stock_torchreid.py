@@ -19,14 +19,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from reid_aug.backbones import torchreid_library
-from reid_aug.dataset import read_market1501
+from reid_aug.data.dataset import read_market1501
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig
-from reid_aug.reid_training.batches import Batches, Draw, Training
-from reid_aug.reid_training.settings import TrainReidConfig
-from reid_aug.reid_training.trainer import ReidTrainer
-from reid_aug.stage import people_folder
-from reid_aug.train_reid import build_network, transforms_of
+from reid_aug.stages.stage import people_folder
+from reid_aug.stages.train_reid import build_network, transforms_of
+from reid_aug.stages.train_reid.batches import Batches, Draw, Training
+from reid_aug.stages.train_reid.settings import TrainReidConfig
+from reid_aug.stages.train_reid.trainer import ReidTrainer
 
 Loader = Iterator[dict[str, Any]]
 BETA2 = 0.999  # as torchreid's training script sets it; build_optimizer alone would take 0.99

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import torch
 
-from reid_aug.dataset import DataConfig, read_market1501
+from reid_aug.data.dataset import DataConfig, read_market1501
+from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import GeneratorConfig
-from reid_aug.generator_training.settings import TrainGeneratorConfig
 from reid_aug.people import PeopleConfig, write_people
-from reid_aug.poses import read_keypoints
-from reid_aug.train_generator import pairs_of, train_generator, training_notes
+from reid_aug.stages.train_generator import pairs_of, train_generator, training_notes
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 
 STEPS = 12
 NETWORK = GeneratorConfig(width=4, blocks=1)
@@ -84,7 +84,7 @@ def interrupted(folder: Path, times: int, seed: int = 0) -> Counter[str]:
 def start(people: Path, folder: Path) -> BaseProcess:
     """Train in a process of its own."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["reid_aug.train_generator", "reid_aug.image_quality"])
+    server.set_forkserver_preload(["reid_aug.stages.train_generator", "reid_aug.image_quality"])
     run = server.Process(target=train, args=(people, folder))
     run.start()
     return run

@@ -1,18 +1,20 @@
 """More training data for person re-identification, and an honest answer to whether it helps.
 
-Stages are modules named after their command; what a stage is made of is a package beside it. Each
-docstring says the rest, that of a package what its files are.
+Packages in order of dependency; each imports only those above it:
 
-- data: dataset, poses, people, deepfashion, check, pair_lists
-- key points: estimate_poses, pose_estimators
-- generator: generator, adversary, train_generator, generator_training
-- bank: bank, synthesize, score_bank, show_bank, verify_bank, export_bank, import_bank
-- re-ID: mixing, backbones, train_reid, reid_training
-- judging: evaluation, evaluate_reid, image_quality, evaluate_generator, user_study
-- studies: benchmark, study, report
-- front: recipe, stage, cli
-- under all: errors, files, weights, provenance, ranks, shared_norm, adam_state, workers, progress,
-  pictures, pages
+- runtime: errors, files, weights, progress, processes
+- data: data set, keypoints, formats, checks, provenance
+- people: the built-in data set
+- pose_estimators: a crop -> 18 joints
+- generator: the PATN network, its checkpoints and discriminators
+- backbones: re-ID networks
+- image_quality: metrics of generated images
+- bank: the HDF5 file of generated images
+- evaluation: distances -> mAP, CMC, mINP
+- mixing: the training set out of real and generated images
+- stages: every command that writes a file of the contract
+- study: grids of trainings, benchmark, report
+- cli: the command line
 """
 
 __version__ = "0.1.0"

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from reid_aug.bank import Bank
-from reid_aug.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
-from reid_aug.errors import UserError
-from reid_aug.files import sha256
-from reid_aug.provenance import dataset_sha256, names_sha256
+from reid_aug.data.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
+from reid_aug.data.provenance import dataset_sha256, names_sha256
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
 
 MODES = ("supplement", "replace")
 SCORED_BY = {  # what reid-aug bank score needs for each of its scores

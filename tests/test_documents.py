@@ -19,9 +19,9 @@ from tfjs_graphs import write_movenet
 
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
-from reid_aug.recipe import load_recipe, recipe_names, shipped
-from reid_aug.report import read_results, report
+from reid_aug.stages.recipe import load_recipe, recipe_names, shipped
 from reid_aug.study.grid import load_grid
+from reid_aug.study.report import read_results, report
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks/README.md"]
@@ -126,7 +126,7 @@ def test_every_recipe_and_grid_loads_and_says_its_command():
         )
     for name in shipped("grids"):
         assert load_grid(name).cells()
-        assert f"reid-aug benchmark {name}" in _head(f"benchmarks/{name}.toml")
+        assert f"reid-aug benchmark {name}" in _head(f"benchmarks/grids/{name}.toml")
 
 
 def _head(path: str) -> str:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from reid_aug.bank import Bank, Rows, write_bank
-from reid_aug.dataset import PersonImage, by_identity, read_market1501, seats
-from reid_aug.errors import UserError
+from reid_aug.data.dataset import PersonImage, by_identity, read_market1501, seats
+from reid_aug.data.provenance import names_sha256
 from reid_aug.mixing import Mix, effective_keep, floor_note, share_out
-from reid_aug.provenance import names_sha256
+from reid_aug.runtime.errors import UserError
 
 MARKET_IMAGES, MARKET_IDENTITIES = 12_936, 751
 

@@ -35,15 +35,18 @@ def test_the_wheel_holds_modules_recipes_grids_and_the_demo_generator(tmp_path):
     packaged = {
         "reid_aug/recipes/demo.toml": ROOT / "recipes/demo.toml",
         "reid_aug/recipes/market1501.toml": ROOT / "recipes/market1501.toml",
-        "reid_aug/grids/demo.toml": ROOT / "benchmarks/demo.toml",
+        "reid_aug/grids/demo.toml": ROOT / "benchmarks/grids/demo.toml",
         "reid_aug/assets/demo_generator.safetensors": ROOT
         / "reid_aug/assets/demo_generator.safetensors",
-        "reid_aug/report/published.toml": ROOT / "reid_aug/report/published.toml",
+        "reid_aug/study/report/published.toml": ROOT / "reid_aug/study/report/published.toml",
     }
-    packaged |= {str(p.relative_to(ROOT)): p for p in ROOT.glob("reid_aug/templates/*")}
+    packaged |= {str(p.relative_to(ROOT)): p for p in ROOT.glob("reid_aug/runtime/templates/*")}
     packaged |= {str(path.relative_to(ROOT)): path for path in ROOT.glob("reid_aug/**/*.py")}
     assert packaged.keys() <= names
     assert "reid_aug/py.typed" in names
+    grids = [name for name in names if name.startswith("reid_aug/grids/")]
+    assert [name for name in grids if not name.endswith(".toml")] == ["reid_aug/grids/__init__.py"]
+    assert not [name for name in names if name.startswith(("benchmarks", "tests"))]
     with zipfile.ZipFile(wheel) as file:
         for name, original in packaged.items():
             assert file.read(name) == original.read_bytes()

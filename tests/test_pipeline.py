@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from reid_aug.bank import Bank
 from reid_aug.cli import main
-from reid_aug.dataset import read_market1501
+from reid_aug.data.dataset import read_market1501
+from reid_aug.data.provenance import names_sha256
 from reid_aug.generator import GeneratorConfig, load_noted
-from reid_aug.provenance import names_sha256
-from reid_aug.train_generator import TrainGeneratorConfig
+from reid_aug.stages.train_generator import TrainGeneratorConfig
 
 SMALL = """
 seed = 0
@@ -143,8 +143,8 @@ def test_a_grid_runs_once_and_prints_the_same_table_again(people, here):
 
 
 def test_the_shipped_generator_is_trained_on_other_people_as_its_document_says():
-    from reid_aug.recipe import load_recipe, parse_settings
-    from reid_aug.stage import demo_generator
+    from reid_aug.stages.recipe import load_recipe, parse_settings
+    from reid_aug.stages.stage import demo_generator
 
     generator, notes = load_noted(demo_generator())
     document = demo_generator().with_name("README.md").read_text()

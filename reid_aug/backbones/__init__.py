@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_aug.backbones.inceptions import InceptionV2, OpenReidInception
-from reid_aug.errors import UserError, nearest
-from reid_aug.weights import read_weights
+from reid_aug.runtime.errors import UserError, nearest
+from reid_aug.runtime.weights import read_weights
 
 OWN = {"inception_v2": InceptionV2, "inception_open_reid": OpenReidInception}
 SIZES = (

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import nn
 
 from reid_aug.backbones import build_backbone, load_starting_weights
-from reid_aug.errors import UserError
-from reid_aug.provenance import noted_seen
-from reid_aug.weights import read_tensors
+from reid_aug.data.provenance import noted_seen
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.weights import read_tensors
 
 SIDES = range(16, 2049)  # pixels; the network is tried on a picture of its size
 

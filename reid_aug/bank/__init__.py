@@ -19,12 +19,12 @@ refused, and shapes, types and the checksum of all but the pixels are checked, b
 read. :meth:`Bank.check_pixels` checks theirs, which reads the whole file; a mix does so before it
 is used.
 
-    plan, coverage              who is drawn, from which image, in whose pose
-    artists                     who draws
-    shards                      what is drawn so far, safe from a kill
+    plan, coverage              source image, target pose and camera of each row
+    methods                     what makes the image of a row
+    shards                      the finished part of a bank in the making, safe from a kill
     rows, writing               the finished file, and more rows or scores for it
-    reading, heaps              the file as hostile input
-    card, contact_sheet         what lies beside it, for people
+    reading, hdf5_heaps         checks of a file before HDF5 reads it
+    card, contact_sheet         bank.json and contact_sheet.png
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reid_aug.bank.heaps import check_pointers, find_heaps
+from reid_aug.bank.hdf5_heaps import check_pointers, find_heaps
 from reid_aug.bank.reading import (
     DAMAGED,
     FORMAT,
@@ -49,8 +49,8 @@ from reid_aug.bank.reading import (
 )
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
-from reid_aug.errors import UserError
-from reid_aug.provenance import STATUSES
+from reid_aug.data.provenance import STATUSES
+from reid_aug.runtime.errors import UserError
 
 OLDER = {"artist": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
 

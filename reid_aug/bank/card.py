@@ -16,7 +16,7 @@ import numpy as np
 
 from reid_aug import __version__
 from reid_aug.bank import Bank
-from reid_aug.files import sha256, write_json
+from reid_aug.runtime.files import sha256, write_json
 
 FORMAT = "reid_aug.bank-card/1"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "license.txt", "LICENCE", "LICENCE.txt")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from reid_aug.bank import Bank
-from reid_aug.dataset import PersonImage, read_image
+from reid_aug.data.dataset import PersonImage, read_image
+from reid_aug.data.keypoints import Pose
+from reid_aug.data.pictures import draw_pose, sheet, write_picture
 from reid_aug.people import is_people, read_people
-from reid_aug.pictures import draw_pose, sheet, write_picture
-from reid_aug.poses import Pose
 
 SHOWN = 32  # rows of the bank
 

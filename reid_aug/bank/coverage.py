@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid_aug.bank.plan import Draw
-from reid_aug.dataset import PersonImage
-from reid_aug.poses import TORSO, Pose
+from reid_aug.data.dataset import PersonImage
+from reid_aug.data.keypoints import TORSO, Pose
 
 CLUSTERS = 16
 STARTS = 4  # k-means is begun this often, and the best is taken

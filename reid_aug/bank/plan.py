@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from reid_aug.dataset import PersonImage, by_identity, name_hash, seats
-from reid_aug.errors import UserError
-from reid_aug.poses import NO_POSE, Pose
+from reid_aug.data.dataset import PersonImage, by_identity, name_hash, seats
+from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.runtime.errors import UserError
 
 CAMERAS = ("source", "target")
 IMPORTED = "imported"  # the poses of a bank that others drew

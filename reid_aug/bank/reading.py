@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from reid_aug.bank.rows import Rows
-from reid_aug.errors import UserError
-from reid_aug.provenance import STATUSES
+from reid_aug.data.provenance import STATUSES
+from reid_aug.runtime.errors import UserError
 
 FORMAT = "reid_aug.bank/1"
 JOINTS = 18

@@ -32,9 +32,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from reid_aug.bank import Bank
-from reid_aug.errors import UserError
-from reid_aug.files import Claim, committed, joined
-from reid_aug.workers import ahead
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import Claim, committed, joined
+from reid_aug.runtime.workers import ahead
 
 SHARD = 512  # rows
 AHEAD = 4  # batches that are read before they are painted, and painted before they are written
@@ -45,7 +45,7 @@ Row = TypeVar("Row", contravariant=True)
 
 
 class Draughtsman(Protocol[Row]):
-    """Who draws: the three steps of :class:`reid_aug.bank.artists.Artist`."""
+    """Who draws: the three steps of :class:`reid_aug.bank.methods.Artist`."""
 
     def read(self, draws: Sequence[Row]) -> Any: ...
 

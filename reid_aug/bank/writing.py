@@ -11,7 +11,7 @@ import numpy as np
 
 from reid_aug.bank.reading import FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
-from reid_aug.files import committed
+from reid_aug.runtime.files import committed
 
 
 def write_bank(

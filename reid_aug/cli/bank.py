@@ -34,7 +34,7 @@ def verify(file: str | None, dry_run: bool, **given: Any) -> None:
     Prints errors; exit code 2 if there is one. With --data it checks sources and kept set too.
     """
     from reid_aug.bank import Bank
-    from reid_aug.verify_bank import verify_bank
+    from reid_aug.stages.bank.verify import verify_bank
 
     is_known = given["data"] is not None or file is None
     stage = stage_of(given) if is_known else None
@@ -60,8 +60,8 @@ def score(
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
-    from reid_aug.progress import track
-    from reid_aug.score_bank import score_bank
+    from reid_aug.runtime.progress import track
+    from reid_aug.stages.bank.score import score_bank
 
     path = Path(file or _own(stage))
     network, eye = (Path(one) if one else None for one in (scorer, movenet))
@@ -95,8 +95,8 @@ def show(file: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     stage = stage_of(given)
     from reid_aug.bank import Bank
     from reid_aug.bank.contact_sheet import write_contact_sheet
-    from reid_aug.dataset import kept
-    from reid_aug.show_bank import choose_score, write_bank_page
+    from reid_aug.data.dataset import kept
+    from reid_aug.stages.bank.show import choose_score, write_bank_page
 
     opened = Bank(file or _own(stage))
     by, path = choose_score(opened, by), stage.run.path / "bank.html"
@@ -134,9 +134,9 @@ def export(
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
-    from reid_aug.export_bank import export_bank
     from reid_aug.mixing import Mix, parse_min_score
-    from reid_aug.progress import track
+    from reid_aug.runtime.progress import track
+    from reid_aug.stages.bank.export import export_bank
 
     source, data = Bank(file or _own(stage)), stage.recipe.data
     if ratio is None:
@@ -169,9 +169,9 @@ def import_(
     Who they show is in their names (0002_c1s1_000451_03.jpg) or in a CSV.
     """
     stage = stage_of(given)
-    from reid_aug import import_bank as verb
     from reid_aug.bank import Bank
     from reid_aug.bank.card import write_card
+    from reid_aug.stages.bank import import_ as verb
 
     found = verb.read_csv(Path(table), images) if table else verb.read_names(images)
     say(f"{len(found)} images")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 
 PLACES = ("--recipe", "--data", "--keypoints", "--keep", "--out")  # of all stage commands
 ADVICE = re.compile(r"with: reid-aug (bank score|synthesize|train-generator|train-reid)\b")

@@ -14,10 +14,10 @@ from reid_aug.cli.options import (
     stage_of,
     stage_options,
 )
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from reid_aug.user_study import Outcome
+    from reid_aug.stages.user_study import Outcome
 
 
 @click.group()
@@ -40,9 +40,9 @@ def import_(file: str, appearance: str | None, pose: str | None, out: str | None
     seen, so its results are not leak-free. Discriminators go beside it, for
     train_generator.start_appearance and start_pose.
     """
-    from reid_aug.adversary import import_discriminator_checkpoint
     from reid_aug.generator import import_checkpoint
-    from reid_aug.recipe import RunFolder
+    from reid_aug.generator.adversary import import_discriminator_checkpoint
+    from reid_aug.stages.recipe import RunFolder
 
     path = RunFolder(Path(out or "runs/official")).generator
     for judge, released in (("appearance", appearance), ("pose", pose)):
@@ -65,9 +65,9 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     Both are file names of the data set. Writes one picture into the run folder.
     """
     stage = stage_of(given)
+    from reid_aug.data.pictures import write_picture
     from reid_aug.generator import load_generator
     from reid_aug.generator.attention import attention_picture, read_end
-    from reid_aug.pictures import write_picture
 
     data, checkpoint = stage.recipe.data, stage.generator(generator)
     size = data.height, data.width
@@ -111,9 +111,9 @@ def evaluate(
     """
     paths = {name: given.pop(name) for name in WEIGHTS}
     stage = stage_of(given)
-    from reid_aug import evaluate_generator as verb
-    from reid_aug.image_quality import drawings
-    from reid_aug.progress import track
+    from reid_aug.image_quality import generated_images as drawings
+    from reid_aug.runtime.progress import track
+    from reid_aug.stages import evaluate_generator as verb
 
     if generator and images:
         raise UserError("--generator must not be given with --images, which were drawn already")
@@ -172,9 +172,9 @@ def user_study(
     file of answers; --answers FILE, once a person, counts them.
     """
     stage = stage_of(given)
-    from reid_aug import user_study as study
     from reid_aug.bank import Bank
-    from reid_aug.dataset import DISTRACTOR
+    from reid_aug.data.dataset import DISTRACTOR
+    from reid_aug.stages import user_study as study
 
     if answers:
         return _say_outcome(

@@ -64,9 +64,9 @@ def _benchmark(
 ) -> None:
     from contextlib import closing
 
-    from reid_aug import benchmark as module
-    from reid_aug.recipe import parse_settings
-    from reid_aug.stage import open_stage_of
+    from reid_aug.stages.recipe import parse_settings
+    from reid_aug.stages.stage import open_stage_of
+    from reid_aug.study import benchmark as module
     from reid_aug.study.cost import describe, describe_cells, describe_cost
     from reid_aug.study.grid import grid_recipe, load_grid
 
@@ -92,7 +92,7 @@ def _show_table(
     failed: "Sequence[Task]",
     device: str | None,
 ) -> None:
-    from reid_aug.report import read_results, report
+    from reid_aug.study.report import read_results, report
 
     done = {task.folder for task in tasks if task not in failed}
     results = [result for path in sorted(done) for result in read_results(path)]
@@ -124,8 +124,8 @@ def report(run: Path, style: str, data: str | None, device: str | None) -> None:
     has curves, identities and ranked lists too. A damaged result is named and left out; the exit
     code is then 2.
     """
-    from reid_aug.report import HTML, find_results
-    from reid_aug.report import report as draw
+    from reid_aug.study.report import HTML, find_results
+    from reid_aug.study.report import report as draw
 
     results, faults = find_results(run)
     click.echo(_write_page(run, data, device) if style == HTML else draw(results, style))
@@ -136,10 +136,10 @@ def report(run: Path, style: str, data: str | None, device: str | None) -> None:
 
 
 def _write_page(run: Path, data: str | None, device: str | None) -> Path:
-    from reid_aug.recipe import RunFolder
-    from reid_aug.report import find_results
-    from reid_aug.report.page import write_report
-    from reid_aug.stage import choose_device, dataset_at_hand
+    from reid_aug.stages.recipe import RunFolder
+    from reid_aug.stages.stage import choose_device, dataset_at_hand
+    from reid_aug.study.report import find_results
+    from reid_aug.study.report.page import write_report
 
     results, faults = find_results(run)
     known = {result["dataset_sha256"] for result in results}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from reid_aug.recipe import Recipe
-    from reid_aug.stage import Stage
+    from reid_aug.stages.recipe import Recipe
+    from reid_aug.stages.stage import Stage
 
 Command = Callable[..., Any]
 
@@ -57,7 +57,7 @@ generator_option = click.option(
 
 def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage":
     """The stage of a command's options; says on stderr what was taken for granted."""
-    from reid_aug.stage import open_stage
+    from reid_aug.stages.stage import open_stage
 
     keys = {"seed": given.pop("seed"), "data.keep": given.pop("keep"), **(own or {})}
     stage = open_stage(**given, options=keys)
@@ -70,7 +70,7 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
 
 def say(text: str) -> None:
     """Tell the user something that is no result: on stderr, once if several ranks would say it."""
-    from reid_aug.stage import is_first_rank
+    from reid_aug.stages.stage import is_first_rank
 
     if text and is_first_rank():
         click.echo(text, err=True)
@@ -86,7 +86,7 @@ def say_dry_run(recipe: "Recipe", *lines: str) -> None:
 
 def write_recipe(stage: "Stage") -> None:
     """Leave the resolved recipe in the run folder."""
-    from reid_aug.files import write_json
+    from reid_aug.runtime.files import write_json
 
     write_json(stage.run.recipe, stage.recipe.table())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from reid_aug.cli.options import say
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 
 
 @click.command("estimate-poses")
@@ -50,10 +50,10 @@ def estimate_poses(
 
     Goes on where it was stopped; images that were added are added.
     """
-    from reid_aug import estimate_poses as verb
-    from reid_aug.dataset import KEYPOINTS, dataset_root
-    from reid_aug.poses import NO_POSE
-    from reid_aug.progress import track
+    from reid_aug.data.dataset import KEYPOINTS, dataset_root
+    from reid_aug.data.keypoints import NO_POSE
+    from reid_aug.runtime.progress import track
+    from reid_aug.stages import estimate_poses as verb
 
     path = keypoints or dataset_root(data) / KEYPOINTS
     if source:

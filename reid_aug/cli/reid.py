@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reid_aug.cli.options import duration, say, say_dry_run, stage_of, stage_options
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 
 model_argument = click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 
@@ -34,8 +34,8 @@ def evaluate(
     and theirs. Writes every query's AP into the run folder.
     """
     stage = stage_of(given)
-    from reid_aug import evaluate_reid as verb
     from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, Redraws
+    from reid_aug.stages import evaluate_reid as verb
 
     if poses is not None and not generator:
         raise UserError("--poses must be given with --generator FILE|demo, who draws them")
@@ -71,9 +71,9 @@ def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given
     Green is a hit, red a miss. Writes one picture into the run folder.
     """
     stage = stage_of(given)
-    from reid_aug import evaluate_reid as verb
+    from reid_aug.data.pictures import write_picture
     from reid_aug.evaluation.ranked_lists import check_choice, choose_queries, ranked_picture
-    from reid_aug.pictures import write_picture
+    from reid_aug.stages import evaluate_reid as verb
 
     check_choice(queries)
     job = verb.Job(model, stage.dataset, stage.recipe.data, stage.device)

@@ -17,7 +17,7 @@ from reid_aug.cli.options import (
     stage_options,
     write_recipe,
 )
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 
 
 @click.command()
@@ -29,7 +29,7 @@ from reid_aug.errors import UserError
 def people(root: Path, identities: int, test_identities: int, first: int, seed: int) -> None:
     """Write the built-in people to DIR, with true key points."""
     from reid_aug.people import PeopleConfig, write_people
-    from reid_aug.progress import track
+    from reid_aug.runtime.progress import track
 
     config = PeopleConfig(identities, test_identities, first, seed)
     write_people(root, config, lambda items, total: track(items, "draw the people", total))
@@ -45,8 +45,8 @@ def deepfashion(source: Path, root: Path) -> None:
     SOURCE holds its In-shop images, and the lists that PATN's authors published
     (fasion-resize-annotation-train.csv, ...).
     """
-    from reid_aug.deepfashion import write_deepfashion
-    from reid_aug.progress import track
+    from reid_aug.data.formats.deepfashion import write_deepfashion
+    from reid_aug.runtime.progress import track
 
     counts = write_deepfashion(source, root, lambda names: track(names, "write images"))
     say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
@@ -68,8 +68,8 @@ def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) 
 
     Prints errors and warnings; exit code 2 if there is an error.
     """
-    from reid_aug.check import check_dataset
-    from reid_aug.progress import track
+    from reid_aug.data.check import check_dataset
+    from reid_aug.runtime.progress import track
 
     counts, faults = check_dataset(
         data, keypoints, lambda files: track(files, "check images"), picture
@@ -88,9 +88,9 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     Goes on where it was stopped. Ranks of torchrun share every batch.
     """
     stage = stage_of(given)
-    from reid_aug import train_generator as verb
-    from reid_aug.dataset import kept
-    from reid_aug.ranks import ranks_of_environment
+    from reid_aug.data.dataset import kept
+    from reid_aug.runtime.distributed import ranks_of_environment
+    from reid_aug.stages import train_generator as verb
 
     recipe, config, network = stage.recipe, stage.recipe.train_generator, stage.recipe.generator
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
@@ -132,10 +132,10 @@ def synthesize(
     of torchrun, or the same command on several machines of one file system, share the work.
     """
     stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
-    from reid_aug import synthesize as verb
     from reid_aug.bank import Bank
     from reid_aug.bank.contact_sheet import write_contact_sheet
-    from reid_aug.stage import is_first_rank
+    from reid_aug.stages import synthesize as verb
+    from reid_aug.stages.stage import is_first_rank
 
     recipe = stage.recipe
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
@@ -185,12 +185,12 @@ def train_reid(
     if ratio is not None:
         own["synthesize.mode"] = mode
     stage = stage_of(given, own)
-    from reid_aug import train_reid as verb
     from reid_aug.bank import Bank
     from reid_aug.mixing import Mix, parse_min_score, require_same_dataset
-    from reid_aug.ranks import ranks_of_environment
-    from reid_aug.reid_training import folder as reid_folder
-    from reid_aug.reid_training.settings import marks_of
+    from reid_aug.runtime.distributed import ranks_of_environment
+    from reid_aug.stages import train_reid as verb
+    from reid_aug.stages.train_reid import folder as reid_folder
+    from reid_aug.stages.train_reid.settings import marks_of
 
     config, data, seed = stage.recipe.train_reid, stage.recipe.data, stage.recipe.seed
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))

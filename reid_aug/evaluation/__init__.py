@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reid_aug.dataset import JUNK
-from reid_aug.errors import UserError
+from reid_aug.data.dataset import JUNK
+from reid_aug.runtime.errors import UserError
 
 RESULT_FORMAT = "reid_aug.result/1"  # of the result.json that holds these scores
 MAX_RANK = 50

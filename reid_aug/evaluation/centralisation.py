@@ -21,14 +21,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reid_aug.bank.artists import GeneratorArtist, Scene
 from reid_aug.bank.coverage import typical_poses
+from reid_aug.bank.methods import GeneratorArtist, Scene
 from reid_aug.bank.plan import Draw, usable
-from reid_aug.dataset import DataConfig, Dataset, PersonImage, kept
-from reid_aug.errors import UserError
-from reid_aug.poses import NO_POSE, Pose
-from reid_aug.progress import track
-from reid_aug.provenance import keypoints_sha256
+from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
+from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.data.provenance import keypoints_sha256
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.progress import track
 
 POSES = 8  # as Pose2ID draws
 BATCH = 32  # drawings made at once

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from reid_aug.errors import UserError
 from reid_aug.evaluation import DIVERGED, Answers, Scores, summary
+from reid_aug.runtime.errors import UserError
 
 BLOCK = 256  # queries
 

@@ -16,11 +16,11 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.dataset import Dataset, PersonImage, open_image
-from reid_aug.errors import UserError
+from reid_aug.data.dataset import Dataset, PersonImage, open_image
 from reid_aug.evaluation import NO_MATCH, Answers, Scores, evaluate
 from reid_aug.evaluation.device import evaluate_on_device
-from reid_aug.progress import track
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.progress import track
 
 BATCH = 100
 

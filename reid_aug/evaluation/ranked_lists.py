@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from reid_aug.dataset import Dataset, read_image
-from reid_aug.errors import UserError
+from reid_aug.data.dataset import Dataset, read_image
+from reid_aug.data.pictures import INK, PAPER, sheet
 from reid_aug.evaluation import Answers
 from reid_aug.evaluation.features import columns
-from reid_aug.pictures import INK, PAPER, sheet
+from reid_aug.runtime.errors import UserError
 
 CHOICES = ("worst", "best", "spread")
 SIZE = (160, 80)  # pixels of a crop in the picture

@@ -17,8 +17,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from reid_aug.errors import UserError, require_at_least
 from reid_aug.evaluation.features import distance_matrix
+from reid_aug.runtime.errors import UserError, require_at_least
 
 BLOCK = 256  # images whose distances to all others are seen at once
 PAIRS = 8192  # pairs whose features are compared at once

@@ -24,15 +24,16 @@ Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels the
     network     the generator, and pixels to tensors and back
     winograd    its convolutions on a CPU, sooner: to draw and to train
     limb_warp   the source's limbs, moved to the target pose
-    drawing     the network made ready to draw
-    attention   what every block looks at, as a picture
+    inference   the network prepared for generating
+    attention   the mask of every block, as a picture
     checkpoint  its file
     released    the authors' weights
+    adversary   discriminators, losses, image pool
 """
 
 from reid_aug.generator.checkpoint import load_generator, load_noted, save_generator
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
-from reid_aug.generator.drawing import ready_to_draw
+from reid_aug.generator.inference import ready_to_draw
 from reid_aug.generator.layers import CameraStyle, PoseAttention, conv3, encoder
 from reid_aug.generator.network import Generator, initialise, to_pixels, to_signed
 from reid_aug.generator.released import (

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reid_aug.dataset import Dataset, open_image, resize
-from reid_aug.errors import UserError
+from reid_aug.data.dataset import Dataset, open_image, resize
+from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.data.pictures import draw_pose, sheet
 from reid_aug.generator import Generator, to_pixels, to_signed
-from reid_aug.pictures import draw_pose, sheet
-from reid_aug.poses import NO_POSE, Pose
+from reid_aug.runtime.errors import UserError
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid_aug.errors import UserError
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
-from reid_aug.weights import read_tensors, write_tensors
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.generator/1"
 

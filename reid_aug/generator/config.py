@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from reid_aug.errors import UserError, require_at_least
-from reid_aug.poses import SIGMA
+from reid_aug.data.keypoints import SIGMA
+from reid_aug.runtime.errors import UserError, require_at_least
 
 NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
 COUNTS = ("joints", "width", "downsamplings", "blocks", "cameras")

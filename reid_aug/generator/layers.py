@@ -1,6 +1,7 @@
 """The layers of PATN's networks: encoder, block, decoder, and the styles of cameras.
 
-The discriminators (:mod:`reid_aug.adversary`) are built from the same encoder and convolutions.
+The discriminators (:mod:`reid_aug.generator.adversary`) are built from the same encoder and
+convolutions.
 """
 
 from collections.abc import Iterable, Iterator

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from reid_aug.errors import UserError
+from reid_aug.data.keypoints import heatmaps
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.layers import (
     PoseAttention,
@@ -14,7 +14,7 @@ from reid_aug.generator.layers import (
     encoder,
 )
 from reid_aug.generator.limb_warp import warp_limbs
-from reid_aug.poses import heatmaps
+from reid_aug.runtime.errors import UserError
 
 
 class Generator(nn.Module):

@@ -3,7 +3,7 @@
 Their files are state dicts under their names for the modules. The config is not in them; it is read
 off the names and shapes. Files of PyTorch 0.3 carry running statistics under instance norm, which
 that version did not use even in eval mode; they are left out. Files of DataParallel carry a prefix,
-which :mod:`reid_aug.weights` takes off.
+which :mod:`reid_aug.runtime.weights` takes off.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from reid_aug.errors import UserError
-from reid_aug.files import sha256
+from reid_aug.data.keypoints import SIGMA
 from reid_aug.generator.checkpoint import load_noted, save_generator
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
-from reid_aug.poses import SIGMA
-from reid_aug.weights import read_weights
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
+from reid_aug.runtime.weights import read_weights
 
 OFFICIAL = {  # our modules, and what the authors' released files call them
     "encode_image.": "model.stream1_down.",

@@ -16,10 +16,11 @@ number here names its protocol:
     masks        the person's region, from limbs
     structure    SSIM, mask-SSIM, L1 (scikit-image's SSIM)
     pckh         joints found again in the drawing
-    judges       the measures, each over all pairs
+    metrics      the measures, each over all pairs
     networks     what needs weights: IS, mask-IS, FID (torch-fidelity), LPIPS (torchmetrics), DS (a
                  detector's score for a person), identity (a re-ID network's)
-    drawings     where the images come from: a generator, or a folder
+    generated_images
+                 where the images come from: a generator, or a folder
 
 Two measures are not comparable with the paper's numbers under either: PCKh asks another pose
 estimator than its, DS another detector.
@@ -27,8 +28,8 @@ estimator than its, DS another detector.
 A measure whose weights are missing is listed as not measured, with the file that it needs.
 """
 
-from reid_aug.image_quality.judges import JUDGES, MEASURES, Judge
 from reid_aug.image_quality.masks import limb_mask
+from reid_aug.image_quality.metrics import JUDGES, MEASURES, Judge
 from reid_aug.image_quality.pckh import correct_joints
 from reid_aug.image_quality.protocols import PROTOCOLS, View, cut, views
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim

@@ -8,7 +8,7 @@ import numpy as np
 from skimage.draw import disk, polygon
 from skimage.morphology import dilation, erosion
 
-from reid_aug.poses import Pose
+from reid_aug.data.keypoints import Pose
 
 RADIUS = 4  # pixels
 SQUARE = np.ones((5, 5), bool)

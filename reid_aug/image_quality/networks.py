@@ -1,7 +1,8 @@
 """Networks that look at images: read from a path, never fetched.
 
 Each takes images (B, H, W, 3) uint8 and gives one row of numbers an image. Files that hold more
-than tensors are refused (:mod:`reid_aug.weights`), so the libraries are handed tensors, not paths.
+than tensors are refused (:mod:`reid_aug.runtime.weights`), so the libraries are handed tensors, not
+paths.
 """
 
 import io
@@ -16,9 +17,9 @@ from torchvision.models.detection import ssd300_vgg16
 
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.errors import UserError
-from reid_aug.files import sha256
-from reid_aug.weights import read_weights
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
+from reid_aug.runtime.weights import read_weights
 
 PERSON = 1  # the detector's class, COCO
 

@@ -14,7 +14,7 @@ is wrong; one that is found and was not asked for costs nothing.
 
 import numpy as np
 
-from reid_aug.poses import Pose
+from reid_aug.data.keypoints import Pose
 
 HEAD = (0, 1, 14, 15, 16, 17)  # nose, neck, eyes, ears
 LEAST = 2  # joints of the head

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from reid_aug.pictures import draw_pose
-from reid_aug.poses import Pose
+from reid_aug.data.keypoints import Pose
+from reid_aug.data.pictures import draw_pose
 
 PROTOCOLS = ("patn", "clean")
 PANELS = 5

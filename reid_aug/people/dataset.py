@@ -11,12 +11,12 @@ from zlib import crc32
 
 import numpy as np
 
-from reid_aug.errors import UserError
 from reid_aug.people.camera import CAMERAS, Camera, make_camera
 from reid_aug.people.difficulty import DIFFICULTIES, Difficulty
 from reid_aug.people.pose import Body, make_body
 from reid_aug.people.render import Picture, draw
 from reid_aug.people.shot import Crop, Shot, look_of, sample_shots, sample_sight
+from reid_aug.runtime.errors import UserError
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 LAST_PID = 9999  # four digits in a file name

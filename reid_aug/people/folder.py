@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid_aug.errors import UserError
-from reid_aug.files import new_folder
+from reid_aug.data.keypoints import Pose, write_keypoints
 from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
-from reid_aug.poses import Pose, write_keypoints
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import new_folder
 
 RENDERER = 2  # version of the pictures: raised when any drawn pixel changes
 LABEL = "people.json"

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reid_aug.errors import UserError
-from reid_aug.files import sha256
 from reid_aug.pose_estimators.graph_model import GraphModel
 from reid_aug.pose_estimators.joint_layouts import from_coco
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
 
 RTMLIB_NAMES = {"rtmpose-s": "lightweight", "rtmpose-m": "balanced", "rtmpose-x": "performance"}
 RTMPOSE_SIZE = 192, 256  # width, height; what a file given by path is taken to be made for

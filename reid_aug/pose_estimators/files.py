@@ -2,7 +2,7 @@
 
     a folder     OpenPose's --write_json: NAME_keypoints.json a picture, BODY_25 or COCO
     *.json       COCO key points: an annotation file, or a list of results
-    *.csv        the published format (:mod:`reid_aug.poses`)
+    *.csv        the published format (:mod:`reid_aug.data.keypoints`)
 
 Of several people in a picture the one with most confidence is taken. COCO's annotations have marks
 instead of confidences: a joint that is labelled, in sight or not, counts as found.
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from reid_aug.errors import UserError
+from reid_aug.data.keypoints import read_keypoints
 from reid_aug.pose_estimators.joint_layouts import LAYOUTS, from_coco
-from reid_aug.poses import read_keypoints
+from reid_aug.runtime.errors import UserError
 
 OPENPOSE = "_keypoints.json"
 OPENPOSE_LAYOUTS = (18, 25)

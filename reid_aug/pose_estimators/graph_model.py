@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_aug.errors import UserError
 from reid_aug.pose_estimators.graph_operations import (
     OPERATIONS,
     Attributes,
@@ -25,6 +24,7 @@ from reid_aug.pose_estimators.graph_operations import (
     convolve,
     planes_first,
 )
+from reid_aug.runtime.errors import UserError
 
 LARGEST = 512 * 1024**2  # bytes of JSON or of weights
 STORED = {"float32": np.float32, "float16": np.float16, "int32": np.int32}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reid_aug.poses import JOINTS, Pose
+from reid_aug.data.keypoints import JOINTS, Pose
 
 NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
 FACE = (0, 14, 15)  # nose and eyes, which nobody has at the back of the head

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reid_aug.bank.artists import ARTISTS
+from reid_aug.bank.methods import ARTISTS
 from reid_aug.bank.plan import CAMERAS
-from reid_aug.errors import UserError
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
-from reid_aug.recipe import Recipe
-from reid_aug.reid_training.folder import cell_name
-from reid_aug.reid_training.settings import LABELS, PLAIN, TRAININGS, marks_of
-from reid_aug.score_bank import Network, Plain
+from reid_aug.runtime.errors import UserError
+from reid_aug.stages.bank.score import Network, Plain
+from reid_aug.stages.recipe import Recipe
+from reid_aug.stages.train_reid.folder import cell_name
+from reid_aug.stages.train_reid.settings import LABELS, PLAIN, TRAININGS, marks_of
 
 GENERATORS = ("given", "kept", "whole")
 STARTS = ("scratch", "external")

@@ -14,13 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reid_aug import train_generator as generators
-from reid_aug.dataset import by_identity
+from reid_aug.data.dataset import by_identity
 from reid_aug.generator import Generator, save_generator
-from reid_aug.generator_training.trainer import build_networks
 from reid_aug.mixing import Mix
-from reid_aug.reid_training.folder import RESULT
-from reid_aug.stage import Stage
+from reid_aug.stages import train_generator as generators
+from reid_aug.stages.stage import Stage
+from reid_aug.stages.synthesize import seconds_to_draw
+from reid_aug.stages.train_generator.trainer import build_networks
+from reid_aug.stages.train_reid import build_network, seconds_per_step
+from reid_aug.stages.train_reid.folder import RESULT
 from reid_aug.study.grid import Grid
 from reid_aug.study.shared_work import (
     banks_to_draw,
@@ -31,8 +33,6 @@ from reid_aug.study.shared_work import (
     starts,
 )
 from reid_aug.study.tasks import Pool, Task
-from reid_aug.synthesize import seconds_to_draw
-from reid_aug.train_reid import build_network, seconds_per_step
 
 STATES = 2  # training states of a generator that are kept
 

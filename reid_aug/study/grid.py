@@ -10,7 +10,7 @@
 
 Axes that are no keys of a recipe are those of :mod:`reid_aug.study.cell`, and ``start``: "scratch"
 (as the recipe begins) or "external" (from a network that was trained on the external people).
-``training`` names a set of keys (:mod:`reid_aug.reid_training.settings`), ``label`` says what a
+``training`` names a set of keys (:mod:`reid_aug.stages.train_reid.settings`), ``label`` says what a
 generated image is taken for. The cells are the union of all blocks, each once: ratio 0 is the same
 for all that says how images are drawn or chosen, and random erasing is part of strong training.
 """
@@ -23,10 +23,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from reid_aug.errors import UserError, nearest
 from reid_aug.people import PeopleConfig
-from reid_aug.recipe import Recipe, build, flattened, load_recipe, read_toml
-from reid_aug.reid_training.settings import LABELS, PLAIN, TRAININGS
+from reid_aug.runtime.errors import UserError, nearest
+from reid_aug.stages.recipe import Recipe, build, flattened, load_recipe, read_toml
+from reid_aug.stages.train_reid.settings import LABELS, PLAIN, TRAININGS
 from reid_aug.study.cell import AXES, ORDER, Cell
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_aug import __version__
-from reid_aug.errors import UserError
+from reid_aug.runtime.errors import UserError
 from reid_aug.study.tasks import OUTPUT, Ending, Task, run_cell
 
 MOVES = 3  # times that Ray starts a training again whose machine or process died

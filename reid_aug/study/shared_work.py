@@ -16,23 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_aug import train_generator as generators
 from reid_aug.bank import Bank
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.dataset import PersonImage, kept, read_market1501
-from reid_aug.files import sha256
+from reid_aug.data.dataset import PersonImage, kept, read_market1501
 from reid_aug.generator import load_generator
-from reid_aug.generator_training.pairs import Pairs
 from reid_aug.mixing import share_out
-from reid_aug.progress import track
-from reid_aug.recipe import RunFolder
-from reid_aug.reid_training.folder import MODEL
-from reid_aug.score_bank import Network, score_bank
-from reid_aug.stage import Stage, people_folder
+from reid_aug.runtime.files import sha256
+from reid_aug.runtime.progress import track
+from reid_aug.stages import train_generator as generators
+from reid_aug.stages.bank.score import Network, score_bank
+from reid_aug.stages.recipe import RunFolder
+from reid_aug.stages.stage import Stage, people_folder
+from reid_aug.stages.synthesize import Job, prepare, synthesize
+from reid_aug.stages.train_generator.pairs import Pairs
+from reid_aug.stages.train_reid.folder import MODEL
 from reid_aug.study.cell import Cell, cell_recipe
 from reid_aug.study.grid import Grid
 from reid_aug.study.tasks import Pool, Task, run_tasks
-from reid_aug.synthesize import Job, prepare, synthesize
 
 Banks = Mapping[Path, tuple[int, Task]]  # for each the number of images, and a task that asks
 

@@ -18,16 +18,16 @@ from typing import Protocol
 import torch
 
 from reid_aug.bank import Bank
-from reid_aug.dataset import Dataset, read_market1501
-from reid_aug.errors import UserError
-from reid_aug.files import locked
+from reid_aug.data.dataset import Dataset, read_market1501
 from reid_aug.mixing import Mix, require_same_dataset
-from reid_aug.progress import track
-from reid_aug.recipe import Recipe
-from reid_aug.reid_training.folder import RESULT, finished, steps_done
-from reid_aug.reid_training.settings import TrainReidConfig
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import locked
+from reid_aug.runtime.progress import track
+from reid_aug.stages.recipe import Recipe
+from reid_aug.stages.train_reid import experiment, train_reid
+from reid_aug.stages.train_reid.folder import RESULT, finished, steps_done
+from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.study.cell import Cell, cell_recipe
-from reid_aug.train_reid import experiment, train_reid
 
 TRIES = 2
 LOOK_EVERY = 2.0  # seconds between looks at how far the trainings are

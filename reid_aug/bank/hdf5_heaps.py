@@ -1,0 +1,116 @@
+"""A look at the global heaps of an HDF5 file, before HDF5 has one.
+
+Texts of attributes lie in global heaps ("GCOL", version 1, size, then objects up to that size), and
+the attribute holds a length, the heap's address and the object's number. The HDF5 library believes
+both sides: an object that announces no length is looked behind without end, and a length that is
+not the object's is allocated, up to 4 GB a text. So here every object must lead to the next, and
+must be pointed to with its own length. All of the file is looked through, because what claims to be
+pixels may be a heap too.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from reid_aug.runtime.errors import UserError
+
+SIGNATURE = b"GCOL\x01"
+HEAD, OBJECT, SMALLEST = 16, 16, 4096  # bytes: of a heap, of an object's head, of a whole heap
+LARGEST = 2**20  # bytes of a heap; ours hold a few kilobytes of text
+PIECE = 2**20  # bytes that are looked through at once
+
+Heaps = Mapping[int, Mapping[int, int]]  # address: {number of an object: its length}
+
+
+def find_heaps(path: Path) -> Heaps:
+    """The heaps of a file, which HDF5 may open then.
+
+    Raises:
+        UserError: If the objects of one lead nowhere.
+    """
+    heaps = {}
+    with path.open("rb") as file:
+        for address in _signatures(path):
+            file.seek(address)
+            objects = _objects(file.read(LARGEST), path.stat().st_size - address)
+            if objects is None:
+                raise _damaged(path)
+            heaps[address] = objects
+    return heaps
+
+
+def check_pointers(path: Path, heaps: Heaps, data: Iterable[tuple[int, int]]) -> None:
+    """Raise a UserError if the texts of a file cannot be read safely.
+
+    Args:
+        path: the file.
+        heaps: what :func:`find_heaps` found.
+        data: where the data of its datasets lie, (first byte, end) each; no heap may lie there.
+    """
+    ranges = sorted(data)
+    pieces = _between(path, ranges)
+    for address, objects in heaps.items():
+        is_covered = any(start <= address < stop for start, stop in ranges)
+        if objects and (is_covered or not _are_pointed_to(objects, address, pieces)):
+            raise _damaged(path)
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: must be a bank (HDF5), got damaged texts in its heap")
+
+
+def _signatures(path: Path) -> Iterator[int]:
+    """Where a heap may begin."""
+    start, piece = 0, b""
+    with path.open("rb", buffering=0) as file:
+        while content := file.read(PIECE):
+            kept = piece[len(piece) - len(SIGNATURE) + 1 :]  # one may lie across two pieces
+            start, piece = start + len(piece) - len(kept), kept + content
+            found = piece.find(SIGNATURE)
+            while found >= 0:
+                yield start + found
+                found = piece.find(SIGNATURE, found + 1)
+
+
+def _between(path: Path, data: list[tuple[int, int]]) -> list[bytes]:
+    """What lies between the data."""
+    pieces, at = [], 0
+    with path.open("rb") as file:
+        for start, stop in [*data, (path.stat().st_size, 0)]:
+            if start > at:
+                file.seek(at)
+                pieces.append(file.read(start - at))
+            at = max(at, stop)
+    return pieces
+
+
+def _objects(heap: bytes, room: int) -> dict[int, int] | None:
+    """Length by number of the objects in a heap; None if they lead nowhere, or it is too large."""
+    end = _number(heap, 8, 8)
+    if not SMALLEST <= end <= room:
+        return {}  # HDF5 itself refuses those
+    if end > LARGEST:
+        return None
+    lengths, at = {}, HEAD
+    while at + OBJECT <= end:
+        number, length = _number(heap, at, 2), _number(heap, at + 8, 8)
+        step = OBJECT + -(-length // 8) * 8 if number else length
+        if step < OBJECT or at + step > end:
+            return None
+        lengths[number] = length
+        at += step
+    return lengths
+
+
+def _are_pointed_to(objects: Mapping[int, int], address: int, pieces: list[bytes]) -> bool:
+    """Whether something points to each object with its length: length, address, number."""
+    pointers = (
+        struct.pack("<IQI", length & 0xFFFFFFFF, address, number)
+        for number, length in objects.items()
+        if number  # 0 is the free space
+    )
+    return all(any(pointer in piece for piece in pieces) for pointer in pointers)
+
+
+def _number(piece: bytes, at: int, size: int) -> int:
+    return int.from_bytes(piece[at : at + size], "little")

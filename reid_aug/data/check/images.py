@@ -1,0 +1,162 @@
+"""What can be said of a data set without its key points."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from reid_aug.data.check.faults import Fault, like_it, some
+from reid_aug.data.dataset import (
+    DISTRACTOR,
+    FOLDERS,
+    JUNK,
+    PersonImage,
+    by_identity,
+    image_files,
+    image_size,
+    open_image,
+    parse_name,
+)
+from reid_aug.runtime.errors import UserError
+
+SPLITS = dict(zip(("train", "query", "gallery"), FOLDERS, strict=True))
+
+
+class Images:
+    """The image files of a folder in Market-1501 layout, by their split; whatever their names."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.splits = {name: image_files(root / folder) for name, folder in SPLITS.items()}
+        self.files = [path for paths in self.splits.values() for path in paths]
+        self.contents: dict[Path, str] = {}  # SHA-256 of the pixels of those that decode
+
+    @cached_property
+    def by_name(self) -> dict[str, Path]:
+        """Files by name; of two with one name, the last."""
+        return {path.name: path for path in self.files}
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """(height, width) of an image; None where it cannot be read."""
+        try:
+            return image_size(self.by_name[name])
+        except UserError:
+            return None  # reported as an unreadable image
+
+    @cached_property
+    def people(self) -> dict[str, list[PersonImage]]:
+        """Images by split whose names say who they show; junk boxes left out."""
+        named = {split: list(map(_named, paths)) for split, paths in self.splits.items()}
+        return {
+            split: [image for image in images if image and image.pid != JUNK]
+            for split, images in named.items()
+        }
+
+    def counts(self) -> list[str]:
+        """A line a split, and one for the boxes that show nobody."""
+        lines = [
+            f"{name}: {len(images)} images, {len(by_identity(images))} identities, "
+            f"{len({image.camid for image in images})} cameras"
+            for name, images in self.people.items()
+        ]
+        junk = sum(bool(image and image.pid == JUNK) for image in map(_named, self.files))
+        gallery = self.people["gallery"]
+        distractors = sum(image.pid == DISTRACTOR for image in gallery)
+        if junk or distractors:
+            lines.append(
+                f"of the gallery {distractors} are distractors; {junk} junk boxes not counted"
+            )
+        return lines
+
+
+def _named(path: Path) -> PersonImage | None:
+    try:
+        return parse_name(path)
+    except UserError:
+        return None
+
+
+def check_images(
+    images: Images, progress: Callable[[Sequence[Path]], Iterable[Path]]
+) -> list[Fault]:
+    """Decode every image; look for names, identities, cameras and copies that cannot work."""
+    faults: list[Fault] = []
+    for path in progress(images.files):
+        try:
+            parse_name(path)
+            pixels = open_image(path)
+            content = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes())
+            images.contents[path] = content.hexdigest()
+        except UserError as error:
+            faults.append(Fault(True, str(error)))
+    for split, files in images.splits.items():
+        if not files:
+            faults.append(Fault(True, f"{images.root / SPLITS[split]}: holds no image"))
+    return [*faults, *_check_identities(**images.people), *_check_names(images.files),
+            *_check_copies(images.contents)]  # fmt: skip
+
+
+def _check_identities(
+    train: list[PersonImage], query: list[PersonImage], gallery: list[PersonImage]
+) -> Iterator[Fault]:
+    cameras: defaultdict[int, set[int]] = defaultdict(set)
+    for image in train:
+        cameras[image.pid].add(image.camid)
+    if single := [pid for pid, seen in sorted(cameras.items()) if len(seen) == 1]:
+        text = f"{len(single)} of {len(cameras)} training identities have one camera only"
+        yield Fault(False, f"{text}: pid {some(single)}")
+    both = sorted(cameras.keys() & {image.pid for image in query})
+    if both:
+        yield Fault(True, f"pid {both[0]} and {len(both) - 1} more are in training and in query")
+    answers: defaultdict[int, set[int]] = defaultdict(set)
+    for image in gallery:
+        answers[image.pid].add(image.camid)
+    lonely = [image for image in query if not answers[image.pid] - {image.camid}]
+    if query and len(lonely) == len(query):
+        yield Fault(True, "no query has a match in the gallery under another camera")
+    elif lonely:
+        text = "queries have no match in the gallery under another camera and are not counted"
+        yield Fault(False, f"{len(lonely)} of {len(query)} {text}")
+
+
+def _check_names(files: Sequence[Path]) -> Iterator[Fault]:
+    """Names that are one name to us, or to a file system that does not tell case."""
+    counts = Counter(path.name for path in files)
+    for name in sorted(name for name, count in counts.items() if count > 1):
+        yield Fault(True, f"{name}: two images have this name")
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(counts):
+        alike[Path(name).stem.casefold()].append(name)
+    clashes = [names for names in alike.values() if len(names) > 1]
+    if clashes:
+        text = f"{' and '.join(clashes[0])} differ in case or suffix only"
+        yield Fault(False, text + like_it(len(clashes) - 1, "such name"))
+
+
+def _check_copies(contents: dict[Path, str]) -> Iterator[Fault]:
+    """Files whose pixels are equal: what is learnt from one is known of the other."""
+    groups: defaultdict[str, list[PersonImage]] = defaultdict(list)
+    for path, content in contents.items():
+        groups[content].append(parse_name(path))
+    copies = [group for group in groups.values() if len(group) > 1]
+    leaks = [group for group in copies if _is_leak(group)]
+    torn = [group for group in copies if group not in leaks and len(_pids(group)) > 1]
+    plain = [group for group in copies if group not in leaks + torn]
+    for is_error, found, what in (
+        (True, leaks, "are one picture, in training and in the test"),
+        (True, torn, "are one picture of two identities"),
+        (False, plain, "are one picture twice"),
+    ):
+        if found:
+            text = f"{' and '.join(image.name for image in found[0])} {what}"
+            yield Fault(is_error, text + like_it(len(found) - 1, "such picture"))
+
+
+def _is_leak(group: Sequence[PersonImage]) -> bool:
+    is_train = {image.path.parent.name == FOLDERS[0] for image in group if image.pid != JUNK}
+    return len(is_train) > 1
+
+
+def _pids(group: Sequence[PersonImage]) -> set[int]:
+    return {image.pid for image in group} - {JUNK, DISTRACTOR}

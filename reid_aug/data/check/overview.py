@@ -1,0 +1,40 @@
+"""A picture of crops with their poses drawn in, the doubtful ones first."""
+
+from pathlib import Path
+
+import numpy as np
+
+from reid_aug.data.check.images import Images
+from reid_aug.data.check.poses import Poses
+from reid_aug.data.dataset import open_image
+from reid_aug.data.keypoints import NO_POSE
+from reid_aug.data.pictures import draw_pose, sheet, write_picture
+from reid_aug.runtime.errors import UserError
+
+SHOWN = 48  # crops, at most a third of them doubtful
+
+
+def write_overview(images: Images, poses: Poses, path: Path) -> None:
+    """Write a PNG: each crop, and the same with its stick figure.
+
+    Raises:
+        UserError: If no image can be shown.
+    """
+    rows = []
+    for name in shown_names(images, poses):
+        crop = open_image(images.by_name[name])
+        height, width = crop.shape[:2]
+        drawn = draw_pose(poses.poses.get(name, NO_POSE), height, width, over=crop)
+        rows.append([crop, drawn])
+    if not rows:
+        raise UserError(f"{images.root}: must hold an image that decodes to draw {path}, got none")
+    write_picture(path, sheet(rows, ("image", "pose"), across=8, zoom=2))
+
+
+def shown_names(images: Images, poses: Poses) -> list[str]:
+    """Doubtful images, then others spread evenly over the splits; those that decode."""
+    decoded = {path.name for path in images.contents}
+    doubtful = [name for name in dict.fromkeys(poses.doubtful) if name in decoded][: SHOWN // 3]
+    others = sorted(decoded - set(doubtful))
+    places = np.linspace(0, len(others) - 1, min(SHOWN - len(doubtful), len(others)))
+    return doubtful + [others[place] for place in places.astype(int)]

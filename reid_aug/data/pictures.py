@@ -1,0 +1,79 @@
+"""Sheets of crops for people to look at: images side by side, poses as stick figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from reid_aug.data.dataset import resize
+from reid_aug.data.keypoints import LIMBS, Pose
+from reid_aug.runtime.files import committed
+
+INK = (40, 40, 40)
+PAPER = (255, 255, 255)
+LEFT, RIGHT, MIDDLE = (228, 87, 46), (23, 126, 137), (90, 90, 90)
+RIGHT_JOINTS, LEFT_JOINTS = {2, 3, 4, 8, 9, 10, 14, 16}, {5, 6, 7, 11, 12, 13, 15, 17}
+TITLE = 16  # pixels of height for the column titles
+
+
+def draw_pose(pose: Pose, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:
+    """A stick figure, the person's right side teal, the left side orange: (H, W, 3) uint8.
+
+    Args:
+        over: the picture to draw on, (height, width, 3) uint8; white paper if there is none.
+    """
+    scale = 4  # drawn large and shrunk, for smooth lines
+    canvas = Image.new("RGB", (width * scale, height * scale), PAPER)
+    if over is not None:
+        canvas = Image.fromarray(resize(over, height * scale, width * scale))
+    pen = ImageDraw.Draw(canvas)
+    points, seen = (pose.xy + 0.5) * scale, pose.seen
+    for a, b in LIMBS:
+        if seen[a] and seen[b]:
+            pen.line([tuple(points[a]), tuple(points[b])], _colour(b), width=2 * scale)
+    for joint in np.flatnonzero(seen):
+        x, y = points[joint]
+        pen.ellipse([x - 6, y - 6, x + 6, y + 6], _colour(int(joint)))
+    return np.asarray(canvas.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _colour(joint: int) -> tuple[int, int, int]:
+    return RIGHT if joint in RIGHT_JOINTS else LEFT if joint in LEFT_JOINTS else MIDDLE
+
+
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    across: int = 1,
+    zoom: int = 1,
+) -> Image.Image:
+    """Crops in rows, every row with the same columns.
+
+    Args:
+        rows: images (H, W, 3) uint8; all are brought to the size of the very first.
+        titles: one a column.
+        across: how many rows stand side by side.
+        zoom: how many pixels a pixel of a crop becomes.
+    """
+    height, width = (zoom * side for side in rows[0][0].shape[:2])
+    gap = 8
+    block = width * len(titles) + gap
+    lines = -(-len(rows) // across)
+    canvas = Image.new("RGB", (block * across - gap, TITLE + lines * height), PAPER)
+    pen = ImageDraw.Draw(canvas)
+    for place in range(min(across, len(rows))):
+        for column, title in enumerate(titles):
+            pen.text((place * block + column * width + 2, 2), title, INK)
+    for index, row in enumerate(rows):
+        line, place = divmod(index, across)
+        for column, image in enumerate(row):
+            crop = Image.fromarray(resize(image, height, width))
+            canvas.paste(crop, (place * block + column * width, TITLE + line * height))
+    return canvas
+
+
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Write a PNG; it appears whole or not at all."""
+    with committed(path) as part:
+        picture.save(part, format="PNG")

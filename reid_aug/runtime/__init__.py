@@ -1,0 +1,12 @@
+"""What every other package stands on; nothing here knows about persons or images.
+
+- errors: the one error that a user can mend
+- files: atomic commits, locks, hashes
+- weights: reading and writing tensors without executing code
+- progress: progress bars
+- workers: threads and processes
+- distributed: the process group of ``torchrun``
+- sync_batch_norm: batch norm over a process group
+- optimizer_state: the state of Adam as named tensors
+- pages: self-contained HTML files
+"""

@@ -1,0 +1,113 @@
+"""Reading and writing tensors: the only place where a weight file is opened.
+
+Our own files are safetensors with JSON in their metadata. Other people's ``.pth`` files go through
+``torch.load(weights_only=True)``, which builds tensors and nothing else; a file that asks for more
+is refused, because unpickling runs code.
+"""
+
+import json
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import committed
+
+LARGEST = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
+DAMAGED = (  # what torch.load was seen to raise on broken files, old format and new
+    AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
+    TypeError, ValueError, struct.error,
+)  # fmt: skip
+PREFIXES = ("module.", "_orig_mod.")  # left behind by DataParallel and torch.compile
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors``, or from a ``.pth`` file that holds tensors only.
+
+    A wrapping ``state_dict`` key and the prefixes of DataParallel and torch.compile are taken off.
+
+    Raises:
+        UserError: If the file is missing, too large, damaged, or asks to run code.
+    """
+    path = _present(path)
+    if path.suffix == ".safetensors":
+        return read_tensors(path)[0]
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: must be a PyTorch weight file of tensors only, got another kind of file or a "
+            f"pickle that asks to run code; save its state_dict() again"
+        ) from None
+    except DAMAGED as error:
+        raise UserError(
+            f"{path}: must be a PyTorch weight file, got {_line(error)}; take a sound copy"
+        ) from None
+    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        raise UserError(f"{path}: must hold a state dict of tensors, got {type(state).__name__}")
+    return {_bare(name): tensor for name, tensor in state.items()}
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file: its tensors, and its metadata with each value decoded from JSON."""
+    path = _present(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, {k: _decode(v) for k, v in (file.metadata() or {}).items()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path}: must be a safetensors file, got {_line(error)}; take a sound copy"
+        ) from None
+
+
+def write_tensors(
+    path: Path | str, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
+) -> None:
+    """Write tensors, with ``notes`` as JSON in the metadata; whole or not at all."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = save(whole)
+    length = int.from_bytes(content[:8], "little")
+    # safetensors writes metadata in random order; put in here, equal content gives equal bytes
+    metadata = {key: json.dumps(value) for key, value in sorted(notes.items())}
+    header = json.dumps({"__metadata__": metadata, **json.loads(content[8 : 8 + length])}).encode()
+    header += b" " * (-len(header) % 8)
+    with committed(path) as part, part.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[8 + length :])
+
+
+def _present(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give the path of a weight file that exists")
+    if path.stat().st_size > LARGEST:
+        raise UserError(f"{path}: must be at most {LARGEST} bytes, got {path.stat().st_size}")
+    return path
+
+
+def _bare(name: str) -> str:
+    while name.startswith(PREFIXES):
+        name = name.partition(".")[2]
+    return name
+
+
+def _decode(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,15 @@
+"""The stages: each reads files of the contract and writes files of the contract.
+
+A stage has the name of its command, of its config class and of its table in a recipe.
+
+- recipe: the configs of an experiment, and the run folder
+- stage: what every stage starts from: recipe, data set, device, run folder
+- estimate_poses: images -> ``keypoints.csv``
+- train_generator: keypoints -> ``generator.safetensors``
+- evaluate_generator: generator -> ``quality.json``
+- user_study: generator -> the page of the paper's user study
+- synthesize: generator -> ``bank.h5``
+- bank: score, verify, show, export and import banks
+- train_reid: a mix -> ``result.json``
+- evaluate_reid: a trained network -> ``evaluations/*.json``
+"""

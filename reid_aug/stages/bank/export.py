@@ -1,0 +1,92 @@
+"""Write a bank as a folder in Market-1501 layout, which any re-ID code reads.
+
+    bounding_box_train/   0002_c1s9_000017_00.jpg: pid 2, camid 1, row 17 of the bank ("s9": drawn)
+    query/ bounding_box_test/
+    keypoints.csv         the poses that were asked for
+    provenance.csv        file, pid, camid, source, target, and the scores: what imports take back
+
+The folder appears under its name once it is whole.
+"""
+
+import csv
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from reid_aug.bank import Bank
+from reid_aug.data.dataset import FOLDERS, KEYPOINTS, Dataset
+from reid_aug.data.keypoints import Pose, write_keypoints
+from reid_aug.mixing import Mix, require_same_dataset
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import new_folder
+
+PROVENANCE = "provenance.csv"
+COLUMNS = ("file", "pid", "camid", "source", "target")
+QUALITY = 95  # of the JPEG files, without subsampling of colours
+
+
+def export_bank(
+    mix: Mix,
+    dataset: Dataset,
+    poses: dict[str, Pose],
+    folder: Path,
+    with_real: bool,
+    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> int:
+    """Write the generated images of a mix, and its real ones where asked for; how many in all.
+
+    Args:
+        mix: what to train on.
+        dataset: where query and gallery come from.
+        poses: key points of the real images by file name.
+        folder: where to; missing or empty, it appears whole or not at all.
+        with_real: whether the real images of the mix are written too.
+        progress: wraps the rows, to show how far it is.
+
+    Raises:
+        UserError: If the folder is there, the mix has no generated image, or its bank is of another
+            data set.
+    """
+    if mix.bank is None or not mix.generated:
+        raise UserError("there is nothing to export: the mix has no generated image")
+    require_same_dataset(mix.bank, dataset)
+    with new_folder(folder) as part:
+        for name in FOLDERS:
+            (part / name).mkdir()
+        known = _write_rows(mix.bank, mix.generated_rows, part, progress)
+        real = mix.real if with_real else ()
+        lists = (real, dataset.query, dataset.gallery)
+        for name, images in zip(FOLDERS, lists, strict=True):
+            for image in images:
+                shutil.copyfile(image.path, part / name / image.name)
+        known |= {i.name: poses[i.name] for images in lists for i in images if i.name in poses}
+        write_keypoints(part / KEYPOINTS, known)
+    return mix.generated + len(real)
+
+
+def file_name(bank: Bank, row: int) -> str:
+    """What a row of the bank is called as a file."""
+    return f"{bank.rows.pid[row]:04d}_c{bank.rows.camid[row]}s9_{row:06d}_00.jpg"
+
+
+def _write_rows(
+    bank: Bank,
+    rows: Sequence[int],
+    part: Path,
+    progress: Callable[[Sequence[int]], Iterable[int]],
+) -> dict[str, Pose]:
+    poses = {}
+    with (part / PROVENANCE).open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow([*COLUMNS, *bank.scores])
+        for row in progress(rows):
+            entry, name = bank[row], file_name(bank, row)
+            image = Image.fromarray(entry.image)
+            image.save(part / FOLDERS[0] / name, quality=QUALITY, subsampling=0)
+            poses[name] = Pose(entry.keypoints)
+            scores = [f"{score[row]:.6g}" for score in bank.scores.values()]
+            about = (name, entry.pid, entry.camid, entry.source, entry.target)
+            lines.writerow([*about, *scores])
+    return poses

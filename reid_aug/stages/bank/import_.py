@@ -1,0 +1,230 @@
+"""Make a bank of images that somebody else generated, so that they stand in the same table.
+
+Two ways to say what they show: file names in Market-1501's form (``0002_c1s1_000451_03.jpg``), or a
+CSV with the columns file, pid, camid, source, target (a source or a target may be empty; columns
+beyond those are not looked at). Rows are brought into seat order, those of an identity as they are
+listed, or by file name; an identity that runs out of images is passed over. Images of another
+size are resized.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid_aug.bank import Rows, write_bank
+from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.shards import SHARD
+from reid_aug.data.dataset import (
+    DataConfig,
+    Dataset,
+    PersonImage,
+    by_identity,
+    image_files,
+    image_size,
+    kept,
+    parse_name,
+    read_image,
+    seats,
+)
+from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
+
+COLUMNS = ("file", "pid", "camid", "source", "target")
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An image that somebody else generated, and what is known of it; "" is unknown."""
+
+    path: Path
+    pid: int
+    camid: int
+    source: str = ""
+    target: str = ""
+
+
+def read_names(folder: Path) -> list[Foreign]:
+    """The images of a folder whose names say pid and camid.
+
+    Raises:
+        UserError: If there is no such folder or no image in it, or a name says nothing.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; give the generated images'")
+    images = [parse_name(path) for path in image_files(folder)]
+    if not images:
+        raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got none")
+    return [Foreign(image.path, image.pid, image.camid) for image in images]
+
+
+def read_csv(path: Path, folder: Path) -> list[Foreign]:
+    """The images that a CSV lists; files are taken from ``folder``.
+
+    Raises:
+        UserError: If the file is missing, a column is, or a line is malformed; the line is named.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give a CSV of {', '.join(COLUMNS)}")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.reader(file, strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: must be a CSV in UTF-8, got {error}") from None
+    head = [name.strip() for name in lines[0]] if lines else []
+    if missing := [name for name in COLUMNS if name not in head]:
+        raise UserError(f"{path}: line 1 must name {', '.join(COLUMNS)}, got no {missing[0]}")
+    places = [head.index(name) for name in COLUMNS]
+    found = [
+        _parse(line, places, folder, f"{path}: line {number}")
+        for number, line in enumerate(lines[1:], start=2)
+        if line
+    ]
+    if not found:
+        raise UserError(f"{path}: must list images, got none")
+    return found
+
+
+def _parse(line: list[str], places: list[int], folder: Path, where: str) -> Foreign:
+    if len(line) <= max(places):
+        raise UserError(f"{where}: must have {', '.join(COLUMNS)}, got {len(line)} columns")
+    name, pid, camid, source, target = (line[place].strip() for place in places)
+    if not (pid.isdecimal() and camid.isdecimal() and int(pid) < 2**31 and int(camid) < 2**15):
+        raise UserError(f"{where}: pid and camid must be numbers, got {pid!r} and {camid!r}")
+    path = folder / name
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
+        raise UserError(f"{where}: file must be an image in {folder}, got {name!r}")
+    return Foreign(path, int(pid), int(camid), source, target)
+
+
+def import_bank(
+    found: Sequence[Foreign],
+    dataset: Dataset,
+    poses: Mapping[str, Pose],
+    data: DataConfig,
+    path: Path,
+    name: str,
+    generator_data: str,
+) -> int:
+    """Write ``found`` as a bank of the kept set; how many images that are.
+
+    Args:
+        found: the images.
+        dataset: the data set they were generated from.
+        poses: its key points by file name.
+        data: the kept set, and the size that images get.
+        path: where to; must not be there.
+        name: what the generator is called in tables.
+        generator_data: what it was trained on, one of "kept", "external", "whole".
+
+    Raises:
+        UserError: If an image shows nobody of the kept set, does not decode, or names a source or
+            target outside of it; or if the bank is there, or ``name`` cannot be printed.
+    """
+    if generator_data not in STATUSES:
+        raise UserError(
+            f"--trained-on must be one of {', '.join(STATUSES)}, got {generator_data!r}"
+        )
+    if not name.isprintable():
+        raise UserError(f"--name must be printable text, got {name!r}")
+    if path.exists():
+        raise UserError(f"{path}: is there already; choose another folder with --out, or remove it")
+    real = kept(dataset.train, data.keep, data.keep_seed)
+    _check(found, real)
+    ordered = in_seat_order(found, real)
+    size = data.height, data.width
+    for foreign in ordered:
+        read_image(foreign.path, *size)  # before anything is written
+    attributes = _attributes(ordered, dataset, real, poses, data, name, generator_data)
+    write_bank(path, _rows(ordered, real, poses, size), _pixels(ordered, size), attributes)
+    return len(ordered)
+
+
+def in_seat_order(found: Sequence[Foreign], real: Sequence[PersonImage]) -> list[Foreign]:
+    """The images as seat order asks for their identities; who has none left is passed over."""
+    counts = {pid: len(group) for pid, group in by_identity(real).items()}
+    waiting = {pid: iter([f for f in found if f.pid == pid]) for pid in counts}
+    ordered: list[Foreign] = []
+    for pid, _ in seats(counts):
+        if len(ordered) == len(found):
+            break
+        ordered += [foreign for foreign in [next(waiting[pid], None)] if foreign]
+    return ordered
+
+
+def _check(found: Sequence[Foreign], real: Sequence[PersonImage]) -> None:
+    owners = {image.name: image.pid for image in real}
+    pids = set(owners.values())
+    for foreign in found:
+        where = foreign.path
+        if foreign.pid not in pids:
+            raise UserError(
+                f"{where}: must show an identity of the kept set, got pid {foreign.pid}; "
+                f"take the image out, or give the data set it was generated from with --data"
+            )
+        if foreign.source and owners.get(foreign.source) != foreign.pid:
+            raise UserError(
+                f"{where}: its source must be a kept image of pid {foreign.pid}, "
+                f"got {foreign.source!r}"
+            )
+        if foreign.target and foreign.target not in owners:
+            raise UserError(f"{where}: its target must be a kept image, got {foreign.target!r}")
+
+
+def _rows(
+    ordered: Sequence[Foreign],
+    real: Sequence[PersonImage],
+    poses: Mapping[str, Pose],
+    size: tuple[int, int],
+) -> Rows:
+    paths = {image.name: image.path for image in real}
+    xy = []
+    for foreign in ordered:
+        pose = poses.get(foreign.target, NO_POSE)
+        known = foreign.target and pose is not NO_POSE
+        xy.append(pose.resized(image_size(paths[foreign.target]), size).xy if known else pose.xy)
+    return Rows(
+        pid=np.array([foreign.pid for foreign in ordered]),
+        camid=np.array([foreign.camid for foreign in ordered]),
+        source=np.array([foreign.source for foreign in ordered]),
+        target=np.array([foreign.target for foreign in ordered]),
+        keypoints=np.stack(xy),
+    )
+
+
+def _pixels(ordered: Sequence[Foreign], size: tuple[int, int]) -> Iterator[np.ndarray]:
+    for start in range(0, len(ordered), SHARD):
+        yield np.stack([read_image(f.path, *size) for f in ordered[start : start + SHARD]])
+
+
+def _attributes(
+    ordered: Sequence[Foreign],
+    dataset: Dataset,
+    real: Sequence[PersonImage],
+    poses: Mapping[str, Pose],
+    data: DataConfig,
+    name: str,
+    generator_data: str,
+) -> dict[str, Any]:
+    files = "\n".join(sha256(foreign.path) for foreign in ordered)
+    plan = {"poses": IMPORTED, "cameras": "source", "artist": name}
+    return {
+        "keep": data.keep,
+        "keep_seed": data.keep_seed,
+        "kept_sha256": names_sha256(real),
+        "dataset_sha256": dataset_sha256(dataset),
+        "keypoints_sha256": keypoints_sha256(real, poses),
+        "generator_sha256": hashlib.sha256(f"imported/1\n{files}".encode()).hexdigest(),
+        "generator_data": generator_data,
+        "ratio": len(ordered) / len(real),
+        "mode": "supplement",
+        "plan": json.dumps({**plan, "height": data.height, "width": data.width}),
+        "seed": 0,
+    }

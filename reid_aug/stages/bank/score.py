@@ -1,0 +1,206 @@
+"""Score the images of a bank, so that a mix can leave out the bad ones without drawing again.
+
+For every score more is better, so ``--min-score NAME=VALUE`` reads the same for all:
+
+    identity    cosine of a re-ID network's feature to the mean feature of the person's kept images
+    margin      that, minus the largest such cosine to anybody else
+    sharpness   contrast of neighbouring pixels, 1 as in the median kept image
+    novelty     1 minus the correlation with the nearest kept image, as thumbnails; 0 is a copy
+    pose        part of the joints asked for that MoveNet sees within a sixteenth of the height
+
+The first two need a network that ``reid-aug train-reid`` wrote. What it has seen of the data set is
+noted with its scores, since a mix that is filtered by it leaks what it knows. The last one needs
+MoveNet's weights, which are taken to have seen other data.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from reid_aug.backbones.checkpoint import load_reid_network
+from reid_aug.bank import Bank, write_bank
+from reid_aug.data.dataset import Dataset, PersonImage, kept, read_image, resize
+from reid_aug.data.keypoints import Pose
+from reid_aug.data.provenance import names_sha256, seen_status
+from reid_aug.evaluation.features import extract_features, look
+from reid_aug.mixing import require_same_dataset
+from reid_aug.pose_estimators import MoveNet
+from reid_aug.pose_estimators.joint_layouts import pose_of
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256, write_json
+
+BATCH = 256
+THUMBNAIL = (16, 8)  # pixels
+LEAST_SURE = 0.2  # confidence of a joint that MoveNet finds
+OWN = {"data": "kept"}  # scores that ask no network
+NOT_GIVEN = ("images_sha256", "content_sha256", "synthetic", "scores")
+
+Progress = Callable[[Sequence[int]], Iterable[int]]
+
+
+def score_bank(
+    bank: Bank,
+    dataset: Dataset,
+    scorer: Path | None,
+    device: torch.device,
+    progress: Progress = iter,
+    movenet: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """Score every row, and write the bank anew with the scores in it; (N,) by name.
+
+    Args:
+        bank: the bank.
+        dataset: its data set.
+        scorer: a network of ``reid-aug train-reid``.
+        device: where the network computes.
+        progress: wraps the first rows of the batches.
+        movenet: weights of MoveNet.
+
+    Raises:
+        UserError: If the bank is of another data set, or the scorer is no such network or was
+            trained on test images, or MoveNet's weights cannot be read.
+    """
+    require_same_dataset(bank, dataset)
+    bank.check_pixels()
+    real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
+    if names_sha256(real) != bank.attributes["kept_sha256"]:
+        raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
+    judges: list[Any] = [Plain(real, (bank.height, bank.width))]
+    about: dict[str, dict[str, Any]] = dict.fromkeys(Plain.names, OWN)
+    if scorer is not None:
+        judge = Network(scorer, dataset, real, device)
+        judges.append(judge)
+        made = {"data": judge.data, "scorer_sha256": sha256(scorer)}
+        about |= dict.fromkeys(Network.names, made)
+    if movenet is not None:
+        eye = Joints(movenet)
+        judges.append(eye)
+        about["pose"] = {"data": "external", "scorer_sha256": eye.estimator.sha256}
+    parts = []
+    for start in progress(range(0, len(bank), BATCH)):
+        stop = min(start + BATCH, len(bank))
+        batch = Batch(
+            bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
+        )
+        parts.append(np.hstack([judge.scores(batch) for judge in judges]))
+    names = [name for judge in judges for name in judge.names]
+    found = dict(zip(names, np.concatenate(parts).T.astype(np.float32), strict=True))
+    _write(bank, {**bank.scores, **found}, {**bank.about_scores, **about})
+    return found
+
+
+def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    attributes = {k: v for k, v in bank.attributes.items() if k not in NOT_GIVEN}
+    attributes["scores"] = json.dumps({name: about[name] for name in sorted(about)})
+    pixels = (bank.images(start, start + BATCH) for start in range(0, len(bank), BATCH))
+    write_bank(bank.path, bank.rows, pixels, attributes, scores)
+    card = bank.path.with_suffix(".json")
+    if card.is_file():
+        content = json.loads(card.read_text(encoding="utf-8"))
+        fresh = {"scores": about, "bank_sha256": sha256(bank.path)}
+        fresh["content_sha256"] = Bank(bank.path).attributes["content_sha256"]
+        write_json(card, {**content, **fresh})
+
+
+class Batch(NamedTuple):
+    """Rows of a bank: (B, H, W, 3) uint8, (B,) pids, and (B, 18, 2) the poses asked for."""
+
+    images: np.ndarray
+    pids: np.ndarray
+    keypoints: np.ndarray
+
+
+class Plain:
+    """Scores that pixels alone give: sharpness and novelty."""
+
+    names = ("sharpness", "novelty")
+
+    def __init__(self, real: Sequence[PersonImage], size: tuple[int, int]) -> None:
+        thumbnails, contrasts = [], []
+        for image in real:
+            pixels = read_image(image.path, *size)[None]
+            thumbnails.append(_thumbnails(pixels))
+            contrasts.append(_contrast(pixels))
+        self.known = np.concatenate(thumbnails)
+        self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
+
+    def scores(self, batch: Batch) -> np.ndarray:
+        """(B, 2)."""
+        images = batch.images
+        own = _thumbnails(images)
+        mirrored = _thumbnails(images[:, :, ::-1])
+        nearest = np.maximum((own @ self.known.T).max(1), (mirrored @ self.known.T).max(1))
+        return np.stack([_contrast(images) / self.usual, 1 - nearest], 1)
+
+
+def _contrast(images: np.ndarray) -> np.ndarray:
+    """Standard deviation of the Laplacian of grey, (B,)."""
+    grey = images.mean(3)
+    centre, sides = grey[:, 1:-1, 1:-1], grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1]
+    sides = sides + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    return (sides - 4 * centre).std((1, 2))
+
+
+def _thumbnails(images: np.ndarray) -> np.ndarray:
+    """Small pictures with mean 0 and length 1, (B, n)."""
+    small = np.stack([resize(np.ascontiguousarray(image), *THUMBNAIL) for image in images])
+    flat = small.reshape(len(small), -1).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+class Network:
+    """Scores that a re-ID network gives: identity and margin."""
+
+    names = ("identity", "margin")
+
+    def __init__(
+        self, path: Path, dataset: Dataset, real: Sequence[PersonImage], device: torch.device
+    ) -> None:
+        network = load_reid_network(path)
+        self.data = seen_status(network.seen, dataset, real, "scorer")
+        self.model, self.device = network.model.to(device), device
+        self.look = look(network.size)
+        features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)
+        pids = torch.tensor([image.pid for image in real])
+        self.pids = pids.unique()
+        self.means = F.normalize(
+            torch.stack([features[pids == pid].mean(0) for pid in self.pids]), dim=1
+        )
+
+    @torch.inference_mode()
+    def scores(self, batch: Batch) -> np.ndarray:
+        """(B, 2)."""
+        looks = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
+        near = F.normalize(self.model(looks.to(self.device)).float().cpu(), dim=1) @ self.means.T
+        is_own: Tensor = torch.from_numpy(batch.pids.astype(np.int64))[:, None] == self.pids
+        own = near[is_own]
+        others = near.masked_fill(is_own, -1.0).amax(1)
+        return torch.stack([own, own - others], 1).numpy()
+
+
+class Joints:
+    """A score that a pose estimator gives: whether the pose asked for was drawn."""
+
+    names = ("pose",)
+
+    def __init__(self, weights: Path) -> None:
+        self.estimator = MoveNet(str(weights))
+
+    def scores(self, batch: Batch) -> np.ndarray:
+        """(B, 1); 0 where no joint was asked for."""
+        pairs = zip(batch.images, batch.keypoints, strict=True)
+        return np.array([[self._agreement(*pair)] for pair in pairs])
+
+    def _agreement(self, image: np.ndarray, asked: np.ndarray) -> float:
+        height, width = image.shape[:2]
+        found = pose_of(self.estimator.estimate(image), LEAST_SURE, (height, width)).xy
+        near = np.hypot(*(found - asked).T) < height / 16  # False where either is unseen
+        return float(near.sum() / max(1, Pose(asked).seen.sum()))

@@ -1,0 +1,142 @@
+"""Check a bank against everything that is promised of one.
+
+Opening a bank checks its form and the checksum of columns and attributes; this checks the pixels
+too, whether its values make sense, whether the card beside it is its own, and, where the data set
+is at hand, whether it belongs to it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from reid_aug.bank import Bank
+from reid_aug.bank.plan import IMPORTED
+from reid_aug.data.dataset import Dataset, by_identity, kept, parse_name, seats
+from reid_aug.data.provenance import names_sha256
+from reid_aug.mixing import MODES, how_to_score, other_dataset
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def verify_bank(bank: Bank, dataset: Dataset | None = None) -> tuple[list[str], list[str]]:
+    """What a bank is, and what is wrong with it; a line each.
+
+    Args:
+        bank: the bank.
+        dataset: its data set, where that is at hand.
+
+    Raises:
+        UserError: If its pixels are not what was written.
+    """
+    bank.check_pixels()
+    faults = [*_attribute_faults(bank), *_row_faults(bank), *_card_faults(bank)]
+    if dataset is not None:
+        faults += _data_faults(bank, dataset)
+    return describe(bank), faults
+
+
+def describe(bank: Bank) -> list[str]:
+    """What a bank is, in a few lines."""
+    about, plan = bank.attributes, bank.plan
+    scored = [f"{name} ({bank.about_scores[name]['data']})" for name in bank.scores]
+    return [
+        f"{bank.path}: {len(bank)} synthetic images, {bank.height} x {bank.width} pixels, "
+        f"of {len(np.unique(bank.rows.pid))} identities",
+        f"drawn by: {plan['artist']}, trained on: {about['generator_data']}, "
+        f"generator {about['generator_sha256'][:12]}",
+        f"poses: {plan['poses']}; camera of the: {plan['cameras']}; seed {about['seed']}",
+        f"kept set: keep {about['keep']:g}, keep_seed {about['keep_seed']}, "
+        f"{about['kept_sha256'][:12]} of data set {about['dataset_sha256'][:12]}",
+        f"made for: {about['mode']}, ratio {about['ratio']:g}",
+        f"scores: {', '.join(scored) or 'none'}",
+        f"pixels: SHA-256 {about['images_sha256'][:12]}, as written",
+    ]
+
+
+def _attribute_faults(bank: Bank) -> Iterator[str]:
+    about = bank.attributes
+    for name in sorted(name for name in about if name.endswith("_sha256")):
+        if not SHA256.fullmatch(about[name]):
+            yield f"{name} must be 64 hexadecimal digits, got {about[name]!r}"
+    yield from _value_faults(bank)
+
+
+def _value_faults(bank: Bank) -> Iterator[str]:
+    about = bank.attributes
+    if about["mode"] not in MODES:
+        yield f"mode must be one of {', '.join(MODES)}, got {about['mode']!r}"
+    if not 0 < about["keep"] <= 1:
+        yield f"keep must be above 0 and at most 1, got {about['keep']}"
+    if not about["synthetic"]:
+        yield "the attribute synthetic must be true"
+    size, found = [bank.plan.get("height"), bank.plan.get("width")], [bank.height, bank.width]
+    if size != found:
+        yield f"plan says that images are {size} (height, width), but they are {found}"
+
+
+def _row_faults(bank: Bank) -> Iterator[str]:
+    rows = bank.rows
+    for row, (pid, source, target) in enumerate(
+        zip(rows.pid.tolist(), rows.source.tolist(), rows.target.tolist(), strict=True)
+    ):
+        if any(name != Path(name).name for name in (source, target) if name):
+            yield f"row {row}: source and target must be file names, got {source!r}, {target!r}"
+        elif source and _pid(source) != pid:
+            yield f"row {row}: shows pid {pid}, but its source is {source!r}"
+    missing = np.isnan(rows.keypoints)
+    if (missing[..., 0] != missing[..., 1]).any() or np.isinf(rows.keypoints).any():
+        yield "keypoints must be numbers, or NaN in x and y"
+    for name, score in bank.scores.items():
+        if np.isinf(score).any():
+            yield f"score {name} must be finite, or NaN for rows without"
+        if count := int(np.isnan(score).sum()):
+            yield f"score {name} is missing for {count} rows; {how_to_score(bank, name)}"
+
+
+def _pid(name: str) -> int | None:
+    try:
+        return parse_name(Path(name)).pid
+    except UserError:
+        return None
+
+
+def _card_faults(bank: Bank) -> Iterator[str]:
+    path = bank.path.with_suffix(".json")
+    if not path.is_file():
+        yield f"{path} is missing: the data card"
+        return
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        written = card["bank_sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield f"{path} is no data card of this version"
+        return
+    if written != sha256(bank.path):
+        yield f"{path} is the card of another bank, SHA-256 {str(written)[:12]}"
+
+
+def _data_faults(bank: Bank, dataset: Dataset) -> Iterator[str]:
+    about, rows = bank.attributes, bank.rows
+    if wrong := other_dataset(bank, dataset):
+        yield wrong
+        return
+    real = kept(dataset.train, about["keep"], int(about["keep_seed"]))
+    if names_sha256(real) != about["kept_sha256"]:
+        yield "the kept set is not that of this data set"
+        return
+    names = {image.name for image in real}
+    for column in ("source", "target"):
+        strangers = sorted({*getattr(rows, column).tolist()} - names - {""})
+        if strangers:
+            more = f" and {len(strangers) - 1} more"
+            yield f"{column} must be kept images, got {strangers[0]!r}{more}"
+    counts = {pid: len(group) for pid, group in by_identity(real).items()}
+    in_order = [pid for pid, _ in islice(seats(counts), len(bank))]
+    if bank.plan["poses"] != IMPORTED and rows.pid.tolist() != in_order:
+        yield "rows must be in seat order"

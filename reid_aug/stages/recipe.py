@@ -1,0 +1,265 @@
+"""Recipes: one TOML file says everything that an experiment needs; and the folder it runs in.
+
+A recipe has a table a stage, named like the stage, and each table is the frozen config of that
+module. Defaults come from the configs, then from the named training of ``train_reid.training``,
+then the recipe, then options of the command line. A key that nothing reads is an error that names
+the nearest key, never ignored.
+
+    seed = 0
+    [data] [people] [generator] [train_generator] [synthesize] [train_reid]
+"""
+
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from reid_aug.data.dataset import DataConfig
+from reid_aug.data.keypoints import JOINTS
+from reid_aug.generator import GeneratorConfig
+from reid_aug.people import PeopleConfig
+from reid_aug.runtime.errors import UserError, nearest
+from reid_aug.stages.synthesize import SynthesizeConfig
+from reid_aug.stages.train_generator import TrainGeneratorConfig
+from reid_aug.stages.train_reid.settings import TRAININGS, TrainReidConfig, training_keys
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All configs of an experiment; ``people`` is for the built-in data set only.
+
+    ``given`` names what its file and options say ("table.key"); a training changes none of that.
+    """
+
+    name: str
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    people: PeopleConfig = field(default_factory=PeopleConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    train_generator: TrainGeneratorConfig = field(default_factory=TrainGeneratorConfig)
+    synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    train_reid: TrainReidConfig = field(default_factory=TrainReidConfig)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"seed must be at least 0 and below 2^31, got {self.seed}")
+        step = 2**self.generator.downsamplings
+        for key in ("height", "width"):
+            side = getattr(self.data, key)
+            if side % step or side < 2 * step:
+                raise UserError(
+                    f"data.{key} must be a multiple of {step} and 2 or more of them, got {side}"
+                )
+        if self.generator.joints != len(JOINTS):
+            raise UserError(f"generator.joints must be {len(JOINTS)}, got {self.generator.joints}")
+
+    def table(self) -> dict[str, Any]:
+        """The whole recipe as plain values."""
+        return {key: value for key, value in asdict(self).items() if key != "given"}
+
+    def trained(self, training: str) -> "Recipe":
+        """The same recipe under another named training."""
+        keys = training_keys(training, self.given)
+        return replace(self, train_reid=replace(self.train_reid, training=training, **keys))
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship with the package."""
+    return shipped("recipes")
+
+
+def shipped(folder: str) -> list[str]:
+    """Names of the TOML files in a folder of the package, sorted."""
+    files = resources.files(f"reid_aug.{folder}").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def read_toml(name: str, folder: str) -> tuple[str, str, dict[str, Any]]:
+    """Read a TOML file by path, or by the name under which it ships: (where, name, content)."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise UserError(f"{path} is missing; give a TOML file or one of {_list(folder)}")
+        where, text = str(path), path.read_text(encoding="utf-8", errors="replace")
+    elif name in shipped(folder):
+        file = resources.files(f"reid_aug.{folder}") / f"{name}.toml"
+        where, text = f"{name}.toml", file.read_text(encoding="utf-8")
+    else:
+        raise UserError(f"{name!r} must be a TOML file or one of {_list(folder)}")
+    try:
+        return where, path.stem, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: must be TOML, got {error}") from None
+
+
+def _list(folder: str) -> str:
+    return ", ".join(shipped(folder))
+
+
+def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by name or path, with options on top.
+
+    Args:
+        options: "table.key" (or "seed") to a value; tables may be nested too. None means: not
+        given.
+
+    Raises:
+        UserError: If the file, a key or a value is wrong; the message says where.
+    """
+    where, stem, tables = read_toml(name, "recipes")
+    if "name" in tables:
+        raise UserError(f"{where}: unknown key 'name'; a recipe is called as its file is")
+    if "given" in tables:
+        raise UserError(f"{where}: unknown key 'given'")
+    given = {key for key, _ in flattened(tables)}
+    merged = build(Recipe, _trained({"name": stem, **tables}, given), where).table()
+    for key, value in flattened(options or {}):
+        table, _, last = key.rpartition(".")
+        place = merged.get(table) if table else merged
+        if not isinstance(place, dict):
+            raise UserError(f"{key}: no such table in a recipe{nearest(table, merged)}")
+        if last not in place or key == "name" or isinstance(place[last], dict):
+            raise UserError(f"{key}: no such key in a recipe{_meant(last, table, merged)}")
+        place[last] = value
+        given.add(key)
+    recipe = build(Recipe, _trained(merged, given), where="option")
+    return replace(recipe, given=frozenset(given))
+
+
+def _trained(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """The tables of a recipe, with the keys that its training sets."""
+    table = tables.get("train_reid", {})
+    name = table.get("training") if isinstance(table, Mapping) else None
+    if not isinstance(name, str) or name not in TRAININGS:
+        return dict(tables)
+    return {**tables, "train_reid": {**table, **training_keys(name, given)}}
+
+
+def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every ("table.key", value) of nested tables, without those whose value is None.
+
+    >>> list(flattened({"data": {"keep": 0.5}, "train_reid.steps": 3, "seed": None}))
+    [('data.keep', 0.5), ('train_reid.steps', 3)]
+    """
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Read ``table.key=value`` texts; values as TOML, or as the text they are.
+
+    >>> parse_settings(["train_generator.steps=20", "train_reid.backbone=resnet50"])
+    {'train_generator.steps': 20, 'train_reid.backbone': 'resnet50'}
+    """
+    values = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set must be table.key=value, got {setting!r}")
+        try:
+            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text.strip()
+    return values
+
+
+def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """Make a config of ``kind`` from a table, checking every name, type and value."""
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
+        values[key] = _checked(value, hints[key], f"{where}: {key}")
+    try:
+        return kind(**values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _checked(value: Any, wanted: type, where: str) -> Any:
+    if is_dataclass(wanted):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} must be a table, got {value!r}")
+        return build(wanted, value, where)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        raise UserError(f"{where} must be of type {wanted.__name__}, got {value!r}")
+    return value
+
+
+def _meant(last: str, table: str, merged: Mapping[str, Any]) -> str:
+    """Which key may have been meant: this one of some table, or one of this table that is near."""
+    own = [
+        f"{name}.{last}" for name, keys in merged.items() if isinstance(keys, dict) and last in keys
+    ]
+    if own:
+        return f"; did you mean {' or '.join(own)}?"
+    return nearest(last, merged[table] if table else merged, table)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where an experiment's files lie: one place for every name in a run folder."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """What the last command ran with."""
+        return self.path / "recipe.json"
+
+    @property
+    def keypoints(self) -> Path:
+        """Key points made for this run."""
+        return self.path / "keypoints.csv"
+
+    @property
+    def generator(self) -> Path:
+        """The generator trained in this run."""
+        return self.path / "generator.safetensors"
+
+    @property
+    def bank(self) -> Path:
+        """The generated images."""
+        return self.path / "bank.h5"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """A look into the bank."""
+        return self.path / "contact_sheet.png"
+
+    def cell(self, name: str) -> Path:
+        """The folder of one re-ID training."""
+        return self.path / "reid" / name
+
+    def evaluation(self, name: str) -> Path:
+        """The scores of a network on a data set, as ``reid-aug reid evaluate`` leaves them."""
+        return self.path / "evaluations" / f"{name}.json"
+
+    def below(self, keep: float, *marks: str) -> "RunFolder":
+        """Where a grid puts what belongs to a kept set: a bank, as its marks say of which kind.
+
+        >>> RunFolder(Path("runs/grid")).below(0.2, "renderer", "target").bank.as_posix()
+        'runs/grid/keep-0.2-renderer-target/bank.h5'
+        """
+        return RunFolder(self.path / "-".join([f"keep-{keep:g}", *marks]))
+
+    def external(self, name: str) -> Path:
+        """The folder of a network that a grid pre-trains on other people."""
+        return self.path / "external" / name
+
+    def find_bank(self, keep: float) -> Path:
+        """The bank to train with: this folder's, or the one that a grid made for ``keep``."""
+        own, other = self.bank, self.below(keep).bank
+        return other if other.is_file() and not own.is_file() else own

@@ -1,0 +1,291 @@
+"""Draw the bank: every identity of the kept set, again, in poses of the kept set.
+
+First the plan (:mod:`reid_aug.bank.plan`), with what it covers and costs, then the drawing
+(:mod:`reid_aug.bank.methods`), shard by shard (:mod:`reid_aug.bank.shards`), alone or together with
+other processes that were given the same command.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reid_aug.bank import Bank, Rows, shards, write_bank
+from reid_aug.bank.card import has_own_card, write_card
+from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
+from reid_aug.bank.methods import ARTISTS, Artist, Scene, check_artist
+from reid_aug.bank.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
+from reid_aug.bank.shards import Shards
+from reid_aug.data.dataset import (
+    DataConfig,
+    Dataset,
+    PersonImage,
+    by_identity,
+    verify_images,
+)
+from reid_aug.data.keypoints import Pose
+from reid_aug.data.provenance import dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.progress import track
+
+SPARE = 16_000_000  # bytes that must be left on the disk
+OTHER = {
+    "kept_sha256": "kept set or data set",
+    "dataset_sha256": "data set",
+    "keypoints_sha256": "set of key points",
+    "generator_sha256": "generator",
+}
+LISTED = 50  # identities without a pose
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizeConfig:
+    """How many images, and in which poses.
+
+    ``poses`` is the policy that chooses the target (:mod:`reid_aug.bank.plan`): "random", a random
+    usable pose of the kept set, as in the paper, "cross-camera" or "coverage". ``cameras`` says
+    under which camera a row is drawn: its "source"'s, or its "target"'s, for a generator that is
+    told cameras. ``artist`` draws (:mod:`reid_aug.bank.methods`): the "generator", or one to
+    compare it with, "copies" or the "renderer". ``jitter`` gives each of the generator's drawings a
+    light of its own: brightness, contrast and saturation change by up to this part. ``batch`` rows
+    are drawn at a time.
+    """
+
+    ratio: float = 1.0
+    mode: str = "supplement"
+    poses: str = "random"
+    cameras: str = "source"
+    artist: str = "generator"
+    jitter: float = 0.0
+    batch: int = 32
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio, self.mode)
+        if self.poses not in POLICIES:
+            raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
+        if self.cameras not in CAMERAS:
+            raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+        check_artist(self.artist, self.cameras)
+        if not 0 <= self.jitter < 1:
+            raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
+        if not (1 <= self.batch <= shards.SHARD and shards.SHARD % self.batch == 0):
+            raise UserError(f"batch must divide {shards.SHARD}, got {self.batch}")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A bank to be made: the plan, all that drawing it needs, and what it will say about itself."""
+
+    draws: list[Draw]
+    images: int  # all real training images, of which ``real`` are kept
+    real: tuple[PersonImage, ...]
+    poses: Mapping[str, Pose]
+    config: SynthesizeConfig
+    data: DataConfig
+    artist: Artist
+    checkpoint: Path | None
+    attributes: dict[str, Any]
+    coverage: Coverage
+
+
+def prepare(
+    dataset: Dataset,
+    poses: Mapping[str, Pose],
+    checkpoint: Path | None,
+    config: SynthesizeConfig,
+    data: DataConfig,
+    seed: int,
+) -> Job:
+    """Plan a bank without drawing anything; only the artist "generator" needs a checkpoint.
+
+    Raises:
+        UserError: If the ratio asks for no image, there is no pose to draw into, an image does not
+            decode, or the artist may not be used on this data set.
+    """
+    real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
+    if not count:
+        raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
+    scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
+    artist = ARTISTS[config.artist](scene, config.cameras, checkpoint)
+    clusters = pose_clusters(usable(real, poses), poses, seed)
+    planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters)
+    draws = [artist.row(draw) for draw in planned]
+    verify_images(real)
+    drawing = {key: getattr(config, key) for key in ("poses", "cameras", "artist", "batch")}
+    if config.artist == "generator":
+        drawing["jitter"] = config.jitter
+    if config.poses == "coverage":
+        drawing |= {"clusters": CLUSTERS, "clusters_sha256": clusters_sha256(clusters)}
+    attributes = {
+        "keep": effective_keep(config.ratio, config.mode, data.keep),
+        "keep_seed": data.keep_seed,
+        "kept_sha256": names_sha256(real),
+        "dataset_sha256": dataset_sha256(dataset),
+        "keypoints_sha256": keypoints_sha256(real, poses),
+        "generator_sha256": artist.sha256,
+        "generator_data": artist.data,
+        "ratio": config.ratio,
+        "mode": config.mode,
+        "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
+        "seed": seed,
+    }
+    images, covered = len(dataset.train), coverage(real, draws, clusters)
+    return Job(draws, images, real, poses, config, data, artist, checkpoint, attributes, covered)
+
+
+def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
+    """Draw a bank, or what is missing of one; the path of ``bank.h5``.
+
+    Raises:
+        UserError: If the folder holds a bank of another kept set, generator, seed or plan, another
+            command is at work in it, or there is no room for the bank.
+    """
+    path = folder / "bank.h5"
+    old = _extendable(path, job)
+    pieces = Shards(path, _key(job), len(job.draws))
+    is_done = old is not None and len(old) >= len(job.draws) and not pieces.folder.exists()
+    if is_done and has_own_card(path):
+        return path
+    if not is_done:
+        _check_room(job, pieces)
+    if old is not None:
+        old.check_pixels()
+    began = time.time()
+    timing: dict[str, float | None] = {"seconds": None}
+    with pieces.membership():
+        job.artist.to(device)
+        with track(range(len(job.draws)), "synthesize") as bar:
+            pieces.draw(job.draws, job.artist, job.config.batch, bar.update)
+
+        def write(pixels: Iterator[np.ndarray]) -> None:
+            scores, about = _old_scores(path, len(job.draws))
+            write_bank(path, _rows(job.draws, job.artist), pixels, job.attributes | about, scores)
+            timing["seconds"] = round(time.time() - began, 1)
+            timing["painting_seconds"] = round(pieces.painting, 1)
+
+        def describe() -> None:
+            if not has_own_card(path):  # whoever wrote the bank may have been killed then
+                _write_card(path, job, device, timing)
+
+        pieces.assemble(write, describe)
+    return path
+
+
+def _old_scores(path: Path, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The scores of the bank that is there, NaN for rows it does not have, and their attribute."""
+    old = Bank(path) if path.exists() else None
+    if old is None or not old.scores:
+        return {}, {}
+    missing = np.full(count - len(old), np.nan, np.float32)
+    scores = {name: np.concatenate([score, missing]) for name, score in old.scores.items()}
+    return scores, {"scores": json.dumps(old.about_scores)}
+
+
+def _check_room(job: Job, pieces: Shards) -> None:
+    """Raise a UserError if shards and bank together are more than the disk has room for."""
+    frame = job.data.height * job.data.width * 3
+    undrawn = sum(shard.stop - shard.start for shard in pieces.missing())
+    need = (undrawn + len(job.draws)) * frame + SPARE
+    there = next(p for p in (pieces.bank.absolute(), *pieces.bank.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < need:
+        raise UserError(
+            f"{pieces.bank}: {len(job.draws)} images need {need / 1e6:.0f} MB while they are "
+            f"drawn, there are {free / 1e6:.0f} MB; make room, or choose another disk with --out"
+        )
+
+
+def _extendable(path: Path, job: Job) -> Bank | None:
+    """The bank that is there, if it is a part (or more) of this job's."""
+    if not path.exists():
+        return None
+    bank = Bank(path)
+    for name, value in _fixed(job).items():
+        found = bank.attributes[name]
+        if found != value:
+            differs = OTHER.get(name, f"{name} ({found}, this one would have {value})")
+            raise UserError(
+                f"{path}: holds a bank of another {differs}; "
+                f"choose another folder with --out, or remove the file"
+            )
+    return bank
+
+
+def _key(job: Job) -> str:
+    text = json.dumps(_fixed(job), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fixed(job: Job) -> dict[str, Any]:
+    """What may not change when a bank is extended: all but its size."""
+    return {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
+
+
+def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
+    return Rows(
+        pid=np.array([draw.source.pid for draw in draws]),
+        camid=np.array([draw.camid for draw in draws]),
+        source=np.array([draw.source.name for draw in draws]),
+        target=np.array([draw.target.name for draw in draws]),
+        keypoints=np.stack([artist.keypoints(draw) for draw in draws]),
+    )
+
+
+def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str, Any]) -> None:
+    bank, root = Bank(path), job.real[0].path.parents[1]
+    is_all = len(bank) == len(job.draws)  # another job may have drawn more
+    made = {
+        "real_images_kept": len(job.real),
+        "artist": job.artist.words,
+        "generator": str(job.checkpoint) if job.checkpoint else None,
+        "coverage": asdict(job.coverage) if is_all else None,
+        "device": str(device),
+        **timing,
+        "versions": {"torch": torch.__version__},
+    }
+    write_card(bank, root, made)
+
+
+def describe(job: Job) -> str:
+    """What will be drawn, by whom, in one line."""
+    identities = by_identity(draw.source for draw in job.draws)
+    ratio, mode = job.config.ratio, job.config.mode
+    floor = floor_note(job.images, len(job.real), len(job.draws), ratio, mode)
+    text = (
+        f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
+        f"{job.artist.words}{floor}"
+    )
+    if bare := without_pose(job.real, job.poses):
+        pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
+        text += f"; {len(bare)} identities have no usable pose as source: {pids}"
+    return text
+
+
+def describe_cost(job: Job, device: torch.device) -> str:
+    """Time and disk that drawing takes."""
+    seconds = seconds_to_draw(job, device)
+    size = len(job.draws) * job.data.height * job.data.width * 3 / 1e6
+    return f"{len(job.draws)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
+
+
+def seconds_to_draw(job: Job, device: torch.device) -> float:
+    """Time that drawing takes, by the median of three batches."""
+    artist, batch = job.artist, job.config.batch
+    artist.to(device)
+    rows = (job.draws * math.ceil(batch / len(job.draws)))[:batch]
+    elapsed = []
+    for _ in range(3):
+        began = time.perf_counter()
+        artist.draw(rows)
+        elapsed.append(time.perf_counter() - began)
+    return math.ceil(len(job.draws) / batch) * statistics.median(elapsed)

@@ -1,0 +1,103 @@
+"""What a training writes while it runs: its log, its states, its samples, and the best so far.
+
+Identities that are held out are drawn whenever a state is saved, and SSIM and L1 of the drawings
+join the log. The published training keeps its last weights, so those stay the result; the best by
+SSIM lie beside them.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import numpy as np
+
+from reid_aug.generator import save_generator
+from reid_aug.runtime.files import sync
+from reid_aug.stages.train_generator.folder import TrainingFolder
+from reid_aug.stages.train_generator.pairs import Batch, Pairs
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
+from reid_aug.stages.train_generator.trainer import Trainer
+
+SSIM = "held_out_ssim"
+
+
+class TrainingRecord:
+    """Writes down every step of ``trainer``.
+
+    Args:
+        log: open for the lines to come.
+        board: a SummaryWriter of TensorBoard, or None.
+    """
+
+    def __init__(
+        self, files: TrainingFolder, trainer: Trainer, pairs: Pairs, log: TextIO, board: Any
+    ) -> None:
+        self.files, self.trainer, self.log, self.board = files, trainer, log, board
+        self.config: TrainGeneratorConfig = trainer.config
+        self.samples, self.examination = pairs.samples(), pairs.examination()
+        self.best = max(files.logged(SSIM), default=-np.inf)
+
+    def add(self, step: int, losses: Mapping[str, float]) -> None:
+        """Write down a step, counted from 1; now and then the state after it."""
+        is_due = step % self.config.save_every == 0 or step == self.config.steps
+        values = {"lr": self.config.rate(step - 1), **losses}
+        if is_due:
+            values |= examine(self.trainer, self.examination)
+        off = {} if self.config.vgg else {"perceptual": None}
+        rounded = {key: round(value, 6) for key, value in values.items()}
+        self.log.write(json.dumps({"step": step, **rounded, **off}) + "\n")
+        if self.board:
+            for key, value in values.items():
+                self.board.add_scalar(key, value, step)
+        if is_due:
+            self._save(step, rounded)
+
+    def _save(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the state last: whoever is killed before that writes the other files again."""
+        if values.get(SSIM, -np.inf) > self.best:
+            self.best = values[SSIM]
+            found = {key: values[key] for key in values if key.startswith("held_out_")}
+            notes = {**self.files.notes, "step": step, **found}
+            save_generator(self.trainer.averaged(), self.files.best, notes)
+        drawn = self.trainer.draw(self.samples)
+        self.files.save_samples(self.samples, drawn, step)
+        if self.board:
+            self.board.add_images("drawn", drawn, step, dataformats="NHWC")
+            self.board.flush()
+        sync(self.log)  # a state counts its lines
+        self.files.save_state(self.trainer.state(), step)
+
+
+@contextmanager
+def recording(
+    files: TrainingFolder, trainer: Trainer, pairs: Pairs, start: int
+) -> Iterator[TrainingRecord]:
+    """The record of a training that goes on after ``start`` steps."""
+    with files.open_log(start) as log, _board(files, trainer.config, start) as board:
+        yield TrainingRecord(files, trainer, pairs, log, board)
+
+
+@contextmanager
+def _board(files: TrainingFolder, config: TrainGeneratorConfig, start: int) -> Iterator[Any]:
+    if not config.tensorboard:
+        yield None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(files.states, purge_step=start + 1) as board:
+        yield board
+
+
+def examine(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
+    """How well the held-out pairs are drawn: L1 in [-1, 1] scale, and SSIM; nothing without any."""
+    if not batches:
+        return {}
+    from reid_aug.image_quality import mean_difference, ssim
+
+    found = []
+    for batch in batches:
+        for truth, drawn in zip(batch.truth.numpy(), trainer.draw(batch), strict=True):
+            found.append((mean_difference(truth, drawn), ssim(truth, drawn, "clean")))
+    l1, likeness = np.mean(found, 0).tolist()
+    return {"held_out_l1": l1, SSIM: likeness}

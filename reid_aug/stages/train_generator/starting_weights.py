@@ -1,0 +1,116 @@
+"""What a training starts from, where that is not random: a generator, and discriminators.
+
+A generator comes from a checkpoint of ours, trained here or imported. A discriminator comes from
+one that ``reid-aug generator import`` made of released weights, or from the state that a training
+left behind (``training/00087500.safetensors``), which holds both.
+
+Whatever these networks have seen, the new generator has seen too.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from reid_aug.data.provenance import noted_seen
+from reid_aug.generator import Generator, load_noted
+from reid_aug.generator.adversary import read_discriminator
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
+from reid_aug.runtime.optimizer_state import under
+from reid_aug.runtime.weights import read_tensors
+from reid_aug.stages.train_generator.folder import FORMAT as STATE
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
+
+
+def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) -> None:
+    """Give the networks of a training the weights that it starts from, if any.
+
+    Raises:
+        UserError: If a file is missing, or its network is of another shape.
+    """
+    if config.start:
+        generator = networks["generator"]
+        assert isinstance(generator, Generator)
+        _start_generator(generator, config.start)
+    for judge, path in _judges(config):
+        if judge not in networks:
+            raise UserError(
+                f"start_{judge} must not be given with alone = 1, which has no discriminators"
+            )
+        _start_judge(networks[judge], judge, path)
+
+
+def seen_before(config: TrainGeneratorConfig) -> list[str]:
+    """What each of the starting networks has seen; "" for one of which nobody noted it."""
+    noted = [_read_generator(config.start)[1]] if config.start else []
+    noted += [read_judge(path, judge)[1] for judge, path in _judges(config)]
+    return [noted_seen(notes) for notes in noted]
+
+
+def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:
+    """SHA-256 of every file that a training starts from, by its key."""
+    given = {"start": config.start} if config.start else {}
+    given |= {f"start_{judge}": path for judge, path in _judges(config)}
+    return {key: sha256(path) for key, path in given.items()}
+
+
+def read_judge(path: str, judge: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and notes of a discriminator: a checkpoint, or its part of a training state.
+
+    Raises:
+        UserError: If the file is missing, or holds no such discriminator.
+    """
+    if Path(path).suffix == ".safetensors":
+        tensors, notes = read_tensors(path)
+        if notes.get("format") == STATE:
+            if not (own := under(tensors, f"{judge}/")):
+                raise UserError(
+                    f"{path}: must hold a discriminator of {judge}, got the state of a training "
+                    f"without discriminators"
+                )
+            return own, notes.get("notes", {})
+    return read_discriminator(path, judge)
+
+
+def _judges(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
+    pairs = (("appearance", config.start_appearance), ("pose", config.start_pose))
+    return ((judge, path) for judge, path in pairs if path)
+
+
+def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
+    if Path(path).suffix != ".safetensors":
+        raise UserError(
+            f"{path}: train_generator.start must be a generator.safetensors; convert released "
+            f"weights with: reid-aug generator import"
+        )
+    return load_noted(path)
+
+
+def _start_generator(generator: Generator, path: str) -> None:
+    given = _read_generator(path)[0]
+    wanted, found = asdict(generator.config), asdict(given.config)
+    for key in wanted:
+        if wanted[key] != found[key] and key != "dropout":  # which has no weights
+            value = str(found[key]).lower() if isinstance(found[key], bool) else found[key]
+            raise UserError(
+                f"{path}: train_generator.start must be a generator of this recipe, whose "
+                f"{key} is {wanted[key]}, got {found[key]}; try --set generator.{key}={value}"
+            )
+    generator.load_state_dict(given.state_dict())
+
+
+def _start_judge(network: nn.Module, judge: str, path: str) -> None:
+    tensors, _ = read_judge(path, judge)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise UserError(
+                f"{path}: train_generator.start_{judge} must be a discriminator of this recipe, "
+                f"whose {name} is of shape {wanted.get(name)}, got {found.get(name)}; it follows "
+                f"discriminator_width, discriminator_blocks and generator.norm"
+            )
+    network.load_state_dict(tensors)

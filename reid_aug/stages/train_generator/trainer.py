@@ -1,0 +1,283 @@
+"""The generator, its judges, and one training step of them.
+
+One step, as published: the generator draws the target pose and is judged by two discriminators (is
+it the same person? is it in the pose?), by the distance to the true picture, and by the distance of
+VGG features where weights for them are given; then each discriminator learns from the true picture
+and from the drawn one, mixed with older drawings. Beyond the paper, the discriminators can join
+late, which makes the steps before much cheaper, and a re-ID network can say whom it sees in a
+drawing (:mod:`reid_aug.stages.train_generator.identity_model`).
+
+A step depends on the seed, its number and the networks alone: its dropout and its draws from the
+image pools start from (seed, number). So the state of a training is tensors and a step, no more.
+On a CPU in single precision its 3x3 convolutions, forward and back, are those of
+:mod:`reid_aug.generator.winograd`; bfloat16 and torch.compile have PyTorch's own.
+
+Several ranks share a step (:mod:`reid_aug.runtime.distributed`): each draws its part of the batch,
+and gradients are averaged, so all have the same weights always. The pools hold drawings of all
+ranks and are the same everywhere. What a rank has of its own is its dropout, which starts from its
+number too, batch norm, which sees the rank's part only unless it is shared, and the scale of the
+teacher's maps.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid_aug.data.keypoints import heatmaps
+from reid_aug.generator import (
+    Generator,
+    GeneratorConfig,
+    initialise,
+    ready_to_learn,
+    to_pixels,
+    to_signed,
+)
+from reid_aug.generator.adversary import (
+    Discriminator,
+    ImagePool,
+    Perceptual,
+    gan_loss,
+    initialise_judge,
+)
+from reid_aug.runtime.distributed import Ranks
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
+from reid_aug.runtime.sync_batch_norm import share_norms
+from reid_aug.stages.train_generator.identity_model import Teacher
+from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
+from reid_aug.stages.train_generator.starting_weights import start_from
+
+
+class Inputs(NamedTuple):
+    """What the networks see of a batch: images in [-1, 1], key points, and the camids (B, 2)."""
+
+    image: Tensor
+    truth: Tensor
+    source: Tensor
+    target: Tensor
+    cameras: Tensor
+
+    def questions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the generator is asked."""
+        return self.image, self.source, self.target, self.cameras
+
+    def conditions(self, sigma: float) -> dict[str, Tensor]:
+        """What each discriminator compares a picture with: the source image, the target pose."""
+        height, width = self.image.shape[-2:]
+        pose = heatmaps(self.target, height, width, sigma)
+        return {"appearance": self.image, "pose": pose}
+
+
+class Trainer:
+    """The generator, its judges, their optimisers and image pools, and one step of them.
+
+    A generator that is alone to the end has no judges.
+    """
+
+    def __init__(
+        self,
+        network: GeneratorConfig,
+        config: TrainGeneratorConfig,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        self.config, self.seed, self.device, self.ranks = config, seed, device, ranks
+        self.networks = build_networks(network, config, seed)
+        start_from(self.networks, config)
+        if config.compile:
+            check_compiler(device)
+        for module in self.networks.values():
+            if config.sync_batch_norm:
+                share_norms(module, ranks)
+            module.to(device).to(memory_format=torch.channels_last).train()
+            if config.compile:
+                module.compile()
+        if device.type == "cpu" and not (config.bf16 or config.compile):
+            ready_to_learn(self.networks.values())
+        self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
+        self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
+        self.comparisons: dict[str, nn.Module] = {}  # of a drawing with the true picture
+        if config.vgg:
+            self.comparisons["perceptual"] = Perceptual(config.vgg).to(device)
+        if config.teacher:
+            self.comparisons["teacher"] = Teacher(config.teacher).to(device)
+        self.average = {k: v.clone() for k, v in self.generator.state_dict().items()}
+
+    def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
+        rate, betas = self.config.lr, (0.5, 0.999)
+        return torch.optim.Adam(module.parameters(), rate, betas, fused=True)
+
+    @property
+    def generator(self) -> Generator:
+        """The network that draws."""
+        module = self.networks["generator"]
+        assert isinstance(module, Generator)
+        return module
+
+    def step(self, batch: Batch, number: int) -> dict[str, float]:
+        """Train on this rank's part of a batch as step ``number``.
+
+        Returns:
+            The losses, means over the ranks; smaller is better.
+        """
+        inputs = self._inputs(batch)
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.rate(number)
+        rng = np.random.default_rng([self.seed, 2, number])
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._dropout_seed(number))
+            sigma = self.generator.config.sigma
+            judged = inputs.conditions(sigma) if number >= self.config.alone_steps else {}
+            generated, losses = self._step_generator(inputs, judged)
+            for name, condition in judged.items():
+                truth = inputs.truth
+                losses[name] = self._step_discriminator(name, generated, truth, condition, rng)
+        self._update_average(number)
+        return self.ranks.average(losses)
+
+    def _dropout_seed(self, number: int) -> int:
+        start = [self.seed, 3, number, self.ranks.rank]
+        return int(np.random.default_rng(start).integers(2**62))
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        image, truth, *rest = batch.to(self.device)
+        return Inputs(to_signed(image), to_signed(truth), *rest)
+
+    def _step_generator(
+        self, inputs: Inputs, judged: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        truth = inputs.truth
+        with self._precision():
+            generated = self.generator.redraw(*inputs.questions()).float()
+            losses = {"l1": F.l1_loss(generated, truth)}
+            for name, condition in judged.items():
+                self.networks[name].requires_grad_(False)  # its gradients would be thrown away
+                logits = self.networks[name](torch.cat([generated, condition], 1)).float()
+                losses[f"fool_{name}"] = gan_loss(logits, True, self.config.gan)
+            for name, compare in self.comparisons.items():
+                losses[name] = compare(generated, truth)
+        self._descend("generator", self._total(losses))
+        return generated.detach(), losses
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The generator's losses, weighted; the discriminators share one weight."""
+        config = self.config
+        fooled = [loss for name, loss in losses.items() if name.startswith("fool_")]
+        total = config.l1_weight * losses["l1"]
+        for loss in fooled:
+            total = total + config.gan_weight / len(fooled) * loss
+        for name in self.comparisons:
+            total = total + getattr(config, f"{name}_weight") * losses[name]
+        return total
+
+    def _step_discriminator(
+        self,
+        name: str,
+        generated: Tensor,
+        truth: Tensor,
+        condition: Tensor,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        judge = self.networks[name].requires_grad_(True)
+        stacks = self.ranks.gather(torch.cat([generated, condition], 1))
+        drawn = self.pools[name].exchange(stacks, rng)[self.ranks.part_of(len(stacks))]
+        with self._precision():
+            true_logits = judge(torch.cat([truth, condition], 1)).float()
+            drawn_logits = judge(drawn).float()
+        kind = self.config.gan
+        loss = gan_loss(true_logits, True, kind) + gan_loss(drawn_logits, False, kind)
+        loss = self.config.gan_weight * loss / 2
+        self._descend(name, loss)
+        return loss
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        self.optimisers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        self.ranks.average_gradients(self.networks[name].parameters())
+        self.optimisers[name].step()
+
+    def _update_average(self, number: int) -> None:
+        memory = min(self.config.ema, (1 + number) / (10 + number))
+        for name, value in self.generator.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - memory)
+            else:
+                self.average[name].copy_(value)
+
+    def averaged(self) -> Generator:
+        """The generator with its averaged weights, in eval mode."""
+        generator = Generator(self.generator.config)
+        generator.load_state_dict(self.average)
+        return generator.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    @torch.no_grad()
+    def draw(self, batch: Batch) -> np.ndarray:
+        """What the averaged generator draws for ``batch``: (B, H, W, 3) uint8."""
+        drawn = self.averaged().redraw(*self._inputs(batch).questions())
+        return to_pixels(drawn).cpu().numpy()
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on."""
+        tensors = {f"average/{key}": value for key, value in self.average.items()}
+        for name, module in self.networks.items():
+            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+            memory = adam_tensors(self.optimisers[name])
+            tensors |= {f"{name}.adam/{key}": value for key, value in memory.items()}
+        for name, pool in self.pools.items():
+            tensors |= {f"{name}.pool/{i:04d}": image for i, image in enumerate(pool.images)}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of :meth:`state` back."""
+        tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        self.average = under(tensors, "average/")
+        for name, module in self.networks.items():
+            module.load_state_dict(under(tensors, f"{name}/"))
+            restore_adam(self.optimisers[name], under(tensors, f"{name}.adam/"))
+        for name, pool in self.pools.items():
+            pool.images = [image for _, image in sorted(under(tensors, f"{name}.pool/").items())]
+
+
+def build_networks(
+    network: GeneratorConfig, config: TrainGeneratorConfig, seed: int
+) -> dict[str, nn.Module]:
+    """The generator and its judges with random weights, which the seed says; judges if needed."""
+    judge = (config.discriminator_width, config.discriminator_blocks, network.norm, network.dropout)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = Generator(network)
+        initialise(generator)
+        if config.alone_steps == config.steps:
+            return {"generator": generator}
+        appearance, pose = Discriminator(6, *judge), Discriminator(3 + network.joints, *judge)
+        initialise_judge(appearance)
+        initialise_judge(pose)
+        return {"generator": generator, "appearance": appearance, "pose": pose}
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile something small, before anything is written.
+
+    Raises:
+        UserError: If nothing can be compiled here.
+    """
+    torch.compiler.reset()
+    try:
+        torch.compile(torch.relu)(torch.ones(8, device=device))
+    except Exception as error:  # the compiler's backends each raise errors of their own
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise UserError(
+            f"train_generator.compile needs a compiler for {device.type} (g++, or Triton and gcc), "
+            f"and torch.compile failed ({reason[:120]}); install one or leave the key false"
+        ) from None

@@ -1,0 +1,149 @@
+"""The folder of one re-ID training: what it is called, how far it is, what came out.
+
+    images.txt           the exact images used, as sha256sum writes: the hash of each file's bytes,
+                         and for "bank:ROW" of the pixels of that row
+    log.jsonl            losses, a line now and then
+    state.safetensors    what an unfinished training goes on from; gone when it is finished
+    model.safetensors    the network, with the fingerprints of the images that it has seen
+    result.json          settings and scores
+
+The result is written last, so a folder that has one is finished.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from torch import Tensor
+
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import committed
+from reid_aug.runtime.weights import read_tensors, write_tensors
+
+IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
+STATE = "state.safetensors"
+STATE_FORMAT = "reid_aug.reid_state/1"
+BITLESS = ("workers",)  # keys of a recipe that change no bit of what comes out
+ADDED = {"weights_data": ""}  # what a recipe of an older version means, which has no such key
+
+
+def cell_name(
+    backbone: str,
+    mode: str,
+    ratio: float,
+    keep: float,
+    seed: int,
+    min_score: Mapping[str, float] | None = None,
+    marks: Sequence[str] = (),
+) -> str:
+    """The folder name of one training; ``marks`` tell it from a plain one.
+
+    >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
+    ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
+    """
+    mix = f"{mode}{ratio:g}" if ratio else "baseline"
+    filters = [f"{name}{least:g}" for name, least in sorted((min_score or {}).items())]
+    own = [f"{backbone}-{mix}-keep{keep:g}-seed{seed}", *(filters if ratio else []), *marks]
+    return "-".join(own)
+
+
+def describe(path: Path) -> str:
+    """The scores of a result in one line, per cent."""
+    result = json.loads(path.read_text())
+    names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "mINP": "mINP"}
+    scores = ", ".join(f"{label} {100 * result[name]:.1f} %" for name, label in names.items())
+    return f"{result['backbone']}: {scores} ({result['queries']} queries)"
+
+
+def steps_done(folder: Path) -> int:
+    """How far the training in ``folder`` is, as its log says."""
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    try:
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+    except ValueError:
+        return 0  # the last line is being written
+
+
+def finished(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether ``folder`` holds the result of the experiment ``about``.
+
+    Raises:
+        UserError: If it holds another one's.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return False
+    try:
+        others = _differences(about, json.loads(path.read_text()))
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
+    if others:
+        raise UserError(
+            f"{path}: holds the result of another experiment, which differs in "
+            f"{', '.join(others)}; choose another folder with --out, or remove {folder}"
+        )
+    return True
+
+
+def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, Tensor]]:
+    """How many steps of the experiment ``about`` were done, and the tensors then; 0 and none first.
+
+    Raises:
+        UserError: If the state is another experiment's, or damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return 0, {}
+    tensors, notes = read_tensors(path)
+    if notes.get("format") != STATE_FORMAT:
+        raise UserError(f"{path}: must be a state of train-reid; remove the file")
+    if others := _differences(_plain(about), notes["about"]):
+        raise UserError(
+            f"{path}: belongs to an unfinished training that differs in {', '.join(others)}; go on "
+            f"with its settings, choose another folder with --out, or remove {folder}"
+        )
+    return int(notes["step"]), tensors
+
+
+def write_state(
+    folder: Path, about: Mapping[str, Any], step: int, tensors: Mapping[str, Tensor]
+) -> None:
+    """Write what the experiment ``about`` can go on from after ``step`` steps."""
+    notes = {"format": STATE_FORMAT, "step": step, "about": _plain(about)}
+    write_tensors(folder / STATE, tensors, notes)
+
+
+def open_log(folder: Path, start: int) -> TextIO:
+    """The log, open for more lines; those of steps after ``start`` are dropped."""
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    with committed(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines if _step(line) <= start))
+    return path.open("a", buffering=1)
+
+
+def _step(line: str) -> float:
+    """The step of a line of the log; beyond all where the line was cut off."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _differences(about: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The keys in which ``found`` differs from the experiment ``about``, as "seed" or "recipe.lr".
+
+    What changes no bit is no difference.
+    """
+    others = [key for key, value in about.items() if key != "recipe" and found.get(key) != value]
+    ours, theirs = about["recipe"], {**ADDED, **found.get("recipe", {})}
+    keys = [key for key in {**ours, **theirs} if key not in BITLESS]
+    return others + [f"recipe.{key}" for key in keys if ours.get(key) != theirs.get(key)]
+
+
+def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    """``about`` as it comes back from a file."""
+    return json.loads(json.dumps(about))

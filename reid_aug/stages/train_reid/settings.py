@@ -1,0 +1,239 @@
+"""How a re-ID network is trained: every key of ``[train_reid]``, and the named sets of keys.
+
+A *training* is a name for a set of keys. ``plain`` is torchreid's softmax baseline. ``strong`` is
+the bag of tricks of Luo et al. (CVPR workshops 2019, arXiv:1903.07071), with the schedule of their
+120 epochs in parts of the steps; the centre loss is left out, and the crop is torchreid's. A key
+that the recipe or an option gives stays as it was given, whatever the training says of it. Batch
+and steps belong to no training: they are the same in all rows of a table.
+
+Real and generated images are told apart by five keys, ``generated_...``; without generated images
+these mean nothing.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from reid_aug.runtime.errors import UserError, require_at_least
+
+DROPS = {"step": (4, 8), "bot": (4, 7)}  # twelfths of the steps after which the rate is divided
+SCHEDULES = ("cosine", *DROPS)
+LABELS = ("hard", "smoothed", "uniform")
+PLAIN = "plain"
+
+_STRONG: dict[str, Any] = {
+    "lr": 3.5e-4,
+    "schedule": "bot",
+    "warmup": 10 / 120,
+    "last_stride": 1,
+    "bnneck": True,
+    "label_smooth": True,
+    "erase": True,
+    "instances": 4,
+    "triplet_weight": 1.0,
+    "triplet_margin": 0.3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReidConfig:
+    """Network, schedule, losses and augmentation; the defaults are torchreid's softmax baseline.
+
+    ``schedule`` "step" divides the learning rate by ten after one third and two thirds of the
+    steps, "bot" after one third and seven twelfths; "cosine" lets it fall to 0. Over the first part
+    of the steps, ``warmup``, it rises in a line. ``beta2`` is how long Adam remembers squared
+    gradients: torchreid's training script has the usual 0.999, and whoever calls its
+    ``build_optimizer`` without it 0.99. ``weights`` is the path of starting weights;
+    ``weights_data`` "external" declares that no image of the data set trained them, where they do
+    not note it, as those of ImageNet. ``label_smooth`` spreads a tenth of each label over all
+    classes; ``erase`` is random erasing. ``last_stride`` 1 leaves the last stage of a ResNet or of
+    BN-Inception at the size of the one before, 0 leaves the network as it is. ``bnneck`` puts a
+    batch norm between features and classifier. ``instances`` is how many images of an identity a
+    batch holds, 0 for shuffled batches. ``triplet_weight`` weighs the triplet loss on the hardest
+    pairs of a batch. ``bf16`` computes in bfloat16 where that is safe.
+
+    ``generated_label`` says what a generated image is taken for: "hard", its person as a real image
+    is; "smoothed", its person with a tenth spread over all classes while real images have hard
+    labels; "uniform", anybody (LSRO). ``generated_weight`` is what it counts in the identity loss,
+    a real one being 1. ``generated_triplet`` false leaves it out of the triplet loss.
+    ``generated_share`` is the part of each batch that is generated, 0 for what the shuffle gives.
+    """
+
+    backbone: str = "resnet50"
+    steps: int = 24_000
+    batch: int = 32
+    height: int = 256
+    width: int = 128
+    lr: float = 3e-4
+    weight_decay: float = 5e-4
+    beta2: float = 0.999
+    schedule: str = "step"
+    label_smooth: bool = True
+    flip: bool = True
+    crop: bool = True
+    erase: bool = False
+    weights: str = ""
+    weights_data: str = ""
+    workers: int = 0
+    training: str = PLAIN
+    warmup: float = 0.0
+    last_stride: int = 0
+    bnneck: bool = False
+    instances: int = 0
+    triplet_weight: float = 0.0
+    triplet_margin: float = 0.3
+    bf16: bool = False
+    generated_label: str = LABELS[0]
+    generated_weight: float = 1.0
+    generated_triplet: bool = True
+    generated_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "steps")
+        require_at_least(self, 2, "batch")
+        require_at_least(self, 16, "height", "width")
+        require_at_least(self, 0, "workers", "weight_decay", "triplet_weight", "triplet_margin")
+        for key in ("lr", "generated_weight"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise UserError(f"{key} must be above 0, got {getattr(self, key)}")
+        for key in ("beta2", "warmup", "generated_share"):
+            if not 0 <= getattr(self, key) < 1:
+                raise UserError(
+                    f"{key} must be a part, at least 0 and below 1, got {getattr(self, key)}"
+                )
+        self._require("schedule", SCHEDULES)
+        self._require("training", TRAININGS)
+        self._require("generated_label", LABELS)
+        self._require("last_stride", (0, 1))
+        self._check_weights()
+        self._check_batches()
+        if self.generated_label == "smoothed" and self.label_smooth:
+            raise UserError(
+                "generated_label must be hard or uniform with label_smooth = true, which smooths "
+                "all labels alike, got 'smoothed'; set label_smooth = false"
+            )
+
+    def _require(self, key: str, choices: Collection[Any]) -> None:
+        value = getattr(self, key)
+        if value not in choices:
+            raise UserError(f"{key} must be one of {', '.join(map(str, choices))}, got {value!r}")
+
+    def _check_weights(self) -> None:
+        if self.weights_data not in ("", "external"):
+            raise UserError(f"weights_data must be external or empty, got {self.weights_data!r}")
+        if self.weights_data and not self.weights:
+            raise UserError(
+                f"weights_data must be empty where no weights are given, got "
+                f"{self.weights_data!r}; name their file by the key weights"
+            )
+
+    def _check_batches(self) -> None:
+        if self.instances and (self.instances < 2 or self.batch % self.instances):
+            raise UserError(
+                f"instances must be 0 or a divisor of batch ({self.batch}) that is 2 or more, "
+                f"got {self.instances}"
+            )
+        if self.triplet_weight and not 0 < self.instances < self.batch:
+            raise UserError(
+                f"triplet_weight must be 0 where batches are not made of several images of several "
+                f"people, got {self.triplet_weight:g}; set instances = 4 and a larger batch"
+            )
+        group = self.instances or self.batch
+        drawn = self.generated_share * group
+        if self.generated_share and not 0 < round(drawn) < group:
+            raise UserError(f"generated_share must leave both kinds in {group} images, got {drawn}")
+        if self.instances and abs(drawn - round(drawn)) > 1e-9:
+            raise UserError(
+                f"generated_share must be a whole number of the {group} images of an identity, "
+                f"got {self.generated_share:g} of them"
+            )
+
+    @property
+    def warmup_steps(self) -> int:
+        """How many steps the learning rate rises."""
+        return round(self.warmup * self.steps)
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step (counted from 0), as a factor of ``lr``."""
+        rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        if self.schedule == "cosine":
+            return rise * (1 + math.cos(math.pi * step / self.steps)) / 2
+        return rise * 0.1 ** sum(12 * step >= part * self.steps for part in DROPS[self.schedule])
+
+
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainReidConfig)}
+TRAININGS = {PLAIN: {key: _DEFAULTS[key] for key in _STRONG}, "strong": _STRONG}
+
+
+def training_keys(name: str, given: Collection[str]) -> dict[str, Any]:
+    """What a training sets: its keys, without those that were given ("train_reid.key")."""
+    return {k: v for k, v in TRAININGS[name].items() if f"train_reid.{k}" not in given}
+
+
+def marks_of(training: str, label: str, ratio: float) -> list[str]:
+    """What tells the folder of a training from that of a plain one.
+
+    >>> marks_of("strong", "uniform", 1.0), marks_of("plain", "uniform", 0.0)
+    (['strong', 'uniform'], [])
+    """
+    marks = {training: training != PLAIN, label: label != LABELS[0] and ratio > 0}
+    return [mark for mark, is_set in marks.items() if is_set]
+
+
+_WORDS = {
+    "erase": "random erasing",
+    "bnneck": "BNNeck",
+    "last_stride": "last stride",
+    "warmup": "warm-up",
+    "instances": "images an identity",
+    "triplet_weight": "triplet weight",
+    "triplet_margin": "triplet margin",
+}
+_IN_CAPTIONS = ("lr", "schedule", "label_smooth")  # of the tables, where trainings share them
+_POLICIES = {
+    "generated_label": "generated labels {}",
+    "generated_weight": "generated weight {:g}",
+    "generated_triplet": "no generated triplets",
+    "generated_share": "generated share {:g}",
+}
+
+
+def describe_training(recipe: Mapping[str, Any], ratio: float) -> list[str]:
+    """What a training does that a plain one does not, in words: its name, then every deviation.
+
+    Args:
+        recipe: the ``recipe`` of a result; one of an older version has fewer keys.
+
+    >>> describe_training({"training": "strong", "erase": False, "generated_share": 0.5}, 1.0)
+    ['strong', 'no random erasing', 'generated share 0.5']
+    """
+    name = recipe.get("training", PLAIN)
+    words = [name] if name != PLAIN else []
+    for key, usual in TRAININGS[name].items():
+        value = recipe.get(key, usual)
+        if key not in _IN_CAPTIONS and value != usual:
+            is_bool = isinstance(value, bool)
+            words.append(
+                ("" if value else "no ") + _WORDS[key] if is_bool else f"{_WORDS[key]} {value:g}"
+            )
+    for key, text in _POLICIES.items():
+        if ratio and recipe.get(key, _DEFAULTS[key]) != _DEFAULTS[key]:
+            words.append(text.format(recipe[key]))
+    return words
+
+
+def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a result's recipe that its table has in common, as a plain training has them.
+
+    What the name of the training implies is said by the row; only what differs from it is kept. The
+    row says what trained the starting weights too. Precision and Adam's memory are named where they
+    are not the usual ones.
+    """
+    recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | dict(recipe)
+    new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training", "weights_data"}
+    new |= {key for key in ("bf16", "beta2") if recipe.get(key) == _DEFAULTS[key]}
+    name = recipe.get("training", PLAIN)
+    kept = {key: recipe[key] for key in recipe if key not in new or key in _IN_CAPTIONS}
+    implied = {key for key in _IN_CAPTIONS if recipe.get(key) == TRAININGS[name][key]}
+    return {k: TRAININGS[PLAIN][k] if k in implied else v for k, v in kept.items()}

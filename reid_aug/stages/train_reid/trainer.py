@@ -1,0 +1,130 @@
+"""A re-ID network in training: one step, and the state between two.
+
+A step is torchreid's (its softmax engine's loss, gradients, update) with what a training may add:
+the triplet loss, its own policy for generated images, bfloat16. It depends on the seed, its number
+and the tensors of the state alone: dropout starts from (seed, number), the learning rate is that of
+the number. So a state is the tensors and the number of steps.
+
+Several ranks share a step (:mod:`reid_aug.runtime.distributed`): each runs its part of the batch
+through the network, the outputs of all meet, and every rank has the loss of the whole batch,
+hardest pairs and weights included. Batch norm sees the whole batch too. So ranks train what one
+process trains.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reid_aug.runtime.distributed import Ranks
+from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
+from reid_aug.runtime.sync_batch_norm import share_norms
+from reid_aug.stages.train_reid.losses import identity_loss, triplet_loss
+from reid_aug.stages.train_reid.settings import TrainReidConfig
+
+
+class ReidTrainer:
+    """A network, its optimiser, and one step of them.
+
+    Args:
+        model: in training mode (B, 3, H, W) to logits, or to (logits, features) where the triplet
+            loss asks for features; logits (B, K), or several of them that share the loss.
+        ranks: who trains together; batches then hold this rank's part.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainReidConfig,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        self.config, self.seed, self.device, self.ranks = config, seed, device, ranks
+        share_norms(model, ranks)
+        self.model = model.to(device)
+        self.model.train()
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        betas, decay = (0.9, config.beta2), config.weight_decay
+        self.optimiser = torch.optim.Adam(weights, config.lr, betas, weight_decay=decay, fused=True)
+
+    def step(self, batch: Mapping[str, Any], number: int) -> dict[str, Tensor]:
+        """Train on a batch as step ``number``, counted from 0.
+
+        Returns:
+            The losses of the whole batch, the accuracy in per cent, the number of generated images.
+
+        Args:
+            batch: "img" (B, 3, H, W), "pid" (B,) classes, "is_generated" (B,) bool.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(number)
+        images, labels, is_generated = (
+            batch[key].to(self.device, non_blocking=True) for key in ("img", "pid", "is_generated")
+        )
+        self._seed(number)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            outputs = self.model(images)
+        logits, features = self._parts(outputs)
+        labels = self.ranks.gather(labels)
+        is_generated = self.ranks.gather(is_generated.long()) > 0
+        losses = self._losses(logits, features, labels, is_generated)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.ranks.average_gradients(self.model.parameters())
+        self.optimiser.step()
+        hits = (logits[0].detach().argmax(1) == labels).float().mean()
+        counts = {"acc": 100 * hits, "generated": is_generated.sum()}
+        return {name: loss.detach() for name, loss in losses.items()} | counts
+
+    def rate(self, number: int) -> float:
+        """The learning rate of a step."""
+        return self.config.lr * self.config.rate(number)
+
+    def _seed(self, number: int) -> None:
+        start = int(np.random.default_rng([self.seed, 10, number, self.ranks.rank]).integers(2**62))
+        torch.default_generator.manual_seed(start)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(start)
+
+    def _parts(self, outputs: Any) -> tuple[Sequence[Tensor], Tensor | None]:
+        """The logits, one tensor or several, and the features where the triplet loss needs them."""
+        logits, features = outputs if self.config.triplet_weight else (outputs, None)
+        several = [logits] if isinstance(logits, Tensor) else logits
+        whole = None if features is None else self._whole(features)
+        return [self._whole(one) for one in several], whole
+
+    def _whole(self, output: Tensor) -> Tensor:
+        """An output of all ranks, in full precision; gradients go back to where it came from."""
+        output = output.float() if self.config.bf16 else output
+        return self.ranks.stack(output).flatten(0, 1) if self.ranks.size > 1 else output
+
+    def _losses(
+        self,
+        logits: Sequence[Tensor],
+        features: Tensor | None,
+        labels: Tensor,
+        is_generated: Tensor,
+    ) -> dict[str, Tensor]:
+        config = self.config
+        each = [identity_loss(one, labels, is_generated, config) for one in logits]
+        identity = torch.stack(each).mean()
+        if features is None:
+            return {"loss": identity}
+        takes_part = ~is_generated | config.generated_triplet
+        triplet = triplet_loss(features, labels, takes_part, config.triplet_margin)
+        total = identity + config.triplet_weight * triplet
+        return {"loss": total, "identity": identity, "triplet": triplet}
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on."""
+        weights = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        memory = {f"adam/{name}": tensor for name, tensor in adam_tensors(self.optimiser).items()}
+        return weights | memory
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of :meth:`state` back."""
+        self.model.load_state_dict(under(tensors, "model/"))
+        restore_adam(self.optimiser, under(tensors, "adam/"))

@@ -1,0 +1,113 @@
+"""Run a grid of experiments: the work that cells share, then every cell.
+
+What is there already is left alone: a cell is skipped when its result is there, and refused when
+that is another experiment's.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from reid_aug.data.dataset import verify_images
+from reid_aug.stages.stage import Stage
+from reid_aug.stages.train_reid import build_network
+from reid_aug.stages.train_reid.folder import MODEL
+from reid_aug.study.cell import Cell, cell_recipe
+from reid_aug.study.cost import describe
+from reid_aug.study.grid import Grid
+from reid_aug.study.local_pool import CORES, LocalPool
+from reid_aug.study.ray_pool import RayPool
+from reid_aug.study.shared_work import check_given, draw_banks, pre_train, score_banks
+from reid_aug.study.tasks import Pool, Task, run_tasks
+
+
+def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
+    """One task a cell, and where each will find what it shares with others.
+
+    Args:
+        generator: the generator that was named, if one was.
+
+    Raises:
+        UserError: If an axis holds a value that cannot be, or a file that a cell cannot use.
+    """
+    recipe, cells = stage.recipe, grid.cells()
+    for cell in cells:
+        cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
+    for cell in {(cell.backbone, cell.training): cell for cell in cells}.values():
+        build_network(cell_recipe(recipe, cell).train_reid, 2)
+    needs_one = any(cell.is_drawn and cell.generator == "given" for cell in cells)
+    given = stage.generator(generator) if needs_one else None
+    tasks = [
+        Task(
+            cell,
+            recipe,
+            stage.root,
+            _bank_of(cell, stage),
+            stage.run.cell(cell.name),
+            _generator_of(cell, stage, given),
+            _weights_of(cell, stage) if cell.start == "external" else None,
+        )
+        for cell in cells
+    ]
+    check_given(tasks, stage)
+    return tasks
+
+
+def open_pool(stage: Stage, ray: str | None, device: str | None, at_once: int | None) -> Pool:
+    """The Ray cluster at the address ``ray``; without one, processes of this machine.
+
+    Args:
+        device: the device that was named, if one was.
+        at_once: trainings at once; without it one a device, or one a core where that is the CPU.
+    """
+    if ray:
+        return RayPool(ray, device, at_once)
+    devices = _devices(stage.device)
+    on_gpu = stage.device.type == "cuda"
+    return LocalPool(devices, at_once or (len(devices) if on_gpu else CORES))
+
+
+def _devices(device: torch.device) -> list[str]:
+    """The device itself, or every GPU where none of them was named."""
+    if device.type != "cuda" or device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
+def _bank_of(cell: Cell, stage: Stage) -> Path | None:
+    """The plain bank of the recipe's own kept set lies in the run folder, others lie below it."""
+    if not cell.ratio:
+        return None
+    if cell.bank:
+        return Path(cell.bank)
+    own = cell.real_part == stage.recipe.data.keep and not cell.bank_marks
+    return (stage.run if own else stage.run.below(cell.real_part, *cell.bank_marks)).bank
+
+
+def _generator_of(cell: Cell, stage: Stage, given: Path | None) -> Path | None:
+    """Those that the grid trains lie in the folder of their kept set; nothing where none draws."""
+    if not cell.is_drawn:
+        return None
+    if cell.trains_generator:
+        return stage.run.below(cell.generator_part, "kept").generator
+    return given if cell.generator == "given" else Path(cell.generator)
+
+
+def _weights_of(cell: Cell, stage: Stage) -> Path:
+    return stage.run.external(f"{cell.backbone}-seed{cell.seed}") / MODEL
+
+
+def run(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
+    """Do the shared work, then run every task without a result yet; those that failed for good."""
+    dataset = stage.dataset
+    pool.check(stage.root, stage.run.path)
+    verify_images((*dataset.train, *dataset.query, *dataset.gallery))
+    for line in describe(grid, tasks, stage, pool):
+        print(line, file=sys.stderr)
+    draw_banks(tasks, stage)
+    failed = pre_train(grid, tasks, pool) + score_banks(grid, tasks, stage, pool)
+    waiting = [task for task in tasks if not task.is_done(dataset)]
+    failed += run_tasks(waiting, pool) if waiting else []
+    return list(dict.fromkeys(failed))

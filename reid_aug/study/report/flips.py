@@ -1,0 +1,155 @@
+"""Ranked lists that flipped: queries that one network answers right at once and the other does not.
+
+The pictures need both networks, which lie beside their results, and the data set. Features are
+computed anew, so the ranking is compared with the mAP that each result holds: where the two
+disagree, network or data set is another one, and nothing is shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reid_aug.backbones.checkpoint import load_reid_network
+from reid_aug.data.dataset import Dataset, read_image
+from reid_aug.data.provenance import dataset_sha256
+from reid_aug.evaluation import Answers
+from reid_aug.evaluation.features import columns, distance_matrix, extract_features, look, score
+from reid_aug.evaluation.ranked_lists import ranked
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.pages import picture
+from reid_aug.stages.train_reid.folder import MODEL, RESULT
+from reid_aug.study.report.results import Result
+
+SHOWN = 3  # queries of either kind
+TOP = 6  # gallery images of a ranked list
+SIZE = 128, 64  # pixels of a picture in the page
+NEAR = 0.005  # how far apart a mAP and its repetition on another machine may be
+
+
+@dataclass(frozen=True, slots=True)
+class RankedList:
+    """The nearest of the gallery, each as an address with whether it is a hit; ranks from 1."""
+
+    first_hit: int
+    ap: float
+    nearest: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A query, and its ranked list by either network."""
+
+    name: str
+    query: str
+    before: RankedList
+    after: RankedList
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Queries whose first image is a hit after but not before, and the reverse.
+
+    ``both`` and ``neither`` count the other queries. ``gained`` and ``lost`` hold those whose first
+    hit moved furthest.
+    """
+
+    what: str
+    seed: int
+    counts: dict[str, int]
+    gained: list[Flip]
+    lost: list[Flip]
+
+
+class _Ranking:
+    """The gallery as one network ranks it for every query."""
+
+    def __init__(self, path: Path, dataset: Dataset, device: torch.device) -> None:
+        network = load_reid_network(path)
+        model, sight = network.model.to(device), look(network.size)
+        query, gallery = (
+            extract_features(model, images, sight, device).to(device)
+            for images in (dataset.query, dataset.gallery)
+        )
+        distances = distance_matrix(query, gallery)
+        self.scores = score(distances, dataset)
+        self.distances = distances.cpu().numpy()
+        self.dataset, self.answers = dataset, Answers(*columns(dataset))
+
+    def first_hits(self) -> np.ndarray:
+        """Rank of each query's first hit, every tie lost; 0 where a query does not count. (Q,)."""
+        return np.array([self._first_hit(query) for query in range(len(self.distances))])
+
+    def _first_hit(self, query: int) -> int:
+        row, (matches, ignored) = self.distances[query], self.answers.of(query)
+        if not len(matches):
+            return 0
+        near = row <= row[matches].min()
+        near[matches] = near[ignored] = False
+        return int(near.sum()) + 1
+
+    def list_of(self, query: int) -> RankedList:
+        """The ranked list of one query, with pictures."""
+        found = ranked(self.distances[query], *self.answers.of(query), TOP)
+        gallery = self.dataset.gallery
+        nearest = tuple((_crop(gallery[place].path), is_hit) for place, is_hit in found)
+        return RankedList(self._first_hit(query), float(self.scores.ap[query]), nearest)
+
+
+def flips_of(
+    what: str,
+    after: Result,
+    before: Result,
+    dataset: Dataset,
+    device: torch.device | None = None,
+) -> Flips | str:
+    """The flipped lists between two results of one seed; a sentence where they cannot be drawn.
+
+    Args:
+        what: what the rows are called.
+        after: the result with generated images.
+        before: the baseline's.
+        dataset: the data set of both.
+        device: where the networks compute; without it the CPU.
+    """
+    if dataset_sha256(dataset) != after["dataset_sha256"]:
+        return "The data set that was given is not that of these results."
+    rankings = []
+    for result in (before, after):
+        path = Path(result["file"]).with_name(MODEL)
+        if not path.is_file():
+            return f"A network is missing: {MODEL} beside its {RESULT}."
+        try:
+            rankings.append(_Ranking(path, dataset, device or torch.device("cpu")))
+        except UserError as error:
+            return f"A network could not be asked: {error}"
+        if abs(rankings[-1].scores.mAP - result["mAP"]) > NEAR:
+            return f"{path} does not give the mAP of its result: it is another network's."
+    return _compare(what, after["seed"], *rankings)
+
+
+def _compare(what: str, seed: int, before: _Ranking, after: _Ranking) -> Flips:
+    old, new = before.first_hits(), after.first_hits()
+    counts = {
+        "both": int(((old == 1) & (new == 1)).sum()),
+        "gained": int(((old > 1) & (new == 1)).sum()),
+        "lost": int(((old == 1) & (new > 1)).sum()),
+        "neither": int(((old > 1) & (new > 1)).sum()),
+    }
+
+    def shown(queries: Sequence[int]) -> list[Flip]:
+        images = before.dataset.query
+        return [
+            Flip(images[q].name, _crop(images[q].path), before.list_of(q), after.list_of(q))
+            for q in queries
+        ]
+
+    gained = np.argsort(np.where(new == 1, -old, 0), kind="stable")[: min(SHOWN, counts["gained"])]
+    lost = np.argsort(np.where(old == 1, -new, 0), kind="stable")[: min(SHOWN, counts["lost"])]
+    return Flips(what, seed, counts, shown(gained.tolist()), shown(lost.tolist()))
+
+
+def _crop(path: Path) -> str:
+    return picture(read_image(path, *SIZE), quality=85)

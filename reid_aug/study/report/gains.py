@@ -1,0 +1,139 @@
+"""How much a row gains over its baseline, and whether that is more than noise.
+
+A gain is the difference in mAP between trainings of the same seeds, tested on the same queries. It
+is uncertain for two reasons, and each of the two 95 % intervals sees one of them well.
+
+*Over seeds*: Student's t of the paired differences, one a seed. It tells whether trainings with
+other seeds would show the gain on these queries. It is honest with two or three seeds, where it is
+wide; with one seed there is none.
+
+*Over queries and seeds*: the percentile bootstrap of the differences in AP, one a query and seed.
+Each resample draws queries, and independently pairs of trainings, with replacement. It tells
+whether other queries would show the gain too. With few seeds it is too narrow for their part of the
+noise: three seeds have only ten multisets, and the variance of their mean in a resample is two
+thirds of what it should be. With one seed it is an interval over queries alone.
+
+So neither decides alone: a gain counts as better or worse only where 0 lies outside both intervals,
+and as "within noise" where one of them holds 0. One seed gets no better than "one seed": nothing is
+known of its training noise. Queries of one identity are alike, which neither interval knows, and
+no interval is widened for the number of rows in a table.
+
+Results without the AP of every query have the first interval only.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from reid_aug.study.report.results import Result
+
+RESAMPLES = 4000
+LEVEL = 0.95
+BLOCK = 500  # resamples whose draws are held at once
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From ``low`` to ``high``, fractions."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies inside, or on an end."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Difference in mAP from the baseline, a fraction, and its 95 % intervals.
+
+    ``seeds`` are common to both; ``over_seeds`` is None with one of them, ``over_queries`` where a
+    result lacks the AP of its queries.
+    """
+
+    mean: float
+    seeds: int
+    over_seeds: Interval | None
+    over_queries: Interval | None
+
+    @property
+    def verdict(self) -> str:
+        """Better, worse, or within noise; of one seed only the last, or "one seed"."""
+        intervals = [each for each in (self.over_seeds, self.over_queries) if each]
+        noise = any(each.holds(0) for each in intervals)
+        if self.seeds == 1:
+            return "within noise (one seed)" if noise else "one seed"
+        return "within noise" if noise else "better" if self.mean > 0 else "worse"
+
+
+def gain_of(ours: Sequence[Result], theirs: Sequence[Result]) -> Gain | None:
+    """The gain of one row's results over another's; None without a common seed."""
+    before = {result["seed"]: result for result in theirs}
+    pairs = [(result, before[result["seed"]]) for result in ours if result["seed"] in before]
+    if not pairs:
+        return None
+    differences = np.array([one["mAP"] - other["mAP"] for one, other in pairs])
+    by_query = ap_differences(pairs)
+    return Gain(
+        float(differences.mean()),
+        len(pairs),
+        paired_t(differences) if len(pairs) > 1 else None,
+        bootstrap(by_query) if by_query is not None else None,
+    )
+
+
+def paired_t(differences: np.ndarray) -> Interval:
+    """The 95 % interval of a mean of two or more differences, by Student's t."""
+    from scipy.stats import t  # here, because it takes longer to load than a table to print
+
+    count, mean = len(differences), float(differences.mean())
+    quantile = float(t.ppf((1 + LEVEL) / 2, count - 1))
+    width = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
+    return Interval(mean - width, mean + width)
+
+
+def ap_differences(pairs: Sequence[tuple[Result, Result]]) -> np.ndarray | None:
+    """(seeds, queries) float64 differences in AP; None unless all results judge the same queries.
+
+    Queries that do not count, having no match, are left out.
+    """
+    names = query_names(pairs[0][0])
+    if not names or any(query_names(result) != names for pair in pairs for result in pair):
+        return None
+    return np.array([[one["ap"][n] - other["ap"][n] for n in names] for one, other in pairs])
+
+
+def query_names(result: Result) -> list[str]:
+    """The queries of a result that count, sorted."""
+    return sorted(name for name, ap in (result.get("ap") or {}).items() if ap is not None)
+
+
+def bootstrap(differences: np.ndarray, seed: int = 0) -> Interval:
+    """The 95 % percentile interval of the mean, over rows and columns resampled independently.
+
+    Args:
+        differences: (seeds, queries).
+        seed: of what is drawn: the same seed, the same interval.
+    """
+    seeds, queries = differences.shape
+    trainings = _counts(seed + 1, seeds)
+    means = (_counts(seed, queries) @ differences.T * trainings).sum(1) / (seeds * queries)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+@lru_cache(maxsize=4)  # all rows of a table are judged by the same queries
+def _counts(seed: int, count: int) -> np.ndarray:
+    """(RESAMPLES, count): how often each of ``count`` things is drawn in each resample."""
+    rng = np.random.default_rng([seed, count])
+    blocks = []
+    for start in range(0, RESAMPLES, BLOCK):
+        size = min(BLOCK, RESAMPLES - start)
+        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        tally = np.bincount(drawn.ravel(), minlength=size * count)
+        blocks.append(tally.reshape(size, count).astype(np.float32))
+    return np.concatenate(blocks)

@@ -1,0 +1,55 @@
+"""Who gains and who loses: the AP of every query, gathered by identity."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reid_aug.data.dataset import parse_name
+from reid_aug.study.report.gains import ap_differences, query_names
+from reid_aug.study.report.results import Result
+
+Pairs = Sequence[tuple[Result, Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityGain:
+    """An identity's mean AP over its queries and all seeds, fractions, before and after."""
+
+    pid: int
+    queries: int
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """The difference."""
+        return self.after - self.before
+
+
+def identity_gains(pairs: Pairs) -> list[IdentityGain]:
+    """The gain of every identity, largest first.
+
+    Args:
+        pairs: results of a row, each beside the baseline's of the same seed.
+
+    Returns:
+        Nothing where the results lack the AP of the same queries.
+    """
+    if ap_differences(pairs) is None:
+        return []
+    queries: defaultdict[int, list[str]] = defaultdict(list)
+    for name in query_names(pairs[0][0]):
+        queries[parse_name(Path(name)).pid].append(name)
+    after, before = zip(*pairs, strict=True)
+    gains = [
+        IdentityGain(pid, len(names), _mean_ap(before, names), _mean_ap(after, names))
+        for pid, names in queries.items()
+    ]
+    return sorted(gains, key=lambda each: (-each.gain, each.pid))
+
+
+def _mean_ap(results: Sequence[Result], names: Sequence[str]) -> float:
+    return float(np.mean([[result["ap"][name] for name in names] for result in results]))

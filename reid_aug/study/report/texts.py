@@ -1,0 +1,276 @@
+"""Tables as text, for the terminal, Markdown, LaTeX and CSV.
+
+Markdown has every column. Terminal and LaTeX have the width of a page: backbone and kept set stand
+above the rows that share them, and one column says what is added to or changed in plain training.
+CSV is for machines: a row a line, one number a cell, fractions in [0, 1] as in ``result.json``, and
+every setting. None of them holds times or hosts.
+"""
+
+import csv
+import io
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from reid_aug.study.report.gains import Gain
+from reid_aug.study.report.published import HEADING, PublishedTable
+from reid_aug.study.report.results import SCORES, Result
+from reid_aug.study.report.rows import Line, Row
+
+HEADER = (
+    "backbone", "keep", "mode", "ratio", "real", "generated", "images from", "training", "seeds",
+    "mAP %", "Rank-1 %", "gain in mAP", "bootstrap", "verdict",
+)  # fmt: skip
+SHORT = ("ratio", "images", "what", "seeds", *HEADER[9:])
+FOOTNOTE = (
+    "Mean and standard deviation over seeds. Gain: mAP minus that of plain training (of a strong "
+    "row: strong training) on the real images only, same backbone, kept set and seeds, ± the half "
+    "width of its 95 % interval over seeds (paired t). Bootstrap: its 95 % interval over queries "
+    "and seeds, resampled together. Within noise: one of the two intervals holds 0. One seed: the "
+    "bootstrap is over queries only, and the noise of training is unknown. The seeds of a grid are "
+    "those of its trainings; one generator, one bank and one kept set serve them all, and their "
+    "own noise is in no interval. A generator was trained on external data where nothing else is "
+    "said. True renders show the right person in the right pose, which no generator can promise."
+)
+MINUS = re.compile(r"(?<!\w)-(?=\d)")
+PAGE = 120  # columns of a terminal
+MACHINE = ("backbone", "workers", "weights")  # settings that are a column already, or of a machine
+
+
+def cells(line: Line) -> list[str]:
+    """The cells of one line, in the order of ``HEADER``."""
+    row, first = line.row, line.row.results[0]
+    return [
+        row.backbone,
+        keep_words(row),
+        row.mode,
+        f"{row.ratio:g}",
+        str(first["real"]),
+        str(first["generated"]),
+        row.images,
+        row.training,
+        str(len(row.results)),
+        spread(row.scores("mAP").values()),
+        spread(row.scores("rank1").values()),
+        gain_words(line.gain),
+        bootstrap_words(line.gain),
+        line.verdict,
+    ]
+
+
+def short_cells(line: Line) -> list[str]:
+    """The cells of one line, in the order of ``SHORT``."""
+    row, first = line.row, line.row.results[0]
+    images = f"{first['real']} + {first['generated']}" if row.ratio else str(first["real"])
+    return [f"{row.ratio:g}", images, what(row), *cells(line)[8:]]
+
+
+def what(row: Row) -> str:
+    """What a row adds to plain training on real images, or changes in it."""
+    replacing = "replacing real images" if row.mode == "replace" else "-"
+    parts = [part for part in (row.images, replacing, row.training) if part != "-"]
+    return ", ".join(parts) or "real images only"
+
+
+def keep_words(row: Row) -> str:
+    """The kept set of a row."""
+    return f"{row.keep:g}" + (f" (keep seed {row.keep_seed})" if row.keep_seed else "")
+
+
+def spread(scores: Iterable[float]) -> str:
+    """Mean and standard deviation of fractions, per cent."""
+    mean, deviation = moments(scores)
+    if deviation is None:
+        return f"{100 * mean:.1f} (one seed)"
+    return f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def moments(scores: Iterable[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation, None of one score."""
+    values = np.array(list(scores))
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def gain_words(gain: Gain | None) -> str:
+    """A gain and its half width over seeds, in points."""
+    if gain is None:
+        return "-"
+    width = f" ± {100 * (gain.over_seeds.high - gain.mean):.1f}" if gain.over_seeds else ""
+    return f"{100 * gain.mean:+.1f}{width}"
+
+
+def bootstrap_words(gain: Gain | None) -> str:
+    """The interval over queries and seeds, in points."""
+    if gain is None or gain.over_queries is None:
+        return "-"
+    return f"{100 * gain.over_queries.low:+.1f} to {100 * gain.over_queries.high:+.1f}"
+
+
+def sections(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
+    """Lines of one backbone, kept set and named training, and what these are called."""
+    for _, group in groupby(lines, lambda line: line.row.baseline_key):
+        found = list(group)
+        row, name = found[0].row, found[0].row.baseline_key[-1]
+        training = f", {name} training" if name != "-" else ""
+        yield f"{row.backbone}, keep {keep_words(row)}{training}", found
+
+
+def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+    """Header, and titles with the cells below them; seeds leave the columns where all agree."""
+    counts = {len(line.row.results) for line in lines}
+    shown = [i for i, name in enumerate(SHORT) if name != "seeds" or len(counts) > 1]
+    seeds = f", {counts.pop()} seeds" if len(counts) == 1 and counts != {1} else ""
+    body = [
+        (title + seeds, [[short_cells(line)[i] for i in shown] for line in group])
+        for title, group in sections(lines)
+    ]
+    return [SHORT[i] for i in shown], body
+
+
+def terminal(caption: str, lines: Sequence[Line]) -> str:
+    """Aligned columns."""
+    header, body = _short_table(lines)
+    draw = _aligner([header, *(row for _, group in body for row in group)])
+    text = [wrapped(caption), "", draw(header), draw(None)]
+    for title, group in body:
+        text += [title, *map(draw, group)]
+    return "\n".join(text)
+
+
+def _aligner(rows: Sequence[Sequence[str]]) -> Callable[[Sequence[str] | None], str]:
+    """What draws a row with the column widths of all ``rows``; None is the rule."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def draw(row: Sequence[str] | None) -> str:
+        cells = row or ["-" * width for width in widths]
+        return "  ".join(c.ljust(width) for c, width in zip(cells, widths, strict=True)).rstrip()
+
+    return draw
+
+
+def wrapped(text: str) -> str:
+    """Text in lines that a terminal shows whole."""
+    return textwrap.fill(text, PAGE, break_long_words=False, break_on_hyphens=False)
+
+
+def markdown(caption: str, lines: Sequence[Line]) -> str:
+    """A table of GitHub's Markdown, with all columns."""
+    rows = [HEADER, ["---"] * len(HEADER), *map(cells, lines)]
+    return "\n".join([f"{caption}:", "", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def latex(caption: str, lines: Sequence[Line]) -> str:
+    r"""A ``tabular`` for booktabs, its footnote in its last line."""
+    header, body = _short_table(lines)
+    span = len(header)
+
+    def wide(form: str, text: str) -> str:
+        return rf"\multicolumn{{{span}}}{{{form}}}{{{text}}} \\"
+
+    def draw(row: Sequence[str]) -> str:
+        return " & ".join(MINUS.sub("$-$", escaped(cell)) for cell in row) + r" \\"
+
+    text = [f"% {caption}", rf"\begin{{tabular}}{{{'l' * span}}}", r"\toprule", draw(header)]
+    for title, group in body:
+        text += [r"\midrule", wide("l", rf"\textit{{{escaped(title)}}}"), *map(draw, group)]
+    note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(FOOTNOTE)}")
+    return "\n".join([*text, r"\bottomrule", note, r"\end{tabular}"])
+
+
+def published(one: PublishedTable, style: str) -> str:
+    """What a paper printed, under its own heading: terminal, markdown or latex."""
+    header, rows = ["method", *one.columns], [[cell or "-" for cell in row] for row in one.rows]
+    title, source = f"{HEADING}: {one.title}", f"Source: {one.source}. {one.note}"
+    if style == "terminal":
+        draw = _aligner([header, *rows])
+        lines = [wrapped(title), "", draw(header), draw(None), *map(draw, rows)]
+        return "\n".join([*lines, "", wrapped(source)])
+    if style == "markdown":
+        lines = [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
+        return "\n".join([f"{title}:", "", *lines, "", source])
+    span = len(header)
+    body = [" & ".join(map(escaped, row)) + r" \\" for row in [header, *rows]]
+    note = rf"\multicolumn{{{span}}}{{p{{0.95\linewidth}}}}{{\footnotesize {escaped(source)}}} \\"
+    top = [f"% {title}", rf"\begin{{tabular}}{{{'l' * span}}}", r"\toprule", body[0], r"\midrule"]
+    return "\n".join([*top, *body[1:], r"\bottomrule", note, r"\end{tabular}"])
+
+
+def escaped(text: str) -> str:
+    r"""Text as LaTeX takes it.
+
+    >>> print(escaped("50 % ± 2_a"))
+    50 \% $\pm$ 2\_a
+    """
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {sign: "\\" + sign for sign in "%_#&${}"} | {"±": r"$\pm$"}
+    special |= {"<": r"$<$", ">": r"$>$"}
+    return "".join(special.get(sign, sign) for sign in text)
+
+
+def comma_separated(tables: Mapping[str, Sequence[Line]]) -> str:
+    """All tables as one, with one header."""
+    records = [record(line) for lines in tables.values() for line in lines]
+    names = list(dict.fromkeys(name for one in records for name in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().rstrip("\n")
+
+
+def record(line: Line) -> dict[str, Any]:
+    """All that is known of a line, by name; "" where there is nothing. Scores are fractions."""
+    row, first = line.row, line.row.results[0]
+    gain = line.gain
+    return {
+        "backbone": row.backbone,
+        "keep": row.keep,
+        "keep_seed": row.keep_seed,
+        "mode": row.mode.strip("-"),
+        "ratio": row.ratio,
+        "real": first["real"],
+        "generated": first["generated"],
+        "images_from": row.images.strip("-"),
+        "training": row.training.strip("-"),
+        "n": len(row.results),
+        "seeds": " ".join(str(seed) for seed in row.scores("mAP")),
+        **{key: value for name in SCORES for key, value in _moments(name, row.results).items()},
+        "gain": _number(gain.mean if gain else None),
+        "gain_n": gain.seeds if gain else "",
+        **_ends("seeds", gain.over_seeds if gain else None),
+        **_ends("bootstrap", gain.over_queries if gain else None),
+        "verdict": line.verdict,
+        "leak_free": _common(result.get("leak_free") for result in row.results),
+        "generator_data": first["generator_data"] or "",
+        "bank_sha256": _common(result.get("bank_sha256") for result in row.results),
+        "dataset_sha256": first["dataset_sha256"],
+        "starting_weights": _common(result["starting_weights"] for result in row.results),
+        **{key: value for key, value in first["recipe"].items() if key not in MACHINE},
+    }
+
+
+def _moments(name: str, results: Sequence[Result]) -> dict[str, Any]:
+    values = [result[name] for result in results if result.get(name) is not None]
+    if len(values) < len(results):
+        return {name: "", f"{name}_sd": ""}
+    mean, deviation = moments(values)
+    return {name: _number(mean), f"{name}_sd": _number(deviation)}
+
+
+def _ends(name: str, interval: Any) -> dict[str, Any]:
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{name}_low": _number(low), f"{name}_high": _number(high)}
+
+
+def _number(value: float | None) -> float | str:
+    return "" if value is None or math.isnan(value) else round(value, 6)
+
+
+def _common(values: Iterable[Any]) -> str:
+    """What all results say, "; " between where they differ; "" for nothing."""
+    return "; ".join(dict.fromkeys("" if value is None else str(value) for value in values))

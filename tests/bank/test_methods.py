@@ -1,0 +1,290 @@
+"""The artists: a generator that may be told cameras, and the two it is compared with."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from reid_aug.bank import Bank, shards
+from reid_aug.bank.contact_sheet import write_contact_sheet
+from reid_aug.bank.methods import COPIES, GeneratorArtist, relit
+from reid_aug.data.dataset import DataConfig, read_image, read_market1501, resize
+from reid_aug.data.keypoints import read_keypoints
+from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
+from reid_aug.people import read_people
+from reid_aug.runtime.errors import UserError
+from reid_aug.stages.synthesize import SynthesizeConfig, describe, prepare, synthesize
+
+DATA = DataConfig(height=32, width=16)
+CPU = torch.device("cpu")
+OTHERS = ("copies", "renderer")
+
+
+class Told(nn.Module):
+    """Stands in for a generator with cameras: paints what it was told, as two grey values."""
+
+    def __init__(self, cameras: int = 6) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(cameras=cameras)
+
+    def redraw(self, image, source, target, cameras):
+        assert source.shape == target.shape == (len(image), 18, 2)
+        drawn = torch.full_like(image, -1.0)
+        if self.config.cameras:
+            assert cameras.dtype == torch.int64
+            drawn[:, :2] = (cameras.float() / 127.5 - 1)[:, :, None, None]
+        return drawn
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("generator") / "generator.safetensors"
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": "0" * 12})
+    return path
+
+
+@pytest.fixture
+def told(monkeypatch):
+    monkeypatch.setattr(
+        "reid_aug.bank.methods.load_noted", lambda path: (Told(), {"seen": "0" * 12})
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD", 16)
+
+
+def job_of(people, checkpoint, artist, ratio=1.0, data=DATA, seed=0, **more):
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    settings = SynthesizeConfig(ratio=ratio, artist=artist, batch=8, **more)
+    return prepare(dataset, poses, checkpoint, settings, data, seed)
+
+
+@pytest.mark.parametrize("cameras", ["source", "target"])
+def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, cameras):
+    job = job_of(people, checkpoint, "generator", 0.5, cameras=cameras)
+
+    bank = Bank(synthesize(job, tmp_path, CPU))
+
+    for row, draw in enumerate(job.draws):
+        wanted = (draw.target if cameras == "target" else draw.source).camid
+        assert bank.image(row)[0, 0, :2].tolist() == [draw.source.camid, wanted]
+        assert bank.rows.camid[row] == wanted
+    assert len({draw.target.camid == draw.source.camid for draw in job.draws}) == 2
+
+
+def test_a_generator_without_cameras_is_told_none(people, checkpoint, monkeypatch):
+    monkeypatch.setattr("reid_aug.bank.methods.load_noted", lambda path: (Told(0), {}))
+    job = job_of(people, checkpoint, "generator", 0.5)
+
+    assert not job.artist.draw(job.draws[:2]).any()
+
+
+def test_the_target_s_camera_needs_a_generator_that_is_told(people, checkpoint):
+    with pytest.raises(UserError, match=r"told no cameras.*generator\.cameras above 0"):
+        job_of(people, checkpoint, "generator", cameras="target")
+
+
+def test_the_generator_is_no_artist_without_a_checkpoint(people):
+    with pytest.raises(UserError, match="--generator"):
+        job_of(people, None, "generator")
+
+
+def test_a_copy_is_its_source_mirrored_in_other_colours(people):
+    job = job_of(people, None, "copies", 0.5)
+    poses = read_keypoints(people / "keypoints.csv")
+
+    drawn = job.artist.draw(job.draws)
+
+    for draw, image in zip(job.draws, drawn, strict=True):
+        assert draw.target == draw.source
+        source = read_image(draw.source.path, 32, 16)
+        flipped, straight = (
+            np.corrcoef(image.mean(2).ravel(), other.mean(2).ravel())[0, 1]
+            for other in (source[:, ::-1], source)
+        )
+        assert flipped > 0.97
+        assert flipped > straight
+        change = image.mean() / source.mean()
+        assert (1 - COPIES) ** 2 < change < (1 + COPIES) ** 2
+        wanted = poses[draw.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
+        assert np.array_equal(job.artist.keypoints(draw), wanted, equal_nan=True)
+
+
+def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(people):
+    job, other = (job_of(people, None, "copies", 4.0, seed=seed) for seed in (0, 1))
+    name = job.draws[0].source.name
+    same = [draw for draw in job.draws if draw.source.name == name]
+    assert len(same) >= 4
+
+    drawn = job.artist.draw(same)
+
+    assert len({image.tobytes() for image in drawn}) == len(same)
+    assert np.array_equal(job.artist.draw(same[2:3])[0], drawn[2])
+    assert not np.array_equal(other.artist.draw(same[2:3])[0], drawn[2])
+
+
+def test_jitter_gives_each_drawing_a_light_of_its_own(people, checkpoint):
+    plain, lit = (job_of(people, checkpoint, "generator", 0.5, jitter=j) for j in (0.0, 0.4))
+
+    before, after = (job.artist.draw(job.draws) for job in (plain, lit))
+
+    for draw, one, two in zip(lit.draws, before, after, strict=True):
+        rng = np.random.default_rng([0, 6, draw.source.pid, draw.seat])
+        assert np.array_equal(two, relit(one, rng, 0.4))
+        assert not np.array_equal(two, one)
+    assert plain.attributes["plan"] != lit.attributes["plan"]
+
+
+def test_the_light_changes_by_no_more_than_the_jitter():
+    image = np.random.default_rng(0).integers(60, 120, (8, 4, 3), np.uint8)
+
+    changes = [relit(image, np.random.default_rng(i), 0.2).mean() / image.mean() for i in range(99)]
+
+    assert 0.78 < min(changes) < 0.85
+    assert 1.15 < max(changes) < 1.22
+    assert np.array_equal(relit(image, np.random.default_rng(0), 0.0), image)
+
+
+def test_a_jitter_that_cannot_be_is_refused():
+    with pytest.raises(UserError, match="jitter must be at least 0 and below 1, got 1"):
+        SynthesizeConfig(jitter=1.0)
+
+
+def test_copies_have_no_other_camera(people):
+    with pytest.raises(UserError, match="cameras must be source for artist copies"):
+        SynthesizeConfig(artist="copies", cameras="target")
+
+
+def test_the_renderer_draws_the_truth(people, tmp_path):
+    job = job_of(people, None, "renderer", 0.25)
+
+    bank = Bank(synthesize(job, tmp_path, CPU))
+
+    known = read_people(people)
+    for row in (0, len(bank) - 1):
+        entry = bank[row]
+        names, camid = (entry.source, entry.target), job.draws[row].source.camid
+        assert entry.camid == camid
+        assert np.array_equal(entry.image, resize(known.truth(*names, camid), 32, 16))
+        in_the_light_of_its_source = resize(known.truth(*names), 32, 16)
+        assert not np.array_equal(entry.image, in_the_light_of_its_source)
+
+
+def test_the_renderer_draws_under_the_target_s_camera(people, tmp_path):
+    job = job_of(people, None, "renderer", 0.25, cameras="target")
+    row, draw = next((i, d) for i, d in enumerate(job.draws) if d.camid != d.source.camid)
+
+    bank = Bank(synthesize(job, tmp_path, CPU))
+
+    names = draw.source.name, draw.target.name
+    known = read_people(people)
+    assert np.array_equal(bank.image(row), resize(known.truth(*names, draw.camid), 32, 16))
+    assert not np.array_equal(bank.image(row), resize(known.truth(*names), 32, 16))
+    assert bank.rows.camid[row] == draw.target.camid
+
+
+@pytest.mark.parametrize("cameras", ["source", "target"])
+def test_the_contact_sheet_shows_the_truth_under_the_camera_drawn(
+    people, tmp_path, monkeypatch, cameras
+):
+    job = job_of(people, None, "renderer", 0.25, DataConfig(), cameras=cameras)
+    shown = []
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHOWN", 4)
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.write_picture", lambda *_: None)
+    monkeypatch.setattr(
+        "reid_aug.bank.contact_sheet.sheet", lambda rows, *_, **__: shown.extend(rows)
+    )
+
+    write_contact_sheet(Bank(synthesize(job, tmp_path, CPU)), job.real, people, tmp_path)
+
+    assert len(shown) == 4
+    assert all(np.array_equal(generated, truth) for _, _, generated, truth in shown)
+
+
+def test_the_renderer_knows_the_built_in_people_only(people, tmp_path):
+    copy = shutil.copytree(people, tmp_path / "data")
+    (copy / "people.json").unlink()
+
+    with pytest.raises(UserError, match="built-in people only"):
+        job_of(copy, None, "renderer")
+
+
+@pytest.mark.parametrize(("artist", "data"), [("copies", "kept"), ("renderer", "whole")])
+def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, artist, data):
+    job = job_of(people, None, artist, 0.25)
+
+    bank = Bank(synthesize(job, tmp_path, CPU))
+
+    assert (bank.plan["artist"], bank.plan["cameras"]) == (artist, "source")
+    assert bank.attributes["generator_data"] == data
+    assert job.artist.words in describe(job)
+    card = json.loads((tmp_path / "bank.json").read_text())
+    assert (card["plan"]["artist"], card["generator"]) == (artist, None)
+
+
+@pytest.mark.parametrize("artist", OTHERS)
+def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, artist):
+    small = synthesize(job_of(people, None, artist, 0.3), tmp_path / "grown", CPU)
+    images, count = Bank(small).images(0, 10), len(Bank(small))
+    assert count % 8  # the last batch was filled up
+    whole = synthesize(job_of(people, None, artist, 0.6), tmp_path / "whole", CPU)
+
+    grown = synthesize(job_of(people, None, artist, 0.6), tmp_path / "grown", CPU)
+
+    assert grown.read_bytes() == whole.read_bytes()
+    assert np.array_equal(Bank(whole).images(0, 10), images)
+
+
+def test_no_artist_goes_on_with_the_bank_of_another(people, checkpoint, tmp_path):
+    path = synthesize(job_of(people, None, "copies", 0.25), tmp_path, CPU)
+    before = path.read_bytes()
+
+    for artist in ("generator", "renderer"):
+        with pytest.raises(UserError, match="another generator"):
+            synthesize(job_of(people, checkpoint, artist, 0.5), tmp_path, CPU)
+
+    assert path.read_bytes() == before
+
+
+def test_a_bank_under_other_cameras_is_another(people, checkpoint, tmp_path, told):
+    synthesize(job_of(people, checkpoint, "generator", 0.25), tmp_path, CPU)
+
+    with pytest.raises(UserError, match="another plan"):
+        synthesize(job_of(people, checkpoint, "generator", 0.5, cameras="target"), tmp_path, CPU)
+
+
+def test_the_contact_sheet_of_copies_has_no_truth(people, tmp_path):
+    job = job_of(people, None, "copies", 0.25, DataConfig())
+    bank = Bank(synthesize(job, tmp_path, CPU))
+
+    write_contact_sheet(bank, job.real, people, tmp_path / "sheet.png")
+
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 4 * (3 * 2 * 64 + 8) - 8
+
+
+def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
+    artist = job_of(people, checkpoint, "generator").artist
+
+    assert isinstance(artist, GeneratorArtist)
+    assert artist.data == "external"
+    assert str(checkpoint) in artist.words
+
+
+@pytest.mark.parametrize(("weights", "is_off"), [(None, True), ("0" * 64, False)])
+def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
+    people, checkpoint, tmp_path, weights, is_off
+):
+    generator, notes = load_noted(checkpoint)
+    save_generator(generator, tmp_path / "g.safetensors", {**notes, "vgg_sha256": weights})
+
+    artist = job_of(people, tmp_path / "g.safetensors", "generator").artist
+
+    assert ("perceptual loss off" in artist.words) == is_off

@@ -1,0 +1,303 @@
+"""Shards: a bank that any number of processes draw, and that nothing which ends them can harm."""
+
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from argparse import Namespace
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import bank_stress
+from benchmarks.bank_stress import Run, StandIn, draw, interrupted
+from reid_aug.bank import Bank
+from reid_aug.bank import shards as module
+from reid_aug.bank.shards import SHARD, Shards
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import Claim, locked
+
+SIZE = (16, 8)
+COUNT = 2 * SHARD + 100
+PATIENCE = 60.0  # seconds
+
+
+def options(**other) -> Namespace:
+    usual = {"rows": COUNT, "height": 16, "width": 8, "delay": 0.001, "times": 2, "seed": 0}
+    return Namespace(**{**usual, **other})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    return draw(tmp_path_factory.mktemp("whole"), COUNT, SIZE, 0.0).read_bytes()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def pattern(row: int) -> np.ndarray:
+    artist = StandIn(SIZE, 0.0)
+    return artist.finish(artist.paint(artist.read([row])), [row])[0]
+
+
+class Counting(StandIn):
+    def __init__(self) -> None:
+        super().__init__(SIZE, 0.002)
+        self.batches = 0
+
+    def paint(self, material: np.ndarray) -> np.ndarray:
+        self.batches += 1
+        return super().paint(material)
+
+
+def until(holds) -> None:
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < PATIENCE
+        time.sleep(0.01)
+
+
+def test_every_row_is_what_its_artist_draws_and_nothing_else_is_left(tmp_path):
+    bank = Bank(draw(tmp_path, COUNT, SIZE, 0.0))
+
+    assert len(bank) == COUNT
+    for row in (0, 31, 32, SHARD - 1, SHARD, COUNT - 1):
+        np.testing.assert_array_equal(bank.image(row), pattern(row))
+    assert names(tmp_path) == ["bank.h5"]
+
+
+def test_a_smaller_bank_is_extended_to_the_same_bytes(tmp_path, whole):
+    for count in (10, SHARD, SHARD + 40, COUNT):
+        path = draw(tmp_path, count, SIZE, 0.0)
+        assert len(Bank(path)) == count
+
+    assert path.read_bytes() == whole
+    assert names(tmp_path) == ["bank.h5"]
+
+
+def test_rows_that_the_old_bank_has_are_not_painted_again(tmp_path):
+    draw(tmp_path, SHARD + 64, SIZE, 0.0)
+    shards, artist = Shards(tmp_path / "bank.h5", "stand-in", COUNT), Counting()
+
+    with shards.membership():
+        shards.draw(range(COUNT), artist, 32)
+
+    assert artist.batches == -(-(COUNT - SHARD - 64) // 32)
+
+
+def test_what_a_killed_smaller_run_left_goes_with_the_larger_one(tmp_path, whole):
+    shards = Shards(tmp_path / "bank.h5", "stand-in", SHARD + 5)
+    with shards.membership():
+        shards.draw(range(SHARD + 5), StandIn(SIZE, 0.0), 32)  # and never puts it together
+
+    assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
+    assert names(tmp_path) == ["bank.h5"]
+
+
+def test_what_was_left_beside_a_finished_bank_goes_with_the_next_run(tmp_path, whole):
+    draw(tmp_path, COUNT, SIZE, 0.0)
+    left = tmp_path / "shards/stand-in"
+    left.mkdir(parents=True)
+    (left / "00000000-00000512.npy").write_bytes(b"")
+
+    draw(tmp_path, COUNT, SIZE, 0.0)
+
+    assert names(tmp_path) == ["bank.h5"]
+
+
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(tmp_path):
+    assert interrupted(tmp_path, options(times=3), signal.SIGKILL).total() == 3
+
+
+@pytest.mark.slow
+def test_killed_at_fifty_random_moments_it_goes_on_to_the_same_bytes(tmp_path):
+    found = interrupted(tmp_path, options(times=50, rows=4000, delay=0.002), signal.SIGKILL)
+
+    assert found["drawing"] > 5
+    assert found["drawing"] < 45
+
+
+def test_stopped_by_ctrl_c_it_says_so_in_one_line_and_goes_on(tmp_path):
+    run = Run(tmp_path, options(delay=0.05))
+    until(lambda: any(tmp_path.glob("shards/*/*.lock")))
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.end() == 130
+    assert run.errors.strip() == (
+        "error: stopped; the same command goes on from what was saved, if anything was"
+    )
+    assert not list(tmp_path.rglob("*.part"))
+    assert not (tmp_path / "bank.h5").exists()
+
+
+@pytest.mark.slow
+def test_stopped_by_ctrl_c_at_random_moments_it_goes_on_to_the_same_bytes(tmp_path):
+    assert interrupted(tmp_path, options(times=20), signal.SIGINT).total() == 20
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """What a full disk does, without one: the system refuses to write beyond this size."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@pytest.mark.parametrize("room", [0.1, 0.9, 1.5, 2.0], ids=["shard", "shard's end", "bank", "end"])
+def test_without_room_one_sentence_and_nothing_half_written(tmp_path, whole, room):
+    size = int(room * SHARD * 16 * 8 * 3)
+    with files_of_at_most(size), pytest.raises(UserError, match="could not be written") as caught:
+        draw(tmp_path, COUNT, SIZE, 0.0)
+
+    assert str(tmp_path) in str(caught.value)
+    assert not list(tmp_path.rglob("*.part"))
+    assert not (tmp_path / "bank.h5").exists()
+    assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
+    assert names(tmp_path) == ["bank.h5"]
+
+
+def test_two_at_once_share_the_work(tmp_path, whole):
+    artists = [Counting(), Counting()]
+    barrier = threading.Barrier(2)
+
+    def work(artist: Counting) -> None:
+        shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
+        with shards.membership():
+            barrier.wait()
+            shards.draw(range(COUNT), artist, 32)
+
+    threads = [threading.Thread(target=work, args=(artist,)) for artist in artists]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(artist.batches for artist in artists) == -(-COUNT // 32)
+    assert all(artist.batches for artist in artists)
+    assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
+
+
+def test_three_commands_at_once_make_one_bank(tmp_path, whole):
+    runs = [Run(tmp_path, options(delay=0.01)) for _ in range(3)]
+
+    assert [run.end() for run in runs] == [0, 0, 0], [run.errors for run in runs]
+    assert (tmp_path / "bank.h5").read_bytes() == whole
+    assert names(tmp_path) == ["bank.h5"]
+
+
+def test_the_shard_of_who_was_killed_is_drawn_by_another(tmp_path, whole):
+    slow = Run(tmp_path, options(delay=30.0))
+    until(lambda: any(tmp_path.glob("shards/*/0*.lock")))
+    other = Run(tmp_path, options())
+    until(lambda: len(list(tmp_path.glob("shards/*/*.npy"))) >= 1)
+    assert other.process.poll() is None
+    slow.process.kill()
+    slow.end()
+
+    assert other.end() == 0, other.errors
+    assert (tmp_path / "bank.h5").read_bytes() == whole
+
+
+def test_a_bank_with_other_settings_is_not_drawn_beside_it(tmp_path):
+    mine, other = (Shards(tmp_path / "bank.h5", key, COUNT) for key in ("mine", "other"))
+
+    with (
+        other.membership(),
+        pytest.raises(UserError, match="other settings is being drawn"),
+        mine.membership(),
+    ):
+        pass
+    with mine.membership():
+        pass
+
+
+def test_who_has_the_folder_alone_is_not_joined(tmp_path):
+    shards = Shards(tmp_path / "bank.h5", "mine", COUNT)
+
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match="another reid-aug command"),
+        shards.membership(),
+    ):
+        pass
+
+
+def test_a_removed_lock_counts_no_more(tmp_path):
+    first = Claim(tmp_path / "a.lock")
+    (tmp_path / "a.lock").unlink()
+    second = Claim(tmp_path / "a.lock")
+
+    assert first.is_held
+    assert second.is_held
+    assert not Claim(tmp_path / "a.lock").is_held
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
+def test_a_damaged_shard_is_one_sentence(tmp_path, content):
+    shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
+    with shards.membership():
+        shards.draw(range(COUNT), StandIn(SIZE, 0.0), 32)
+    path = shards.all()[1].path
+    if content is None:
+        np.save(path, np.zeros((3, 16, 8, 3), np.uint8))
+    else:
+        path.write_bytes(content)
+
+    with pytest.raises(UserError, match=r"must be a shard, got .*; remove the file") as caught:
+        draw(tmp_path, COUNT, SIZE, 0.0)
+
+    assert str(path) in str(caught.value)
+    assert not (tmp_path / "bank.h5").exists()
+
+
+def test_who_draws_is_never_more_than_a_few_batches_behind_who_reads(tmp_path):
+    ahead = []
+
+    class Watched(Counting):
+        read_batches = 0
+
+        def read(self, draws):
+            self.read_batches += 1
+            ahead.append(self.read_batches - self.batches)
+            return super().read(draws)
+
+    shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
+    with shards.membership():
+        shards.draw(range(COUNT), Watched(), 32)
+
+    assert 1 < max(ahead) <= module.AHEAD + 2
+
+
+def test_a_failing_artist_is_heard_and_lets_go(tmp_path):
+    class Broken(StandIn):
+        def finish(self, images, draws):
+            raise ValueError("no ink")
+
+    shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
+    with pytest.raises(ValueError, match="no ink"), shards.membership():
+        shards.draw(range(COUNT), Broken(SIZE, 0.0), 32)
+
+    assert all(Claim(shard.lock).is_held for shard in shards.all())
+
+
+def test_peak_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    few, many = (
+        bank_stress.peak(tmp_path / str(rows), options(rows=rows, height=64, width=32, delay=0.0))
+        for rows in (2 * SHARD, 12 * SHARD)
+    )
+
+    pixels = 10 * SHARD * 64 * 32 * 3 / 1e6  # MB more of them
+    assert many - few < pixels / 3
+
+
+def test_drawing_needs_no_torch():
+    code = "import sys, reid_aug.bank.shards; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

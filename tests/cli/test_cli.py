@@ -1,0 +1,311 @@
+"""The command line: wrong input is one line and exit code 2, and nothing is written."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from reid_aug.cli import main
+from reid_aug.cli.errors import with_own_places
+from reid_aug.data.dataset import read_market1501
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def copy(people, here):
+    return shutil.copytree(people, here / "data")
+
+
+def call(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def refused(*words):
+    """The one line that a refused command prints; it must have written nothing."""
+    result = call(*words)
+    lines = result.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert len(errors) == 1, lines
+    assert lines[-1] == errors[0], lines
+    return errors[0]
+
+
+STAGES = ("train-generator", "synthesize", "train-reid")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_such_folder(here, stage):
+    assert "nowhere: there is no such folder" in refused(stage, "--data", "nowhere")
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_folder_in_another_layout(here, stage):
+    (here / "photos").mkdir()
+    assert "must be in Market-1501 layout" in refused(stage, "--data", "photos")
+    assert [path.name for path in here.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("stage", ["train-generator", "synthesize"])
+def test_an_image_that_does_not_decode(here, copy, stage):
+    for path in (copy / "bounding_box_train").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    line = refused(stage, "--data", copy, "--generator", "demo") if stage == "synthesize" else None
+    line = line or refused(stage, "--data", copy)
+    assert "bounding_box_train" in line
+    assert "must be an image" in line
+    assert not (here / "runs/demo/bank.h5").exists()
+    assert not (here / "runs/demo/generator.safetensors").exists()
+
+
+def test_an_image_that_does_not_decode_stops_a_re_id_training(here, copy):
+    next((copy / "bounding_box_train").iterdir()).write_bytes(b"no image")
+    settings = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
+    assert "must be an image" in refused("train-reid", "--data", copy, "--ratio", 0, *settings)
+    assert not list(here.rglob("result.json"))
+
+
+def test_a_bad_test_image_stops_a_grid_before_it_begins(here, copy):
+    next((copy / "query").iterdir()).write_bytes(b"no image")
+    assert "must be an image" in refused("benchmark", "demo", "--data", copy, "--generator", "demo")
+    assert not (here / "runs").exists()
+
+
+def test_key_points_may_lie_beside_the_nested_layout(here, copy):
+    (here / "outer").mkdir()
+    copy.rename(here / "outer/Market-1501-v15.09.15")
+    (here / "outer/Market-1501-v15.09.15/keypoints.csv").rename(here / "outer/keypoints.csv")
+    assert call("check", "outer").exit_code == 0
+    words = ("synthesize", "--data", "outer", "--generator", "demo", "--dry-run")
+    assert call(*words).exit_code == 0
+
+
+def test_another_data_set_s_result_is_not_reported_as_mine(here, copy):
+    small = ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", "--ratio", 0)
+    sizes = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
+    assert call("train-reid", "--data", copy, *small, *sizes).exit_code == 0
+    next((copy / "bounding_box_test").glob("0000_*")).unlink()
+    line = refused("train-reid", "--data", copy, *small, *sizes)
+    assert "another experiment, which differs in dataset_sha256" in line
+
+
+def test_a_malformed_key_point_row(here, copy):
+    path = copy / "keypoints.csv"
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace("[", "[x", 1)
+    path.write_text("\n".join(lines))
+    line = refused("synthesize", "--data", copy, "--generator", "demo")
+    assert f"{path}: line 4: a row must be" in line
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("ratio", ["nan", "inf", "-0.5"])
+@pytest.mark.parametrize("stage", ["synthesize", "train-reid"])
+def test_a_ratio_that_cannot_be(here, copy, stage, ratio):
+    assert f"ratio must be 0 or a positive number, got {float(ratio)}" in refused(
+        stage, "--data", copy, f"--ratio={ratio}"
+    )
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("stage", ["synthesize", "train-reid"])
+def test_replace_needs_a_ratio_below_one(here, copy, stage):
+    line = refused(stage, "--data", copy, "--ratio", 1, "--mode", "replace")
+    assert "ratio must be below 1 in mode replace" in line
+    assert not (here / "runs").exists()
+
+
+def test_a_missing_checkpoint_names_the_command_that_makes_it(here, copy):
+    line = refused("synthesize", "--data", copy, "--ratio", 1)
+    assert "runs/demo/generator.safetensors is missing" in line
+    assert "reid-aug train-generator" in line
+    assert "absent.safetensors is missing" in refused(
+        "synthesize", "--data", copy, "--generator", "absent.safetensors"
+    )
+    assert not (here / "runs").exists()
+
+
+def test_copies_need_no_generator(here, copy):
+    words = ("synthesize", "--data", copy, "--ratio", 0.25, "--set", "synthesize.artist=copies")
+    assert "--generator must not be given for artist copies" in refused(
+        *words, "--generator", "demo"
+    )
+    assert not (here / "runs").exists()
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    assert "mirrored and colour-jittered copies" in result.stderr
+
+
+def test_a_missing_bank_names_the_command_that_makes_it(here, copy):
+    line = refused("train-reid", "--data", copy, "--ratio", 1)
+    assert "bank.h5 is missing; make it with: reid-aug synthesize" in line
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("train_generator.stepz=3", "did you mean train_generator.steps?"),
+        ("train_generatr.steps=3", "did you mean train_generator?"),
+        ("train_generator.steps=many", "must be of type int, got 'many'"),
+        ("steps", "must be table.key=value"),
+    ],
+)
+def test_a_misspelt_setting(here, copy, setting, hint):
+    assert hint in refused("train-generator", "--data", copy, "--set", setting)
+    assert not (here / "runs").exists()
+
+
+def test_a_misspelt_key_in_a_recipe_file(here, copy):
+    (here / "mine.toml").write_text("[train_reid]\nbackbon = 'resnet50'\n")
+    line = refused("train-reid", "--recipe", "mine.toml", "--data", copy)
+    assert "mine.toml: train_reid: unknown key 'backbon'; did you mean backbone?" in line
+
+
+def test_no_such_recipe_grid_backbone_device_option_and_command(here, copy):
+    assert "demo, market1501" in refused("train-generator", "--recipe", "markt", "--data", copy)
+    assert "must be a TOML file or one of demo" in refused("benchmark", "dmo", "--data", copy)
+    words = ("train-reid", "--data", copy, "--ratio", 0)
+    line = refused(*words, "--backbone", "resnet5")
+    assert "backbone must be one of" in line
+    assert "did you mean resnet" in line
+    (here / "file").touch()
+    assert "file: --out must be a folder, got a file" in refused(*words, "--out", "file")
+    assert "make one with: reid-aug demo" in refused("report", "nowhere")
+    assert "--device must be cpu" in refused(*words, "--device", "tpu")
+    assert "--device cuda:99" in refused(*words, "--device", "cuda:99")
+    assert "No such option" in refused("synthesize", "--ratoi", 1)
+    assert "No such command" in refused("sythesize")
+    assert not (here / "runs").exists()
+
+
+def test_two_images_of_nobody_twice_make_no_pair(here, copy):
+    for pid in {image.pid for image in read_market1501(copy).train}:
+        _, *others = sorted((copy / "bounding_box_train").glob(f"{pid:04d}_*"))
+        for path in others:
+            path.unlink()
+    assert "no pair" in refused("train-generator", "--data", copy)
+
+
+def test_check_prints_errors_and_exits_with_2(here, copy):
+    good = call("check", copy)
+    assert good.exit_code == 0, good.output
+    assert good.stdout.startswith("train: ")
+    next((copy / "query").iterdir()).write_bytes(b"")
+    bad = call("check", copy)
+    assert bad.exit_code == 2
+    assert "error: " in bad.stdout
+
+
+def test_check_strict_makes_warnings_errors(here, copy):
+    with (copy / "keypoints.csv").open("a") as file:
+        file.write(f"other.jpg: {[-1] * 18}: {[-1] * 18}\n")
+    assert call("check", copy).exit_code == 0
+    assert call("check", copy, "--strict").exit_code == 2
+
+
+def test_people_writes_a_data_set_and_never_into_a_full_folder(here):
+    result = call("people", "made", "--identities", 2, "--test-identities", 2, "--first", 7)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "made"
+    assert {image.pid for image in read_market1501(here / "made").train} == {7, 8}
+    assert "made" in refused("people", "made")
+
+
+def test_a_dry_run_writes_nothing(here, copy):
+    small = ("--set", "generator.width=4", "--set", "generator.blocks=1")
+    result = call("train-generator", "--data", copy, "--dry-run", *small)
+    assert result.exit_code == 0, result.output
+    assert "would write runs/demo/generator.safetensors: about" in result.stdout
+    result = call("synthesize", "--data", copy, "--generator", "demo", "--dry-run")
+    assert "would write runs/demo/bank.h5: " in result.stdout
+    sizes = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
+    result = call("train-reid", "--data", copy, "--ratio", 0, "--dry-run", *sizes)
+    assert "result.json: about" in result.stdout
+    result = call("benchmark", "demo", "--data", copy, "--generator", "demo", "--dry-run")
+    assert "9 trainings" in result.stdout
+    assert not (here / "runs").exists()
+
+
+def test_a_picture_of_another_size_is_brought_to_the_recipe_s(here, copy):
+    for path in (copy / "bounding_box_train").iterdir():
+        with Image.open(path) as image:
+            image.resize((48, 100)).save(path)
+    result = call("synthesize", "--data", copy, "--generator", "demo", "--ratio", 1)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "runs/demo/bank.h5\n"
+
+
+def test_the_version_and_the_module(here):
+    result = subprocess.run(
+        [sys.executable, "-m", "reid_aug", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("reid-aug, version ")
+
+
+def test_the_masks_of_a_generator_become_a_picture(here, people):
+    source, target = (image.name for image in read_market1501(people).train[:2])
+    words = ("--data", people, "--generator", "demo", "--out", "run")
+
+    result = call("generator", "attention", source, target, *words)
+
+    assert result.exit_code == 0, result.output
+    with Image.open(result.stdout.strip()) as picture:
+        assert picture.height > 2 * 128
+    assert "did you mean" in refused("generator", "attention", source[:-1], target, *words)
+
+
+def test_released_weights_that_are_none_are_refused(here):
+    (here / "latest_net_netG.pth").write_bytes(b"no weights")
+    assert "latest_net_netG.pth" in refused("generator", "import", "latest_net_netG.pth")
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "told"),
+    [
+        ("make it with: reid-aug synthesize", ["bank", "show", "--out", "o"], " --out o"),
+        ("make it with: reid-aug train-generator", ["synthesize", "--data=d"], " --data d"),
+        (
+            "make it with: reid-aug synthesize",
+            ["train-reid", "--keep", "0.5", "--keypoints", "k.csv"],
+            " --keep 0.5 --keypoints k.csv",
+        ),
+        ("with: reid-aug synthesize --ratio 1 --keep 0.5", ["train-reid", "--keep", "1"], ""),
+        ("give another --out with: reid-aug synthesize", ["train-reid", "--out", "o"], ""),
+        ("make it with: reid-aug synthesize", ["benchmark", "g", "--out", "o"], ""),
+        ("make it with: reid-aug synthesize", [], ""),
+    ],
+)
+def test_advice_has_the_places_of_the_user_s_own_command(text, args, told):
+    assert with_own_places(text, args) == text + told
+
+
+def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
+    import torch
+
+    from reid_aug.generator.adversary import read_discriminator
+    from tests.generator.test_adversary import official
+    from tests.generator.test_generator import SMALL, random_official
+
+    torch.save(random_official(SMALL), tmp_path / "G.pth")
+    torch.save(official(6, 4, 3, "batch"), tmp_path / "PP.pth")
+    torch.save(official(21, 4, 3, "batch"), tmp_path / "PB.pth")
+    judges = ("--appearance", tmp_path / "PP.pth", "--pose", tmp_path / "PB.pth")
+
+    call("generator", "import", tmp_path / "G.pth", *judges, "--out", tmp_path / "run")
+
+    for judge in ("appearance", "pose"):
+        tensors, notes = read_discriminator(tmp_path / f"run/{judge}.safetensors", judge)
+        assert len(tensors) > 20
+        assert notes["seen"] == ""
+    assert (tmp_path / "run/generator.safetensors").exists()

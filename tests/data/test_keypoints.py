@@ -1,0 +1,297 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reid_aug.data.keypoints import JOINTS, NO_POSE, Pose, heatmaps, read_keypoints, write_keypoints
+from reid_aug.runtime.errors import UserError
+
+HEADER = "name:keypoints_y:keypoints_x"
+SWAPPED = {2: 5, 3: 6, 4: 7, 8: 11, 9: 12, 10: 13, 14: 15, 16: 17}
+SWAPPED |= {left: right for right, left in SWAPPED.items()}
+YS, XS = list(range(20, 38)), list(range(1, 19))
+ROW = f"a.jpg: {YS}: {XS}"
+
+
+def random_pose(seed: int, height: int = 24, width: int = 12) -> Pose:
+    rng = np.random.default_rng(seed)
+    xy = rng.uniform((0, 0), (width - 1, height - 1), (18, 2)).astype(np.float32)
+    xy[rng.permutation(18)[:4]] = np.nan
+    return Pose(xy)
+
+
+def naive_heatmaps(xy: np.ndarray, height: int, width: int, sigma: float) -> np.ndarray:
+    maps = np.zeros((18, height, width))
+    for joint, (xc, yc) in enumerate(xy.tolist()):
+        for y in range(height):
+            for x in range(width):
+                if not math.isnan(xc):
+                    distance = (y - yc) ** 2 + (x - xc) ** 2
+                    maps[joint, y, x] = math.exp(-distance / (2 * sigma**2))
+    return maps
+
+
+def write_csv(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("sigma", [6.0, 1.5])
+def test_heatmaps_are_those_of_the_formula(sigma):
+    pose = random_pose(0)
+
+    maps = pose.heatmaps(24, 12, sigma)
+
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, naive_heatmaps(pose.xy, 24, 12, sigma), atol=1e-6)
+
+
+def test_default_sigma_is_six_pixels():
+    pose = random_pose(1)
+
+    np.testing.assert_array_equal(pose.heatmaps(24, 12), pose.heatmaps(24, 12, 6.0))
+
+
+def test_torch_heatmaps_are_the_numpy_ones():
+    poses = [random_pose(seed, 64, 32) for seed in range(3)] + [NO_POSE]
+
+    maps = heatmaps(torch.from_numpy(np.stack([pose.xy for pose in poses])), 64, 32)
+
+    assert maps.dtype == torch.float32
+    expected = np.stack([pose.heatmaps(64, 32) for pose in poses])
+    np.testing.assert_allclose(maps.numpy(), expected, atol=1e-6)
+
+
+def test_torch_heatmaps_take_sigma():
+    pose = random_pose(2)
+
+    maps = heatmaps(torch.from_numpy(pose.xy[None]), 24, 12, sigma=2.0)
+
+    np.testing.assert_allclose(maps[0].numpy(), pose.heatmaps(24, 12, 2.0), atol=1e-6)
+
+
+def test_with_a_sigma_of_zero_a_joint_is_what_whole_numbers_keep_of_its_map():
+    pose = random_pose(3)
+    pose.xy[:] = np.rint(pose.xy)
+    pose.xy[0] = -3, 4
+
+    maps = pose.heatmaps(24, 12, sigma=0)
+
+    stored = naive_heatmaps(pose.xy, 24, 12, 6.0).astype(np.uint8)
+    np.testing.assert_array_equal(maps, stored)
+    assert 0 < maps.sum() == (pose.seen.sum() - 1)
+    np.testing.assert_array_equal(heatmaps(torch.from_numpy(pose.xy[None]), 24, 12, 0)[0], maps)
+
+
+def test_with_a_sigma_of_zero_a_joint_between_pixels_is_the_nearest_one():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[3] = 5.4, 16.6
+
+    maps = Pose(xy).heatmaps(24, 12, sigma=0)
+
+    assert np.argwhere(maps).tolist() == [[3, 17, 5]]
+    np.testing.assert_array_equal(heatmaps(torch.from_numpy(xy[None]), 24, 12, 0)[0], maps)
+
+
+def test_torch_heatmaps_hold_no_subnormal_numbers():
+    far = torch.zeros(1, 18, 2)
+
+    maps = heatmaps(far, 256, 128)
+
+    assert maps[maps > 0].min() >= torch.finfo(torch.float32).tiny
+
+
+def test_map_of_a_missing_joint_is_zero_and_of_a_seen_one_peaks_at_one():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[3] = 5, 17
+
+    maps = Pose(xy).heatmaps(24, 12)
+
+    assert maps[3, 17, 5] == 1.0
+    assert np.unravel_index(maps[3].argmax(), (24, 12)) == (17, 5)
+    assert not np.delete(maps, 3, axis=0).any()
+
+
+def test_a_joint_outside_the_picture_still_reaches_into_it():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[0] = -3, 0
+
+    assert Pose(xy).heatmaps(8, 8)[0, 0, 0] == pytest.approx(math.exp(-9 / 72))
+
+
+def test_mirrored_twice_is_the_pose_itself():
+    pose = random_pose(3)
+
+    twice = pose.mirrored(12).mirrored(12)
+
+    np.testing.assert_allclose(twice.xy, pose.xy, atol=1e-5)
+
+
+def test_mirrored_swaps_left_and_right():
+    pose = random_pose(4, 128, 64)
+
+    mirrored = pose.mirrored(64)
+
+    for joint in range(18):
+        x, y = pose.xy[SWAPPED.get(joint, joint)]
+        np.testing.assert_allclose(mirrored.xy[joint], (63 - x, y), rtol=1e-6)
+
+
+def test_names_of_swapped_joints_differ_in_their_side_only():
+    for joint, other in SWAPPED.items():
+        right, left = sorted((JOINTS[joint], JOINTS[other]), reverse=True)
+        assert right == left.replace("left", "right") != left
+
+
+def test_heatmaps_of_a_mirrored_pose_are_the_flipped_maps_with_swapped_channels():
+    pose = random_pose(5)
+
+    flipped = pose.heatmaps(24, 12)[:, :, ::-1]
+    swapped = flipped[[SWAPPED.get(joint, joint) for joint in range(18)]]
+
+    np.testing.assert_allclose(pose.mirrored(12).heatmaps(24, 12), swapped, atol=1e-6)
+
+
+def test_mirroring_leaves_the_pose_it_came_from_alone():
+    pose = random_pose(6)
+    before = pose.xy.copy()
+
+    pose.mirrored(12)
+
+    np.testing.assert_array_equal(pose.xy, before)
+
+
+def test_resizing_keeps_a_joint_on_the_same_part_of_the_picture():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[0], xy[1] = (0, 0), (31.5, 63.5)
+
+    resized = Pose(xy).resized((128, 64), (256, 32))
+
+    np.testing.assert_allclose(resized.xy[:2], [(-0.25, 0.5), (15.5, 127.5)])
+    assert np.isnan(resized.xy[2:]).all()
+
+
+@pytest.mark.parametrize("joint", [2, 5, 8, 11])
+def test_torso_needs_both_shoulders_and_both_hips(joint):
+    whole = Pose(np.zeros((18, 2), np.float32))
+    part = Pose(whole.xy.copy())
+    part.xy[joint] = np.nan
+
+    assert whole.has_torso
+    assert not part.has_torso
+    assert not part.seen[joint]
+    assert part.seen.sum() == 17
+
+
+def test_torso_needs_nothing_else():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[[2, 5, 8, 11]] = 1
+
+    assert Pose(xy).has_torso
+
+
+def test_y_comes_before_x_in_the_file(tmp_path):
+    path = write_csv(tmp_path / "k.csv", HEADER, ROW)
+
+    pose = read_keypoints(path)["a.jpg"]
+
+    assert pose.xy.dtype == np.float32
+    assert pose.xy[0].tolist() == [1, 20]
+    assert pose.xy[17].tolist() == [18, 37]
+
+
+def test_only_an_exact_minus_one_is_missing(tmp_path):
+    ys, xs = [-1, 30, *YS[2:]], [-1, -7, *XS[2:]]
+    path = write_csv(tmp_path / "k.csv", HEADER, f"a.jpg: {ys}: {xs}")
+
+    pose = read_keypoints(path)["a.jpg"]
+
+    assert np.isnan(pose.xy[0]).all()
+    assert pose.xy[1].tolist() == [-7, 30]
+    assert pose.seen.tolist() == [False] + [True] * 17
+
+
+def test_reading_and_writing_gives_the_same_bytes(tmp_path):
+    gone = [-1] * 18
+    rows = [ROW, f"b.jpg: {gone}: {gone}", f"c.jpg: {[-1, *YS[1:]]}: {[-1, *XS[1:]]}"]
+    path = write_csv(tmp_path / "k.csv", HEADER, *rows)
+
+    write_keypoints(tmp_path / "again.csv", read_keypoints(path))
+
+    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
+
+
+def test_rows_are_written_in_the_order_of_their_names(tmp_path):
+    poses = {name: random_pose(seed) for seed, name in enumerate(["b.jpg", "a.jpg", "c.jpg"])}
+
+    write_keypoints(tmp_path / "k.csv", poses)
+
+    read = read_keypoints(tmp_path / "k.csv")
+    assert list(read) == ["a.jpg", "b.jpg", "c.jpg"]
+    np.testing.assert_array_equal(read["b.jpg"].xy, np.rint(poses["b.jpg"].xy))
+
+
+def test_a_file_that_excel_saved_is_read_too(tmp_path):
+    path = write_csv(tmp_path / "k.csv", f"\ufeff{HEADER}", ROW)
+
+    assert list(read_keypoints(path)) == ["a.jpg"]
+
+
+def test_blank_lines_are_passed_over(tmp_path):
+    path = write_csv(tmp_path / "k.csv", HEADER, "", ROW, "  ")
+
+    assert list(read_keypoints(path)) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "a.jpg",
+        f"a.jpg: {YS}",
+        f"a.jpg: {YS}: {XS}: {XS}",
+        f": {YS}: {XS}",
+        f"a.jpg: {YS}: 1 2 3",
+        f"a.jpg: {YS}: {XS[:-1]}",
+        f"a.jpg: {[*YS, 1]}: {XS}",
+        f"a.jpg: {YS}: 18",
+        f"a.jpg: {YS}: {[0.5, *XS[1:]]}",
+        f"a.jpg: {YS}: [true, {str(XS[1:])[1:]}",
+        f"a.jpg: {YS}: [null, {str(XS[1:])[1:]}",
+        f"a.jpg: {YS}: {[1_000_000, *XS[1:]]}",
+        f"a.jpg: {YS}: {[10**50, *XS[1:]]}",
+        f"a.jpg: {YS}: {[10**400, *XS[1:]]}",
+        f"a.jpg: {YS}: {'[' * 100_000}",
+    ],
+    ids=[
+        "a name only", "one column", "three columns", "no name", "no list", "seventeen", "nineteen",
+        "a number", "a fraction", "true", "null", "outside any picture", "outside float32",
+        "outside float64", "nested deeply",
+    ],
+)  # fmt: skip
+def test_malformed_row_is_an_error_that_names_file_and_line(tmp_path, row):
+    path = write_csv(tmp_path / "k.csv", HEADER, ROW.replace("a.jpg", "first.jpg"), row)
+
+    with pytest.raises(UserError, match=r"k\.csv: line 3"):
+        read_keypoints(path)
+
+
+def test_second_row_of_a_name_is_an_error_that_names_file_and_line(tmp_path):
+    path = write_csv(tmp_path / "k.csv", HEADER, ROW, "", ROW)
+
+    with pytest.raises(UserError, match=r"k\.csv: line 4: a\.jpg"):
+        read_keypoints(path)
+
+
+@pytest.mark.parametrize("lines", [[], ["name,y,x", ROW], [ROW]])
+def test_wrong_header_is_an_error_that_shows_the_right_one(tmp_path, lines):
+    path = write_csv(tmp_path / "k.csv", *lines)
+
+    with pytest.raises(UserError, match=rf"k\.csv: line 1 must be '{HEADER}'"):
+        read_keypoints(path)
+
+
+def test_missing_file_is_an_error_that_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"k\.csv is missing.*--keypoints FILE.*estimate-poses"):
+        read_keypoints(tmp_path / "k.csv")

@@ -1,0 +1,86 @@
+"""The masks of the blocks: those that gate the change of the image, and the picture of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from reid_aug.data.dataset import read_market1501
+from reid_aug.data.keypoints import Pose, read_keypoints
+from reid_aug.data.pictures import TITLE
+from reid_aug.generator import Generator, GeneratorConfig
+from reid_aug.generator.attention import End, attention_picture, busiest_channel, read_end, watched
+from reid_aug.runtime.errors import UserError
+
+CONFIG = GeneratorConfig(width=4, blocks=3, cameras=2, limbs=True)
+SIZE = (32, 16)
+
+
+@pytest.fixture
+def generator():
+    torch.manual_seed(0)
+    return Generator(CONFIG).eval()
+
+
+@pytest.fixture
+def ends():
+    """A source and a target: noise in some pose, and one colour in another."""
+    rng = np.random.default_rng(0)
+    places = (rng.random((2, 18, 2)) * SIZE[::-1]).astype(np.float32)
+    images = rng.integers(0, 256, (*SIZE, 3), np.uint8), np.full((*SIZE, 3), 77, np.uint8)
+    return [End(images[i], Pose(places[i]), 1 + i) for i in range(2)]
+
+
+def test_a_mask_is_what_the_change_of_the_image_is_multiplied_with(generator):
+    image, pose = torch.randn(2, 16, 8, 4), torch.randn(2, 16, 8, 4)
+    block = generator.blocks[0]
+    with watched(generator) as masks, torch.no_grad():
+        after, _ = block(image, pose)
+        change = block.image(image)
+
+    assert masks[0].shape == (2, 16, 8, 4)
+    assert torch.allclose(after - image, masks[0] * change, atol=1e-6)
+    block(image, pose)
+    assert len(masks) == 1  # watched no longer
+
+
+def test_the_busiest_channel_is_that_of_the_largest_variance_over_blocks():
+    masks = torch.full((4, 3, 2, 2), 0.5)
+    masks[:, 1, 0, 0] = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    masks[:, 2] = torch.linspace(0.4, 0.6, 4)[:, None, None]
+
+    assert busiest_channel(masks) == 1
+
+
+def test_the_picture_shows_both_ends_the_drawing_and_a_mask_a_block(generator, ends):
+    picture = np.asarray(attention_picture(generator, *ends))
+
+    height, width = (2 * side for side in SIZE)
+    assert picture.shape == (TITLE + 2 * height, 5 * width, 3)
+    assert (picture[TITLE + height :, :width] == 77).all()
+    masks = picture[TITLE:, 2 * width :].astype(int)
+    assert (masks[..., 0] == masks[..., 1]).all()
+    assert masks.std() > 0
+
+
+def test_each_mask_has_its_place_in_the_order_of_the_blocks(generator, ends):
+    for number, block in enumerate(generator.blocks):
+        torch.nn.init.zeros_(block.pose[-1].weight)
+        block.pose[-1].bias = torch.nn.Parameter(torch.full((16,), float(number - 1)))
+
+    picture = np.asarray(attention_picture(generator, *ends))
+
+    columns = picture[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
+    assert columns.tolist() == [round(255 / (1 + np.exp(-v))) for v in (-1, 0, 1)]
+
+
+def test_an_end_is_an_image_of_the_data_set_with_its_pose(people):
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    image = next(one for one in dataset.query if poses[one.name].has_torso)
+
+    end = read_end(dataset, poses, image.name, (64, 32))
+
+    assert (end.image.shape, end.camid) == ((64, 32, 3), image.camid)
+    whole = poses[image.name].xy
+    assert np.nanmax(np.abs(end.pose.xy - whole / 2)) < 1
+    with pytest.raises(UserError, match=f"got none; did you mean {image.name}"):
+        read_end(dataset, poses, image.name[:-1], (64, 32))

@@ -1,0 +1,219 @@
+"""Several ranks train what one process trains: real processes, real messages, loopback only."""
+
+import json
+import multiprocessing
+import os
+import socket
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from reid_aug.data.dataset import DataConfig, read_market1501
+from reid_aug.data.keypoints import read_keypoints
+from reid_aug.generator import GeneratorConfig, load_noted
+from reid_aug.runtime.distributed import Ranks, ranks_of_environment
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.sync_batch_norm import SharedBatchNorm, share_norms
+from reid_aug.runtime.weights import read_tensors
+from reid_aug.stages.train_generator import pairs_of, train_generator, training_notes
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
+from reid_aug.stages.train_generator.trainer import Trainer
+
+CPU = torch.device("cpu")
+DATA = DataConfig(height=32, width=16)
+LIMIT = 120  # seconds, after which ranks count as hung
+PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all ranks
+PROCESSES.set_forkserver_preload(["reid_aug.stages.train_generator"])
+
+
+def settings(**changes):
+    small = {"steps": 4, "batch": 4, "discriminator_width": 4, "pool": 3, "save_every": 2}
+    return TrainGeneratorConfig(**{**small, **changes})
+
+
+def network(norm="instance", dropout=0.0):
+    return GeneratorConfig(width=4, blocks=2, norm=norm, dropout=dropout)
+
+
+def job(people, config, ranks):
+    real, poses = read_market1501(people).train, read_keypoints(people / "keypoints.csv")
+    return real, poses, pairs_of(real, poses, DATA, config, 0, ranks)
+
+
+def started(function, size, *rest):
+    """Start ``function(ranks, *rest)`` in so many ranks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [
+        PROCESSES.Process(target=be_rank, args=(rank, size, port, function, *rest), daemon=True)
+        for rank in range(size)
+    ]
+    for rank in ranks:
+        rank.start()
+    return ranks
+
+
+def codes(ranks):
+    """How they ended; a rank that hangs is killed, and counts as failed."""
+    until = time.monotonic() + LIMIT
+    for rank in ranks:
+        rank.join(max(0, until - time.monotonic()))
+        rank.kill()
+    for rank in ranks:
+        rank.join()
+    return [rank.exitcode for rank in ranks]
+
+
+def be_rank(rank, size, port, function, *rest):
+    os.environ |= {
+        "RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    ranks = ranks_of_environment()
+    try:
+        with ranks.joined(CPU):
+            function(ranks, *rest)
+    except UserError as error:
+        (rest[-1] / f"said-{rank}").write_text(str(error))
+        os._exit(2)
+
+
+def steps(ranks, people, out):
+    """Train as a rank, both norms: losses of every step, all tensors after the first and the last.
+
+    Dropout is off: a rank's is its own.
+    """
+    for norm in ("instance", "batch"):
+        config = settings(sync_batch_norm=True)
+        pairs = job(people, config, ranks)[-1]
+        trainer = Trainer(network(norm), config, 0, CPU, ranks)
+        losses, states = [], []
+        for number in range(config.steps):
+            losses.append(trainer.step(pairs[number], number))
+            states.append({name: tensor.clone() for name, tensor in trainer.state().items()})
+        torch.save((losses, states[0], states[-1]), out / f"{norm}-{ranks.rank}-of-{ranks.size}.pt")
+
+
+@pytest.fixture(scope="module")
+def trained(people, tmp_path_factory):
+    """What one process and two ranks made of the same batches."""
+    out = tmp_path_factory.mktemp("ranks")
+    assert codes(started(steps, 2, people, out)) == [0, 0]
+    steps(Ranks(), people, out)
+    return out
+
+
+def results(out, norm, size):
+    return [torch.load(out / f"{norm}-{rank}-of-{size}.pt") for rank in range(size)]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_two_ranks_are_one_process_with_the_whole_batch(trained, norm):
+    alone, first, _ = results(trained, norm, 1)[0]
+    (left, early, last), (right, _, other) = results(trained, norm, 2)
+    assert left == right
+    assert all(torch.equal(last[name], other[name]) for name in last)
+    assert [list(step) for step in left] == [list(step) for step in alone]
+    for ours, theirs in zip(left, alone, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-3)
+    gradients = [name for name in first if name.endswith("exp_avg")]
+    assert len(gradients) > 50
+    scale = max(first[name].abs().max().item() for name in gradients)
+    for name in gradients:
+        torch.testing.assert_close(early[name], first[name], rtol=1e-2, atol=1e-4 * scale)
+    for name in first:
+        if "running" in name:
+            torch.testing.assert_close(early[name], first[name], rtol=1e-4, atol=1e-6)
+
+
+def verb(ranks, people, config, fails_at, folder):
+    """Train as the command does; rank 1 fails at a step."""
+    real, poses, pairs = job(people, config, ranks)
+    shape = network("batch", 0.5)
+    if fails_at is not None:
+        step = Trainer.step
+
+        def failing(self, batch, number):
+            if (number, ranks.rank) == (fails_at, 1):
+                raise UserError("out of luck")
+            return step(self, batch, number)
+
+        Trainer.step = failing
+    notes = training_notes(pairs, shape, config, real, poses)
+    train_generator(pairs, shape, config, folder, notes, CPU, ranks)
+
+
+def test_a_rank_that_fails_ends_the_others_and_going_on_changes_nothing(people, tmp_path):
+    config, parts, whole = settings(steps=5), tmp_path / "parts", tmp_path / "whole"
+    assert codes(started(verb, 2, people, config, 3, parts)) == [2, 2]
+    assert (parts / "said-1").read_text() == "out of luck"
+    assert "the ranks of this training lost each other" in (parts / "said-0").read_text()
+    assert not (parts / "generator.safetensors").exists()
+
+    assert codes(started(verb, 2, people, config, None, parts)) == [0, 0]
+    assert codes(started(verb, 2, people, config, None, whole)) == [0, 0]
+
+    files = [tmp_path / name / "generator.safetensors" for name in ("parts", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    notes = load_noted(files[0])[1]
+    assert (notes["ranks"], notes["step"]) == (2, 5)
+    log = (tmp_path / "parts/training/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4, 5]
+    states = sorted((tmp_path / "parts/training").glob("*.safetensors"))
+    assert [state.name for state in states] == ["00000004.safetensors", "00000005.safetensors"]
+    pools = [name for name in read_tensors(states[-1])[0] if ".pool/" in name]
+    assert len(pools) == 2 * config.pool  # one a discriminator, and not one a rank
+    refuse_alone(people, config, tmp_path / "whole")
+
+
+def refuse_alone(people, config, folder):
+    """What two ranks finished is done for one process too; what they began it leaves alone."""
+    verb(Ranks(), people, config, None, folder)
+    (folder / "generator.safetensors").unlink()
+    with pytest.raises(UserError, match=r"a training by 2 ranks, .* make 1 end elsewhere; go on"):
+        verb(Ranks(), people, config, None, folder)
+
+
+def test_the_parts_of_a_batch_make_the_batch(people):
+    config = settings()
+    whole = job(people, config, Ranks())[-1][7]
+    parts = [job(people, config, Ranks(rank, 2))[-1][7] for rank in range(2)]
+
+    for got, *both in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.cat(both), got, equal_nan=True, rtol=0, atol=0)
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(people):
+    with pytest.raises(UserError, match=r"batch of all 3 ranks .* multiple of 3, got 4"):
+        job(people, settings(), Ranks(0, 3))
+
+
+def test_dropout_differs_by_rank_and_step():
+    config = settings(alone=1.0)
+    trainers = [Trainer(network(), config, 0, CPU, Ranks(rank, 2)) for rank in range(2)]
+
+    assert len({trainer._dropout_seed(step) for trainer in trainers for step in range(3)}) == 6
+
+
+def test_a_rank_alone_exchanges_nothing():
+    values, alone = torch.arange(3.0, requires_grad=True), Ranks()
+    values.sum().backward()
+    alone.average_gradients([values])
+
+    assert values.grad.tolist() == [1, 1, 1]
+    assert alone.gather(values) is values
+    assert alone.average({"a": torch.tensor(2.0)}) == {"a": 2.0}
+    assert alone.is_agreed(3)
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    share_norms(norm, alone)
+    assert not isinstance(norm[0], SharedBatchNorm)
+
+
+def test_ranks_that_never_meet_are_one_sentence(monkeypatch):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match="lost each other"), Ranks(1, 2).joined(CPU):
+        pass

@@ -1,0 +1,252 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tfjs_graphs import write_movenet
+
+from reid_aug.cli import main
+from reid_aug.data.keypoints import JOINTS, read_keypoints
+from reid_aug.runtime.errors import UserError
+from reid_aug.stages import estimate_poses as verb
+from reid_aug.stages.estimate_poses import EstimatePosesConfig, data_files, estimate_poses
+
+JOINTS_SEEN = np.column_stack([
+    np.linspace(0.1, 0.9, 17), np.linspace(0.4, 0.6, 17), np.linspace(0.15, 0.95, 17)
+])  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EstimatePosesConfig:
+    return EstimatePosesConfig(weights=str(write_movenet(tmp_path / "m.json", JOINTS_SEEN)))
+
+
+def names(people: Path) -> list[str]:
+    return [file.name for file in data_files(people)]
+
+
+def test_every_image_gets_a_row(people, config, tmp_path):
+    path = tmp_path / "k.csv"
+
+    poses = estimate_poses(people, config, path, workers=1)
+
+    assert read_keypoints(path).keys() == set(names(people)) == poses.keys()
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert (card["estimator"], card["threshold"]) == ("movenet", 0.2)
+    assert not path.with_suffix(".journal").exists()
+
+
+def test_who_is_seen_from_behind_has_no_face(people, tmp_path):
+    joints = JOINTS_SEEN.copy()
+    joints[:, 2] = 0.9
+    joints[5, 1], joints[6, 1] = 0.4, 0.6  # left and right shoulder
+    weights = str(write_movenet(tmp_path / "m.json", joints))
+
+    estimate_poses(people, EstimatePosesConfig(weights=weights), tmp_path / "k.csv", workers=1)
+
+    pose = read_keypoints(tmp_path / "k.csv")[names(people)[0]]
+    unseen = [JOINTS[joint] for joint in np.flatnonzero(~pose.seen)]
+    assert unseen == ["nose", "right_eye", "left_eye"]
+
+
+def test_the_threshold_decides_what_is_seen(people, config, tmp_path):
+    for threshold in (0.0, 0.5):
+        some = EstimatePosesConfig(weights=config.weights, threshold=threshold)
+        poses = estimate_poses(people, some, tmp_path / f"{threshold}.csv", workers=1)
+        seen = poses[names(people)[0]].seen
+        coco = {
+            name: JOINTS_SEEN[place, 2] for place, name in ((16, "right_ankle"), (3, "left_ear"))
+        }
+        for name, score in coco.items():
+            assert seen[JOINTS.index(name)] == (score >= threshold)
+
+
+def test_the_file_does_not_depend_on_the_number_of_processes(people, config, tmp_path):
+    for workers in (1, 2):
+        estimate_poses(people, config, tmp_path / f"{workers}.csv", workers)
+
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def stopped(items, after):
+    for count, item in enumerate(items):
+        if count == after:
+            raise KeyboardInterrupt
+        yield item
+
+
+def counted(monkeypatch) -> list[str]:
+    """The names of images that are looked at from now on."""
+    looked: list[str] = []
+    estimate = verb._estimate
+
+    def watch(config, files):
+        looked.extend(file.name for file in files)
+        return estimate(config, files)
+
+    monkeypatch.setattr(verb, "_estimate", watch)
+    return looked
+
+
+def test_a_stopped_run_goes_on(people, config, tmp_path, monkeypatch):
+    whole, path = tmp_path / "whole.csv", tmp_path / "k.csv"
+    estimate_poses(people, config, whole, workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        estimate_poses(people, config, path, 1, lambda items, *_: stopped(items, 20))
+    assert not path.exists()
+    with path.with_suffix(".journal").open("a") as file:
+        file.write('["half a li')
+    looked = counted(monkeypatch)
+
+    estimate_poses(people, config, path, workers=1)
+
+    assert len(looked) == len(names(people)) - 2 * verb.CHUNK
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_the_same_command_again_does_nothing(people, config, tmp_path, monkeypatch):
+    estimate_poses(people, config, tmp_path / "k.csv", workers=1)
+    before = (tmp_path / "k.csv").read_bytes()
+    looked = counted(monkeypatch)
+
+    estimate_poses(people, config, tmp_path / "k.csv", workers=1)
+
+    assert looked == []
+    assert (tmp_path / "k.csv").read_bytes() == before
+
+
+def test_added_images_are_added(people, config, tmp_path, monkeypatch):
+    data = shutil.copytree(people, tmp_path / "data")
+    estimate_poses(data, config, tmp_path / "k.csv", workers=1)
+    first = data_files(data)[0]
+    shutil.copy(first, first.with_name("0999_c1s1_000001_01.jpg"))
+    looked = counted(monkeypatch)
+
+    estimate_poses(data, config, tmp_path / "k.csv", workers=1)
+
+    assert looked == ["0999_c1s1_000001_01.jpg"]
+    assert "0999_c1s1_000001_01.jpg" in read_keypoints(tmp_path / "k.csv")
+
+
+def test_key_points_of_somebody_else_are_not_overwritten(people, config, tmp_path):
+    path = Path(shutil.copy(people / "keypoints.csv", tmp_path / "k.csv"))
+    before = path.read_bytes()
+
+    with pytest.raises(
+        UserError, match=r"k.csv: holds key points that these settings did not make"
+    ):
+        estimate_poses(people, config, path, workers=1)
+    assert path.read_bytes() == before
+
+
+def test_other_settings_do_not_overwrite(people, config, tmp_path):
+    estimate_poses(people, config, tmp_path / "k.csv", workers=1)
+    other = EstimatePosesConfig(weights=config.weights, threshold=0.4)
+
+    with pytest.raises(UserError, match="these settings did not make"):
+        estimate_poses(people, other, tmp_path / "k.csv", workers=1)
+
+
+def test_a_journal_of_other_settings_is_refused(people, config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        estimate_poses(people, config, tmp_path / "k.csv", 1, lambda i, *_: stopped(i, 20))
+    other = EstimatePosesConfig(weights=config.weights, threshold=0.4)
+
+    with pytest.raises(UserError, match=r"k.journal: was begun with other settings"):
+        estimate_poses(people, other, tmp_path / "k.csv", workers=1)
+
+
+@pytest.mark.parametrize("left", ["", '{"format": "reid_aug.key'])
+def test_a_journal_of_a_run_killed_at_once_is_as_if_none(people, config, tmp_path, left):
+    (tmp_path / "k.journal").write_text(left)
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate_poses(people, config, tmp_path / "k.csv", 1, lambda i, *_: stopped(i, 20))
+    poses = estimate_poses(people, config, tmp_path / "k.csv", workers=1)
+
+    assert poses.keys() == set(names(people))
+
+
+def test_what_makes_the_rows_is_on_the_disk_before_the_first_row(people, config, tmp_path):
+    journal = verb.Journal(tmp_path / "k.csv", {"threshold": 0.2})
+
+    def looks():
+        assert journal.file.read_text() == '{"threshold": 0.2}\n'
+        yield []
+
+    assert list(journal.kept(looks())) == [[]]
+
+
+def test_an_unreadable_image_is_one_sentence(people, config, tmp_path):
+    data = shutil.copytree(people, tmp_path / "data")
+    data_files(data)[3].write_bytes(b"x")
+
+    with pytest.raises(UserError, match=f"{data_files(data)[3].name}: must be an image"):
+        estimate_poses(data, config, tmp_path / "k.csv", workers=1)
+    assert not (tmp_path / "k.csv").exists()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_that_is_none_is_refused(threshold):
+    with pytest.raises(UserError, match=r"threshold must be in 0\.\.1"):
+        EstimatePosesConfig(threshold=threshold)
+
+
+def command(*words: object):
+    return CliRunner().invoke(main, ["estimate-poses", *map(str, words)])
+
+
+def test_the_command_ends_with_the_path(people, config, tmp_path):
+    path = tmp_path / "k.csv"
+
+    result = command(people, "--keypoints", path, "--weights", config.weights, "--workers", 1)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}\n"
+    assert len(read_keypoints(path)) == len(names(people))
+
+
+def test_the_command_imports(people, tmp_path):
+    stem = Path(names(people)[0]).stem
+    numbers = [5.0, 6.0, 0.9] * 25
+    for name in (stem, "stranger"):
+        (tmp_path / f"{name}_keypoints.json").write_text(
+            json.dumps({"people": [{"pose_keypoints_2d": numbers}]})
+        )
+    path = tmp_path / "out" / "k.csv"
+
+    result = command(people, "--from", tmp_path, "--keypoints", path)
+
+    assert (result.exit_code, result.stdout) == (0, f"{path}\n")
+    assert "1 key points" in result.stderr
+    poses = read_keypoints(path)
+    assert list(poses) == [names(people)[0]]
+    assert poses[names(people)[0]].xy.tolist() == [[5, 6]] * 18
+    assert command(people, "--from", tmp_path, "--keypoints", path).exit_code == 0
+
+
+def test_an_import_that_fits_no_image_is_one_sentence(people, tmp_path):
+    (tmp_path / "a_keypoints.json").write_text('{"people": []}')
+
+    result = command(people, "--from", tmp_path, "--keypoints", tmp_path / "k.csv")
+
+    assert result.exit_code == 2
+    assert "must hold key points of images in" in result.stderr
+    assert not (tmp_path / "k.csv").exists()
+
+
+def test_weights_must_be_named(people):
+    result = command(people)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --weights must name the estimator's weights")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_import_takes_no_weights(people, tmp_path):
+    result = command(people, "--from", people / "keypoints.csv", "--weights", "x")
+
+    assert result.exit_code == 2
+    assert "--weights must not be given with --from" in result.stderr

@@ -1,0 +1,243 @@
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from tfjs_graphs import write_movenet
+
+from reid_aug.cli import main
+from reid_aug.data.dataset import read_market1501
+from reid_aug.data.keypoints import read_keypoints
+from reid_aug.data.pair_lists import sampled_pairs, write_pairs
+from reid_aug.data.provenance import seen_images
+from reid_aug.generator import Generator, GeneratorConfig, save_generator
+from reid_aug.image_quality import MEASURES, cut, ssim
+from reid_aug.runtime.weights import write_tensors
+from reid_aug.stages.evaluate_generator import choose_pairs
+
+FREE = ("SSIM", "mask-SSIM", "L1")
+COUNT = 20
+
+
+@pytest.fixture
+def generator(tmp_path) -> Path:
+    path = tmp_path / "g.safetensors"
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": "0" * 16})
+    return path
+
+
+@pytest.fixture
+def pairs(people) -> list[tuple[str, str]]:
+    return choose_pairs(
+        read_market1501(people), read_keypoints(people / "keypoints.csv"), None, COUNT
+    )[0]
+
+
+def evaluate(people, out, *words):
+    command = ["generator", "evaluate", "--data", people, "--out", out, "--count", COUNT, *words]
+    return CliRunner().invoke(main, [str(word) for word in command])
+
+
+def quality(out) -> dict:
+    return json.loads((out / "quality.json").read_text())
+
+
+def drawings(people, folder, pairs, suffix=".png"):
+    """The real targets as somebody's drawings: nothing could be better."""
+    folder.mkdir()
+    for source, target in pairs:
+        image = Image.open(people / "bounding_box_test" / target)
+        image.save(folder / f"{source}___{target}_vis{suffix}")
+    return folder
+
+
+def test_the_pairs_are_the_published_ones_of_the_gallery(people, pairs):
+    gallery = {image.name for image in read_market1501(people).gallery}
+    poses = read_keypoints(people / "keypoints.csv")
+
+    assert pairs == sampled_pairs({n: p for n, p in poses.items() if n in gallery}, COUNT)
+    assert {name for pair in pairs for name in pair} <= gallery
+
+
+def test_every_number_names_its_protocol_and_nothing_is_skipped(people, generator, tmp_path):
+    result = evaluate(people, tmp_path / "run", "--generator", generator)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == str(tmp_path / "run" / "quality.json")
+    found = quality(tmp_path / "run")
+    assert tuple(found["measures"]) == FREE
+    assert all(set(values) == {"patn", "clean"} for values in found["measures"].values())
+    assert set(found["missing"]) == set(MEASURES) - set(FREE)
+    assert "not measured: needs alexnet-owt" in found["missing"]["LPIPS"]
+    for name in found["missing"]:
+        assert f"\n{name:<18}  not measured: needs " in result.stdout
+    assert (found["pairs"], found["generator_data"]) == (COUNT, "external")
+
+
+def test_pckh_is_measured_with_an_estimator(people, generator, tmp_path):
+    weights = write_movenet(tmp_path / "m.json", np.full((17, 3), 0.5))
+
+    result = evaluate(people, tmp_path / "run", "--generator", generator, "--movenet", weights)
+
+    assert result.exit_code == 0, result.output
+    found = quality(tmp_path / "run")
+    assert 0 <= found["measures"]["PCKh"]["patn"] < 0.3  # all joints in the middle
+    assert "PCKh" not in found["missing"]
+    assert set(found["weights"]) == {"movenet"}
+
+
+def test_the_real_targets_are_perfect_drawings(people, pairs, tmp_path):
+    folder = drawings(people, tmp_path / "theirs", pairs)
+
+    result = evaluate(people, tmp_path / "run", "--images", folder)
+
+    assert result.exit_code == 0, result.output
+    measures = quality(tmp_path / "run")["measures"]
+    assert measures["SSIM"]["clean"] == measures["mask-SSIM"]["clean"] == 1
+    assert measures["L1"]["clean"] == 0
+    assert 0.97 < measures["SSIM"]["patn"] < 1  # through JPEG, and the target truncated first
+    assert 0 < measures["L1"]["patn"] < 0.03
+
+
+def test_published_sheets_are_taken_as_they_are(people, pairs, tmp_path):
+    folder, rng = tmp_path / "theirs", np.random.default_rng(0)
+    folder.mkdir()
+    expected = []
+    for source, target in pairs:
+        path = folder / f"{source}___{target}_vis.jpg"
+        Image.fromarray(rng.integers(0, 256, (128, 320, 3)).astype(np.uint8)).save(path)
+        view = cut(np.asarray(Image.open(path)))
+        expected.append(ssim(view.target, view.generated, "patn"))
+
+    result = evaluate(people, tmp_path / "run", "--images", folder)
+
+    assert result.exit_code == 0, result.output
+    found = quality(tmp_path / "run")["measures"]["SSIM"]
+    assert found["patn"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert found["clean"] < 0.2  # against the data set's own target
+
+
+def test_a_pair_without_a_drawing_is_one_sentence(people, pairs, tmp_path):
+    folder = drawings(people, tmp_path / "theirs", pairs)
+    next(folder.iterdir()).unlink()
+
+    result = evaluate(people, tmp_path / "run", "--images", folder)
+
+    assert result.exit_code == 2
+    assert f"must hold a drawing of every pair, got none of 1 of {COUNT}; the" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_drawing_of_another_size_is_one_sentence(people, pairs, tmp_path):
+    folder = drawings(people, tmp_path / "theirs", pairs)
+    path = sorted(folder.iterdir())[0]
+    Image.new("RGB", (65, 128)).save(path)
+
+    result = evaluate(people, tmp_path / "run", "--images", folder)
+
+    assert result.exit_code == 2
+    assert f"{path}: must be 64 or, with five panels, 320 pixels wide and 128 high" in result.stderr
+    assert not (tmp_path / "run" / "quality.json").exists()
+
+
+def test_any_pairs_can_be_judged(people, generator, tmp_path):
+    train = [image.name for image in read_market1501(people).train]
+    write_pairs(tmp_path / "p.csv", [*itertools.pairwise(train[:6])])
+
+    result = evaluate(
+        people, tmp_path / "run", "--generator", generator, "--pairs", tmp_path / "p.csv"
+    )
+
+    assert result.exit_code == 0, result.output
+    assert quality(tmp_path / "run")["pairs"] == 5
+
+
+def test_a_pair_of_strangers_is_one_sentence_with_the_line(people, generator, tmp_path):
+    train = [image.name for image in read_market1501(people).train]
+    write_pairs(tmp_path / "p.csv", [(train[0], train[1]), (train[0], "gone.jpg")])
+
+    result = evaluate(
+        people, tmp_path / "run", "--generator", generator, "--pairs", tmp_path / "p.csv"
+    )
+
+    assert result.exit_code == 2
+    assert "p.csv: line 3: gone.jpg must be the name of an image of the data set" in result.stderr
+
+
+def test_the_same_command_again_reads_the_result(people, generator, tmp_path):
+    first = evaluate(people, tmp_path / "run", "--generator", generator)
+    written = (tmp_path / "run" / "quality.json").stat().st_mtime_ns
+
+    again = evaluate(people, tmp_path / "run", "--generator", generator)
+
+    assert again.stdout == first.stdout
+    assert (tmp_path / "run" / "quality.json").stat().st_mtime_ns == written
+
+
+def test_the_quality_of_something_else_is_not_overwritten(people, generator, tmp_path):
+    evaluate(people, tmp_path / "run", "--generator", generator)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), generator, {"seen": "0" * 16})
+
+    result = evaluate(people, tmp_path / "run", "--generator", generator)
+
+    assert result.exit_code == 2
+    assert "holds the quality of something else, which differs in generator_sha256" in result.stderr
+
+
+def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
+    path = tmp_path / "g.safetensors"
+    seen = seen_images(read_market1501(people).gallery)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": seen})
+
+    result = evaluate(people, tmp_path / "run", "--generator", path)
+
+    assert result.exit_code == 2
+    assert "was trained on query or gallery images" in result.stderr
+
+
+def test_a_re_id_network_that_saw_test_images_is_no_judge(people, generator, tmp_path):
+    path = tmp_path / "model.safetensors"
+    seen = seen_images(read_market1501(people).query)
+    write_tensors(path, {"a": torch.zeros(1)}, {"seen": seen})
+
+    result = evaluate(people, tmp_path / "run", "--generator", generator, "--reid", path)
+
+    assert result.exit_code == 2
+    assert "the re-ID network was trained on query or gallery images" in result.stderr
+
+
+def test_generators_that_are_told_cameras_are_told_them(people, tmp_path):
+    path = tmp_path / "g.safetensors"
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1, cameras=6, limbs=True)), path)
+
+    result = evaluate(people, tmp_path / "run", "--generator", path)
+
+    assert result.exit_code == 0, result.output
+
+
+def test_missing_weights_are_one_sentence(people, generator, tmp_path):
+    result = evaluate(people, tmp_path / "run", "--generator", generator, "--ssd", "gone.pth")
+
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("error: gone.pth is missing")
+
+
+def test_a_dry_run_writes_nothing(people, generator, tmp_path):
+    result = evaluate(people, tmp_path / "run", "--generator", generator, "--dry-run")
+
+    assert result.exit_code == 0, result.output
+    assert "not measured: needs" in result.stdout
+    assert re.search(r"quality.json: about \d+ s on cpu", result.stdout)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_generator_and_drawings_exclude_each_other(people, generator, tmp_path):
+    result = evaluate(people, tmp_path / "run", "--generator", generator, "--images", tmp_path)
+
+    assert result.exit_code == 2
+    assert "--generator must not be given with --images" in result.stderr

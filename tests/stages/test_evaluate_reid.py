@@ -1,0 +1,253 @@
+"""reid-aug reid evaluate: the numbers of a training, rows that join a file, and what is refused."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from reid_aug.cli import main
+from reid_aug.data.dataset import DataConfig, read_market1501
+from reid_aug.data.provenance import seen_images
+from reid_aug.generator import Generator, GeneratorConfig, save_generator
+from reid_aug.runtime.weights import write_tensors
+from reid_aug.stages.evaluate_reid import Job, evaluate_reid, gain, name_of
+from reid_aug.stages.train_reid import MODEL_FORMAT, TrainReidConfig
+
+CPU = torch.device("cpu")
+DRAWN_SMALL = ("--set", "data.height=32", "--set", "data.width=16")
+SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP", "ap", "queries")
+
+
+def call(*words, code=0):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def small_backbone(*_):
+    """What stands in for a backbone, for the sake of time."""
+    torch.manual_seed(0)
+    pool = nn.AdaptiveAvgPool2d((4, 1))
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), pool, nn.Flatten())
+
+
+@pytest.fixture(autouse=True)
+def small_backbones(monkeypatch):
+    monkeypatch.setattr("reid_aug.backbones.checkpoint.build_backbone", small_backbone)
+
+
+def write_network(path, seen="0123456789ab"):
+    model = small_backbone()
+    recipe = asdict(TrainReidConfig("resnet18", height=32, width=16))
+    notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": seen}
+    write_tensors(path, model.state_dict(), notes)
+    return path
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return write_network(tmp_path_factory.mktemp("network") / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    path = tmp_path_factory.mktemp("generator") / "generator.safetensors"
+    torch.manual_seed(0)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": "0123456789ab"})
+    return path
+
+
+@pytest.fixture
+def words(network, people, tmp_path):
+    return "reid", "evaluate", network, "--data", people, "--out", tmp_path / "run"
+
+
+def path_of(result):
+    return Path(result.stdout.splitlines()[-1])
+
+
+def rows_of(result):
+    content = json.loads(path_of(result).read_text())
+    return {row["row"]: row for row in content["rows"]}, content
+
+
+def test_the_plain_row_is_the_result_of_the_training(people, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    small = ("train_reid.steps=1", "train_reid.batch=4", "train_reid.height=32")
+    settings = [word for one in (*small, "train_reid.width=16") for word in ("--set", one)]
+    given = ("--data", people, "--out", tmp_path / "run")
+    path = path_of(call("train-reid", *given, "--ratio", 0, *settings))
+    result = json.loads(path.read_text())
+
+    model = path.with_name("model.safetensors")
+    rows, content = rows_of(call("reid", "evaluate", model, *given))
+
+    assert {key: rows["plain"][key] for key in SCORES} == {key: result[key] for key in SCORES}
+    assert content["ap_definition"] == result["ap_definition"]
+    assert content["dataset_sha256"] == result["dataset_sha256"]
+    assert content["model_data"] == "kept"
+
+
+def test_every_row_is_there_and_the_table_says_what_its_numbers_mean(words, generator):
+    result = call(*words, *DRAWN_SMALL, "--rerank", "--generator", generator, "--poses", 2)
+
+    rows, content = rows_of(result)
+    assert list(rows) == ["plain", "centralised", "rerank", "centralised + rerank"]
+    assert rows["rerank"]["settings"] == {"rerank": {"k1": 20, "k2": 6, "own_weight": 0.3}}
+    assert len(rows["centralised"]["settings"]["centralised"]["targets"]) == 2
+    assert all(0 <= row["mAP"] <= 1 for row in rows.values())
+    assert len({row["mAP"] for row in rows.values()}) > 1
+    assert content["model_data"] == "external"
+    lines = result.stdout.splitlines()
+    assert "step (mean precision at the hits)" in lines[0]
+    assert "pid 0 kept as distractor" in lines[0]
+    assert [line.split("  ")[0] for line in lines[3:7]] == list(rows)
+    assert f"{100 * rows['rerank']['mAP']:.2f}" in lines[5]
+
+
+def test_the_same_command_finds_it_done_and_another_row_joins(words):
+    first = call(*words)
+    plain, _ = rows_of(first)
+    before = path_of(first).read_bytes()
+
+    again = call(*words)
+
+    assert again.stdout == first.stdout
+    assert "extract features" not in again.stderr
+    assert path_of(first).read_bytes() == before
+    rows, _ = rows_of(call(*words, "--rerank"))
+    assert list(rows) == ["plain", "rerank"]
+    assert rows["plain"] == plain["plain"]
+
+
+def test_the_evaluation_of_another_network_is_not_overwritten(words, tmp_path):
+    call(*words)
+    other = tmp_path / words[2].parent.name / "model.safetensors"
+    write_network(other, seen="ba9876543210")
+
+    line = call(*words[:2], other, *words[3:], code=2).stderr
+
+    assert "evaluation of something else, which differs in model_sha256" in line
+
+
+def test_a_network_that_nobody_knows_anything_of_is_not_leak_free(words, tmp_path):
+    other = write_network(tmp_path / "unknown" / "model.safetensors", seen="")
+
+    result = call(*words[:2], other, *words[3:])
+
+    assert "nobody noted what it has seen" in result.stderr
+    assert rows_of(result)[1]["model_data"] == "whole"
+
+
+def test_a_network_or_generator_that_was_trained_on_test_images_is_refused(words, people, tmp_path):
+    seen = seen_images(read_market1501(people).query[:1])
+    model = write_network(tmp_path / "leaky" / "model.safetensors", seen)
+    drawer = tmp_path / "leaky.safetensors"
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), drawer, {"seen": seen})
+
+    assert (
+        "network was trained on query or gallery images"
+        in call(*words[:2], model, *words[3:], code=2).stderr
+    )
+    assert (
+        "generator was trained on query or gallery images"
+        in call(*words, "--generator", drawer, code=2).stderr
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_user_can_get_wrong_is_one_sentence(words, people, generator, tmp_path):
+    data = shutil.copytree(people, tmp_path / "data")
+    absent = "reid", "evaluate", tmp_path / "absent.safetensors", "--data", people
+    wrong = "reid", "evaluate", generator, "--data", people
+
+    assert "absent.safetensors is missing" in call(*absent, code=2).stderr
+    assert "must be a network that reid-aug train-reid wrote" in call(*wrong, code=2).stderr
+    assert "must be given with --generator" in call(*words, "--poses", 3, code=2).stderr
+    assert (
+        "poses must be at least 1"
+        in call(*words, "--generator", generator, "--poses", 0, code=2).stderr
+    )
+    assert "must be a generator checkpoint" in call(*words, "--generator", words[2], code=2).stderr
+    for path in (data / "bounding_box_test").glob("[0-9]*"):
+        path.rename(path.with_name(f"0000{path.name[4:]}"))
+    line = call(*words, "--data", data, code=2).stderr
+    assert f"{data / 'query'}: no query has a match in the gallery under another camera" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_does_not_decode_leaves_nothing(words, people, tmp_path):
+    data = shutil.copytree(people, tmp_path / "data")
+    next((data / "bounding_box_test").glob("0000*")).write_bytes(b"no image")
+
+    assert "must be an image that decodes" in call(*words, "--data", data, code=2).stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_key_points_of_others_are_refused_where_drawings_need_them(words, generator, tmp_path):
+    keypoints = tmp_path / "none.csv"
+    train = [image.name for image in read_market1501(words[4]).train]
+    lines = (words[4] / "keypoints.csv").read_text().splitlines()
+    mine = [line for line in lines[1:] if line.split(":")[0] in train]
+    keypoints.write_text("\n".join([lines[0], *mine]) + "\n")
+
+    drawn = (*words, "--generator", generator, "--keypoints", keypoints)
+
+    assert "query and gallery images has key points" in call(*drawn, code=2).stderr
+
+
+def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path):
+    path = tmp_path / "run/evaluations" / f"{name_of(words[2], people)}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[]")
+
+    assert "must be a result of reid evaluate; remove the file" in call(*words, code=2).stderr
+    assert path.read_text() == "[]"
+
+
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(words, generator, tmp_path):
+    drawn = (*DRAWN_SMALL, "--generator", generator, "--poses", 1)
+
+    result = call(*words, *drawn, "--dry-run")
+
+    assert "would write" in result.stdout
+    assert ": about " in result.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_ranking_is_what_is_scored(network, people):
+    job = Job(network, read_market1501(people), DataConfig(), CPU)
+
+    distances, scores = job.ranking()
+
+    assert distances.shape == (len(job.dataset.query), len(job.dataset.gallery))
+    assert scores.mAP == job.scores(job.rows()[0]).mAP
+
+
+def test_rows_are_computed_once(network, people, tmp_path, monkeypatch):
+    job = Job(network, read_market1501(people), DataConfig(), CPU)
+    rows = evaluate_reid(job, tmp_path / "a.json")
+    monkeypatch.setattr(Job, "scores", None)
+
+    assert evaluate_reid(job, tmp_path / "a.json") == rows
+
+
+def test_a_gain_is_of_queries_both_count():
+    own, plain = {"a": 0.5, "b": 0.7, "c": None}, {"a": 0.4, "b": 0.4, "c": None}
+
+    mean, width = gain(own, plain)
+
+    assert mean == pytest.approx(0.2)
+    assert width == pytest.approx(12.706 * np.std([0.1, 0.3], ddof=1) / np.sqrt(2), rel=1e-4)
+    assert np.isnan(gain({"a": 1.0}, {"a": 0.5})[1])
+
+
+def test_what_an_evaluation_is_called(tmp_path):
+    assert name_of(tmp_path / "cell" / "model.safetensors", tmp_path / "m") == "cell-on-m"
+    assert name_of(tmp_path / "nets" / "mine.safetensors", tmp_path / "m") == "mine-on-m"

@@ -1,0 +1,242 @@
+"""Drawing: rows that depend on nothing but themselves, and a bank that survives being stopped."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_aug.bank import Bank, shards
+from reid_aug.bank.card import has_own_card
+from reid_aug.bank.contact_sheet import write_contact_sheet
+from reid_aug.bank.methods import GeneratorArtist
+from reid_aug.data.dataset import DataConfig, read_image, read_market1501
+from reid_aug.data.keypoints import read_keypoints, write_keypoints
+from reid_aug.data.provenance import seen_images
+from reid_aug.generator import Generator, GeneratorConfig, save_generator, to_pixels, to_signed
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import locked
+from reid_aug.stages import synthesize as verb
+from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+
+DATA = DataConfig(height=32, width=16)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(3)
+    path = tmp_path / "generator.safetensors"
+    save_generator(Generator(GeneratorConfig(width=4, blocks=2)), path, {"seen": "0" * 12})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD", 16)
+
+
+def make(people, checkpoint, folder, ratio, seed=0, data=DATA, mode="supplement"):
+    dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
+    settings = SynthesizeConfig(ratio=ratio, mode=mode, batch=8)
+    job = prepare(dataset, poses, checkpoint, settings, data, seed)
+    return synthesize(job, folder, CPU), job
+
+
+def test_a_row_holds_what_the_generator_draws(people, checkpoint, tmp_path):
+    path, job = make(people, checkpoint, tmp_path / "run", 0.5)
+    bank, poses = Bank(path), read_keypoints(people / "keypoints.csv")
+    for row in (0, len(bank) - 1):
+        entry, draw = bank[row], job.draws[row]
+        pixels = torch.from_numpy(read_image(draw.source.path, 32, 16)[None].copy())
+        maps = [
+            torch.from_numpy(poses[image.name].resized((128, 64), (32, 16)).heatmaps(32, 16)[None])
+            for image in (draw.source, draw.target)
+        ]
+        with torch.inference_mode():
+            wanted = to_pixels(job.artist.generator(to_signed(pixels), *maps))[0].numpy()
+        assert np.abs(wanted.astype(int) - entry.image).max() <= 1
+        assert (entry.source, entry.target) == (draw.source.name, draw.target.name)
+        assert (entry.pid, entry.camid) == (draw.source.pid, draw.source.camid)
+
+
+def test_the_same_command_gives_the_same_bytes(people, checkpoint, tmp_path):
+    first, _ = make(people, checkpoint, tmp_path / "a", 1.0)
+    second, _ = make(people, checkpoint, tmp_path / "b", 1.0)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_smaller_bank_is_a_prefix_and_extending_it_gives_the_larger_bytes(
+    people, checkpoint, tmp_path
+):
+    small, _ = make(people, checkpoint, tmp_path / "grown", 0.5)
+    part = Bank(small)
+    images, sources = part.images(0, len(part)), part.rows.source
+    large, _ = make(people, checkpoint, tmp_path / "at_once", 1.5)
+    whole = Bank(large)
+    assert np.array_equal(whole.images(0, len(images)), images)
+    assert np.array_equal(whole.rows.source[: len(images)], sources)
+    grown, _ = make(people, checkpoint, tmp_path / "grown", 1.5)
+    assert grown.read_bytes() == large.read_bytes()
+
+
+def test_a_smaller_ratio_leaves_a_larger_bank_alone(people, checkpoint, tmp_path):
+    path, _ = make(people, checkpoint, tmp_path, 1.0)
+    before = path.stat().st_mtime_ns
+    make(people, checkpoint, tmp_path, 0.5)
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3])
+def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, monkeypatch, calls):
+    whole, _ = make(people, checkpoint, tmp_path / "whole", 1.0)
+    paint, count = GeneratorArtist.paint, iter(range(100))
+
+    def stop(self, material):
+        if next(count) == calls:
+            raise KeyboardInterrupt
+        return paint(self, material)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GeneratorArtist, "paint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make(people, checkpoint, tmp_path / "stopped", 1.0)
+    assert not (tmp_path / "stopped/bank.h5").exists()
+    path, _ = make(people, checkpoint, tmp_path / "stopped", 1.0)
+    assert path.read_bytes() == whole.read_bytes()
+    assert sorted(file.name for file in path.parent.iterdir()) == ["bank.h5", "bank.json"]
+
+
+def test_a_bank_of_other_settings_is_not_overwritten(people, checkpoint, tmp_path):
+    path, _ = make(people, checkpoint, tmp_path, 1.0)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"another seed \(0, this one would have 1\)"):
+        make(people, checkpoint, tmp_path, 1.0, seed=1)
+    with pytest.raises(UserError, match="keep"):
+        make(people, checkpoint, tmp_path, 1.0, data=DataConfig(32, 16, keep=0.5))
+    assert path.read_bytes() == before
+
+
+def test_replace_fills_up_to_the_old_number(people, checkpoint, tmp_path):
+    _, job = make(people, checkpoint, tmp_path, 0.5, mode="replace")
+    assert len(job.real) + len(job.draws) == len(read_market1501(people).train)
+    assert job.attributes["keep"] == 0.5
+
+
+def test_a_kept_bank_uses_kept_images_only(people, checkpoint, tmp_path):
+    path, job = make(people, checkpoint, tmp_path, 2.0, data=DataConfig(32, 16, keep=0.5))
+    names = {image.name for image in job.real}
+    rows = Bank(path).rows
+    assert set(rows.source) | set(rows.target) <= names
+    assert len(names) < len(read_market1501(people).train)
+
+
+def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
+    seen = seen_images(read_market1501(people).query[:1])
+    save_generator(
+        Generator(GeneratorConfig(width=4, blocks=1)), tmp_path / "g.safetensors", {"seen": seen}
+    )
+    with pytest.raises(UserError, match="query or gallery"):
+        make(people, tmp_path / "g.safetensors", tmp_path / "run", 1.0)
+
+
+def test_a_bank_is_not_extended_under_other_key_points(people, checkpoint, tmp_path):
+    make(people, checkpoint, tmp_path / "run", 0.5)
+    copy = shutil.copytree(people, tmp_path / "data")
+    poses = read_keypoints(copy / "keypoints.csv")
+    train = read_market1501(copy).train
+    name = next(image.name for image in train if poses[image.name].seen.any())
+    write_keypoints(copy / "keypoints.csv", {**poses, name: poses[name].mirrored(64)})
+    with pytest.raises(UserError, match="another set of key points"):
+        make(copy, checkpoint, tmp_path / "run", 1.0)
+
+
+def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
+    path, _ = make(people, checkpoint, tmp_path / "run", 0.5)
+    path.with_suffix(".json").unlink()
+    make(people, checkpoint, tmp_path / "run", 0.5)
+    assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
+
+
+def test_a_card_written_for_a_larger_bank_says_nothing_of_what_the_smaller_covers(
+    people, checkpoint, tmp_path
+):
+    path, _ = make(people, checkpoint, tmp_path / "run", 1.0)
+    card = path.with_suffix(".json")
+    assert json.loads(card.read_text())["coverage"]
+    card.unlink()
+
+    make(people, checkpoint, tmp_path / "run", 0.5)
+
+    assert json.loads(card.read_text())["images"] == len(Bank(path))
+    assert json.loads(card.read_text())["coverage"] is None
+
+
+@pytest.mark.parametrize("is_tidy", [True, False])
+def test_a_card_that_a_killed_run_did_not_reach_is_written_again(
+    people, checkpoint, tmp_path, monkeypatch, is_tidy
+):
+    path, _ = make(people, checkpoint, tmp_path / "run", 0.5)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "_write_card", killed)
+        if not is_tidy:
+            patch.setattr(shards.Shards, "_tidy_up", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            make(people, checkpoint, tmp_path / "run", 1.0)
+    assert not has_own_card(path)
+    make(people, checkpoint, tmp_path / "run", 1.0)
+
+    assert has_own_card(path)
+    assert json.loads(path.with_suffix(".json").read_text())["images"] == len(Bank(path))
+    assert sorted(file.name for file in path.parent.iterdir()) == ["bank.h5", "bank.json"]
+
+
+def test_two_at_once_in_one_folder_are_refused(people, checkpoint, tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="another reid-aug command"):
+        make(people, checkpoint, tmp_path / "run", 0.5)
+
+
+def test_ratio_zero_draws_nothing_and_says_so(people, checkpoint, tmp_path):
+    with pytest.raises(UserError, match="ratio must be above 0"):
+        make(people, checkpoint, tmp_path / "run", 0.0)
+
+
+def test_the_card_says_what_the_bank_is(people, checkpoint, tmp_path):
+    path, job = make(people, checkpoint, tmp_path / "run", 0.5)
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["synthetic"] is True
+    assert card["images"] == len(job.draws)
+    assert card["generator_data"] == "external"
+    assert "licence" in card
+
+
+def test_the_contact_sheet_shows_four_columns_of_the_built_in_people(people, checkpoint, tmp_path):
+    data = DataConfig()
+    path, job = make(people, checkpoint, tmp_path / "run", 0.25, data=data)
+    write_contact_sheet(Bank(path), job.real, people, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 4 * (4 * 2 * 64 + 8) - 8
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ratio", float("nan")),
+        ("ratio", float("inf")),
+        ("ratio", -1.0),
+        ("mode", "swap"),
+        ("poses", "best"),
+        ("cameras", "other"),
+        ("artist", "painter"),
+        ("batch", 7),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_name(key, value):
+    with pytest.raises(UserError, match=key):
+        SynthesizeConfig(**{key: value})

@@ -1,0 +1,37 @@
+"""Drawings of a report: self-contained SVG with the numbers in it."""
+
+import numpy as np
+import pytest
+
+from reid_aug.study.report.curves import Curve, gain_plot, histogram, identity_plot, ratio_plot
+
+NAN = float("nan")
+CURVES = [Curve("real", 0, ((0, 40, 1),)), Curve("a <b> $x$", 1, ((0, 40, 1), (1, 50, 2)))]
+DRAWINGS = {
+    "ratio": lambda: ratio_plot(CURVES, 'of "a" & b'),
+    "gain": lambda: gain_plot([("a <b> $x$", 3.0, [(1.0, 5.0), (NAN, NAN)])], "gains"),
+    "identity": lambda: identity_plot([3.0, -1.0], "identities"),
+    "histogram": lambda: histogram(np.arange(50) / 50, "margin", "margins"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_is_svg_that_needs_nothing_and_is_the_same_again(name):
+    text = DRAWINGS[name]()
+
+    assert text == DRAWINGS[name]()
+    assert text.startswith('<svg role="img" aria-label="')
+    assert text.rstrip().endswith("</svg>")
+    assert "://" not in text
+    assert "<metadata" not in text
+    assert "currentColor" in text
+    assert "#123456" not in text
+
+
+@pytest.mark.parametrize("name", ["ratio", "gain"])
+def test_names_stand_in_a_drawing_as_they_are(name):
+    assert "a &lt;b&gt; $x$" in DRAWINGS[name]()
+
+
+def test_what_a_drawing_shows_is_said_for_who_cannot_see_it():
+    assert 'aria-label="of &quot;a&quot; &amp; b"' in DRAWINGS["ratio"]()

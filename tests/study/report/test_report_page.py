@@ -1,0 +1,274 @@
+"""The report as a page: what stands on it is what was measured, and nothing comes from outside."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from some_results import result, results, write
+
+from reid_aug.backbones import build_backbone
+from reid_aug.cli import main
+from reid_aug.data.dataset import read_market1501
+from reid_aug.data.provenance import dataset_sha256
+from reid_aug.evaluation import AP_DEFINITION
+from reid_aug.evaluation.features import evaluate_model, look
+from reid_aug.runtime.weights import write_tensors
+from reid_aug.study.report import find_results
+from reid_aug.study.report.flips import Flips, flips_of
+from reid_aug.study.report.identities import identity_gains
+from reid_aug.study.report.page import write_report
+
+NAMES = [f"{pid:04}_c{camera}s1_000001_00.jpg" for pid in (7, 8, 9) for camera in (1, 2)]
+VOID = {"meta", "img", "br", "hr", "path", "use", "rect"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order, and gathers addresses and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.addresses, self.targets = [], [], []
+        self.ids, self.words = set(), []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.addresses += [found[key] for key in ("src", "href", "xlink:href") if key in found]
+        self.ids |= {found["id"]} if "id" in found else set()
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def with_ap(one: dict, values: list[float]) -> dict:
+    return {**one, "ap": dict(zip(NAMES, values, strict=True)), "mAP": float(np.mean(values))}
+
+
+def study() -> list[dict]:
+    rng = np.random.default_rng(0)
+    before = [with_ap(one, rng.uniform(0.2, 0.4, 6)) for one in results(0.0, (0.0,) * 3)]
+    after = [with_ap(one, rng.uniform(0.5, 0.9, 6)) for one in results(1.0, (0.0,) * 3)]
+    return before + after
+
+
+def page_of(folder, *given: dict) -> Page:
+    write(folder, *given)
+    found, faults = find_results(folder)
+    return Page(write_report(found, folder, faults).read_text())
+
+
+def test_the_page_asks_nothing_from_outside_and_its_links_lead_somewhere(tmp_path):
+    page = page_of(tmp_path, *study())
+
+    inside = [address for address in page.addresses if address.startswith("#")]
+    assert all(a.startswith(("#", "data:image/")) for a in page.addresses)
+    assert {address[1:] for address in inside} <= page.ids
+    text = (tmp_path / "report.html").read_text()
+    assert "://" not in text
+    assert "<script" not in text
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_the_page_holds_table_curves_identities_and_says_what_is_missing(tmp_path):
+    page = page_of(tmp_path, *study())
+
+    assert "better" in page.text
+    assert "osnet_x0_25, keep 0.2" in page.text
+    assert "3 of 3 identities gain." in page.text
+    assert "The data set was not at hand" in page.text
+    assert (tmp_path / "report.html").read_text().count("<svg") == 3
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        page_of(tmp_path / name / "run", *study())
+
+    assert (tmp_path / "a/run/report.html").read_bytes() == (
+        tmp_path / "b/run/report.html"
+    ).read_bytes()
+
+
+def test_names_from_files_are_escaped(tmp_path):
+    evil = "<script>alert(1)</script>$x^2$ & \"'"
+
+    page = page_of(tmp_path, *results(0.0, (0.5, 0.6)), *results(1.0, (0.5, 0.6), artist=evil))
+
+    assert "<script" not in (tmp_path / "report.html").read_text()
+    assert evil in page.text
+
+
+def test_the_page_holds_no_time_and_no_host(tmp_path):
+    text = page_of(tmp_path, *study()).text
+
+    assert "somewhere" not in text
+    assert "61.5" not in text
+
+
+def test_a_page_of_one_baseline_pretends_to_nothing(tmp_path):
+    page = page_of(tmp_path, result(0.0, 0, 0.5))
+
+    assert "No row has generated images or a gain." in page.text
+    assert "No row has a baseline to compare it with." in page.text
+    assert "<svg" not in (tmp_path / "report.html").read_text()
+
+
+def test_results_without_ap_have_no_identities(tmp_path):
+    page = page_of(tmp_path, *results(0.0, (0.5, 0.6)), *results(1.0, (0.6, 0.7)))
+
+    assert "These results lack the AP of the same queries." in page.text
+
+
+def test_a_leak_is_named(tmp_path):
+    leak = {"leak_free": False, "generator_data": "whole"}
+
+    page = page_of(tmp_path / "leaky", *results(0.0, (0.5,)), *results(1.0, (0.6,), **leak))
+    clean = page_of(tmp_path / "clean", *results(0.0, (0.5,)), *results(1.0, (0.6,)))
+
+    assert "Not leak-free" in page.text
+    assert "generator that may know left-out images, ratio 1" in page.text
+    assert "Every result is leak-free" in clean.text
+
+
+def test_a_damaged_result_stands_on_the_page(tmp_path):
+    write(tmp_path, *study())
+    path = tmp_path / "reid" / "cell0" / "result.json"
+    path.write_text("{")
+
+    done = CliRunner().invoke(main, ["report", str(tmp_path), "--format", "html"])
+
+    assert done.exit_code == 2
+    assert done.stdout == f"{tmp_path / 'report.html'}\n"
+    assert (
+        f"Left out: {path}: must be a result" in Page((tmp_path / "report.html").read_text()).text
+    )
+
+
+def test_published_numbers_stand_beside_market_only_and_apart(tmp_path):
+    market = {"queries": 3368, "gallery": 15913}
+
+    page = page_of(tmp_path / "market", *results(0.0, (0.5,), **market))
+    other = page_of(tmp_path / "other", *results(0.0, (0.5,)))
+
+    assert "Published about Market-1501, not measured here" in page.text
+    assert "PTN (PATN) 55.6 57.3 67.1 72.5" in page.text
+    assert "Published" not in other.text
+
+
+def test_identities_worked_by_hand():
+    before = with_ap(result(0.0, 0, 0.0), [0.1, 0.3, 0.5, 0.5, 0.9, 0.7])
+    after = with_ap(result(1.0, 0, 0.0), [0.5, 0.5, 0.4, 0.4, 0.9, 0.7])
+
+    gains = identity_gains([(after, before)])
+
+    assert [(g.pid, g.queries, round(g.before, 6), round(g.gain, 6)) for g in gains] == [
+        (7, 2, 0.2, 0.3), (9, 2, 0.8, 0.0), (8, 2, 0.5, -0.1)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def networks(people, tmp_path_factory):
+    """A run folder with two untrained networks, and what they score on the built-in people."""
+    run, dataset = tmp_path_factory.mktemp("networks"), read_market1501(people)
+    recipe = {"backbone": "osnet_x0_25", "height": 64, "width": 32}
+    for number, ratio in enumerate((0.0, 1.0)):
+        torch.manual_seed(number)
+        model = build_backbone("osnet_x0_25", 2, 64, 32)
+        scores = evaluate_model(model, dataset, look((64, 32)), torch.device("cpu"))
+        one = result(ratio, 0, float(scores.mAP), dataset_sha256=dataset_sha256(dataset))
+        names = [image.name for image in dataset.query]
+        one["ap"] = dict(zip(names, scores.ap.round(6).tolist(), strict=True))
+        one |= {"rank1": float(scores.cmc[0]), "ap_definition": AP_DEFINITION}
+        write(run / str(number), one)
+        write_tensors(run / f"{number}/reid/cell0/model.safetensors", model.state_dict(), {
+            "format": "reid_aug.reid/1", "recipe": recipe, "seen": ""
+        })  # fmt: skip
+    before, after = find_results(run)[0]
+    return run, dataset, before, after
+
+
+def test_flips_count_first_hits_and_show_either_kind(networks):
+    _, dataset, before, after = networks
+
+    flips = flips_of("x", after, before, dataset, torch.device("cpu"))
+
+    assert isinstance(flips, Flips)
+    counts = flips.counts
+    assert sum(counts.values()) == len(dataset.query)
+    assert (counts["both"] + counts["gained"]) / len(dataset.query) == pytest.approx(after["rank1"])
+    assert (counts["both"] + counts["lost"]) / len(dataset.query) == pytest.approx(before["rank1"])
+    assert len(flips.gained) == min(3, counts["gained"])
+    for one in flips.gained:
+        assert one.before.first_hit > one.after.first_hit == 1
+        assert one.after.nearest[0][1]
+        assert not one.before.nearest[0][1]
+        assert one.before.ap == pytest.approx(before["ap"][one.name], abs=1e-4)
+    for one in flips.lost:
+        assert one.after.first_hit > one.before.first_hit == 1
+
+
+def test_a_network_that_is_not_the_result_s_is_not_asked(networks):
+    run, dataset, before, after = networks
+    swapped = run / "1/reid/cell0/model.safetensors"
+    own = swapped.read_bytes()
+    swapped.write_bytes((run / "0/reid/cell0/model.safetensors").read_bytes())
+    try:
+        said = flips_of("x", after, before, dataset, torch.device("cpu"))
+    finally:
+        swapped.write_bytes(own)
+
+    assert abs(before["mAP"] - after["mAP"]) > 0.005
+    assert said.endswith("does not give the mAP of its result: it is another network's.")
+
+
+def test_without_networks_or_with_another_data_set_it_says_so(networks, tmp_path):
+    _, dataset, before, after = networks
+    device = torch.device("cpu")
+    write(tmp_path, before, after)
+    alone, _ = find_results(tmp_path)
+    other = {**after, "dataset_sha256": "e" * 64}
+
+    assert flips_of("x", *alone[::-1], dataset, device).startswith("A network is missing")
+    assert "not that of these results" in flips_of("x", other, before, dataset, device)
+
+
+def test_the_command_draws_ranked_lists_of_the_data_set_it_is_given(networks, people, tmp_path):
+    run, *_ = networks
+    words = ["report", str(run), "--format", "html", "--device", "cpu"]
+
+    done = CliRunner().invoke(main, [*words, "--data", str(people)])
+
+    assert (done.exit_code, done.stdout) == (0, f"{run / 'report.html'}\n"), done.output
+    page = Page((run / "report.html").read_text())
+    assert "The first image is a hit with both networks for" in page.text
+
+
+def test_another_data_set_than_the_results_is_refused(networks, people, tmp_path):
+    write(tmp_path, *study())
+
+    done = CliRunner().invoke(
+        main, ["report", str(tmp_path), "--format", "html", "--data", str(people)]
+    )
+
+    assert done.exit_code == 2
+    assert "must be the data set of the results" in done.stderr
+    assert not (tmp_path / "report.html").exists()
