@@ -40,7 +40,7 @@ BATCH = 32
 FACTS = {
     "keep": 1.0, "keep_seed": 0, "kept_sha256": "0" * 64, "dataset_sha256": "0" * 64,
     "keypoints_sha256": "0" * 64, "generator_sha256": "0" * 64, "generator_data": "kept",
-    "ratio": 1.0, "mode": "supplement", "seed": 0, "plan": '{"artist": "stand-in"}',
+    "ratio": 1.0, "mode": "supplement", "seed": 0, "plan": '{"method": "stand-in"}',
 }  # fmt: skip
 
 
@@ -68,9 +68,9 @@ def draw(folder: Path, count: int, size: tuple[int, int], delay: float) -> Path:
     names = np.array([f"{row % 751:04d}_c1s1_{row:06d}_00.jpg" for row in range(count)])
     poses = np.zeros((count, 18, 2))
     rows = Rows(np.arange(count) % 751, np.ones(count), names, names, poses)
-    shards, artist = Shards(path, "stand-in", count), StandIn(size, delay)
+    shards, method = Shards(path, "stand-in", count), StandIn(size, delay)
     with shards.membership():
-        shards.draw(range(count), artist, BATCH)
+        shards.draw(range(count), method, BATCH)
         shards.assemble(lambda pixels: write_bank(path, rows, pixels, FACTS))
     return path
 

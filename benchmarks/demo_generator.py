@@ -4,9 +4,9 @@
         [--picture] [--note FILE]
 
 BANK is a bank of the built-in people. Each drawing is compared with the truth, which is what the
-renderer draws for the same person, camera and pose, and so are two rivals that learn nothing: the
-source image as it is, and its limbs moved one by one (:mod:`reid_aug.generator.limb_warp`). Prints
-a table in markdown: mean and standard error over rows spread evenly over the bank.
+renderer draws for the same person, camera and pose, and so are two baselines that learn nothing:
+the source image as it is, and its limbs moved one by one (:mod:`reid_aug.generator.limb_warp`).
+Prints a table in markdown: mean and standard error over rows spread evenly over the bank.
 
     L1        mean absolute difference from the truth, in [-1, 1] scale
     SSIM      structural similarity to the truth (7 x 7 windows), mean over the person's pixels
@@ -48,15 +48,15 @@ from reid_aug.data.dataset import open_image, read_market1501, resize
 from reid_aug.data.keypoints import NO_POSE, Pose, read_keypoints
 from reid_aug.data.pictures import draw_pose, sheet, write_picture
 from reid_aug.evaluation.features import extract_features
-from reid_aug.generator import load_noted, save_generator, to_pixels, to_signed
+from reid_aug.generator import load_with_metadata, save_generator, to_pixels, to_signed
 from reid_aug.generator.limb_warp import warp_limbs
 from reid_aug.people import PeopleConfig, cached_people, read_people
 from reid_aug.runtime.errors import UserError
 
 ROWS = 200
 SHOWN = 12
-RIVALS = ("copy", "limb warp")
-METHODS = (*RIVALS, "generated", "truth")
+BASELINES = ("copy", "limb warp")
+METHODS = (*BASELINES, "generated", "truth")
 BESIDE = "beside"
 COLUMNS = ("L1, person", "L1, picture", "SSIM, person", "margin", "found", "album")
 PICTURE = Path(__file__).with_name("demo.png")
@@ -132,7 +132,7 @@ def similarity(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float
     return float(local[where].mean())
 
 
-def measure(row: Row, judge: "Judge | None") -> np.ndarray:
+def measure(row: Row, judge: "Metric | None") -> np.ndarray:
     """The numbers of every method, in the order of METHODS and COLUMNS: (4, 3 or 6)."""
     truth, everywhere = row.images["truth"], np.ones_like(row.mask)
     found = []
@@ -143,7 +143,7 @@ def measure(row: Row, judge: "Judge | None") -> np.ndarray:
     return np.hstack([np.array(found), judge.opinions(row)]) if judge else np.array(found)
 
 
-class Judge:
+class Metric:
     """A re-ID network that is asked whom a drawing shows.
 
     Args:
@@ -207,11 +207,13 @@ def table(found: np.ndarray, beside: np.ndarray | None = None) -> str:
     columns = COLUMNS[: found.shape[2]]
     lines = [f"| | {' | '.join(columns)} |", "| --- " * (1 + len(columns)) + "|"]
     named = dict(zip(METHODS, found.swapaxes(0, 1), strict=True))
-    rivals = RIVALS
+    baselines = BASELINES
     if beside is not None:
         named[BESIDE] = beside[:, METHODS.index("generated")]
-        rivals = (*RIVALS, BESIDE)
-    named |= {f"generated - {rival}": named["generated"] - named[rival] for rival in rivals}
+        baselines = (*BASELINES, BESIDE)
+    named |= {
+        f"generated - {baseline}": named["generated"] - named[baseline] for baseline in baselines
+    }
     for name, values in named.items():
         sign = "+" if "-" in name else ""
         error = values.std(0, ddof=1) / np.sqrt(len(values))
@@ -227,7 +229,7 @@ def note(path: Path, cameras: str, found: np.ndarray) -> None:
         method: {name: round(float(mean), 4) for name, mean in zip(columns, values, strict=True)}
         for method, values in zip(METHODS, found.mean(0), strict=True)
     }
-    generator, notes = load_noted(path)
+    generator, notes = load_with_metadata(path)
     score = {**notes.get("score", {}), cameras: {"rows": len(found), **means}}
     save_generator(generator, path, {**notes, "score": score})
 
@@ -254,7 +256,7 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     try:
         bank, root = Bank(arguments.bank), cached_people(PeopleConfig())
-        judge = Judge(arguments.model, root) if arguments.model else None
+        judge = Metric(arguments.model, root) if arguments.model else None
         rows = list(rows_of(bank, root))
         others = rows_beside(rows, arguments.beside, root) if arguments.beside else []
     except UserError as error:

@@ -41,7 +41,7 @@ def draw(generator: Generator, source: Picture, target: Picture) -> np.ndarray:
     image = to_signed(torch.from_numpy(source.pixels.copy())[None])
     ends = [torch.from_numpy(end.pose.xy)[None] for end in (source, target)]
     cameras = torch.tensor([[source.image.camid, target.image.camid]])
-    return to_pixels(generator.redraw(image, *ends, cameras))[0].numpy()
+    return to_pixels(generator.repose(image, *ends, cameras))[0].numpy()
 
 
 def line(what: str, drawn: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> str:

@@ -22,7 +22,7 @@ from reid_aug.study.report.rows import Line, lines_of
 
 SEED_NOISE, QUERY_NOISE, CHANCE = 0.02, 0.10, 0.15
 SIZES = ((3, 250), (5, 250), (3, 3368), (5, 3368), (10, 3368))
-JUDGES: dict[str, Callable[[np.ndarray], list[Interval]]] = {
+VERDICTS: dict[str, Callable[[np.ndarray], list[Interval]]] = {
     "over seeds": lambda d: [paired_t(d.mean(1))],
     "over queries and seeds": lambda d: [bootstrap(d)],
     "both": lambda d: [paired_t(d.mean(1)), bootstrap(d)],
@@ -63,12 +63,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=400)
     studies = parser.parse_args().studies
-    print(f"| seeds | queries | {' | '.join(f'{name}, %' for name in JUDGES)} |")
-    print("| --- | --- |" + " --- |" * len(JUDGES))
+    print(f"| seeds | queries | {' | '.join(f'{name}, %' for name in VERDICTS)} |")
+    print("| --- | --- |" + " --- |" * len(VERDICTS))
     for seeds, queries in SIZES:
         rng = np.random.default_rng([seeds, queries])
         made = [no_gain(rng, seeds, queries) for _ in range(studies)]
-        rates = [np.mean([found(judge(one)) for one in made]) for judge in JUDGES.values()]
+        rates = [np.mean([found(judge(one)) for one in made]) for judge in VERDICTS.values()]
         cells = " | ".join(f"{100 * rate:.1f}" for rate in rates)
         print(f"| {seeds} | {queries} | {cells} |")
     one = no_gain(np.random.default_rng(0), 5, 3368)

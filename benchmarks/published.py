@@ -1,9 +1,9 @@
 """PATN as its authors run it, written anew from its description: what ours is measured against.
 
 Plain modules in the memory order that PyTorch starts with; discriminators that end in a sigmoid,
-and BCE of probabilities; gradients of everything that a loss touches, of the judges and of VGG too;
-Adam as it is by default; maps of key points from a loop over joints, in double precision, with
-whatever tiny numbers come out. Market-1501's networks: batch norm, no bias before it.
+and BCE of probabilities; gradients of everything that a loss touches, of the discriminators and of
+VGG too; Adam as it is by default; maps of key points from a loop over joints, in double precision,
+with whatever tiny numbers come out. Market-1501's networks: batch norm, no bias before it.
 """
 
 import random
@@ -119,12 +119,12 @@ def discriminator(channels: int, width: int) -> nn.Sequential:
 
 
 class Step:
-    """One training step as published: the generator, then each of its judges."""
+    """One training step as published: the generator, then each of its discriminators."""
 
     def __init__(self, generator: Generator, width: int, device: torch.device) -> None:
         self.generator = generator.to(device).train()
-        self.judges = [discriminator(c, width).to(device).train() for c in (21, 6)]
-        networks = (self.generator, *self.judges)
+        self.discriminators = [discriminator(c, width).to(device).train() for c in (21, 6)]
+        networks = (self.generator, *self.discriminators)
         self.optimisers = [
             torch.optim.Adam(network.parameters(), RATE, BETAS) for network in networks
         ]
@@ -139,17 +139,19 @@ class Step:
         drawn = self.generator(image, torch.cat((source, target), 1))
         conditions = (target, image)
         fooled = [
-            GAN * bce(judge(torch.cat((drawn, condition), 1)), 1.0)
-            for judge, condition in zip(self.judges, conditions, strict=True)
+            GAN * bce(discriminator(torch.cat((drawn, condition), 1)), 1.0)
+            for discriminator, condition in zip(self.discriminators, conditions, strict=True)
         ]
         near = L1 * F.l1_loss(drawn, truth)
         alike = PERCEPTUAL * F.l1_loss(self._code(drawn), self._code(truth).detach())
         losses = [near, alike, sum(fooled) / 2]
         self._descend(0, sum(losses))
-        for number, (judge, condition) in enumerate(zip(self.judges, conditions, strict=True)):
+        for number, (discriminator, condition) in enumerate(
+            zip(self.discriminators, conditions, strict=True)
+        ):
             old = self._exchange(number, torch.cat((drawn, condition), 1).detach())
-            real = GAN * bce(judge(torch.cat((truth, condition), 1)), 1.0)
-            losses.append((real + GAN * bce(judge(old), 0.0)) / 2)
+            real = GAN * bce(discriminator(torch.cat((truth, condition), 1)), 1.0)
+            losses.append((real + GAN * bce(discriminator(old), 0.0)) / 2)
             self._descend(number + 1, losses[-1])
         return [loss.item() for loss in losses]
 

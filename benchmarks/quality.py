@@ -1,4 +1,4 @@
-"""What the measures say of drawings that are known: the real target, a copy of the source, ours.
+"""What the measures say of generated that are known: the real target, a copy of the source, ours.
 
     python benchmarks/quality.py DATA [--count N] [--movenet FILE] [--reid FILE] ...
 
@@ -18,17 +18,22 @@ import torch
 
 from reid_aug.data.dataset import DataConfig, default_keypoints, read_market1501
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.image_quality import JUDGES, MEASURES, PROTOCOLS, View, views
-from reid_aug.image_quality.generated_images import Drawings, Gallery, GeneratorDrawings, Picture
+from reid_aug.image_quality import MEASURES, PROTOCOLS, VERDICTS, View, views
+from reid_aug.image_quality.generated_images import (
+    Gallery,
+    GeneratedImages,
+    ImagesOfGenerator,
+    Picture,
+)
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
-from reid_aug.stages.evaluate_generator import BATCH, choose_pairs, open_judges
+from reid_aug.stages.evaluate_generator import BATCH, choose_pairs, open_metrics
 from reid_aug.stages.stage import demo_generator
 
 CPU = torch.device("cpu")
 
 
-class Known(Drawings):
+class Known(GeneratedImages):
     """The source (place 0) or the target (place 1) of a pair as its drawing."""
 
     def __init__(self, place: int) -> None:
@@ -44,19 +49,22 @@ class Known(Drawings):
 
 
 def measure(
-    drawings: Drawings, gallery: Gallery, pairs: Sequence[tuple[str, str]], weights: dict[str, str]
+    generated: GeneratedImages,
+    gallery: Gallery,
+    pairs: Sequence[tuple[str, str]],
+    weights: dict[str, str],
 ) -> dict[str, dict[str, float]]:
     """Every measure by protocol."""
-    judges = open_judges(weights, CPU)
-    for start in track(range(0, len(pairs), BATCH), "judge drawings"):
+    metrics = open_metrics(weights, CPU)
+    for start in track(range(0, len(pairs), BATCH), "metric generated"):
         read = [tuple(map(gallery.read, pair)) for pair in pairs[start : start + BATCH]]
-        seen = drawings.draw(read)
-        for protocol, row in judges.items():
-            for judge in row:
-                judge.look([each[protocol] for each in seen], [target.pose for _, target in read])
+        seen = generated.draw(read)
+        for protocol, row in metrics.items():
+            for metric in row:
+                metric.look([each[protocol] for each in seen], [target.pose for _, target in read])
     return {
-        protocol: {name: value for judge in row for name, value in judge.scores().items()}
-        for protocol, row in judges.items()
+        protocol: {name: value for metric in row for name, value in metric.scores().items()}
+        for protocol, row in metrics.items()
     }
 
 
@@ -65,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--count", type=int, default=200)
-    options = [option for option in JUDGES if option]
+    options = [option for option in VERDICTS if option]
     for option in options:
         parser.add_argument(f"--{option}", help="weights")
     arguments = parser.parse_args(words)
@@ -76,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> None:
         pairs, images = choose_pairs(dataset, poses, None, arguments.count)
         gallery = Gallery(images, poses, DataConfig())
         kinds = {"target": Known(1), "copy of source": Known(0)}
-        kinds["generated"] = GeneratorDrawings(demo_generator(), dataset, CPU)
+        kinds["generated"] = ImagesOfGenerator(demo_generator(), dataset, CPU)
         found = {name: measure(kind, gallery, pairs, weights) for name, kind in kinds.items()}
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -21,7 +21,7 @@ from timing import Comparison, compare
 from torch import Tensor, nn
 
 from reid_aug.data.keypoints import heatmaps
-from reid_aug.generator import Generator, GeneratorConfig, ready_to_draw, to_signed
+from reid_aug.generator import Generator, GeneratorConfig, ready_to_generate, to_signed
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.train_generator import TrainGeneratorConfig
 from reid_aug.stages.train_generator.pairs import Batch
@@ -59,13 +59,13 @@ def compare_maps(batch: Batch, device: torch.device, repeats: int) -> Comparison
 
 
 def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comparison:
-    """Drawings of a batch."""
+    """GeneratedImages of a batch."""
     theirs = published.Generator(CHANNELS, BLOCKS).eval()
     ours = Generator(GeneratorConfig(width=CHANNELS, blocks=BLOCKS))
     for weight in (p for p in theirs.parameters() if p.ndim == 4):  # drawings that fill the range
         nn.init.kaiming_normal_(weight)
     ours.load_state_dict(theirs.state_dict())
-    theirs, ours = theirs.to(device), ready_to_draw(ours, device)
+    theirs, ours = theirs.to(device), ready_to_generate(ours, device)
     batch = batch.to(device)
     image = to_signed(batch.image).contiguous()
     maps = torch.cat([published_maps(xy.cpu()) for xy in (batch.source, batch.target)], 1)
@@ -77,7 +77,7 @@ def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comp
 
     @torch.inference_mode()
     def draw() -> Tensor:
-        return ours.redraw(to_signed(batch.image), batch.source, batch.target)
+        return ours.repose(to_signed(batch.image), batch.source, batch.target)
 
     difference = (draw() - draw_as_published()).abs().max().item()
     print(f"the drawings differ by {difference:.1e} at most, their spread is {draw().std():.2f}")

@@ -26,7 +26,7 @@ from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig, write_people
-from reid_aug.stages.train_generator import pairs_of, train_generator, training_notes
+from reid_aug.stages.train_generator import pairs_of, train_generator, training_metadata
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 
 STEPS = 12
@@ -47,7 +47,7 @@ def train(people: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     real, poses = read_market1501(people).train, read_keypoints(people / "keypoints.csv")
     pairs = pairs_of(real, poses, DataConfig(height=32, width=16), CONFIG, 0)
-    notes = training_notes(pairs, NETWORK, CONFIG, real, poses)
+    notes = training_metadata(pairs, NETWORK, CONFIG, real, poses)
     train_generator(pairs, NETWORK, CONFIG, folder, notes, torch.device("cpu"))
 
 

@@ -174,10 +174,10 @@ class Mix:
                 f"(keep {keep:g}); train with its --keep, or make the right bank in another --out "
                 f"with: {command}"
             )
-        strangers = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
-        if strangers:
+        unknown = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
+        if unknown:
             raise UserError(
-                f"{self.bank.path}: must show identities of the kept set, got pid {min(strangers)}"
+                f"{self.bank.path}: must show identities of the kept set, got pid {min(unknown)}"
             )
         if len(self.bank) < self.seats:
             raise UserError(

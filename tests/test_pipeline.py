@@ -14,7 +14,7 @@ from reid_aug.bank import Bank
 from reid_aug.cli import main
 from reid_aug.data.dataset import read_market1501
 from reid_aug.data.provenance import names_sha256
-from reid_aug.generator import GeneratorConfig, load_noted
+from reid_aug.generator import GeneratorConfig, load_with_metadata
 from reid_aug.stages.train_generator import TrainGeneratorConfig
 
 SMALL = """
@@ -146,14 +146,14 @@ def test_the_shipped_generator_is_trained_on_other_people_as_its_document_says()
     from reid_aug.stages.recipe import load_recipe, parse_settings
     from reid_aug.stages.stage import demo_generator
 
-    generator, notes = load_noted(demo_generator())
+    generator, notes = load_with_metadata(demo_generator())
     document = demo_generator().with_name("README.md").read_text()
     command = document[document.index("reid-aug train-generator") :]
     recipe = load_recipe("demo", parse_settings(tuple(re.findall(r"--set (\S+)", command))))
     assert generator.config == GeneratorConfig(**notes["config"]) == recipe.generator
-    teacher = Path(recipe.train_generator.teacher).name
+    identity_model = Path(recipe.train_generator.identity_model).name
     noted = TrainGeneratorConfig(**notes["recipe"]["train_generator"])
-    assert noted == replace(recipe.train_generator, teacher=teacher)
+    assert noted == replace(recipe.train_generator, identity_model=identity_model)
     assert notes["step"] == recipe.train_generator.steps
-    assert len(notes["seen"]) % 12 == 0
-    assert notes["seen"]
+    assert len(notes["trained_on"]) % 12 == 0
+    assert notes["trained_on"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from reid_aug.backbones import build_backbone, load_starting_weights
-from reid_aug.data.provenance import noted_seen
+from reid_aug.data.provenance import recorded_fingerprints
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import read_tensors
 
@@ -47,4 +47,4 @@ def load_reid_network(path: Path | str) -> ReidNetwork:
     shape = recipe.get("last_stride", 0), recipe.get("bnneck", False)
     model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the class layer is not asked
     load_starting_weights(model, path)
-    return ReidNetwork(model.eval(), size, noted_seen(notes))
+    return ReidNetwork(model.eval(), size, recorded_fingerprints(notes))

@@ -52,7 +52,7 @@ from reid_aug.bank.writing import write_bank
 from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import UserError
 
-OLDER = {"artist": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
+OLDER = {"method": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
 
 __all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
 
@@ -124,7 +124,7 @@ class Bank:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """How the rows were drawn: artist, cameras, poses, height, width and more.
+        """How the rows were drawn: method, cameras, poses, height, width and more.
 
         Raises:
             UserError: If the attribute says nothing of the kind.

@@ -24,7 +24,7 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
         root: folder of the data set.
     """
     images = {image.name: image for image in real}
-    has_truth = is_people(root) and bank.plan["artist"] != "copies"
+    has_truth = is_people(root) and bank.plan["method"] != "copies"
     people = read_people(root) if has_truth else None
     rows = []
     for row in shown_rows(bank):

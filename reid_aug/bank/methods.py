@@ -1,12 +1,12 @@
 """Who draws the rows of a plan: a generator, and two others to compare it with.
 
     generator   the PATN checkpoint
-    copies      the rival that needs no generator: the source mirrored, in other colours
+    copies      the baseline that needs no generator: the source mirrored, in other colours
     renderer    on the built-in people only: the picture that is the right answer
 
 All have one interface, so a bank is planned, drawn, extended and described in one way. What an
-artist draws for a row depends on that row alone. Drawing has three steps, which overlap when a bank
-is drawn (:mod:`reid_aug.bank.shards`): an artist reads what rows need, paints, and finishes what it
+method draws for a row depends on that row alone. Drawing has three steps, which overlap when a bank
+is drawn (:mod:`reid_aug.bank.shards`): an method reads what rows need, paints, and finishes what it
 painted.
 """
 
@@ -24,8 +24,8 @@ from torchvision.transforms import functional as colours
 from reid_aug.bank.plan import Draw
 from reid_aug.data.dataset import Dataset, PersonImage, image_size, read_image, resize
 from reid_aug.data.keypoints import NO_POSE, Pose
-from reid_aug.data.provenance import noted_seen, seen_status
-from reid_aug.generator import load_noted, ready_to_draw, to_pixels, to_signed
+from reid_aug.data.provenance import leak_status, recorded_fingerprints
+from reid_aug.generator import load_with_metadata, ready_to_generate, to_pixels, to_signed
 from reid_aug.people import is_people, read_people
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -50,16 +50,16 @@ class Scene:
     jitter: float = 0.0
 
 
-class Artist(ABC):
-    """What all artists are asked: who they are, what they know, and to draw.
+class Method(ABC):
+    """What all methods are asked: who they are, what they know, and to draw.
 
-    ``sha256`` identifies the artist, ``data`` says what it knows of the data set (as
+    ``sha256`` identifies the method, ``data`` says what it knows of the data set (as
     ``generator_data`` in :mod:`reid_aug.data.provenance`), ``words`` are for people to read.
 
     Args:
         scene: what there is to draw from.
         cameras: whose camera is drawn, as in :func:`reid_aug.bank.plan.plan`.
-        checkpoint: the generator, for the artist who is one.
+        checkpoint: the generator, for the method who is one.
     """
 
     sha256: str
@@ -71,11 +71,11 @@ class Artist(ABC):
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> None:
-        """Draw on ``device`` from now on, where the artist computes on one."""
+        """Draw on ``device`` from now on, where the method computes on one."""
         self.device = device
 
     def row(self, draw: Draw) -> Draw:
-        """A row of the plan, as this artist takes it."""
+        """A row of the plan, as this method takes it."""
         return draw
 
     def pose(self, image: PersonImage) -> Pose:
@@ -126,21 +126,21 @@ def relit(image: np.ndarray, rng: np.random.Generator, jitter: float) -> np.ndar
     return tensor.permute(1, 2, 0).numpy()
 
 
-class GeneratorArtist(Artist):
+class GeneratorMethod(Method):
     """Reads what a row needs and lets the generator draw it."""
 
     def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
         super().__init__(scene, cameras, checkpoint)
         if checkpoint is None:
-            raise UserError("artist generator needs a generator; name one with --generator FILE")
-        self.generator, notes = load_noted(checkpoint)
+            raise UserError("method generator needs a generator; name one with --generator FILE")
+        self.generator, notes = load_with_metadata(checkpoint)
         if cameras == "target" and not self.generator.config.cameras:
             raise UserError(
                 f"{checkpoint}: this generator is told no cameras, so it keeps the source's; draw "
                 f"with synthesize.cameras source, or train one with generator.cameras above 0"
             )
         self.sha256 = sha256(checkpoint)
-        self.data = seen_status(noted_seen(notes), scene.dataset, scene.real)
+        self.data = leak_status(recorded_fingerprints(notes), scene.dataset, scene.real)
         self.words = f"generator {checkpoint}, trained on: {self.data}"
         if not notes.get("vgg_sha256"):
             self.words += ", perceptual loss off"
@@ -151,7 +151,7 @@ class GeneratorArtist(Artist):
 
     def to(self, device: torch.device) -> None:
         super().to(device)
-        ready_to_draw(self.generator, device)
+        ready_to_generate(self.generator, device)
 
     def read(self, draws: Sequence[Draw]) -> Any:
         """Pixels (B, H, W, 3), poses (2, B, 18, 2) and camids (B, 2) of sources and targets."""
@@ -164,14 +164,14 @@ class GeneratorArtist(Artist):
     def paint(self, material: Any) -> np.ndarray:
         pixels, xy, camids = (torch.from_numpy(part).to(self.device) for part in material)
         source, target = xy
-        drawn = self.generator.redraw(to_signed(pixels), source, target, camids)
+        drawn = self.generator.repose(to_signed(pixels), source, target, camids)
         return to_pixels(drawn).cpu().numpy()
 
     def finish(self, images: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
         return self.relit(images, draws, self.scene.jitter)
 
 
-class CopyArtist(Artist):
+class CopiesMethod(Method):
     """Mirrors the source and shifts its colours: what costs nothing, so a generator must beat it.
 
     The target of a row is its source. Random numbers come from the seed, the identity and its seat.
@@ -195,7 +195,7 @@ class CopyArtist(Artist):
         return self.relit(images, draws, COPIES)
 
 
-class RenderArtist(Artist):
+class RendererMethod(Method):
     """Photographs the built-in people in the target's pose: no method, but what one aims at.
 
     Each photograph has a piece of street and an exposure of its own: with those of its source, the
@@ -211,8 +211,8 @@ class RenderArtist(Artist):
         root = scene.real[0].path.parents[1]
         if not is_people(root):
             raise UserError(
-                f"{root}: artist renderer draws the built-in people only; "
-                f"choose artist generator or copies"
+                f"{root}: method renderer draws the built-in people only; "
+                f"choose method generator or copies"
             )
         self.people = read_people(root)
 
@@ -228,16 +228,16 @@ class RenderArtist(Artist):
         return resize(truth, *self.scene.size)
 
 
-ARTISTS: dict[str, type[Artist]] = {
-    "generator": GeneratorArtist,
-    "copies": CopyArtist,
-    "renderer": RenderArtist,
+METHODS: dict[str, type[Method]] = {
+    "generator": GeneratorMethod,
+    "copies": CopiesMethod,
+    "renderer": RendererMethod,
 }
 
 
-def check_artist(artist: str, cameras: str) -> None:
-    """Raise a UserError unless there is such an artist, who can draw under those cameras."""
-    if artist not in ARTISTS:
-        raise UserError(f"artist must be one of {', '.join(ARTISTS)}, got {artist!r}")
-    if artist == "copies" and cameras != "source":
-        raise UserError(f"cameras must be source for artist copies, got {cameras!r}")
+def check_method(method: str, cameras: str) -> None:
+    """Raise a UserError unless there is such an method, who can draw under those cameras."""
+    if method not in METHODS:
+        raise UserError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if method == "copies" and cameras != "source":
+        raise UserError(f"cameras must be source for method copies, got {cameras!r}")

@@ -4,11 +4,11 @@ Rows are in seat order, and what a row draws depends on the seed, its identity a
 the rows of a small ratio are the first rows of a large one.
 
 Three policies choose the pose. ``random`` takes any usable pose of the kept set, as the paper does.
-The other two sort those poses onto shelves and give an identity, seat by seat, a pose from the
-shelf that it has been seen on least, in real images and in earlier seats:
+The other two sort those poses onto bins and give an identity, seat by seat, a pose from the
+bin that it has been seen on least, in real images and in earlier seats:
 
-    cross-camera    a shelf a camera, and never the source's own
-    coverage        a shelf a cluster of similar poses (:mod:`reid_aug.bank.coverage`)
+    cross-camera    a bin a camera, and never the source's own
+    coverage        a bin a cluster of similar poses (:mod:`reid_aug.bank.coverage`)
 """
 
 from collections import Counter, defaultdict
@@ -62,12 +62,12 @@ def plan(
     """
     targets = usable(images, poses)
     sources = _sources(images, targets, seed)
-    shelves = _shelves(images, targets, seed, policy, clusters)
+    bins = _shelves(images, targets, seed, policy, clusters)
     counts = {pid: len(group) for pid, group in by_identity(images).items()}
     draws = []
     for pid, seat in islice(seats(counts), count):
         source = sources[pid][seat % len(sources[pid])]
-        choice = shelves.choose(pid, seat, source) if shelves else targets
+        choice = bins.choose(pid, seat, source) if bins else targets
         start = int(name_hash(seed, f"{pid}/{seat}"), 16) % len(choice)
         target = choice[start]
         if target == source:
@@ -107,50 +107,50 @@ def _sources(
 
 
 class Shelves:
-    """The poses of the kept set on shelves, and how often each identity was seen on each.
+    """The poses of the kept set on bins, and how often each identity was seen on each.
 
     Args:
         targets: the images that give poses.
         seen: the images that count as seen from the start.
-        shelf_of: the shelf of an image; None for one that stands on none.
-        spares_own: whether a source never gets a pose of its own shelf, where there is another.
+        bin_of: the bin of an image; None for one that stands on none.
+        spares_own: whether a source never gets a pose of its own bin, where there is another.
     """
 
     def __init__(
         self,
         targets: Sequence[PersonImage],
         seen: Sequence[PersonImage],
-        shelf_of: Callable[[PersonImage], int | None],
+        bin_of: Callable[[PersonImage], int | None],
         seed: int,
         spares_own: bool,
     ) -> None:
-        self.shelf_of, self.seed, self.spares_own = shelf_of, seed, spares_own
+        self.bin_of, self.seed, self.spares_own = bin_of, seed, spares_own
         groups: defaultdict[int, list[PersonImage]] = defaultdict(list)
         for image in targets:
-            shelf = shelf_of(image)
-            if shelf is not None:
-                groups[shelf].append(image)
-        self.shelves = dict(sorted(groups.items()))
+            bin = bin_of(image)
+            if bin is not None:
+                groups[bin].append(image)
+        self.bins = dict(sorted(groups.items()))
         self.seen: defaultdict[int, Counter[int | None]] = defaultdict(Counter)
         for image in seen:
-            self.seen[image.pid][shelf_of(image)] += 1
+            self.seen[image.pid][bin_of(image)] += 1
 
     def choose(self, pid: int, seat: int, source: PersonImage) -> list[PersonImage]:
-        """The shelf that a row takes its pose from; it counts as seen from now on."""
+        """The bin that a row takes its pose from; it counts as seen from now on."""
         seen = self.seen[pid]
         open_ = self._open(source)
-        fewest = min(seen[shelf] for shelf in open_)
-        least = [shelf for shelf in open_ if seen[shelf] == fewest]
-        chosen = min(least, key=lambda shelf: name_hash(self.seed, f"{pid}/{seat}/{shelf}"))
+        fewest = min(seen[bin] for bin in open_)
+        least = [bin for bin in open_ if seen[bin] == fewest]
+        chosen = min(least, key=lambda bin: name_hash(self.seed, f"{pid}/{seat}/{bin}"))
         seen[chosen] += 1
-        return self.shelves[chosen]
+        return self.bins[chosen]
 
     def _open(self, source: PersonImage) -> list[int]:
-        """The shelves that hold something other than the source, its own left out if spared."""
-        others = [shelf for shelf, images in self.shelves.items() if images != [source]]
+        """The bins that hold something other than the source, its own left out if spared."""
+        others = [bin for bin, images in self.bins.items() if images != [source]]
         if self.spares_own:
-            others = [shelf for shelf in others if shelf != source.camid] or others
-        return others or list(self.shelves)
+            others = [bin for bin in others if bin != source.camid] or others
+        return others or list(self.bins)
 
 
 def _shelves(
@@ -160,7 +160,7 @@ def _shelves(
     policy: str,
     clusters: Mapping[PersonImage, int] | None,
 ) -> Shelves | None:
-    """The shelves of a policy; None where any pose will do."""
+    """The bins of a policy; None where any pose will do."""
     if policy == "cross-camera":
         return Shelves(targets, images, lambda image: image.camid, seed, spares_own=True)
     if policy == "coverage":

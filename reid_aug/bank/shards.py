@@ -45,7 +45,7 @@ Row = TypeVar("Row", contravariant=True)
 
 
 class Draughtsman(Protocol[Row]):
-    """Who draws: the three steps of :class:`reid_aug.bank.methods.Artist`."""
+    """Who draws: the three steps of :class:`reid_aug.bank.methods.Method`."""
 
     def read(self, draws: Sequence[Row]) -> Any: ...
 
@@ -91,7 +91,7 @@ class Shards:
         self.bank, self.count = bank, count
         self.top = bank.parent / "shards"
         self.folder = self.top / key
-        self.painting = 0.0  # seconds in the artist's own step
+        self.painting = 0.0  # seconds in the method's own step
         self._there = (-1, 0)  # the bank that was looked at last: inode, rows
         self._parts: list[np.ndarray] = []
         self._claims: list[Claim] = []
@@ -158,7 +158,7 @@ class Shards:
     def draw(
         self,
         rows: Sequence[Row],
-        artist: Draughtsman[Row],
+        method: Draughtsman[Row],
         batch: int,
         advance: Callable[[int], object] = lambda rows: None,
     ) -> None:
@@ -173,7 +173,7 @@ class Shards:
         while missing := self.missing():
             left = sum(shard.stop - shard.start for shard in missing)
             advance(known - left)
-            known = left - self._draw_free(missing, rows, artist, batch, advance)
+            known = left - self._draw_free(missing, rows, method, batch, advance)
             if known == left:  # others draw all that is left
                 time.sleep(LOOK_EVERY)
         advance(known)
@@ -182,7 +182,7 @@ class Shards:
         self,
         missing: list[Shard],
         rows: Sequence[Row],
-        artist: Draughtsman[Row],
+        method: Draughtsman[Row],
         size: int,
         advance: Callable[[int], object],
     ) -> int:
@@ -193,18 +193,18 @@ class Shards:
         def read(batch: Batch) -> tuple[Batch, Any, bool]:
             if old is not None and batch.stop <= len(old):
                 return batch, old.images(batch.start, batch.stop), True
-            return batch, artist.read(_filled(rows[batch.start : batch.stop], size)), False
+            return batch, method.read(_filled(rows[batch.start : batch.stop], size)), False
 
         def paint(batch: Batch, material: Any, is_old: bool) -> tuple[Batch, np.ndarray, bool]:
             began = time.perf_counter()
-            images = material if is_old else artist.paint(material)
+            images = material if is_old else method.paint(material)
             self.painting += time.perf_counter() - began
             return batch, images, is_old
 
         def write(painted: tuple[Batch, np.ndarray, bool]) -> int:
             batch, images, is_old = painted
             if not is_old:
-                images = artist.finish(images, _filled(rows[batch.start : batch.stop], size))
+                images = method.finish(images, _filled(rows[batch.start : batch.stop], size))
             self._parts.append(images[: batch.stop - batch.start])
             if batch.stop == batch.shard.stop:
                 _commit(batch.shard, self._parts)

@@ -179,7 +179,7 @@ def import_(
         return
     path, data = stage.run.bank, stage.recipe.data
     verb.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
-    write_card(Bank(path), stage.root, {"artist": name, "imported_from": str(table or images)})
+    write_card(Bank(path), stage.root, {"method": name, "imported_from": str(table or images)})
     click.echo(path)
 
 

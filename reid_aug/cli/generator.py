@@ -92,7 +92,7 @@ weight_options = options(
 @generator.command()
 @stage_options
 @generator_option
-@click.option("--images", metavar="DIR", help="Judge these drawings instead.")
+@click.option("--images", metavar="DIR", help="Metric these drawings instead.")
 @click.option("--pairs", metavar="FILE", help="from,to.  [default: the published rule]")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Pairs.  [default: 12000]")
 @weight_options
@@ -118,19 +118,19 @@ def evaluate(
     if generator and images:
         raise UserError("--generator must not be given with --images, which were drawn already")
     listed, known = verb.choose_pairs(stage.dataset, stage.poses, pairs, count)
-    drawn: drawings.Drawings
+    drawn: drawings.GeneratedImages
     if images:
-        drawn = drawings.FolderDrawings(Path(images), listed)
+        drawn = drawings.ImagesOfFolder(Path(images), listed)
     else:
         checkpoint = stage.generator(generator)
-        drawn = drawings.GeneratorDrawings(checkpoint, stage.dataset, stage.device)
+        drawn = drawings.ImagesOfGenerator(checkpoint, stage.dataset, stage.device)
     weights = {name: path for name, path in paths.items() if path}
     if "reid" in weights:
         verb.refuse_tested(weights["reid"], stage.dataset)
     gallery = drawings.Gallery(known, stage.poses, stage.recipe.data)
     job = verb.Job(listed, gallery, drawn, weights)
     if dry_run:
-        cost = duration(verb.seconds_to_judge(job, stage.device))
+        cost = duration(verb.seconds_to_measure(job, stage.device))
         would = f"would write {stage.run.path / verb.RESULT}: about {cost} on {stage.device}"
         return say_dry_run(stage.recipe, *job.describe(), would)
     path = verb.evaluate_generator(

@@ -59,9 +59,9 @@ def estimate_poses(
     if source:
         if weights:
             raise UserError("--weights must not be given with --from, which estimates nothing")
-        poses, strangers = verb.import_poses(data, source, threshold, path)
-        if strangers:
-            say(f"{strangers} key points of {source} belong to no image here")
+        poses, unknown = verb.import_poses(data, source, threshold, path)
+        if unknown:
+            say(f"{unknown} key points of {source} belong to no image here")
     else:
         if not weights:
             raise UserError(

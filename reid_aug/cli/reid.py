@@ -24,7 +24,7 @@ def reid() -> None:
 @stage_options
 @click.option("--rerank", is_flag=True, help="A row with k-reciprocal re-ranking, too.")
 @click.option("--generator", metavar="FILE|demo", help="A row with drawings of the test images.")
-@click.option("--poses", type=int, metavar="N", help="Drawings of an image.  [default: 8]")
+@click.option("--poses", type=int, metavar="N", help="GeneratedImages of an image.  [default: 8]")
 def evaluate(
     model: Path, dry_run: bool, rerank: bool, generator: str | None, poses: int | None, **given: Any
 ) -> None:
@@ -34,18 +34,18 @@ def evaluate(
     and theirs. Writes every query's AP into the run folder.
     """
     stage = stage_of(given)
-    from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, Redraws
+    from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFeatures
     from reid_aug.stages import evaluate_reid as verb
 
     if poses is not None and not generator:
         raise UserError("--poses must be given with --generator FILE|demo, who draws them")
-    recipe, redraws = stage.recipe, None
+    recipe, posed_features = stage.recipe, None
     if generator:
         config = CentraliseConfig(POSES if poses is None else poses, recipe.synthesize.cameras)
         drawn = stage.dataset, stage.poses, recipe.data, config, recipe.seed, stage.device
-        redraws = Redraws(stage.generator(generator), *drawn)
-        say(redraws.words)
-    job = verb.Job(model, stage.dataset, recipe.data, stage.device, redraws, rerank)
+        posed_features = PosedFeatures(stage.generator(generator), *drawn)
+        say(posed_features.words)
+    job = verb.Job(model, stage.dataset, recipe.data, stage.device, posed_features, rerank)
     path = stage.run.evaluation(verb.name_of(model, stage.root))
     say(job.words)
     if dry_run:
@@ -64,7 +64,9 @@ def evaluate(
 @click.option(
     "--count", type=click.IntRange(1, 100), default=10, show_default=True, help="Queries."
 )
-@click.option("--top", type=click.IntRange(1, 50), default=10, show_default=True, help="Ranks.")
+@click.option(
+    "--top", type=click.IntRange(1, 50), default=10, show_default=True, help="ProcessGroup."
+)
 def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given: Any) -> None:
     """Draw ranked lists: queries, and their nearest in the gallery.
 

@@ -85,21 +85,21 @@ def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) 
 def train_generator(dry_run: bool, **given: Any) -> None:
     """Train a PATN generator on the kept images.
 
-    Goes on where it was stopped. Ranks of torchrun share every batch.
+    Goes on where it was stopped. Processes of torchrun share every batch.
     """
     stage = stage_of(given)
     from reid_aug.data.dataset import kept
-    from reid_aug.runtime.distributed import ranks_of_environment
+    from reid_aug.runtime.distributed import process_group_of_environment
     from reid_aug.stages import train_generator as verb
 
     recipe, config, network = stage.recipe, stage.recipe.train_generator, stage.recipe.generator
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
-    ranks = ranks_of_environment()
-    pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed, ranks)
+    group = process_group_of_environment()
+    pairs = verb.pairs_of(real, stage.poses, recipe.data, config, recipe.seed, group)
     say(f"{pairs.count} training pairs out of {len(pairs.images)} of {len(real)} kept images")
     if config.held_out:
         say(f"{config.held_out} of their identities are held out, and in no pair")
-    if dry_run and not ranks.is_first:
+    if dry_run and not group.is_first:
         return None
     if dry_run:
         cost = duration(config.steps * verb.seconds_per_step(pairs, network, config, stage.device))
@@ -107,11 +107,11 @@ def train_generator(dry_run: bool, **given: Any) -> None:
             recipe, f"would write {stage.run.generator}: about {cost} on {stage.device}"
         )
     say(verb.describe_losses(config))
-    notes = verb.training_notes(pairs, network, config, real, stage.poses)
+    notes = verb.training_metadata(pairs, network, config, real, stage.poses)
     folder = stage.run.path
-    with ranks.joined(stage.device):
-        path = verb.train_generator(pairs, network, config, folder, notes, stage.device, ranks)
-    if not ranks.is_first:
+    with group.joined(stage.device):
+        path = verb.train_generator(pairs, network, config, folder, notes, stage.device, group)
+    if not group.is_first:
         return None
     say(verb.describe_best(folder))
     write_recipe(stage)
@@ -128,8 +128,9 @@ def synthesize(
 ) -> None:
     """Draw the bank: every kept identity again, in other poses.
 
-    Sources and poses are of the kept images. A larger ratio extends the bank that is there. Ranks
-    of torchrun, or the same command on several machines of one file system, share the work.
+    Sources and poses are of the kept images. A larger ratio extends the bank that is there.
+    ProcessGroup of torchrun, or the same command on several machines of one file system, share the
+    work.
     """
     stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug.bank import Bank
@@ -139,9 +140,9 @@ def synthesize(
 
     recipe = stage.recipe
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
-    if generator and config.artist != "generator":
-        raise UserError(f"--generator must not be given for artist {config.artist}, who needs none")
-    checkpoint = stage.generator(generator) if config.artist == "generator" else None
+    if generator and config.method != "generator":
+        raise UserError(f"--generator must not be given for method {config.method}, who needs none")
+    checkpoint = stage.generator(generator) if config.method == "generator" else None
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
     if is_first_rank():
         say(f"{verb.describe(job)}\n{job.coverage}")
@@ -162,7 +163,7 @@ def synthesize(
 @stage_options
 @mix_options
 @click.option("--backbone", metavar="NAME", help="Network, as resnet50 or inception_v2.")
-@click.option("--training", metavar="NAME", help="plain, or strong: a bag of tricks.")
+@click.option("--preset", metavar="NAME", help="plain, or strong: a bag of tricks.")
 @click.option("--bank", metavar="FILE", help="Bank.  [default: the run folder's]")
 @min_score_option
 def train_reid(
@@ -170,7 +171,7 @@ def train_reid(
     ratio: float | None,
     mode: str | None,
     backbone: str | None,
-    training: str | None,
+    preset: str | None,
     bank: str | None,
     min_score: tuple[str, ...],
     **given: Any,
@@ -178,16 +179,16 @@ def train_reid(
     """Train a re-ID network on a mix, and evaluate it.
 
     Without --ratio the whole bank is used; --ratio 0 is the baseline. Goes on where it was stopped.
-    Ranks of torchrun share every batch.
+    Processes of torchrun share every batch.
     """
-    own: dict[str, Any] = {"train_reid.backbone": backbone, "train_reid.training": training}
+    own: dict[str, Any] = {"train_reid.backbone": backbone, "train_reid.preset": preset}
     own["synthesize.ratio"] = ratio
     if ratio is not None:
         own["synthesize.mode"] = mode
     stage = stage_of(given, own)
     from reid_aug.bank import Bank
     from reid_aug.mixing import Mix, parse_min_score, require_same_dataset
-    from reid_aug.runtime.distributed import ranks_of_environment
+    from reid_aug.runtime.distributed import process_group_of_environment
     from reid_aug.stages import train_reid as verb
     from reid_aug.stages.train_reid import folder as reid_folder
     from reid_aug.stages.train_reid.settings import marks_of
@@ -202,21 +203,21 @@ def train_reid(
     mix = Mix(
         stage.dataset.train, source, ratio or 0.0, mode, data.keep, data.keep_seed, min_score=least
     )
-    marks = marks_of(config.training, config.generated_label, mix.ratio)
+    marks = marks_of(config.preset, config.generated_label, mix.ratio)
     name = reid_folder.cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least, marks)
     cell = stage.run.cell(name)
     say(f"{len(mix.real)} real and {mix.generated} generated images{mix.note}")
-    ranks = ranks_of_environment()
-    if dry_run and not ranks.is_first:
+    group = process_group_of_environment()
+    if dry_run and not group.is_first:
         return None
     if dry_run:
         cost = duration(verb.seconds_per_step(mix, config, stage.device) * config.steps)
         return say_dry_run(stage.recipe, f"would write {cell / 'result.json'}: about {cost}")
     if not reid_folder.finished(cell, verb.experiment(mix, stage.dataset, config, seed)):
-        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device, ranks)
-        if ranks.is_first:
+        verb.train_reid(mix, stage.dataset, config, cell, seed, stage.device, group)
+        if group.is_first:
             write_recipe(stage)
-    if not ranks.is_first:
+    if not group.is_first:
         return None
     say(reid_folder.describe(cell / "result.json"))
     click.echo(cell / "result.json")

@@ -25,7 +25,7 @@ def names_sha256(images: Iterable[PersonImage]) -> str:
 
 def content_sha256(images: Iterable[PersonImage]) -> str:
     """One hash of the bytes of a set of images, whatever their names."""
-    return hashlib.sha256(seen_images(images).encode()).hexdigest()
+    return hashlib.sha256(fingerprints(images).encode()).hexdigest()
 
 
 @lru_cache(maxsize=2)  # the same data set is asked for by every cell of a grid
@@ -43,23 +43,23 @@ def keypoints_sha256(images: Iterable[PersonImage], poses: Mapping[str, Pose]) -
     return digest.hexdigest()
 
 
-def seen_images(images: Iterable[PersonImage]) -> str:
+def fingerprints(images: Iterable[PersonImage]) -> str:
     """The fingerprints of a set of images, sorted, in one string: what a checkpoint carries."""
     return "".join(sorted(_fingerprints(images)))
 
 
-def noted_seen(notes: Mapping[str, Any]) -> str:
+def recorded_fingerprints(notes: Mapping[str, Any]) -> str:
     """The fingerprints that a checkpoint carries; "" where it says nothing, or what is no text."""
-    seen = notes.get("seen")
+    seen = notes.get("trained_on")
     return seen if isinstance(seen, str) else ""
 
 
-def joined_seen(parts: Iterable[str]) -> str:
+def joined_fingerprints(parts: Iterable[str]) -> str:
     """What several networks or sets have seen together; "" if that of one is not known.
 
-    >>> joined_seen(["0123456789ab", "ba9876543210", "0123456789ab"])
+    >>> joined_fingerprints(["0123456789ab", "ba9876543210", "0123456789ab"])
     '0123456789abba9876543210'
-    >>> joined_seen(["0123456789ab", ""])
+    >>> joined_fingerprints(["0123456789ab", ""])
     ''
     """
     parts = list(parts)
@@ -73,7 +73,7 @@ def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
     return {hashlib.sha256(image.path.read_bytes()).hexdigest()[:DIGITS] for image in images}
 
 
-def seen_status(
+def leak_status(
     seen: str, dataset: Dataset, real: Sequence[PersonImage], what: str = "generator"
 ) -> str:
     """What a network knows of this data set: a generator, or one that a training starts from.

@@ -87,12 +87,12 @@ def evaluate(
     >>> float(scores.cmc[0]), float(scores.cmc[1]), round(scores.mAP, 4)
     (0.0, 1.0, 0.5833)
     """
-    answers = Answers(query_pids, gallery_pids, query_camids, gallery_camids)
+    answers = Matches(query_pids, gallery_pids, query_camids, gallery_camids)
     answers.check_shape(distances.shape)
     return summary(_ranks(row, *answers.of(query)) for query, row in enumerate(distances))
 
 
-class Answers:
+class Matches:
     """Which gallery images answer each query, and which are ignored.
 
     Args:

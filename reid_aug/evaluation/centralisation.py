@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from reid_aug.bank.coverage import typical_poses
-from reid_aug.bank.methods import GeneratorArtist, Scene
+from reid_aug.bank.methods import GeneratorMethod, Scene
 from reid_aug.bank.plan import Draw, usable
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
 from reid_aug.data.keypoints import NO_POSE, Pose
@@ -46,7 +46,7 @@ class CentraliseConfig:
             raise UserError(f"poses must be at least 1, got {self.poses}")
 
 
-class Redraws:
+class PosedFeatures:
     """The drawings of test images in poses that are typical of the kept training images.
 
     ``settings`` says how they are made; ``poseless`` is how many test images have no pose.
@@ -77,14 +77,14 @@ class Redraws:
             )
         size = data.height, data.width
         self.cameras = config.cameras
-        self.artist = GeneratorArtist(
+        self.method = GeneratorMethod(
             Scene(dataset, real, poses, size, seed), config.cameras, checkpoint
         )
-        self.artist.to(device)
+        self.method.to(device)
         self.targets = typical_poses(usable(real, poses), poses, config.poses, seed)
         self.settings = {
-            "generator_sha256": self.artist.sha256,
-            "generator_data": self.artist.data,
+            "generator_sha256": self.method.sha256,
+            "generator_data": self.method.data,
             "targets": [target.name for target in self.targets],
             "cameras": config.cameras,
             "height": data.height,
@@ -95,7 +95,7 @@ class Redraws:
     @property
     def words(self) -> str:
         """What they are, for people to read."""
-        text = f"every image in {len(self)} poses, drawn by {self.artist.words}"
+        text = f"every image in {len(self)} poses, drawn by {self.method.words}"
         if self.poseless:
             text += f"; {self.poseless} images have no whole torso, and are drawn all the same"
         return text
@@ -105,7 +105,7 @@ class Redraws:
 
     def draw(self, images: Sequence[PersonImage]) -> np.ndarray:
         """Every image in every pose, image by image: (B * poses, H, W, 3) uint8."""
-        return self.artist.draw(
+        return self.method.draw(
             [
                 Draw(image, target, target.camid if self.cameras == "target" else image.camid, seat)
                 for image in images
@@ -118,17 +118,17 @@ class Redraws:
 def centralised(
     features: Tensor,
     images: Sequence[PersonImage],
-    redraws: Redraws,
+    posed_features: PosedFeatures,
     model: nn.Module,
     transform: Any,
     device: torch.device,
 ) -> Tensor:
     """The features (N, D) of ``images``, each averaged with those of its drawings: (N, D)."""
-    sums, count = features.clone(), max(1, BATCH // len(redraws))
+    sums, count = features.clone(), max(1, BATCH // len(posed_features))
     with track(range(0, len(images), count), "draw in other poses") as starts:
         for start in starts:
-            drawn = redraws.draw(images[start : start + count])
+            drawn = posed_features.draw(images[start : start + count])
             looks = torch.stack([transform(Image.fromarray(each)) for each in drawn])
             found = model(looks.to(device)).float().to(features.device)
-            sums[start : start + count] += found.unflatten(0, (-1, len(redraws))).sum(1)
-    return sums / (1 + len(redraws))
+            sums[start : start + count] += found.unflatten(0, (-1, len(posed_features))).sum(1)
+    return sums / (1 + len(posed_features))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from reid_aug.evaluation import DIVERGED, Answers, Scores, summary
+from reid_aug.evaluation import DIVERGED, Matches, Scores, summary
 from reid_aug.runtime.errors import UserError
 
 BLOCK = 256  # queries
@@ -30,12 +30,12 @@ def evaluate_on_device(
     Raises:
         UserError: If shapes disagree, a distance is NaN, or no query has a match.
     """
-    answers = Answers(query_pids, gallery_pids, query_camids, gallery_camids)
+    answers = Matches(query_pids, gallery_pids, query_camids, gallery_camids)
     answers.check_shape(tuple(distances.shape))
     return summary(_ranks(distances, answers))
 
 
-def _ranks(distances: Tensor, answers: Answers) -> Iterator[np.ndarray]:
+def _ranks(distances: Tensor, answers: Matches) -> Iterator[np.ndarray]:
     """Ranks of each query's matches, block by block."""
     largest = torch.finfo(distances.dtype).max  # infinity is the padding's
     for start in range(0, len(distances), BLOCK):

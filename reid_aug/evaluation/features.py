@@ -17,7 +17,7 @@ from torchvision import transforms
 
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, PersonImage, open_image
-from reid_aug.evaluation import NO_MATCH, Answers, Scores, evaluate
+from reid_aug.evaluation import NO_MATCH, Matches, Scores, evaluate
 from reid_aug.evaluation.device import evaluate_on_device
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
@@ -68,7 +68,7 @@ def score(distances: Tensor, dataset: Dataset) -> Scores:
 
 def check_queries(dataset: Dataset) -> None:
     """Raise a UserError unless some query can be scored: before hours are spent."""
-    if not Answers(*columns(dataset)).count():
+    if not Matches(*columns(dataset)).count():
         folder = dataset.query[0].path.parent
         raise UserError(f"{folder}: {NO_MATCH}; give another data set, or see: reid-aug check")
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from reid_aug.data.dataset import Dataset, read_image
 from reid_aug.data.pictures import INK, PAPER, sheet
-from reid_aug.evaluation import Answers
+from reid_aug.evaluation import Matches
 from reid_aug.evaluation.features import columns
 from reid_aug.runtime.errors import UserError
 
@@ -54,7 +54,7 @@ def ranked(
 
     Args:
         row: distances of one query, (G,).
-        matches: places in the gallery, as :meth:`reid_aug.evaluation.Answers.of` gives them.
+        matches: places in the gallery, as :meth:`reid_aug.evaluation.Matches.of` gives them.
         ignored: the same.
     """
     is_hit = np.zeros(len(row), bool)
@@ -76,7 +76,7 @@ def ranked_picture(
         queries: places of the queries to show.
         top: how many of the gallery are shown.
     """
-    answers = Answers(*columns(dataset))
+    answers = Matches(*columns(dataset))
     rows = []
     for query in queries:
         image, pair = dataset.query[query], answers.of(query)

@@ -1,4 +1,4 @@
-"""PATN: redraw a person in another pose (Zhu et al., CVPR 2019, arXiv:1904.03349).
+"""PATN: repose a person in another pose (Zhu et al., CVPR 2019, arXiv:1904.03349).
 
 Two streams of equal shape run side by side. The *image* stream carries what the person looks like;
 the *pose* stream carries where the joints are and where they should go. In each block the pose
@@ -31,9 +31,9 @@ Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels the
     adversary   discriminators, losses, image pool
 """
 
-from reid_aug.generator.checkpoint import load_generator, load_noted, save_generator
+from reid_aug.generator.checkpoint import load_generator, load_with_metadata, save_generator
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
-from reid_aug.generator.inference import ready_to_draw
+from reid_aug.generator.inference import ready_to_generate
 from reid_aug.generator.layers import CameraStyle, PoseAttention, conv3, encoder
 from reid_aug.generator.network import Generator, initialise, to_pixels, to_signed
 from reid_aug.generator.released import (
@@ -43,11 +43,28 @@ from reid_aug.generator.released import (
     load_official,
     released_norm,
 )
-from reid_aug.generator.winograd import ready_to_learn
+from reid_aug.generator.winograd import ready_to_train
 
 __all__ = [
-    "CameraStyle", "Generator", "GeneratorConfig", "PoseAttention", "check_dropout", "check_norm",
-    "conv3", "encoder", "first_convolution", "import_checkpoint", "import_official", "initialise",
-    "load_generator", "load_noted", "load_official", "ready_to_draw", "ready_to_learn",
-    "released_norm", "save_generator", "to_pixels", "to_signed",
+    "CameraStyle",
+    "Generator",
+    "GeneratorConfig",
+    "PoseAttention",
+    "check_dropout",
+    "check_norm",
+    "conv3",
+    "encoder",
+    "first_convolution",
+    "import_checkpoint",
+    "import_official",
+    "initialise",
+    "load_generator",
+    "load_official",
+    "load_with_metadata",
+    "ready_to_generate",
+    "ready_to_train",
+    "released_norm",
+    "save_generator",
+    "to_pixels",
+    "to_signed",
 ]  # fmt: skip

@@ -82,7 +82,7 @@ def attention_picture(generator: Generator, source: End, target: End) -> Image.I
     with watched(generator) as found:
         camids = torch.tensor([[source.camid, target.camid]])
         image = to_signed(torch.tensor(source.image)[None])
-        drawn = generator.redraw(image, places, goals, camids)
+        drawn = generator.repose(image, places, goals, camids)
     masks = torch.cat(found)  # (N, C, h, w)
     busiest = masks[:, busiest_channel(masks)]
     upper = [source.image, draw_pose(target.pose, *size), *_grey(masks.mean(1), *size)]

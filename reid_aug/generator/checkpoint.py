@@ -34,10 +34,10 @@ def load_generator(path: Path | str) -> Generator:
     Raises:
         UserError: If the file is missing or is no generator checkpoint of ours.
     """
-    return load_noted(path)[0]
+    return load_with_metadata(path)[0]
 
 
-def load_noted(path: Path | str) -> tuple[Generator, dict[str, Any]]:
+def load_with_metadata(path: Path | str) -> tuple[Generator, dict[str, Any]]:
     """Read a checkpoint and what is noted in its metadata."""
     if not Path(path).is_file():
         raise UserError(f"{path} is missing; make it with: reid-aug train-generator")

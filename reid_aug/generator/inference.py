@@ -18,18 +18,18 @@ from reid_aug.generator.winograd import (
 )
 
 
-def ready_to_draw(generator: Generator, device: torch.device) -> Generator:
+def ready_to_generate(generator: Generator, device: torch.device) -> Generator:
     """The generator itself, on the device and laid out for it; afterwards it can only draw.
 
     On a CPU its drawings differ from before in the last digits, as single precision does.
     """
     generator.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     if device.type == "cpu":
-        replace_convolutions(generator, DrawingWinograd, Workspace())
+        replace_convolutions(generator, InferenceWinograd, Workspace())
     return generator
 
 
-class DrawingWinograd(Winograd):
+class InferenceWinograd(Winograd):
     """One whose kernel's image is made once, in double precision, so that it cannot learn."""
 
     fewest = 1

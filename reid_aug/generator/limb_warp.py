@@ -6,9 +6,9 @@ the place where the person stood, and an arm behind the torso is laid in front o
 joint unseen in either pose is left out, and so is one shorter than a pixel; without the torso,
 which gives all others their width, nothing is left.
 
-It is what a generator with ``limbs`` is shown beside the source, and by itself the cheapest rival
-of any generator. A map is sampled backwards: it takes places (x, y, 1) of the picture that comes
-out to places (x, y) of the source.
+It is what a generator with ``limbs`` is shown beside the source, and by itself the cheapest
+baseline of any generator. A map is sampled backwards: it takes places (x, y, 1) of the picture that
+comes out to places (x, y) of the source.
 
 Shapes: B pictures of H x W pixels, P parts; poses are (B, 18, 2) pixels, NaN where unseen.
 """

@@ -85,7 +85,7 @@ class Generator(nn.Module):
             picture = picture + (1 + gain) * limbs[:, :3]
         return torch.tanh(picture)
 
-    def redraw(
+    def repose(
         self,
         image: Tensor,
         source: Tensor,

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from reid_aug.data.keypoints import SIGMA
-from reid_aug.generator.checkpoint import load_noted, save_generator
+from reid_aug.generator.checkpoint import load_with_metadata, save_generator
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
 from reid_aug.runtime.errors import UserError
@@ -55,9 +55,12 @@ def import_checkpoint(official: Path | str, path: Path) -> GeneratorConfig:
         UserError: If it is no released generator, or ``path`` holds another one.
     """
     generator = import_official(official)
-    notes = {"imported": {"file": Path(official).name, "sha256": sha256(official)}, "seen": ""}
+    notes = {
+        "imported": {"file": Path(official).name, "sha256": sha256(official)},
+        "trained_on": "",
+    }
     if path.exists():
-        if load_noted(path)[1].get("imported") != notes["imported"]:
+        if load_with_metadata(path)[1].get("imported") != notes["imported"]:
             raise UserError(
                 f"{path}: is there already and is another generator; choose another folder with "
                 f"--out, or remove the file"

@@ -96,7 +96,7 @@ class Winograd(nn.Module):
         return found
 
 
-def ready_to_learn(networks: Iterable[nn.Module]) -> None:
+def ready_to_train(networks: Iterable[nn.Module]) -> None:
     """Let networks on a CPU train sooner, in single precision; parameters and names stay."""
     room = Workspace()
     for network in networks:

@@ -29,12 +29,22 @@ A measure whose weights are missing is listed as not measured, with the file tha
 """
 
 from reid_aug.image_quality.masks import limb_mask
-from reid_aug.image_quality.metrics import JUDGES, MEASURES, Judge
+from reid_aug.image_quality.metrics import MEASURES, METRICS, Metric
 from reid_aug.image_quality.pckh import correct_joints
 from reid_aug.image_quality.protocols import PROTOCOLS, View, cut, views
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim
 
 __all__ = [
-    "JUDGES", "MEASURES", "PROTOCOLS", "Judge", "View", "correct_joints", "cut",
-    "limb_mask", "mask_ssim", "mean_difference", "ssim", "views",
+    "MEASURES",
+    "METRICS",
+    "PROTOCOLS",
+    "Metric",
+    "View",
+    "correct_joints",
+    "cut",
+    "limb_mask",
+    "mask_ssim",
+    "mean_difference",
+    "ssim",
+    "views",
 ]  # fmt: skip

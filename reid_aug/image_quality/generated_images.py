@@ -1,4 +1,4 @@
-"""Where drawings of pairs come from: a generator, or a folder of what somebody else drew.
+"""Where generated of pairs come from: a generator, or a folder of what somebody else drew.
 
 In a folder there is one file a pair, named after it:
 ``SOURCE___TARGET`` with any image suffix, as the published tool writes them:
@@ -27,8 +27,8 @@ from reid_aug.data.dataset import (
 )
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.data.pair_lists import Pair
-from reid_aug.data.provenance import noted_seen, seen_status
-from reid_aug.generator import load_noted, ready_to_draw, to_signed
+from reid_aug.data.provenance import leak_status, recorded_fingerprints
+from reid_aug.generator import load_with_metadata, ready_to_generate, to_signed
 from reid_aug.image_quality import View, cut, views
 from reid_aug.image_quality.protocols import PANELS
 from reid_aug.runtime.errors import UserError
@@ -39,7 +39,7 @@ BETWEEN, MARK = "___", "_vis"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image of a pair at the size of the drawings: (H, W, 3) uint8 pixels, and the pose."""
+    """An image of a pair at the size of the generated: (H, W, 3) uint8 pixels, and the pose."""
 
     image: PersonImage
     pixels: np.ndarray
@@ -62,8 +62,8 @@ class Gallery:
         return Picture(self.images[name], resize(original, *size), pose)
 
 
-class Drawings(ABC):
-    """Where drawings come from; ``about`` says so in a result."""
+class GeneratedImages(ABC):
+    """Where generated come from; ``about`` says so in a result."""
 
     about: dict[str, Any]
 
@@ -72,7 +72,7 @@ class Drawings(ABC):
         """Each pair as every protocol sees it."""
 
 
-class GeneratorDrawings(Drawings):
+class ImagesOfGenerator(GeneratedImages):
     """What a generator draws.
 
     Raises:
@@ -80,10 +80,10 @@ class GeneratorDrawings(Drawings):
     """
 
     def __init__(self, path: Path, dataset: Dataset, device: torch.device) -> None:
-        self.generator, notes = load_noted(path)
-        ready_to_draw(self.generator, device)
+        self.generator, notes = load_with_metadata(path)
+        ready_to_generate(self.generator, device)
         self.device = device
-        data = seen_status(noted_seen(notes), dataset, dataset.train)
+        data = leak_status(recorded_fingerprints(notes), dataset, dataset.train)
         self.about = {
             "generator_sha256": sha256(path),
             "generator_data": data,
@@ -96,7 +96,7 @@ class GeneratorDrawings(Drawings):
         xy = torch.from_numpy(np.stack([[end.pose.xy for end in pair] for pair in pairs]))
         camids = torch.tensor([[end.image.camid for end in pair] for pair in pairs])
         image, xy, camids = (part.to(self.device) for part in (to_signed(pixels), xy, camids))
-        drawn = self.generator.redraw(image, xy[:, 0], xy[:, 1], camids)
+        drawn = self.generator.repose(image, xy[:, 0], xy[:, 1], camids)
         signed = drawn.float().permute(0, 2, 3, 1).cpu().numpy()
         return [
             views(source.pixels, target.pixels, each, (source.pose, target.pose))
@@ -104,7 +104,7 @@ class GeneratorDrawings(Drawings):
         ]
 
 
-class FolderDrawings(Drawings):
+class ImagesOfFolder(GeneratedImages):
     """What somebody else drew.
 
     Raises:
@@ -117,35 +117,35 @@ class FolderDrawings(Drawings):
         for pair in pairs:
             digest.update(self.files[pair].read_bytes())
         # nobody noted what made them, which is taken for the worst
-        self.about = {"drawings_sha256": digest.hexdigest(), "generator_data": "whole"}
+        self.about = {"images_sha256": digest.hexdigest(), "generator_data": "whole"}
 
     def draw(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[dict[str, View]]:
         return [self._view(*pair) for pair in pairs]
 
     def _view(self, source: Picture, target: Picture) -> dict[str, View]:
         height, width = target.pixels.shape[:2]
-        drawn = open_drawing(self.files[source.image.name, target.image.name], height, width)
+        drawn = open_generated(self.files[source.image.name, target.image.name], height, width)
         if isinstance(drawn, View):
             clean = View(source.pixels, target.pixels, drawn.generated)
             return {"patn": drawn, "clean": clean}
         return views(source.pixels, target.pixels, drawn, (source.pose, target.pose))
 
 
-def drawing_files(folder: Path) -> dict[Pair, Path]:
-    """The drawings of a folder by their pair, names without suffix.
+def generated_files(folder: Path) -> dict[Pair, Path]:
+    """The generated of a folder by their pair, names without suffix.
 
     Raises:
         UserError: If there is none.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; give that of the drawings")
+        raise UserError(f"{folder}: there is no such folder; give that of the generated")
     files = {}
     for path in image_files(folder):
         source, between, target = path.stem.removesuffix(MARK).partition(BETWEEN)
         if between:
             files[_plain((source, target))] = path
     if not files:
-        raise UserError(f"{folder}: must hold drawings named SOURCE{BETWEEN}TARGET, got none")
+        raise UserError(f"{folder}: must hold generated named SOURCE{BETWEEN}TARGET, got none")
     return files
 
 
@@ -155,7 +155,7 @@ def files_of(pairs: Sequence[Pair], folder: Path) -> dict[Pair, Path]:
     Raises:
         UserError: If one is missing.
     """
-    files = drawing_files(folder)
+    files = generated_files(folder)
     missing = [pair for pair in pairs if _plain(pair) not in files]
     if missing:
         raise UserError(
@@ -165,7 +165,7 @@ def files_of(pairs: Sequence[Pair], folder: Path) -> dict[Pair, Path]:
     return {pair: files[_plain(pair)] for pair in pairs}
 
 
-def open_drawing(path: Path, height: int, width: int) -> np.ndarray | View:
+def open_generated(path: Path, height: int, width: int) -> np.ndarray | View:
     """A crop (height, width, 3) uint8; of a sheet, its panels.
 
     Raises:

@@ -1,6 +1,6 @@
 """Judges: each looks at all pairs of one protocol and gives one or more measures at the end.
 
-What a judge holds grows by a few numbers a pair; of the Inception's features, by 2,048.
+What a metric holds grows by a few numbers a pair; of the Inception's features, by 2,048.
 """
 
 from abc import ABC, abstractmethod
@@ -33,7 +33,7 @@ THRESHOLD = 0.2  # least confidence of a joint
 Scores = dict[str, float]
 
 
-class Judge(ABC):
+class Metric(ABC):
     """One or more measures.
 
     ``measures`` are their names, ``needs`` the file of weights, in words; "" for none.
@@ -47,7 +47,7 @@ class Judge(ABC):
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> object:
-        """The network that judges of this kind share; None for those that ask none."""
+        """The network that metrics of this kind share; None for those that ask none."""
         return None
 
     @classmethod
@@ -66,7 +66,7 @@ class Judge(ABC):
         """The measures over all pairs seen."""
 
 
-class StructureJudge(Judge):
+class StructureMetric(Metric):
     """SSIM, mask-SSIM and L1."""
 
     measures = ("SSIM", "mask-SSIM", "L1")
@@ -93,7 +93,7 @@ class StructureJudge(Judge):
         return {name: _mean(values) for name, values in columns}
 
 
-class JointsJudge(Judge):
+class JointsMetric(Metric):
     """PCKh, by the joints that MoveNet sees in the drawing."""
 
     measures = ("PCKh",)
@@ -125,8 +125,8 @@ class JointsJudge(Judge):
         return {"PCKh": self.right / self.asked if self.asked else float("nan")}
 
 
-class InceptionJudge(Judge):
-    """IS and mask-IS of the drawings, FID to the real targets."""
+class InceptionMetric(Metric):
+    """IS and mask-IS of the generated, FID to the real targets."""
 
     measures = ("IS", "IS deviation", "mask-IS", "mask-IS deviation", "FID")
     needs = "weights-inception-2015-12-05-6726825d.pth (torch-fidelity)"
@@ -186,8 +186,8 @@ def frechet(generated: torch.Tensor, real: torch.Tensor) -> float:
     return fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
 
 
-class PerPair(Judge):
-    """A judge whose measures are means of one number a pair each."""
+class PerPair(Metric):
+    """A metric whose measures are means of one number a pair each."""
 
     def __init__(self, protocol: str, network: object = None) -> None:
         super().__init__(protocol, network)
@@ -198,7 +198,7 @@ class PerPair(Judge):
         return {name: _mean(row) for name, row in zip(self.measures, columns, strict=True)}
 
 
-class PerceptionJudge(PerPair):
+class PerceptualMetric(PerPair):
     """LPIPS to the real target."""
 
     measures = ("LPIPS",)
@@ -214,7 +214,7 @@ class PerceptionJudge(PerPair):
         self.found.append(self.network(drawn, real).numpy()[None])
 
 
-class DetectorJudge(PerPair):
+class DetectorMetric(PerPair):
     """DS, a detector's confidence that a person is there; of the real targets beside it."""
 
     measures = ("DS", "DS of real")
@@ -231,7 +231,7 @@ class DetectorJudge(PerPair):
         self.found.append(torch.stack(both).numpy())
 
 
-class IdentityJudge(PerPair):
+class IdentityMetric(PerPair):
     """Cosine of a re-ID network's features, drawing to source; real target to source beside it."""
 
     measures = ("identity", "identity of real")
@@ -256,12 +256,12 @@ def _mean(values: np.ndarray) -> float:
 
 
 # By the option of the command line that names their weights; "" for those without.
-JUDGES: Mapping[str, type[Judge]] = {
-    "": StructureJudge,
-    "movenet": JointsJudge,
-    "inception": InceptionJudge,
-    "alexnet": PerceptionJudge,
-    "ssd": DetectorJudge,
-    "reid": IdentityJudge,
+METRICS: Mapping[str, type[Metric]] = {
+    "": StructureMetric,
+    "movenet": JointsMetric,
+    "inception": InceptionMetric,
+    "alexnet": PerceptualMetric,
+    "ssd": DetectorMetric,
+    "reid": IdentityMetric,
 }
-MEASURES = tuple(name for judge in JUDGES.values() for name in judge.measures)
+MEASURES = tuple(name for metric in METRICS.values() for name in metric.measures)

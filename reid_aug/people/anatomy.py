@@ -3,7 +3,7 @@
 import numpy as np
 
 from reid_aug.people.body import ARM, FOOT, FOREARM, HAND, SHANK, THIGH, Bone
-from reid_aug.people.look import Build, Look
+from reid_aug.people.look import Appearance, Build
 from reid_aug.people.shapes import Shape, columns, ellipsoid, spread, tube, unit
 from reid_aug.people.surface import DENSITY, Part, Surface, attach, pivots_of
 
@@ -20,7 +20,7 @@ TORSO_PROFILE = np.array([
 ])  # fmt: skip
 
 
-def person(look: Look) -> list[Surface]:
+def person(look: Appearance) -> list[Surface]:
     """All of the person, without luggage."""
     pieces = [_torso(look), *_head(look), *_hair(look)]
     pivots = pivots_of(look)
@@ -39,7 +39,7 @@ def _girth(build: Build, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return width * build.girth, depth * build.girth
 
 
-def _torso(look: Look) -> Surface:
+def _torso(look: Appearance) -> Surface:
     build, clothes = look.build, look.clothes
     along, around = spread(4200)
     height = 1.48 - 0.66 * along
@@ -61,14 +61,14 @@ def _torso(look: Look) -> Surface:
     return attach(shape, Part.TORSO, Bone.CHEST, Bone.PELVIS, np.clip((height - 1.0) / 0.2, 0, 1))
 
 
-def _on_head(look: Look, shape: Shape, part: Part) -> Surface:
+def _on_head(look: Appearance, shape: Shape, part: Part) -> Surface:
     """A shape on the head, in the size of that head."""
     base = np.array([0, 0, HEAD_BASE])
     points = base + (shape.points - base) * look.build.head + FORWARDS
     return attach(Shape(points, shape.normals, shape.along, shape.around), part, Bone.HEAD)
 
 
-def _head(look: Look) -> list[Surface]:
+def _head(look: Appearance) -> list[Surface]:
     neck = tube(240, np.array([0, -0.02, 1.55]), np.array([0, 0.015, 1.42]), (0.048, 0.054))
     skull = ellipsoid(800, np.array([0, -0.005, 1.615]), np.array([0.068, 0.088, 0.092]))
     jaw = ellipsoid(340, np.array([0, -0.022, 1.565]), np.array([0.054, 0.066, 0.068]))
@@ -80,7 +80,7 @@ def _head(look: Look) -> list[Surface]:
     return [attach(neck, Part.NECK, Bone.HEAD, Bone.CHEST, 1 - neck.along), *skin]
 
 
-def _hair(look: Look) -> list[Surface]:
+def _hair(look: Appearance) -> list[Surface]:
     hair = look.hair
     if hair.length < 0:
         return []
@@ -110,7 +110,7 @@ def _long_hair(length: float, is_tied: bool) -> Surface:
     return attach(shape, Part.HAIR, Bone.HEAD, Bone.CHEST, np.clip(1.1 - along, 0, 1))
 
 
-def _arm(look: Look, pivots: np.ndarray, side: int) -> list[Surface]:
+def _arm(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
     girth, sleeve = look.build.girth, look.clothes.sleeve
     loose = look.clothes.top_looseness
     shoulder, elbow, wrist = (pivots[bones[side]] for bones in (ARM, FOREARM, HAND))
@@ -148,7 +148,7 @@ def _beyond(limb: Shape) -> np.ndarray:
     return np.clip(0.5 + limb.along * 4, 0, 1)
 
 
-def _leg(look: Look, pivots: np.ndarray, side: int) -> list[Surface]:
+def _leg(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
     girth, leg, loose = look.build.girth, look.clothes.leg, look.clothes.bottom_looseness
     hip, knee, ankle = (pivots[bones[side]] for bones in (THIGH, SHANK, FOOT))
 
@@ -173,7 +173,7 @@ def _leg(look: Look, pivots: np.ndarray, side: int) -> list[Surface]:
     ]
 
 
-def _skirt(look: Look) -> Surface:
+def _skirt(look: Appearance) -> Surface:
     """A flaring skirt or the lower part of a coat, outside the hips and the legs everywhere.
 
     Each half goes with its leg, the more the lower it is; at the waist both legs' movements cancel.

@@ -15,12 +15,12 @@ from reid_aug.people.camera import CAMERAS, Camera, make_camera
 from reid_aug.people.difficulty import DIFFICULTIES, Difficulty
 from reid_aug.people.pose import Body, make_body
 from reid_aug.people.render import Picture, draw
-from reid_aug.people.shot import Crop, Shot, look_of, sample_shots, sample_sight
+from reid_aug.people.shot import Crop, Shot, appearance_of, sample_shots, sample_sight
 from reid_aug.runtime.errors import UserError
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 LAST_PID = 9999  # four digits in a file name
-STRANGERS = 10_000  # people with this number and above are distractors
+DISTRACTORS = 10_000  # people with this number and above are distractors
 JUNK, STRANGER = "-1", "0000"  # what Market-1501 writes in place of a pid
 # Pictures of a stranger. Market-1501's gallery has 13,115 images of those it looks for, 2,798
 # distractors and 3,819 junk boxes; ours has about 24 of the first for each stranger.
@@ -62,9 +62,9 @@ class PeopleConfig:
         return range(self.first, self.first + self.identities + self.test_identities)
 
     @property
-    def strangers(self) -> range:
+    def distractors(self) -> range:
         """Numbers of the people who are only distractors: one for two test identities."""
-        return range(STRANGERS, STRANGERS + (self.test_identities + 1) // 2)
+        return range(DISTRACTORS, DISTRACTORS + (self.test_identities + 1) // 2)
 
     def is_training(self, pid: int) -> bool:
         """Whether ``pid`` is among the training identities."""
@@ -73,7 +73,7 @@ class PeopleConfig:
 
 @lru_cache(maxsize=16)
 def _body(seed: int, pid: int, difficulty: Difficulty) -> Body:
-    return make_body(look_of(seed, pid, difficulty))
+    return make_body(appearance_of(seed, pid, difficulty))
 
 
 @lru_cache(maxsize=CAMERAS)
@@ -91,7 +91,7 @@ class People:
 
     def files(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
         """(folder, file name, shot) of every picture of an identity or a stranger."""
-        if pid >= STRANGERS:
+        if pid >= DISTRACTORS:
             return self._distractors(pid)
         return self._photographs(pid)
 
@@ -110,7 +110,7 @@ class People:
         """Good pictures of somebody nobody looks for, and boxes that missed their person."""
         shots = [shot for passing in self._sample_shots(pid) for shot in passing]
         rng = np.random.default_rng([self.config.seed, 5, pid])
-        frame = 100 + 25 * (pid - STRANGERS)
+        frame = 100 + 25 * (pid - DISTRACTORS)
         for box in range(DISTRACTORS + JUNK_BOXES):
             shot, who = shots[box % len(shots)], STRANGER
             if box >= DISTRACTORS:
@@ -127,7 +127,7 @@ class People:
             UserError: If these people have no such picture.
         """
         if not self._shots:
-            everybody = (*self.config.pids, *self.config.strangers)
+            everybody = (*self.config.pids, *self.config.distractors)
             self._shots = {name: shot for pid in everybody for _, name, shot in self.files(pid)}
         if name not in self._shots:
             raise UserError(f"people: {name} must be a picture of these people")

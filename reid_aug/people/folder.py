@@ -40,7 +40,7 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
     Raises:
         UserError: If there is something at ``root``.
     """
-    everybody = (*config.pids, *config.strangers)
+    everybody = (*config.pids, *config.distractors)
     with new_folder(root) as folder:
         for name in (TRAIN, QUERY, GALLERY):
             (folder / name).mkdir()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from reid_aug.people.body import Pair, Posture
-from reid_aug.people.look import Look, Manner
+from reid_aug.people.look import Appearance, Manner
 
 Arm = tuple[float, float, float]  # shoulder, elbow and spread
 
@@ -44,7 +44,9 @@ PACE = {"slow": 0.6, "walking": 1.0, "fast": 1.2, "standing": 0.12, "resting": 0
 CRANK, PEDAL, LEG = (0.10, 0.56), 0.16, 0.41  # metres
 
 
-def posture(rng: np.random.Generator, look: Look, gait: str, gesture: str, phase: float) -> Posture:
+def posture(
+    rng: np.random.Generator, look: Appearance, gait: str, gesture: str, phase: float
+) -> Posture:
     """The posture at ``phase`` (radians) of a gait, a little different every time."""
     if look.luggage.bicycle == "ridden":
         return _ride(rng, phase)
@@ -86,7 +88,7 @@ def _swinging_arm(manner: Manner, swing: float) -> Arm:
     return swing - 0.05, manner.elbow + 0.25 * max(swing, 0), manner.spread
 
 
-def _gesticulate(arms: list[Arm], look: Look, gesture: str) -> None:
+def _gesticulate(arms: list[Arm], look: Appearance, gesture: str) -> None:
     """What both arms do; an arm that holds something goes on holding it."""
     luggage = look.luggage
     if gesture in BOTH_ARMS and not luggage.held:

@@ -96,7 +96,7 @@ class Manner:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """An identity."""
 
     build: Build
@@ -107,11 +107,11 @@ class Look:
     manner: Manner
 
 
-def sample_look(rng: np.random.Generator, difficulty: Difficulty) -> Look:
+def sample_appearance(rng: np.random.Generator, difficulty: Difficulty) -> Appearance:
     """A random pedestrian."""
     is_woman = bool(rng.random() < 0.5)
     build = _sample_build(rng, is_woman)
-    return Look(
+    return Appearance(
         build=build,
         hair=_sample_hair(rng, is_woman),
         clothes=_sample_clothes(rng, is_woman),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from reid_aug.people.body import GRIP, HAND, HELD, Bone
-from reid_aug.people.look import Look, Luggage
+from reid_aug.people.look import Appearance, Luggage
 from reid_aug.people.shapes import Shape, box, ellipsoid, ring, rod
 from reid_aug.people.surface import Part, Surface, attach, pivots_of
 
@@ -12,7 +12,7 @@ WHEEL = 0.33  # radius, metres
 BESIDE = 0.48  # how far a pushed bicycle is from its person, metres
 
 
-def luggage(look: Look) -> list[Surface]:
+def luggage(look: Appearance) -> list[Surface]:
     """Everything an identity has with it."""
     carried = look.luggage
     pieces = [*_pack(look), *_shoulder_bag(look)]
@@ -26,7 +26,7 @@ def luggage(look: Look) -> list[Surface]:
     return pieces
 
 
-def _pack(look: Look) -> list[Surface]:
+def _pack(look: Appearance) -> list[Surface]:
     size = look.luggage.pack
     if not size:
         return []
@@ -38,7 +38,7 @@ def _pack(look: Look) -> list[Surface]:
     return [attach(shape, Part.PACK, Bone.CHEST) for shape in (body, pocket)]
 
 
-def _shoulder_bag(look: Look) -> list[Surface]:
+def _shoulder_bag(look: Appearance) -> list[Surface]:
     if not look.luggage.has_shoulder_bag:
         return []
     centre = np.array([look.luggage.side * 0.20 * look.build.girth, 0.02, 0.95])

@@ -4,7 +4,7 @@ import numpy as np
 
 from reid_aug.people.anatomy import WAIST
 from reid_aug.people.body import Bone
-from reid_aug.people.look import Look
+from reid_aug.people.look import Appearance
 from reid_aug.people.palette import Colour
 from reid_aug.people.surface import Part, Surface
 
@@ -12,7 +12,7 @@ RUBBER = (34, 34, 36)
 EDGE = 0.012  # half the width of the soft border between two clothes, metres
 
 
-def paint(surface: Surface, look: Look) -> np.ndarray:
+def paint(surface: Surface, look: Appearance) -> np.ndarray:
     """The colour of every point under white light, (n, 3) float32 in [0, 255]."""
     colours = np.empty((len(surface.points), 3))
     colours[:] = look.colours.skin
@@ -25,7 +25,7 @@ def paint(surface: Surface, look: Look) -> np.ndarray:
     return np.clip(colours, 4, 252).astype(np.float32)
 
 
-def _top_colours(surface: Surface, look: Look) -> np.ndarray:
+def _top_colours(surface: Surface, look: Appearance) -> np.ndarray:
     """What every point would have if it lay on the top: (n, 3)."""
     colours = np.empty((len(surface.points), 3))
     colours[:] = look.colours.top
@@ -59,7 +59,7 @@ def _below(height: np.ndarray, border: np.ndarray | float) -> np.ndarray:
     return np.clip((border - height) / (2 * EDGE) + 0.5, 0, 1)
 
 
-def _dress_torso(colours: np.ndarray, surface: Surface, look: Look) -> None:
+def _dress_torso(colours: np.ndarray, surface: Surface, look: Appearance) -> None:
     clothes, height = look.clothes, surface.points[:, 2]
     is_torso = surface.part == Part.TORSO
     colours[is_torso] = _top_colours(surface, look)[is_torso]
@@ -72,7 +72,7 @@ def _dress_torso(colours: np.ndarray, surface: Surface, look: Look) -> None:
     _blend(colours, is_torso * (1 - _below(height, 1.435 - low_neck)), look.colours.skin)
 
 
-def _dress_limbs(colours: np.ndarray, surface: Surface, look: Look) -> None:
+def _dress_limbs(colours: np.ndarray, surface: Surface, look: Appearance) -> None:
     clothes, part, along = look.clothes, surface.part, surface.along
     is_shoulder = (surface.other_bone == Bone.CHEST) & (along < 0.2)
     has_sleeve = (part == Part.ARM) & ((along < clothes.sleeve) | is_shoulder)
@@ -95,7 +95,7 @@ def _dress_limbs(colours: np.ndarray, surface: Surface, look: Look) -> None:
     colours[(part == Part.FOOT) & is_sole] = shoe * 0.7 + 25
 
 
-def _dress_below_waist(colours: np.ndarray, surface: Surface, look: Look) -> None:
+def _dress_below_waist(colours: np.ndarray, surface: Surface, look: Appearance) -> None:
     """The skirt and what lies under it.
 
     A thigh that pushes through a skirt or a hem takes the colour of the cloth it would push out.
@@ -116,7 +116,7 @@ def _dress_below_waist(colours: np.ndarray, surface: Surface, look: Look) -> Non
         colours[(surface.part == Part.THIGH) & (height > clothes.hem)] = look.colours.top
 
 
-def _load(colours: np.ndarray, surface: Surface, look: Look) -> None:
+def _load(colours: np.ndarray, surface: Surface, look: Appearance) -> None:
     """Bags with their straps, and what is held or ridden."""
     carried, part = look.luggage, surface.part
     sideways, _, height = surface.points.T
@@ -141,7 +141,7 @@ def _load(colours: np.ndarray, surface: Surface, look: Look) -> None:
         colours[is_torso & is_strap] = bag * 0.8
 
 
-def _draw_head(colours: np.ndarray, surface: Surface, look: Look) -> None:
+def _draw_head(colours: np.ndarray, surface: Surface, look: Appearance) -> None:
     colours[surface.part == Part.HAIR] = look.colours.hair
     sideways, backwards, height = surface.points.T
     aside = np.abs(sideways)
@@ -162,7 +162,7 @@ def _draw_head(colours: np.ndarray, surface: Surface, look: Look) -> None:
     colours[is_scalp] = hair
 
 
-def _wrinkle(colours: np.ndarray, surface: Surface, look: Look) -> None:
+def _wrinkle(colours: np.ndarray, surface: Surface, look: Appearance) -> None:
     """Cloth is never one colour; hair has strands."""
     sideways, _, height = surface.points.T
     around, phases = surface.around, look.colours.phases

@@ -11,7 +11,7 @@ import numpy as np
 
 from reid_aug.people.anatomy import person
 from reid_aug.people.body import Bone, Posture, joints, place_bones
-from reid_aug.people.look import Look
+from reid_aug.people.look import Appearance
 from reid_aug.people.luggage import luggage
 from reid_aug.people.paint import paint
 from reid_aug.people.surface import Surface, merge, pivots_of
@@ -59,7 +59,7 @@ class Figure:
     own: int
 
 
-def make_body(look: Look) -> Body:
+def make_body(look: Appearance) -> Body:
     """The body of an identity: the costly part, worth keeping between its pictures."""
     surface = merge([*person(look), *luggage(look)])
     return Body(

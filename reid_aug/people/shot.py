@@ -14,7 +14,7 @@ from reid_aug.people.camera import CAMERAS
 from reid_aug.people.difficulty import Difficulty
 from reid_aug.people.estimator import sample_missed
 from reid_aug.people.gait import GAITS, GESTURES, posture
-from reid_aug.people.look import Look, sample_look
+from reid_aug.people.look import Appearance, sample_appearance
 from reid_aug.people.palette import pick
 
 FACINGS = {"towards": 0.55, "away": 0.395, "across": 0.055}
@@ -89,16 +89,18 @@ class Shot:
     bystander: Bystander | None = None
 
 
-def look_of(seed: int, pid: int, difficulty: Difficulty) -> Look:
+def appearance_of(seed: int, pid: int, difficulty: Difficulty) -> Appearance:
     """What identity ``pid`` looks like."""
-    return sample_look(np.random.default_rng([seed, 1, pid]), difficulty)
+    return sample_appearance(np.random.default_rng([seed, 1, pid]), difficulty)
 
 
 def sample_shots(seed: int, pid: int, difficulty: Difficulty) -> Iterator[list[Shot]]:
     """The shots of an identity: two to five under each of three to five cameras."""
     rng = np.random.default_rng([seed, 2, pid])
-    look = look_of(seed, pid, difficulty)
-    others = {other: look_of(seed, other, difficulty) for other in (pid + 1, pid + 2, pid + 3)}
+    look = appearance_of(seed, pid, difficulty)
+    others = {
+        other: appearance_of(seed, other, difficulty) for other in (pid + 1, pid + 2, pid + 3)
+    }
     for camera in rng.permutation(CAMERAS)[: rng.integers(3, 6)]:
         yield list(_walk_past(rng, pid, int(camera), look, others, difficulty))
 
@@ -107,8 +109,8 @@ def _walk_past(
     rng: np.random.Generator,
     pid: int,
     camera: int,
-    look: Look,
-    others: dict[int, Look],
+    look: Appearance,
+    others: dict[int, Appearance],
     difficulty: Difficulty,
 ) -> Iterator[Shot]:
     """One person passes one camera: much the same facing and distance until they turn round."""
@@ -166,7 +168,7 @@ def sample_sight(rng: np.random.Generator, difficulty: Difficulty) -> tuple[Wind
     return window, exposure
 
 
-def _sample_bystander(rng: np.random.Generator, others: dict[int, Look]) -> Bystander:
+def _sample_bystander(rng: np.random.Generator, others: dict[int, Appearance]) -> Bystander:
     pid = list(others)[rng.integers(len(others))]
     gait = pick(rng, GAITS)
     return Bystander(

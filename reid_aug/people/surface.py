@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 
 from reid_aug.people.body import ARM, FOREARM, HAND, PIVOTS
-from reid_aug.people.look import Look
+from reid_aug.people.look import Appearance
 from reid_aug.people.shapes import Shape
 
 ARM_BONES = [*ARM, *FOREARM, *HAND]
@@ -91,7 +91,7 @@ def merge(pieces: list[Surface]) -> Surface:
     return whole.rows(np.lexsort((whole.other_bone, whole.bone)))
 
 
-def pivots_of(look: Look) -> np.ndarray:
+def pivots_of(look: Appearance) -> np.ndarray:
     """(15, 3) pivots of the bones: broad shoulders hold the arms further out."""
     pivots = PIVOTS.copy()
     pivots[ARM_BONES, 0] *= look.build.shoulders * (0.9 + 0.1 * look.build.girth)

@@ -1,4 +1,4 @@
-"""Ranks: the processes that train one network together, each on its part of every batch.
+"""ProcessGroup: the processes that train one network together, each on its part of every batch.
 
 ``torchrun`` starts them and says in the environment which is which. Gradients are averaged by hand
 after each backward pass, in one message a network, and not by DistributedDataParallel: a step has
@@ -23,7 +23,7 @@ from reid_aug.runtime.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class ProcessGroup:
     """The number of this process, counted from 0, and how many there are."""
 
     rank: int = 0
@@ -37,7 +37,7 @@ class Ranks:
     def part_of(self, count: int, what: str = "train_generator.batch") -> slice:
         """This rank's part of ``count`` things that all ranks share evenly; ``what`` they are.
 
-        >>> Ranks(1, 4).part_of(8)
+        >>> ProcessGroup(1, 4).part_of(8)
         slice(2, 4, None)
 
         Raises:
@@ -52,7 +52,7 @@ class Ranks:
         return slice(self.rank * each, (self.rank + 1) * each)
 
     @contextmanager
-    def joined(self, device: torch.device) -> Iterator["Ranks"]:
+    def joined(self, device: torch.device) -> Iterator["ProcessGroup"]:
         """Meet the others for as long as this lasts; they wait for each other at its end.
 
         Raises:
@@ -71,7 +71,7 @@ class Ranks:
         distributed.destroy_process_group()
 
     def average_gradients(self, weights: Iterable[Tensor]) -> None:
-        """Replace the gradients of ``weights`` by their mean over the ranks."""
+        """Replace the gradients of ``weights`` by their mean over the group."""
         if self.size == 1:
             return
         gradients = [weight.grad for weight in weights if weight.grad is not None]
@@ -81,7 +81,7 @@ class Ranks:
             gradient.copy_(piece.view(gradient.shape))
 
     def average(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """The means of scalars over the ranks."""
+        """The means of scalars over the group."""
         stacked = torch.stack([value.detach().float() for value in values.values()])
         return dict(zip(values, self._mean(stacked).tolist(), strict=True))
 
@@ -90,7 +90,7 @@ class Ranks:
         return torch.cat(self._gathered(part)) if self.size > 1 else part
 
     def stack(self, part: Tensor) -> Tensor:
-        """(...) of every rank to (ranks, ...); the gradient finds its way back to every rank."""
+        """(...) of every rank to (group, ...); the gradient finds its way back to every rank."""
         return _Stacked.apply(part, self)
 
     def is_agreed(self, value: int) -> bool:
@@ -121,18 +121,18 @@ class _Stacked(torch.autograd.Function):
     """The values of all ranks; what any rank's loss asks of a value comes back to its rank."""
 
     @staticmethod
-    def forward(ctx: Any, part: Tensor, ranks: Ranks) -> Tensor:
-        ctx.ranks = ranks
-        return torch.stack(ranks._gathered(part))
+    def forward(ctx: Any, part: Tensor, group: ProcessGroup) -> Tensor:
+        ctx.group = group
+        return torch.stack(group._gathered(part))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.ranks._sum(gradient.contiguous())[ctx.ranks.rank], None
+        return ctx.group._sum(gradient.contiguous())[ctx.group.rank], None
 
 
-def ranks_of_environment() -> Ranks:
+def process_group_of_environment() -> ProcessGroup:
     """What torchrun says of this process; alone where it says nothing."""
-    return Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    return ProcessGroup(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Judge a generator, or a folder of somebody's drawings, on a list of pairs.
+"""Metric a generator, or a folder of somebody's generated, on a list of pairs.
 
 The list is the published one, made from the key points (:mod:`reid_aug.data.pair_lists`), or any
-other. Drawings are streamed: a batch is drawn, seen under both protocols by every judge, and
-forgotten. What comes out is ``quality.json``. Where drawings come from:
+other. Images are streamed: a batch is drawn, seen under both protocols by every metric, and
+forgotten. What comes out is ``quality.json``. Where generated come from:
 :mod:`reid_aug.image_quality.generated_images`.
 """
 
@@ -22,9 +22,9 @@ from reid_aug import __version__
 from reid_aug.data.dataset import Dataset, PersonImage
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
-from reid_aug.data.provenance import keypoints_sha256, noted_seen, seen_status
-from reid_aug.image_quality import JUDGES, PROTOCOLS, Judge
-from reid_aug.image_quality.generated_images import Drawings, Gallery
+from reid_aug.data.provenance import keypoints_sha256, leak_status, recorded_fingerprints
+from reid_aug.image_quality import METRICS, PROTOCOLS, Metric
+from reid_aug.image_quality.generated_images import Gallery, GeneratedImages
 from reid_aug.image_quality.protocols import BORDER, FASHION
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import write_json
@@ -38,14 +38,14 @@ LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvi
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is judged: pairs, where they come from, drawings, and who judges.
+    """What is judged: pairs, where they come from, generated, and who metrics.
 
-    ``weights`` are paths by the name of their option, as in :data:`reid_aug.image_quality.JUDGES`.
+    ``weights`` are paths by the name of their option, as in :data:`reid_aug.image_quality.METRICS`.
     """
 
     pairs: list[Pair]
     gallery: Gallery
-    drawings: Drawings
+    generated: GeneratedImages
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def about(self) -> dict[str, Any]:
@@ -58,10 +58,10 @@ class Job:
             "height": size[0],
             "width": size[1],
             **({"patn_border": BORDER} if size == FASHION else {}),
-            **self.drawings.about,
+            **self.generated.about,
             "keypoints_sha256": keypoints_sha256(self.images(), self.gallery.poses),
             "weights": {
-                name: JUDGES[name].fingerprint(path) for name, path in sorted(self.weights.items())
+                name: METRICS[name].fingerprint(path) for name, path in sorted(self.weights.items())
             },
         }
 
@@ -74,10 +74,10 @@ class Job:
     def missing(self) -> dict[str, str]:
         """Measures that nobody can take, and the file they need."""
         return {
-            measure: f"not measured: needs {judge.needs}, --{option} FILE"
-            for option, judge in JUDGES.items()
-            if judge.needs and option not in self.weights
-            for measure in judge.measures
+            measure: f"not measured: needs {metric.needs}, --{option} FILE"
+            for option, metric in METRICS.items()
+            if metric.needs and option not in self.weights
+            for measure in metric.measures
         }
 
     def describe(self) -> Iterator[str]:
@@ -90,7 +90,7 @@ class Job:
 def choose_pairs(
     dataset: Dataset, poses: Mapping[str, Pose], file: str | None, count: int | None
 ) -> tuple[list[Pair], dict[str, PersonImage]]:
-    """The pairs to judge by, and the images they name.
+    """The pairs to metric by, and the images they name.
 
     Without a file: the published rule over the gallery, in the order of the key-point file's rows.
 
@@ -114,13 +114,13 @@ def choose_pairs(
 
 
 def refuse_tested(path: str, dataset: Dataset) -> None:
-    """Refuse a re-ID network as a judge that was trained on the people it would judge by.
+    """Refuse a re-ID network as a metric that was trained on the people it would metric by.
 
     Raises:
         UserError: If it was.
     """
     notes = read_tensors(path)[1]
-    seen_status(noted_seen(notes), dataset, dataset.train, "re-ID network")
+    leak_status(recorded_fingerprints(notes), dataset, dataset.train, "re-ID network")
 
 
 def evaluate_generator(
@@ -129,7 +129,7 @@ def evaluate_generator(
     device: torch.device,
     progress: Callable[[Sequence], Iterable] = iter,
 ) -> Path:
-    """Judge, and write ``quality.json`` into ``folder``; the path.
+    """Metric, and write ``quality.json`` into ``folder``; the path.
 
     Raises:
         UserError: If the folder holds the quality of something else, or weights cannot be read.
@@ -137,14 +137,14 @@ def evaluate_generator(
     path, about = folder / RESULT, job.about()
     if finished(path, about):
         return path
-    judges = open_judges(job.weights, device)
+    metrics = open_metrics(job.weights, device)
     starts = range(0, len(job.pairs), BATCH)
     for start in progress(starts):
-        _judge(job, job.pairs[start : start + BATCH], judges)
+        _measure(job, job.pairs[start : start + BATCH], metrics)
     measures: dict[str, dict[str, float | None]] = {}
-    for protocol, row in judges.items():
-        for judge in row:
-            for name, value in judge.scores().items():
+    for protocol, row in metrics.items():
+        for metric in row:
+            for name, value in metric.scores().items():
                 measures.setdefault(name, {})[protocol] = None if isnan(value) else value
     versions = {name: version(name) for name in LIBRARIES}
     versions |= {"reid-aug": __version__, "python": platform.python_version()}
@@ -153,33 +153,33 @@ def evaluate_generator(
     return path
 
 
-def open_judges(weights: Mapping[str, str], device: torch.device) -> dict[str, list[Judge]]:
-    """Everybody who can judge, by protocol; each network is read once."""
-    judges: dict[str, list[Judge]] = {protocol: [] for protocol in PROTOCOLS}
-    for option, judge in JUDGES.items():
-        if judge.needs and option not in weights:
+def open_metrics(weights: Mapping[str, str], device: torch.device) -> dict[str, list[Metric]]:
+    """Everybody who can metric, by protocol; each network is read once."""
+    metrics: dict[str, list[Metric]] = {protocol: [] for protocol in PROTOCOLS}
+    for option, metric in METRICS.items():
+        if metric.needs and option not in weights:
             continue
-        network = judge.open(weights[option], device) if judge.needs else None
+        network = metric.open(weights[option], device) if metric.needs else None
         for protocol in PROTOCOLS:
-            judges[protocol].append(judge(protocol, network))
-    return judges
+            metrics[protocol].append(metric(protocol, network))
+    return metrics
 
 
-def _judge(job: Job, pairs: Sequence[Pair], judges: Mapping[str, Sequence[Judge]]) -> None:
+def _measure(job: Job, pairs: Sequence[Pair], metrics: Mapping[str, Sequence[Metric]]) -> None:
     read = [(job.gallery.read(source), job.gallery.read(target)) for source, target in pairs]
-    seen = job.drawings.draw(read)
+    seen = job.generated.draw(read)
     poses = [target.pose for _, target in read]
-    for protocol, row in judges.items():
-        for judge in row:
-            judge.look([each[protocol] for each in seen], poses)
+    for protocol, row in metrics.items():
+        for metric in row:
+            metric.look([each[protocol] for each in seen], poses)
 
 
-def seconds_to_judge(job: Job, device: torch.device) -> float:
+def seconds_to_measure(job: Job, device: torch.device) -> float:
     """How long judging takes, from a batch of the pairs; what comes after the last is left out."""
     some = job.pairs[:BATCH]
-    judges = open_judges(job.weights, device)
+    metrics = open_metrics(job.weights, device)
     start = time.perf_counter()
-    _judge(job, some, judges)
+    _measure(job, some, metrics)
     return (time.perf_counter() - start) / len(some) * len(job.pairs)
 
 

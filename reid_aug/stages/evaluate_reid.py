@@ -28,9 +28,9 @@ from torch import Tensor
 from reid_aug import __version__
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
-from reid_aug.data.provenance import dataset_sha256, seen_status
+from reid_aug.data.provenance import dataset_sha256, leak_status
 from reid_aug.evaluation import AP_DEFINITION, PROTOCOL, Scores
-from reid_aug.evaluation.centralisation import Redraws, centralised
+from reid_aug.evaluation.centralisation import PosedFeatures, centralised
 from reid_aug.evaluation.features import (
     check_queries,
     distance_matrix,
@@ -60,7 +60,7 @@ class Job:
         dataset: the data set.
         data: what of it is kept.
         device: where the network computes.
-        redraws: for centralised rows; none otherwise.
+        posed_features: for centralised rows; none otherwise.
         with_rerank: whether every row is ranked by k-reciprocal neighbours too.
 
     Raises:
@@ -74,17 +74,17 @@ class Job:
         dataset: Dataset,
         data: DataConfig,
         device: torch.device,
-        redraws: Redraws | None = None,
+        posed_features: PosedFeatures | None = None,
         with_rerank: bool = False,
     ) -> None:
         check_queries(dataset)
         self.path, self.dataset, self.device = path, dataset, device
         self.network = load_reid_network(path)
         real = kept(dataset.train, data.keep, data.keep_seed)
-        self.data = seen_status(self.network.seen, dataset, real, "network")
+        self.data = leak_status(self.network.seen, dataset, real, "network")
         self.model = self.network.model.to(device)
         self.look = look(self.network.size)
-        self.redraws, self.with_rerank = redraws, with_rerank
+        self.posed_features, self.with_rerank = posed_features, with_rerank
 
     @property
     def words(self) -> str:
@@ -110,7 +110,7 @@ class Job:
 
     def rows(self) -> list["Row"]:
         """The rows that are asked for."""
-        drawn = [{}, {"centralised": self.redraws.settings}] if self.redraws else [{}]
+        drawn = [{}, {"centralised": self.posed_features.settings}] if self.posed_features else [{}]
         ways = [{}, {"rerank": asdict(RERANK)}] if self.with_rerank else [{}]
         return [Row(features | way) for way in ways for features in drawn]
 
@@ -136,9 +136,9 @@ class Job:
     @cached_property
     def centralised(self) -> list[Tensor]:
         """As ``features``, averaged with those of drawings."""
-        assert self.redraws is not None
+        assert self.posed_features is not None
         return [
-            centralised(own, images, self.redraws, self.model, self.look, self.device)
+            centralised(own, images, self.posed_features, self.model, self.look, self.device)
             for own, images in zip(self.features, self._lists, strict=True)
         ]
 
@@ -216,8 +216,8 @@ def seconds_to_evaluate(job: Job) -> float:
     some = job.dataset.query[:PROBED]
     start = time.perf_counter()
     features = extract_features(job.model, some, job.look, job.device)
-    if job.redraws:
-        centralised(features, some, job.redraws, job.model, job.look, job.device)
+    if job.posed_features:
+        centralised(features, some, job.posed_features, job.model, job.look, job.device)
     images = len(job.dataset.query) + len(job.dataset.gallery)
     return (time.perf_counter() - start) / len(some) * images
 

@@ -1,7 +1,7 @@
 """Recipes: one TOML file says everything that an experiment needs; and the folder it runs in.
 
 A recipe has a table a stage, named like the stage, and each table is the frozen config of that
-module. Defaults come from the configs, then from the named training of ``train_reid.training``,
+module. Defaults come from the configs, then from the named training of ``train_reid.preset``,
 then the recipe, then options of the command line. A key that nothing reads is an error that names
 the nearest key, never ignored.
 
@@ -23,7 +23,7 @@ from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.stages.synthesize import SynthesizeConfig
 from reid_aug.stages.train_generator import TrainGeneratorConfig
-from reid_aug.stages.train_reid.settings import TRAININGS, TrainReidConfig, training_keys
+from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig, preset_keys
 
 T = TypeVar("T")
 
@@ -62,10 +62,10 @@ class Recipe:
         """The whole recipe as plain values."""
         return {key: value for key, value in asdict(self).items() if key != "given"}
 
-    def trained(self, training: str) -> "Recipe":
+    def with_preset(self, preset: str) -> "Recipe":
         """The same recipe under another named training."""
-        keys = training_keys(training, self.given)
-        return replace(self, train_reid=replace(self.train_reid, training=training, **keys))
+        keys = preset_keys(preset, self.given)
+        return replace(self, train_reid=replace(self.train_reid, preset=preset, **keys))
 
 
 def recipe_names() -> list[str]:
@@ -117,7 +117,7 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     if "given" in tables:
         raise UserError(f"{where}: unknown key 'given'")
     given = {key for key, _ in flattened(tables)}
-    merged = build(Recipe, _trained({"name": stem, **tables}, given), where).table()
+    merged = build(Recipe, _with_preset_keys({"name": stem, **tables}, given), where).table()
     for key, value in flattened(options or {}):
         table, _, last = key.rpartition(".")
         place = merged.get(table) if table else merged
@@ -127,17 +127,17 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
             raise UserError(f"{key}: no such key in a recipe{_meant(last, table, merged)}")
         place[last] = value
         given.add(key)
-    recipe = build(Recipe, _trained(merged, given), where="option")
+    recipe = build(Recipe, _with_preset_keys(merged, given), where="option")
     return replace(recipe, given=frozenset(given))
 
 
-def _trained(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+def _with_preset_keys(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
     """The tables of a recipe, with the keys that its training sets."""
     table = tables.get("train_reid", {})
-    name = table.get("training") if isinstance(table, Mapping) else None
-    if not isinstance(name, str) or name not in TRAININGS:
+    name = table.get("preset") if isinstance(table, Mapping) else None
+    if not isinstance(name, str) or name not in PRESETS:
         return dict(tables)
-    return {**tables, "train_reid": {**table, **training_keys(name, given)}}
+    return {**tables, "train_reid": {**table, **preset_keys(name, given)}}
 
 
 def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -158,7 +158,7 @@ def is_first_rank() -> bool:
 def choose_device(name: str | None) -> torch.device:
     """The device of that name; without a name the GPU, if there is one.
 
-    Ranks of torchrun that were told no number take a GPU each.
+    Processes of torchrun that were told no number take a GPU each.
 
     Raises:
         UserError: If there is no such device here.

@@ -22,7 +22,7 @@ import torch
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.card import has_own_card, write_card
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
-from reid_aug.bank.methods import ARTISTS, Artist, Scene, check_artist
+from reid_aug.bank.methods import METHODS, Method, Scene, check_method
 from reid_aug.bank.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
 from reid_aug.bank.shards import Shards
 from reid_aug.data.dataset import (
@@ -55,7 +55,7 @@ class SynthesizeConfig:
     ``poses`` is the policy that chooses the target (:mod:`reid_aug.bank.plan`): "random", a random
     usable pose of the kept set, as in the paper, "cross-camera" or "coverage". ``cameras`` says
     under which camera a row is drawn: its "source"'s, or its "target"'s, for a generator that is
-    told cameras. ``artist`` draws (:mod:`reid_aug.bank.methods`): the "generator", or one to
+    told cameras. ``method`` draws (:mod:`reid_aug.bank.methods`): the "generator", or one to
     compare it with, "copies" or the "renderer". ``jitter`` gives each of the generator's drawings a
     light of its own: brightness, contrast and saturation change by up to this part. ``batch`` rows
     are drawn at a time.
@@ -65,7 +65,7 @@ class SynthesizeConfig:
     mode: str = "supplement"
     poses: str = "random"
     cameras: str = "source"
-    artist: str = "generator"
+    method: str = "generator"
     jitter: float = 0.0
     batch: int = 32
 
@@ -75,7 +75,7 @@ class SynthesizeConfig:
             raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
         if self.cameras not in CAMERAS:
             raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
-        check_artist(self.artist, self.cameras)
+        check_method(self.method, self.cameras)
         if not 0 <= self.jitter < 1:
             raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
         if not (1 <= self.batch <= shards.SHARD and shards.SHARD % self.batch == 0):
@@ -92,7 +92,7 @@ class Job:
     poses: Mapping[str, Pose]
     config: SynthesizeConfig
     data: DataConfig
-    artist: Artist
+    method: Method
     checkpoint: Path | None
     attributes: dict[str, Any]
     coverage: Coverage
@@ -106,23 +106,23 @@ def prepare(
     data: DataConfig,
     seed: int,
 ) -> Job:
-    """Plan a bank without drawing anything; only the artist "generator" needs a checkpoint.
+    """Plan a bank without drawing anything; only the method "generator" needs a checkpoint.
 
     Raises:
         UserError: If the ratio asks for no image, there is no pose to draw into, an image does not
-            decode, or the artist may not be used on this data set.
+            decode, or the method may not be used on this data set.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
-    artist = ARTISTS[config.artist](scene, config.cameras, checkpoint)
+    method = METHODS[config.method](scene, config.cameras, checkpoint)
     clusters = pose_clusters(usable(real, poses), poses, seed)
     planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters)
-    draws = [artist.row(draw) for draw in planned]
+    draws = [method.row(draw) for draw in planned]
     verify_images(real)
-    drawing = {key: getattr(config, key) for key in ("poses", "cameras", "artist", "batch")}
-    if config.artist == "generator":
+    drawing = {key: getattr(config, key) for key in ("poses", "cameras", "method", "batch")}
+    if config.method == "generator":
         drawing["jitter"] = config.jitter
     if config.poses == "coverage":
         drawing |= {"clusters": CLUSTERS, "clusters_sha256": clusters_sha256(clusters)}
@@ -132,15 +132,15 @@ def prepare(
         "kept_sha256": names_sha256(real),
         "dataset_sha256": dataset_sha256(dataset),
         "keypoints_sha256": keypoints_sha256(real, poses),
-        "generator_sha256": artist.sha256,
-        "generator_data": artist.data,
+        "generator_sha256": method.sha256,
+        "generator_data": method.data,
         "ratio": config.ratio,
         "mode": config.mode,
         "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
         "seed": seed,
     }
     images, covered = len(dataset.train), coverage(real, draws, clusters)
-    return Job(draws, images, real, poses, config, data, artist, checkpoint, attributes, covered)
+    return Job(draws, images, real, poses, config, data, method, checkpoint, attributes, covered)
 
 
 def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
@@ -163,15 +163,15 @@ def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
     began = time.time()
     timing: dict[str, float | None] = {"seconds": None}
     with pieces.membership():
-        job.artist.to(device)
+        job.method.to(device)
         with track(range(len(job.draws)), "synthesize") as bar:
-            pieces.draw(job.draws, job.artist, job.config.batch, bar.update)
+            pieces.draw(job.draws, job.method, job.config.batch, bar.update)
 
         def write(pixels: Iterator[np.ndarray]) -> None:
             scores, about = _old_scores(path, len(job.draws))
-            write_bank(path, _rows(job.draws, job.artist), pixels, job.attributes | about, scores)
+            write_bank(path, _rows(job.draws, job.method), pixels, job.attributes | about, scores)
             timing["seconds"] = round(time.time() - began, 1)
-            timing["painting_seconds"] = round(pieces.painting, 1)
+            timing["generating_seconds"] = round(pieces.painting, 1)
 
         def describe() -> None:
             if not has_own_card(path):  # whoever wrote the bank may have been killed then
@@ -231,13 +231,13 @@ def _fixed(job: Job) -> dict[str, Any]:
     return {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
 
 
-def _rows(draws: Sequence[Draw], artist: Artist) -> Rows:
+def _rows(draws: Sequence[Draw], method: Method) -> Rows:
     return Rows(
         pid=np.array([draw.source.pid for draw in draws]),
         camid=np.array([draw.camid for draw in draws]),
         source=np.array([draw.source.name for draw in draws]),
         target=np.array([draw.target.name for draw in draws]),
-        keypoints=np.stack([artist.keypoints(draw) for draw in draws]),
+        keypoints=np.stack([method.keypoints(draw) for draw in draws]),
     )
 
 
@@ -246,7 +246,7 @@ def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str,
     is_all = len(bank) == len(job.draws)  # another job may have drawn more
     made = {
         "real_images_kept": len(job.real),
-        "artist": job.artist.words,
+        "method": job.method.words,
         "generator": str(job.checkpoint) if job.checkpoint else None,
         "coverage": asdict(job.coverage) if is_all else None,
         "device": str(device),
@@ -263,7 +263,7 @@ def describe(job: Job) -> str:
     floor = floor_note(job.images, len(job.real), len(job.draws), ratio, mode)
     text = (
         f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
-        f"{job.artist.words}{floor}"
+        f"{job.method.words}{floor}"
     )
     if bare := without_pose(job.real, job.poses):
         pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
@@ -273,19 +273,19 @@ def describe(job: Job) -> str:
 
 def describe_cost(job: Job, device: torch.device) -> str:
     """Time and disk that drawing takes."""
-    seconds = seconds_to_draw(job, device)
+    seconds = seconds_to_generate(job, device)
     size = len(job.draws) * job.data.height * job.data.width * 3 / 1e6
     return f"{len(job.draws)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
 
 
-def seconds_to_draw(job: Job, device: torch.device) -> float:
+def seconds_to_generate(job: Job, device: torch.device) -> float:
     """Time that drawing takes, by the median of three batches."""
-    artist, batch = job.artist, job.config.batch
-    artist.to(device)
+    method, batch = job.method, job.config.batch
+    method.to(device)
     rows = (job.draws * math.ceil(batch / len(job.draws)))[:batch]
     elapsed = []
     for _ in range(3):
         began = time.perf_counter()
-        artist.draw(rows)
+        method.draw(rows)
         elapsed.append(time.perf_counter() - began)
     return math.ceil(len(job.draws) / batch) * statistics.median(elapsed)

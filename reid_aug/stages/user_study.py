@@ -23,7 +23,7 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import PersonImage, read_image
 from reid_aug.image_quality import View
-from reid_aug.image_quality.generated_images import drawing_files, open_drawing
+from reid_aug.image_quality.generated_images import generated_files, open_generated
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
@@ -96,8 +96,8 @@ def crops_of_folder(
 ) -> Crops:
     """Real crops and somebody's drawings, as :func:`crops_of_bank`."""
     rng = np.random.default_rng([seed, 8])
-    files = sorted(drawing_files(folder).values())
-    drawn = [open_drawing(files[place], *size) for place in _some(rng, len(files), needed)]
+    files = sorted(generated_files(folder).values())
+    drawn = [open_generated(files[place], *size) for place in _some(rng, len(files), needed)]
     generated = [each.generated if isinstance(each, View) else each for each in drawn]
     return _photographs(rng, images, size, needed), generated
 

@@ -19,7 +19,7 @@ from reid_aug.study.cost import describe
 from reid_aug.study.grid import Grid
 from reid_aug.study.local_pool import CORES, LocalPool
 from reid_aug.study.ray_pool import RayPool
-from reid_aug.study.shared_work import check_given, draw_banks, pre_train, score_banks
+from reid_aug.study.shared_work import check_given, make_banks, pre_train, score_banks
 from reid_aug.study.tasks import Pool, Task, run_tasks
 
 
@@ -35,7 +35,7 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
     recipe, cells = stage.recipe, grid.cells()
     for cell in cells:
         cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
-    for cell in {(cell.backbone, cell.training): cell for cell in cells}.values():
+    for cell in {(cell.backbone, cell.preset): cell for cell in cells}.values():
         build_network(cell_recipe(recipe, cell).train_reid, 2)
     needs_one = any(cell.is_drawn and cell.generator == "given" for cell in cells)
     given = stage.generator(generator) if needs_one else None
@@ -106,7 +106,7 @@ def run(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Tas
     verify_images((*dataset.train, *dataset.query, *dataset.gallery))
     for line in describe(grid, tasks, stage, pool):
         print(line, file=sys.stderr)
-    draw_banks(tasks, stage)
+    make_banks(tasks, stage)
     failed = pre_train(grid, tasks, pool) + score_banks(grid, tasks, stage, pool)
     waiting = [task for task in tasks if not task.is_done(dataset)]
     failed += run_tasks(waiting, pool) if waiting else []

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reid_aug.bank.methods import ARTISTS
+from reid_aug.bank.methods import METHODS
 from reid_aug.bank.plan import CAMERAS
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.bank.score import Network, Plain
 from reid_aug.stages.recipe import Recipe
 from reid_aug.stages.train_reid.folder import cell_name
-from reid_aug.stages.train_reid.settings import LABELS, PLAIN, TRAININGS, marks_of
+from reid_aug.stages.train_reid.settings import LABELS, PLAIN, PRESETS, marks_of
 
 GENERATORS = ("given", "kept", "whole")
 STARTS = ("scratch", "external")
@@ -41,12 +41,12 @@ AXES = {
     "mode": Axis(str, "synthesize.mode", MODES),
     "ratio": Axis(float, "synthesize.ratio"),
     "keep": Axis(float, "data.keep"),
-    "artist": Axis(str, "synthesize.artist", tuple(ARTISTS)),
+    "method": Axis(str, "synthesize.method", tuple(METHODS)),
     "cameras": Axis(str, "synthesize.cameras", CAMERAS),
     "generator": Axis(str, choices=GENERATORS, takes_files=True),
     "bank": Axis(str, choices=("",), takes_files=True),
     "min_score": Axis(str),
-    "training": Axis(str, "train_reid.training", tuple(TRAININGS)),
+    "preset": Axis(str, "train_reid.preset", tuple(PRESETS)),
     "label": Axis(str, "train_reid.generated_label", LABELS),
     "erase": Axis(bool, "train_reid.erase"),
     "start": Axis(str, choices=STARTS),
@@ -55,7 +55,7 @@ AXES = {
 
 
 ORDER = (  # of the cells of a block, outermost first
-    "seed", "start", "training", "erase", "backbone", "keep", "label", "artist", "cameras",
+    "seed", "start", "preset", "erase", "backbone", "keep", "label", "method", "cameras",
     "generator", "bank", "min_score", "mode", "ratio",
 )  # fmt: skip
 
@@ -69,27 +69,27 @@ class Cell:
     ratio: float
     keep: float
     seed: int
-    artist: str = "generator"
+    method: str = "generator"
     cameras: str = "source"
     generator: str = "given"
     bank: str = ""
     min_score: str = ""
     erase: bool = False
     start: str = "scratch"
-    training: str = PLAIN
+    preset: str = PLAIN
     label: str = LABELS[0]
 
     @property
     def name(self) -> str:
         """Its folder.
 
-        >>> Cell("resnet18", "supplement", 4.0, 0.2, 1, artist="renderer", cameras="target").name
+        >>> Cell("resnet18", "supplement", 4.0, 0.2, 1, method="renderer", cameras="target").name
         'resnet18-supplement4-keep0.2-seed1-renderer-cameras'
         """
         least = self.least_scores
         own = cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed, least)
         marks = {
-            self.artist: self.artist != "generator",
+            self.method: self.method != "generator",
             "cameras": self.cameras == "target",
             self._generator_mark: self.generator != "given",
             _file_mark(self.bank): self.bank != "",
@@ -97,7 +97,7 @@ class Cell:
             "external": self.start == "external",
         }
         own_marks = [mark for mark, is_set in marks.items() if is_set]
-        return "-".join([own, *own_marks, *marks_of(self.training, self.label, self.ratio)])
+        return "-".join([own, *own_marks, *marks_of(self.preset, self.label, self.ratio)])
 
     @property
     def real_part(self) -> float:
@@ -117,7 +117,7 @@ class Cell:
     @property
     def is_drawn(self) -> bool:
         """Whether a generator draws for it."""
-        return self.ratio > 0 and self.artist == "generator" and not self.bank
+        return self.ratio > 0 and self.method == "generator" and not self.bank
 
     @property
     def least_scores(self) -> dict[str, float]:
@@ -128,7 +128,7 @@ class Cell:
     def bank_marks(self) -> tuple[str, ...]:
         """What tells its bank from others of the same kept set; nothing for the plain one."""
         marks = {
-            self.artist: self.artist != "generator",
+            self.method: self.method != "generator",
             self._generator_mark: self.generator != "given",
             "target": self.cameras == "target",
         }
@@ -145,18 +145,18 @@ class Cell:
             UserError: If it asks for a score that a grid does not make, or a ratio that cannot be.
         """
         check_ratio(self.ratio, self.mode)
-        erase = self.erase and not TRAININGS[self.training]["erase"]
-        drawn: dict[str, Any] = {"artist": "generator", "cameras": "source", "generator": "given"}
+        erase = self.erase and not PRESETS[self.preset]["erase"]
+        drawn: dict[str, Any] = {"method": "generator", "cameras": "source", "generator": "given"}
         cell = replace(self, erase=erase, min_score=self._plain_scores())
         if not self.ratio:
             alike: dict[str, Any] = {"mode": MODES[0], "label": LABELS[0], **drawn}
             return replace(cell, bank="", min_score="", **alike)
         if self.bank:
             return replace(cell, **drawn)
-        if self.artist == "generator":
+        if self.method == "generator":
             is_whole = self.generator == "whole" and self.real_part == 1
             return replace(cell, generator="kept" if is_whole else self.generator)
-        cameras = self.cameras if self.artist == "renderer" else "source"
+        cameras = self.cameras if self.method == "renderer" else "source"
         return replace(cell, cameras=cameras, generator="given")
 
     def _plain_scores(self) -> str:
@@ -183,8 +183,8 @@ def _file_mark(file: str) -> str:
 
 def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
-    mix = {key: getattr(cell, key) for key in ("mode", "ratio", "artist", "cameras")}
-    trained = recipe.trained(cell.training).train_reid
+    mix = {key: getattr(cell, key) for key in ("mode", "ratio", "method", "cameras")}
+    trained = recipe.with_preset(cell.preset).train_reid
     own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}
     return replace(
         recipe,

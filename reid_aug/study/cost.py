@@ -19,13 +19,13 @@ from reid_aug.generator import Generator, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.stages import train_generator as generators
 from reid_aug.stages.stage import Stage
-from reid_aug.stages.synthesize import seconds_to_draw
+from reid_aug.stages.synthesize import seconds_to_generate
 from reid_aug.stages.train_generator.trainer import build_networks
 from reid_aug.stages.train_reid import build_network, seconds_per_step
 from reid_aug.stages.train_reid.folder import RESULT
 from reid_aug.study.grid import Grid
 from reid_aug.study.shared_work import (
-    banks_to_draw,
+    banks_to_make,
     job_of,
     own_generators,
     pairs_of,
@@ -52,8 +52,8 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
     if own := own_generators(tasks):
         steps = stage.recipe.train_generator.steps
         lines.append(f"before them, generators of {steps} steps on their own images: {len(own)}")
-    if judges := {*scorers(grid, tasks, stage).values()} - {*tasks}:
-        lines.append(f"before them, networks that score banks: {len(judges)}")
+    if scorers_ := {*scorers(grid, tasks, stage).values()} - {*tasks}:
+        lines.append(f"before them, networks that score banks: {len(scorers_)}")
     if size != "256x128":
         lines.append(
             f"input {size} instead of the usual 256x128, to take minutes and not hours: "
@@ -76,13 +76,13 @@ def describe_cost(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -
     parts = [*_generator_lines(tasks, stage), *_bank_lines(tasks, stage)]
     with _threads(pool.threads):
         trainings = _training_lines(grid, tasks, stage)
-    alone = sum(seconds for _, seconds, _ in parts)
+    apart = sum(seconds for _, seconds, _ in parts)
     shared = sum(seconds for _, seconds, _ in trainings)
-    total = alone + shared / max(1, pool.at_once)
+    total = apart + shared / max(1, pool.at_once)
     size = sum(size for _, _, size in (*parts, *trainings))
     lines = [text for text, _, _ in (*parts, *trainings)]
     work = (
-        f"{_hours(alone + shared)} of work, {_hours(total)} with {pool.at_once} trainings at once"
+        f"{_hours(apart + shared)} of work, {_hours(total)} with {pool.at_once} trainings at once"
     )
     return [*lines, f"together about {work}, and {size / 1e9:.2f} GB"]
 
@@ -109,19 +109,19 @@ def _generator_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
 
 
 def _bank_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
-    """The banks, a line an artist, whose speed is measured on the smallest of them."""
-    banks = {b: found for b, found in banks_to_draw(tasks, stage).items() if not b.is_file()}
+    """The banks, a line an method, whose speed is measured on the smallest of them."""
+    banks = {b: found for b, found in banks_to_make(tasks, stage).items() if not b.is_file()}
     height, width = stage.recipe.data.height, stage.recipe.data.width
     parts = []
-    for artist in sorted({task.cell.artist for _, task in banks.values()}):
-        own = [found for found in banks.values() if found[1].cell.artist == artist]
+    for method in sorted({task.cell.method for _, task in banks.values()}):
+        own = [found for found in banks.values() if found[1].cell.method == method]
         images = sum(count for count, _ in own)
         count, task = min(own, key=lambda found: found[0])
         with _any_generator(task, stage) as generator:
             job = job_of(task, stage, generator)
-            seconds = images / count * seconds_to_draw(job, stage.device)
+            seconds = images / count * seconds_to_generate(job, stage.device)
         size = images * height * width * 3.0
-        text = f"{len(own)} banks of {artist}: {images} images, {_cost(seconds, size)}"
+        text = f"{len(own)} banks of {method}: {images} images, {_cost(seconds, size)}"
         parts.append((text, seconds, size))
     return parts
 
@@ -141,20 +141,20 @@ def _any_generator(task: Task, stage: Stage) -> Iterator[Path | None]:
 def _training_lines(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Part]:
     """The trainings, a line for each backbone and training."""
     everything = _pending([*tasks, *scorers(grid, tasks, stage).values()])
-    kinds = Counter((task.cell.backbone, task.cell.training) for task in everything)
+    kinds = Counter((task.cell.backbone, task.cell.preset) for task in everything)
     for path, task in starts(tasks).items():
-        kinds[task.cell.backbone, task.cell.training] += not path.is_file()
+        kinds[task.cell.backbone, task.cell.preset] += not path.is_file()
     mix = Mix(stage.dataset.train)
     classes = len(by_identity(mix.real))
     parts = []
-    for (backbone, training), count in sorted(kinds.items()):
-        cell = replace(tasks[0].cell, backbone=backbone, training=training, ratio=0.0).plain()
+    for (backbone, preset), count in sorted(kinds.items()):
+        cell = replace(tasks[0].cell, backbone=backbone, preset=preset, ratio=0.0).plain()
         config = replace(tasks[0], cell=cell, weights=None).config
         step = seconds_per_step(mix, replace(config, generated_share=0.0), stage.device)
         model = build_network(config, classes)
         size = count * _bytes(model.state_dict().values())
         seconds = count * step * config.steps
-        text = f"{count} trainings of {backbone}, {training}: {step:.2f} s a step"
+        text = f"{count} trainings of {backbone}, {preset}: {step:.2f} s a step"
         parts.append((f"{text}, {_cost(seconds, size)}", seconds, size))
     return parts
 

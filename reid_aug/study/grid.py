@@ -4,13 +4,13 @@
     backbone = ["resnet18"]   a list of values for each axis
     ratio = [0.0, 1.0]
     [[also]]                  more cells: these axes are other than above, the rest is as above
-    artist = ["copies"]
+    method = ["copies"]
     [external]                people to pre-train on, for the cells that start = ["external"]
     first = 1001
 
 Axes that are no keys of a recipe are those of :mod:`reid_aug.study.cell`, and ``start``: "scratch"
 (as the recipe begins) or "external" (from a network that was trained on the external people).
-``training`` names a set of keys (:mod:`reid_aug.stages.train_reid.settings`), ``label`` says what a
+``preset`` names a set of keys (:mod:`reid_aug.stages.train_reid.settings`), ``label`` says what a
 generated image is taken for. The cells are the union of all blocks, each once: ratio 0 is the same
 for all that says how images are drawn or chosen, and random erasing is part of strong training.
 """
@@ -26,7 +26,7 @@ from typing import Any
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.stages.recipe import Recipe, build, flattened, load_recipe, read_toml
-from reid_aug.stages.train_reid.settings import LABELS, PLAIN, TRAININGS
+from reid_aug.stages.train_reid.settings import LABELS, PLAIN, PRESETS
 from reid_aug.study.cell import AXES, ORDER, Cell
 
 
@@ -41,14 +41,14 @@ class Grid:
     ratio: tuple[float, ...] = (0.0, 1.0)
     keep: tuple[float, ...] = (1.0,)
     seed: tuple[int, ...] = (0, 1, 2)
-    artist: tuple[str, ...] = ("generator",)
+    method: tuple[str, ...] = ("generator",)
     cameras: tuple[str, ...] = ("source",)
     generator: tuple[str, ...] = ("given",)
     bank: tuple[str, ...] = ("",)
     min_score: tuple[str, ...] = ("",)
     erase: tuple[bool, ...] = (False,)
     start: tuple[str, ...] = ("scratch",)
-    training: tuple[str, ...] = (PLAIN,)
+    preset: tuple[str, ...] = (PLAIN,)
     label: tuple[str, ...] = (LABELS[0],)
     also: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
     external: PeopleConfig | None = None
@@ -155,11 +155,11 @@ def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
             raise UserError(
                 f"{axis.key}: the axis {name} of grid {grid.name} sets it; change it there"
             )
-    for training in sorted({one for block in grid.blocks() for one in block.training} - {PLAIN}):
-        for key in TRAININGS[training]:
+    for preset in sorted({one for block in grid.blocks() for one in block.preset} - {PLAIN}):
+        for key in PRESETS[preset]:
             if f"train_reid.{key}" in given:
                 raise UserError(
-                    f"train_reid.{key}: the training {training} of grid {grid.name} sets it; "
+                    f"train_reid.{key}: the preset {preset} of grid {grid.name} sets it; "
                     f"a recipe file of your own may have it otherwise"
                 )
     recipe = load_recipe(grid.recipe, given)
@@ -170,11 +170,11 @@ def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
 def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
     """Refuse a recipe with a value that an axis overrides though the grid does not vary it."""
     own = {
-        "artist": recipe.synthesize.artist,
+        "method": recipe.synthesize.method,
         "cameras": recipe.synthesize.cameras,
-        "training": recipe.train_reid.training,
+        "preset": recipe.train_reid.preset,
         "label": recipe.train_reid.generated_label,
-        "erase": recipe.trained(PLAIN).train_reid.erase,
+        "erase": recipe.with_preset(PLAIN).train_reid.erase,
     }
     usual: dict[str, Any] = {field.name: field.default for field in fields(Grid)}
     for name, value in own.items():

@@ -1,6 +1,6 @@
 """The work that the cells of a grid share, each piece once, before them.
 
-One generator a kept set, for cells that draw with their own. One bank a kept set and artist, at the
+One generator a kept set, for cells that draw with their own. One bank a kept set and method, at the
 largest number of images that a cell asks for. One scoring a bank, where cells choose by scores: by
 the network that a plain training on the bank's kept set gives, so that no score knows more than the
 cell may. One network a backbone and seed, for cells that start from external people. All of it goes
@@ -55,7 +55,7 @@ def check_given(tasks: Sequence[Task], stage: Stage) -> None:
         load_generator(path)
 
 
-def banks_to_draw(tasks: Sequence[Task], stage: Stage) -> Banks:
+def banks_to_make(tasks: Sequence[Task], stage: Stage) -> Banks:
     """Every bank that the grid draws, at the largest number of images that a cell asks for."""
     largest: dict[Path, tuple[int, Task]] = {}
     for task in tasks:
@@ -72,13 +72,13 @@ def _count(task: Task, stage: Stage) -> int:
     return share_out(stage.dataset.train, cell.ratio, cell.mode, cell.keep, keep_seed)[1]
 
 
-def draw_banks(tasks: Sequence[Task], stage: Stage) -> None:
+def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
     """Draw the banks, with their contact sheets; before them, train the generators of the grid.
 
     Raises:
         UserError: If a bank cannot be drawn; as far as that can be seen before, nothing is done.
     """
-    banks = banks_to_draw(tasks, stage)
+    banks = banks_to_make(tasks, stage)
     jobs = {
         bank: job_of(task, stage)
         for bank, (_, task) in banks.items()
@@ -108,7 +108,7 @@ def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
     for path, task in sorted(own_generators(tasks).items()):
         real, pairs = pairs_of(task, stage)
         print(generators.describe_losses(config), file=sys.stderr)
-        notes = generators.training_notes(pairs, network, config, real, stage.poses)
+        notes = generators.training_metadata(pairs, network, config, real, stage.poses)
         generators.train_generator(pairs, network, config, path.parent, notes, stage.device)
 
 
@@ -128,13 +128,13 @@ def pairs_of(task: Task, stage: Stage) -> tuple[tuple[PersonImage, ...], Pairs]:
 
 def score_banks(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
     """Score every bank of which cells choose by scores; the trainings of scorers that failed."""
-    judges = scorers(grid, tasks, stage)
-    failed = _run(judges.values(), pool, stage.root)
+    scorers_ = scorers(grid, tasks, stage)
+    failed = _run(scorers_.values(), pool, stage.root)
     for bank, names in sorted(_scores_wanted(tasks).items()):
-        judge = judges.get(bank)
-        if judge in failed:
+        scorer_ = scorers_.get(bank)
+        if scorer_ in failed:
             continue  # the cells will say what they lack
-        model = judge.folder / MODEL if judge else None
+        model = scorer_.folder / MODEL if scorer_ else None
         if not _is_scored(Bank(bank), names, model):
             show = partial(track, what=f"score {bank.parent.name}")
             score_bank(Bank(bank), stage.dataset, model, stage.device, show)

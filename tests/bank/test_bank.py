@@ -286,14 +286,14 @@ def test_a_bank_holds_what_was_written(path):
 
 def test_a_bank_says_how_it_was_drawn_and_an_old_one_by_whom(path):
     assert Bank(path).plan == {
-        "artist": "generator", "cameras": "source", "poses": "random", "batch": 32,
+        "method": "generator", "cameras": "source", "poses": "random", "batch": 32,
         "height": HEIGHT, "width": WIDTH,
     }  # fmt: skip
-    rewritten(path, plan='{"artist": "copies", "cameras": "target"}')
-    assert Bank(path).plan == {"artist": "copies", "cameras": "target", "poses": "random"}
+    rewritten(path, plan='{"method": "copies", "cameras": "target"}')
+    assert Bank(path).plan == {"method": "copies", "cameras": "target", "poses": "random"}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", '{"artist": 3}', '{"cameras": []}'])
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", '{"method": 3}', '{"cameras": []}'])
 def test_a_plan_that_is_none_is_refused_by_name(path, text):
     rewritten(path, plan=text)
 
@@ -473,7 +473,7 @@ def test_a_bank_without_one_of_its_attributes_is_refused(path, name):
         ("keep_seed", float("nan")), ("ratio", float("inf")), ("seed", 1.5),
         ("ratio", 1j), ("seed", np.longdouble(1)), ("keep", np.float64([1.0])),
         ("generator_data", "much"), ("generator_sha256", "\x1b[31m"), ("mode", "a\nb"),
-        ("plan", '{"artist": "\\u001b[31m"}'), ("scores", "{}\t"),
+        ("plan", '{"method": "\\u001b[31m"}'), ("scores", "{}\t"),
     ],
 )  # fmt: skip
 def test_an_attribute_of_another_type_is_refused(path, name, value):

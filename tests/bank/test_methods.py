@@ -1,4 +1,4 @@
-"""The artists: a generator that may be told cameras, and the two it is compared with."""
+"""The methods: a generator that may be told cameras, and the two it is compared with."""
 
 import json
 import shutil
@@ -12,10 +12,10 @@ from torch import nn
 
 from reid_aug.bank import Bank, shards
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.bank.methods import COPIES, GeneratorArtist, relit
+from reid_aug.bank.methods import COPIES, GeneratorMethod, relit
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501, resize
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
+from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, save_generator
 from reid_aug.people import read_people
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.synthesize import SynthesizeConfig, describe, prepare, synthesize
@@ -32,7 +32,7 @@ class Told(nn.Module):
         super().__init__()
         self.config = SimpleNamespace(cameras=cameras)
 
-    def redraw(self, image, source, target, cameras):
+    def repose(self, image, source, target, cameras):
         assert source.shape == target.shape == (len(image), 18, 2)
         drawn = torch.full_like(image, -1.0)
         if self.config.cameras:
@@ -44,14 +44,14 @@ class Told(nn.Module):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("generator") / "generator.safetensors"
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": "0" * 12})
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": "0" * 12})
     return path
 
 
 @pytest.fixture
 def told(monkeypatch):
     monkeypatch.setattr(
-        "reid_aug.bank.methods.load_noted", lambda path: (Told(), {"seen": "0" * 12})
+        "reid_aug.bank.methods.load_with_metadata", lambda path: (Told(), {"trained_on": "0" * 12})
     )
 
 
@@ -60,9 +60,9 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "SHARD", 16)
 
 
-def job_of(people, checkpoint, artist, ratio=1.0, data=DATA, seed=0, **more):
+def job_of(people, checkpoint, method, ratio=1.0, data=DATA, seed=0, **more):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
-    settings = SynthesizeConfig(ratio=ratio, artist=artist, batch=8, **more)
+    settings = SynthesizeConfig(ratio=ratio, method=method, batch=8, **more)
     return prepare(dataset, poses, checkpoint, settings, data, seed)
 
 
@@ -80,10 +80,10 @@ def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, ca
 
 
 def test_a_generator_without_cameras_is_told_none(people, checkpoint, monkeypatch):
-    monkeypatch.setattr("reid_aug.bank.methods.load_noted", lambda path: (Told(0), {}))
+    monkeypatch.setattr("reid_aug.bank.methods.load_with_metadata", lambda path: (Told(0), {}))
     job = job_of(people, checkpoint, "generator", 0.5)
 
-    assert not job.artist.draw(job.draws[:2]).any()
+    assert not job.method.draw(job.draws[:2]).any()
 
 
 def test_the_target_s_camera_needs_a_generator_that_is_told(people, checkpoint):
@@ -100,7 +100,7 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
     job = job_of(people, None, "copies", 0.5)
     poses = read_keypoints(people / "keypoints.csv")
 
-    drawn = job.artist.draw(job.draws)
+    drawn = job.method.draw(job.draws)
 
     for draw, image in zip(job.draws, drawn, strict=True):
         assert draw.target == draw.source
@@ -114,7 +114,7 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
         change = image.mean() / source.mean()
         assert (1 - COPIES) ** 2 < change < (1 + COPIES) ** 2
         wanted = poses[draw.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
-        assert np.array_equal(job.artist.keypoints(draw), wanted, equal_nan=True)
+        assert np.array_equal(job.method.keypoints(draw), wanted, equal_nan=True)
 
 
 def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(people):
@@ -123,17 +123,17 @@ def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(peop
     same = [draw for draw in job.draws if draw.source.name == name]
     assert len(same) >= 4
 
-    drawn = job.artist.draw(same)
+    drawn = job.method.draw(same)
 
     assert len({image.tobytes() for image in drawn}) == len(same)
-    assert np.array_equal(job.artist.draw(same[2:3])[0], drawn[2])
-    assert not np.array_equal(other.artist.draw(same[2:3])[0], drawn[2])
+    assert np.array_equal(job.method.draw(same[2:3])[0], drawn[2])
+    assert not np.array_equal(other.method.draw(same[2:3])[0], drawn[2])
 
 
 def test_jitter_gives_each_drawing_a_light_of_its_own(people, checkpoint):
     plain, lit = (job_of(people, checkpoint, "generator", 0.5, jitter=j) for j in (0.0, 0.4))
 
-    before, after = (job.artist.draw(job.draws) for job in (plain, lit))
+    before, after = (job.method.draw(job.draws) for job in (plain, lit))
 
     for draw, one, two in zip(lit.draws, before, after, strict=True):
         rng = np.random.default_rng([0, 6, draw.source.pid, draw.seat])
@@ -158,8 +158,8 @@ def test_a_jitter_that_cannot_be_is_refused():
 
 
 def test_copies_have_no_other_camera(people):
-    with pytest.raises(UserError, match="cameras must be source for artist copies"):
-        SynthesizeConfig(artist="copies", cameras="target")
+    with pytest.raises(UserError, match="cameras must be source for method copies"):
+        SynthesizeConfig(method="copies", cameras="target")
 
 
 def test_the_renderer_draws_the_truth(people, tmp_path):
@@ -216,27 +216,27 @@ def test_the_renderer_knows_the_built_in_people_only(people, tmp_path):
         job_of(copy, None, "renderer")
 
 
-@pytest.mark.parametrize(("artist", "data"), [("copies", "kept"), ("renderer", "whole")])
-def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, artist, data):
-    job = job_of(people, None, artist, 0.25)
+@pytest.mark.parametrize(("method", "data"), [("copies", "kept"), ("renderer", "whole")])
+def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, method, data):
+    job = job_of(people, None, method, 0.25)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
-    assert (bank.plan["artist"], bank.plan["cameras"]) == (artist, "source")
+    assert (bank.plan["method"], bank.plan["cameras"]) == (method, "source")
     assert bank.attributes["generator_data"] == data
-    assert job.artist.words in describe(job)
+    assert job.method.words in describe(job)
     card = json.loads((tmp_path / "bank.json").read_text())
-    assert (card["plan"]["artist"], card["generator"]) == (artist, None)
+    assert (card["plan"]["method"], card["generator"]) == (method, None)
 
 
-@pytest.mark.parametrize("artist", OTHERS)
-def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, artist):
-    small = synthesize(job_of(people, None, artist, 0.3), tmp_path / "grown", CPU)
+@pytest.mark.parametrize("method", OTHERS)
+def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, method):
+    small = synthesize(job_of(people, None, method, 0.3), tmp_path / "grown", CPU)
     images, count = Bank(small).images(0, 10), len(Bank(small))
     assert count % 8  # the last batch was filled up
-    whole = synthesize(job_of(people, None, artist, 0.6), tmp_path / "whole", CPU)
+    whole = synthesize(job_of(people, None, method, 0.6), tmp_path / "whole", CPU)
 
-    grown = synthesize(job_of(people, None, artist, 0.6), tmp_path / "grown", CPU)
+    grown = synthesize(job_of(people, None, method, 0.6), tmp_path / "grown", CPU)
 
     assert grown.read_bytes() == whole.read_bytes()
     assert np.array_equal(Bank(whole).images(0, 10), images)
@@ -246,9 +246,9 @@ def test_no_artist_goes_on_with_the_bank_of_another(people, checkpoint, tmp_path
     path = synthesize(job_of(people, None, "copies", 0.25), tmp_path, CPU)
     before = path.read_bytes()
 
-    for artist in ("generator", "renderer"):
+    for method in ("generator", "renderer"):
         with pytest.raises(UserError, match="another generator"):
-            synthesize(job_of(people, checkpoint, artist, 0.5), tmp_path, CPU)
+            synthesize(job_of(people, checkpoint, method, 0.5), tmp_path, CPU)
 
     assert path.read_bytes() == before
 
@@ -271,20 +271,20 @@ def test_the_contact_sheet_of_copies_has_no_truth(people, tmp_path):
 
 
 def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
-    artist = job_of(people, checkpoint, "generator").artist
+    method = job_of(people, checkpoint, "generator").method
 
-    assert isinstance(artist, GeneratorArtist)
-    assert artist.data == "external"
-    assert str(checkpoint) in artist.words
+    assert isinstance(method, GeneratorMethod)
+    assert method.data == "external"
+    assert str(checkpoint) in method.words
 
 
 @pytest.mark.parametrize(("weights", "is_off"), [(None, True), ("0" * 64, False)])
 def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
     people, checkpoint, tmp_path, weights, is_off
 ):
-    generator, notes = load_noted(checkpoint)
+    generator, notes = load_with_metadata(checkpoint)
     save_generator(generator, tmp_path / "g.safetensors", {**notes, "vgg_sha256": weights})
 
-    artist = job_of(people, tmp_path / "g.safetensors", "generator").artist
+    method = job_of(people, tmp_path / "g.safetensors", "generator").method
 
-    assert ("perceptual loss off" in artist.words) == is_off
+    assert ("perceptual loss off" in method.words) == is_off

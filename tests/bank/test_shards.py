@@ -41,8 +41,8 @@ def names(folder: Path) -> list[str]:
 
 
 def pattern(row: int) -> np.ndarray:
-    artist = StandIn(SIZE, 0.0)
-    return artist.finish(artist.paint(artist.read([row])), [row])[0]
+    method = StandIn(SIZE, 0.0)
+    return method.finish(method.paint(method.read([row])), [row])[0]
 
 
 class Counting(StandIn):
@@ -82,12 +82,12 @@ def test_a_smaller_bank_is_extended_to_the_same_bytes(tmp_path, whole):
 
 def test_rows_that_the_old_bank_has_are_not_painted_again(tmp_path):
     draw(tmp_path, SHARD + 64, SIZE, 0.0)
-    shards, artist = Shards(tmp_path / "bank.h5", "stand-in", COUNT), Counting()
+    shards, method = Shards(tmp_path / "bank.h5", "stand-in", COUNT), Counting()
 
     with shards.membership():
-        shards.draw(range(COUNT), artist, 32)
+        shards.draw(range(COUNT), method, 32)
 
-    assert artist.batches == -(-(COUNT - SHARD - 64) // 32)
+    assert method.batches == -(-(COUNT - SHARD - 64) // 32)
 
 
 def test_what_a_killed_smaller_run_left_goes_with_the_larger_one(tmp_path, whole):
@@ -165,23 +165,23 @@ def test_without_room_one_sentence_and_nothing_half_written(tmp_path, whole, roo
 
 
 def test_two_at_once_share_the_work(tmp_path, whole):
-    artists = [Counting(), Counting()]
+    methods = [Counting(), Counting()]
     barrier = threading.Barrier(2)
 
-    def work(artist: Counting) -> None:
+    def work(method: Counting) -> None:
         shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
         with shards.membership():
             barrier.wait()
-            shards.draw(range(COUNT), artist, 32)
+            shards.draw(range(COUNT), method, 32)
 
-    threads = [threading.Thread(target=work, args=(artist,)) for artist in artists]
+    threads = [threading.Thread(target=work, args=(method,)) for method in methods]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert sum(artist.batches for artist in artists) == -(-COUNT // 32)
-    assert all(artist.batches for artist in artists)
+    assert sum(method.batches for method in methods) == -(-COUNT // 32)
+    assert all(method.batches for method in methods)
     assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
 
 

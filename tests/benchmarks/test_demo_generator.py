@@ -1,4 +1,4 @@
-"""The measurement of the shipped generator: its metrics, its rivals, and the network it asks."""
+"""The measurement of the shipped generator: its metrics, its baselines, and the network it asks."""
 
 from dataclasses import asdict
 
@@ -33,7 +33,7 @@ def image():
 @pytest.fixture(scope="module")
 def bank(people, tmp_path_factory):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
-    settings = SynthesizeConfig(ratio=0.3, artist="renderer", cameras="target")
+    settings = SynthesizeConfig(ratio=0.3, method="renderer", cameras="target")
     job = prepare(dataset, poses, None, settings, DataConfig(keep=0.5), 0)
     return synthesize(job, tmp_path_factory.mktemp("bank"), CPU)
 
@@ -136,7 +136,7 @@ def test_the_margin_is_that_of_a_line_up_in_the_pose_and_camera_of_the_drawing(
     own = sorted(first).index(pid)
     margin = float(near[own] - torch.cat([near[:own], near[own + 1 :]]).max())
 
-    opinions = demo_generator.Judge(network, people).opinions(row)
+    opinions = demo_generator.Metric(network, people).opinions(row)
 
     assert opinions.shape == (4, 3)
     assert opinions[0, 0] == pytest.approx(margin, abs=1e-4)
@@ -152,7 +152,7 @@ def test_the_album_is_the_mean_of_a_person_s_other_images(people, network, row):
     near = torch.cosine_similarity(features_of(network, [row.images["copy"]]), means)
     is_own = pids.unique() == pids[~others]
 
-    opinions = demo_generator.Judge(network, people).opinions(row)
+    opinions = demo_generator.Metric(network, people).opinions(row)
 
     expected = float(near[is_own] - near[~is_own].max())
     assert opinions[0, 2] == pytest.approx(expected, abs=1e-4)
@@ -177,7 +177,7 @@ def test_a_file_that_is_no_network_is_refused(people, bank, tmp_path, monkeypatc
 def test_only_a_bank_of_the_same_rows_is_compared(people, bank, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo_generator, "cached_people", lambda config: people)
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
-    settings = SynthesizeConfig(ratio=0.3, artist="renderer", cameras="target")
+    settings = SynthesizeConfig(ratio=0.3, method="renderer", cameras="target")
     job = prepare(dataset, poses, None, settings, DataConfig(keep=0.5), 1)
     other = synthesize(job, tmp_path / "other", CPU)
 

@@ -135,8 +135,8 @@ def test_a_missing_checkpoint_names_the_command_that_makes_it(here, copy):
 
 
 def test_copies_need_no_generator(here, copy):
-    words = ("synthesize", "--data", copy, "--ratio", 0.25, "--set", "synthesize.artist=copies")
-    assert "--generator must not be given for artist copies" in refused(
+    words = ("synthesize", "--data", copy, "--ratio", 0.25, "--set", "synthesize.method=copies")
+    assert "--generator must not be given for method copies" in refused(
         *words, "--generator", "demo"
     )
     assert not (here / "runs").exists()
@@ -307,5 +307,5 @@ def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
     for judge in ("appearance", "pose"):
         tensors, notes = read_discriminator(tmp_path / f"run/{judge}.safetensors", judge)
         assert len(tensors) > 20
-        assert notes["seen"] == ""
+        assert notes["trained_on"] == ""
     assert (tmp_path / "run/generator.safetensors").exists()

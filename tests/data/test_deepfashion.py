@@ -15,7 +15,7 @@ from reid_aug.data.dataset import open_image, read_market1501
 from reid_aug.data.formats.deepfashion import new_name, published_name, write_deepfashion
 from reid_aug.data.keypoints import HEADER, read_keypoints
 from reid_aug.data.pair_lists import read_pairs
-from reid_aug.generator import load_noted
+from reid_aug.generator import load_with_metadata
 from reid_aug.runtime.errors import UserError
 
 TRAIN = [
@@ -236,7 +236,7 @@ def test_from_the_archive_to_a_bank_and_its_judgement(fashion, tmp_path, monkeyp
     assert call("synthesize", *common, "--ratio", 0.8) == ["runs/deepfashion/bank.h5"]
     call("generator", "evaluate", *common, "--pairs", "data/pairs-test.csv")
 
-    generator, notes = load_noted("runs/deepfashion/generator.safetensors")
+    generator, notes = load_with_metadata("runs/deepfashion/generator.safetensors")
     assert (generator.config.norm, generator.config.sigma) == ("instance", 0.0)
     assert notes["recipe"]["train_generator"]["gan"] == "lsgan"
     bank = Bank("runs/deepfashion/bank.h5")

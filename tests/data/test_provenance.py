@@ -6,11 +6,11 @@ import pytest
 from reid_aug.data.dataset import Dataset, PersonImage
 from reid_aug.data.provenance import (
     content_sha256,
+    fingerprints,
     is_leak_free,
+    leak_status,
     names_sha256,
-    noted_seen,
-    seen_images,
-    seen_status,
+    recorded_fingerprints,
 )
 from reid_aug.runtime.errors import UserError
 
@@ -32,16 +32,18 @@ def dataset(tmp_path: Path) -> Dataset:
     return Dataset(train, query, gallery)
 
 
-@pytest.mark.parametrize("seen", [None, ["0123456789ab"], 3, {}])
+@pytest.mark.parametrize("trained_on", [None, ["0123456789ab"], 3, {}])
 def test_what_a_checkpoint_notes_that_is_no_text_is_not_known(dataset, seen):
-    assert noted_seen({"seen": seen}) == noted_seen({}) == ""
-    assert seen_status(noted_seen({"seen": seen}), dataset, dataset.train) == "whole"
+    assert recorded_fingerprints({"trained_on": seen}) == recorded_fingerprints({}) == ""
+    assert (
+        leak_status(recorded_fingerprints({"trained_on": seen}), dataset, dataset.train) == "whole"
+    )
 
 
 def test_fingerprints_are_the_first_twelve_digits_of_each_sha256(tmp_path):
     one, two = image(tmp_path, "0001_c1.jpg", "one"), image(tmp_path, "0002_c1.jpg", "two")
 
-    seen = seen_images([one, two])
+    seen = fingerprints([one, two])
 
     hashes = [hashlib.sha256(text).hexdigest()[:12] for text in (b"one", b"two")]
     assert seen == "".join(sorted(hashes))
@@ -51,7 +53,7 @@ def test_fingerprints_do_not_depend_on_order_or_names(tmp_path):
     images = [image(tmp_path / "a", f"{pid:04d}_c1.jpg", f"picture {pid}") for pid in range(5)]
     renamed = [image(tmp_path / "b", f"9{pid:03d}_c1.jpg", f"picture {pid}") for pid in range(5)]
 
-    assert seen_images(reversed(images)) == seen_images(images) == seen_images(renamed)
+    assert fingerprints(reversed(images)) == fingerprints(images) == fingerprints(renamed)
     assert content_sha256(reversed(renamed)) == content_sha256(images)
 
 
@@ -78,37 +80,37 @@ def test_hash_of_names_changes_with_the_set(tmp_path):
 def test_generator_of_the_kept_set_is_kept(dataset):
     kept = dataset.train[:2]
 
-    assert seen_status(seen_images(kept), dataset, kept) == "kept"
+    assert leak_status(fingerprints(kept), dataset, kept) == "kept"
 
 
 def test_generator_of_a_part_of_the_kept_set_is_kept(dataset):
-    assert seen_status(seen_images(dataset.train[:1]), dataset, dataset.train[:2]) == "kept"
+    assert leak_status(fingerprints(dataset.train[:1]), dataset, dataset.train[:2]) == "kept"
 
 
 def test_generator_of_all_training_images_is_whole_where_some_are_left_out(dataset):
-    seen = seen_images(dataset.train)
+    seen = fingerprints(dataset.train)
 
-    assert seen_status(seen, dataset, dataset.train[:2]) == "whole"
-    assert seen_status(seen, dataset, dataset.train) == "kept"
+    assert leak_status(seen, dataset, dataset.train[:2]) == "whole"
+    assert leak_status(seen, dataset, dataset.train) == "kept"
 
 
 def test_generator_of_one_left_out_image_is_whole(dataset):
-    seen = seen_images((*dataset.train[:2], dataset.train[3]))
+    seen = fingerprints((*dataset.train[:2], dataset.train[3]))
 
-    assert seen_status(seen, dataset, dataset.train[:2]) == "whole"
+    assert leak_status(seen, dataset, dataset.train[:2]) == "whole"
 
 
 def test_generator_of_other_images_is_external(dataset, tmp_path):
     other = [image(tmp_path / "other", "0001_c1.jpg", "another picture of the same name")]
 
-    assert seen_status(seen_images(other), dataset, dataset.train) == "external"
+    assert leak_status(fingerprints(other), dataset, dataset.train) == "external"
 
 
 def test_other_images_beside_the_kept_ones_are_external_and_make_no_leak(dataset, tmp_path):
     other = image(tmp_path / "other", "0900_c1.jpg")
-    seen = seen_images([*dataset.train[:2], other])
+    seen = fingerprints([*dataset.train[:2], other])
 
-    status = seen_status(seen, dataset, dataset.train[:2])
+    status = leak_status(seen, dataset, dataset.train[:2])
 
     assert status == "external"
     assert is_leak_free([status])
@@ -120,7 +122,7 @@ def test_a_status_that_is_not_known_to_be_harmless_is_a_leak(status):
 
 
 def test_generator_of_unknown_images_is_taken_for_the_worst(dataset):
-    assert seen_status("", dataset, dataset.train) == "whole"
+    assert leak_status("", dataset, dataset.train) == "whole"
 
 
 def test_left_out_copy_of_a_kept_image_is_no_leak(dataset, tmp_path):
@@ -128,19 +130,19 @@ def test_left_out_copy_of_a_kept_image_is_no_leak(dataset, tmp_path):
     copy = image(tmp_path / "train", "0001_c5.jpg", original.path.read_text())
     doubled = Dataset((*dataset.train, copy), dataset.query, dataset.gallery)
 
-    assert seen_status(seen_images([original]), doubled, [original]) == "kept"
+    assert leak_status(fingerprints([original]), doubled, [original]) == "kept"
 
 
 @pytest.mark.parametrize("part", ["query", "gallery"])
 def test_generator_of_test_images_is_an_error(dataset, part):
-    seen = seen_images((*dataset.train, getattr(dataset, part)[-1]))
+    seen = fingerprints((*dataset.train, getattr(dataset, part)[-1]))
 
     with pytest.raises(UserError, match="trained on query or gallery images"):
-        seen_status(seen, dataset, dataset.train)
+        leak_status(seen, dataset, dataset.train)
 
 
 def test_left_out_images_are_known_again_under_another_name(dataset, tmp_path):
     text = dataset.train[3].path.read_text()
     renamed = image(tmp_path / "other", "0042_c6.jpg", text)
 
-    assert seen_status(seen_images([renamed]), dataset, dataset.train[:2]) == "whole"
+    assert leak_status(fingerprints([renamed]), dataset, dataset.train[:2]) == "whole"

@@ -9,7 +9,7 @@ from torch import nn
 
 from reid_aug.data.dataset import DataConfig, open_image, read_market1501
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.evaluation.centralisation import CentraliseConfig, Redraws, centralised
+from reid_aug.evaluation.centralisation import CentraliseConfig, PosedFeatures, centralised
 from reid_aug.evaluation.features import extract_features
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.runtime.errors import UserError
@@ -22,14 +22,14 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("generator") / "generator.safetensors"
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(width=4, blocks=1, cameras=6))
-    save_generator(generator, path, {"seen": "0123456789ab"})
+    save_generator(generator, path, {"trained_on": "0123456789ab"})
     return path
 
 
-def redraws(checkpoint, people, dataset=None, poses=None, **config):
+def posed_features(checkpoint, people, dataset=None, poses=None, **config):
     dataset = dataset or read_market1501(people)
     poses = read_keypoints(people / "keypoints.csv") if poses is None else poses
-    return Redraws(
+    return PosedFeatures(
         checkpoint, dataset, poses, DataConfig(32, 16), CentraliseConfig(**config), 0, CPU
     )
 
@@ -47,7 +47,7 @@ def test_a_feature_is_the_mean_of_the_image_s_and_its_drawings(checkpoint, peopl
     monkeypatch.setattr("reid_aug.evaluation.centralisation.BATCH", 7)
     images = read_market1501(people).query[:5]
     own = extract_features(MeanColour(), images, to_tensor, CPU)
-    drawn = redraws(checkpoint, people)
+    drawn = posed_features(checkpoint, people)
 
     found = centralised(own, images, drawn, MeanColour(), to_tensor, CPU)
 
@@ -65,26 +65,26 @@ def test_identities_are_not_asked(checkpoint, people):
         gallery=tuple(replace(image, pid=98) for image in dataset.gallery),
     )
 
-    known, unknown = (redraws(checkpoint, people, each) for each in (dataset, strangers))
+    known, unknown = (posed_features(checkpoint, people, each) for each in (dataset, strangers))
 
     assert known.settings == unknown.settings
     np.testing.assert_array_equal(known.draw(dataset.query[:2]), unknown.draw(strangers.query[:2]))
 
 
 def test_poses_are_of_training_images_and_differ(checkpoint, people):
-    drawn = redraws(checkpoint, people)
+    drawn = posed_features(checkpoint, people)
 
     assert len(drawn) == len(set(drawn.targets)) == 8
     assert set(drawn.targets) <= set(read_market1501(people).train)
-    assert drawn.targets == redraws(checkpoint, people).targets
+    assert drawn.targets == posed_features(checkpoint, people).targets
 
 
 def test_cameras_are_the_image_s_own_or_the_target_s(checkpoint, people, monkeypatch):
     asked = []
     image = read_market1501(people).query[0]
     for cameras in ("source", "target"):
-        drawn = redraws(checkpoint, people, cameras=cameras)
-        monkeypatch.setattr(drawn.artist, "draw", asked.append)
+        drawn = posed_features(checkpoint, people, cameras=cameras)
+        monkeypatch.setattr(drawn.method, "draw", asked.append)
         drawn.draw([image])
 
     own, theirs = ([draw.camid for draw in draws] for draws in asked)
@@ -95,11 +95,11 @@ def test_cameras_are_the_image_s_own_or_the_target_s(checkpoint, people, monkeyp
 def test_all_images_are_drawn_and_those_without_a_pose_are_counted(checkpoint, people):
     poses = read_keypoints(people / "keypoints.csv")
     dataset = read_market1501(people)
-    before = redraws(checkpoint, people).poseless
+    before = posed_features(checkpoint, people).poseless
     lost = next(i for i in dataset.gallery if poses[i.name].has_torso)
     del poses[lost.name]
 
-    drawn = redraws(checkpoint, people, poses=poses)
+    drawn = posed_features(checkpoint, people, poses=poses)
 
     assert drawn.poseless == before + 1
     assert f"{before + 1} images have no whole torso" in drawn.words
@@ -111,6 +111,6 @@ def test_no_pose_at_all_is_refused(checkpoint, people):
     train = {image.name for image in read_market1501(people).train}
 
     with pytest.raises(UserError, match="give key points with --keypoints"):
-        redraws(checkpoint, people, poses={k: v for k, v in poses.items() if k in train})
+        posed_features(checkpoint, people, poses={k: v for k, v in poses.items() if k in train})
     with pytest.raises(UserError, match="poses must be at least 1"):
         CentraliseConfig(0)

@@ -8,7 +8,7 @@ from PIL import Image
 from reid_aug.cli import main
 from reid_aug.data.dataset import read_image, read_market1501
 from reid_aug.data.pictures import INK, TITLE
-from reid_aug.evaluation import Answers, evaluate
+from reid_aug.evaluation import Matches, evaluate
 from reid_aug.evaluation.features import columns
 from reid_aug.evaluation.ranked_lists import (
     FRAME,
@@ -63,7 +63,7 @@ def test_the_average_precision_can_be_read_off_the_list(people):
     size = len(dataset.query), len(dataset.gallery)
     distances = np.random.default_rng(0).integers(0, 9, size).astype(float)
     scores = evaluate(distances, *columns(dataset))
-    answers = Answers(*columns(dataset))
+    answers = Matches(*columns(dataset))
 
     for query, row in enumerate(distances):
         hits = [is_hit for _, is_hit in ranked(row, *answers.of(query), top=size[1])]
@@ -74,7 +74,7 @@ def test_the_average_precision_can_be_read_off_the_list(people):
 def test_frames_and_crops_of_the_picture(people):
     dataset = read_market1501(people)
     distances = np.random.default_rng(1).random((len(dataset.query), len(dataset.gallery)))
-    answers, ap = Answers(*columns(dataset)), evaluate(distances, *columns(dataset)).ap
+    answers, ap = Matches(*columns(dataset)), evaluate(distances, *columns(dataset)).ap
 
     picture = np.asarray(ranked_picture(dataset, distances, ap, [3, 1], top=4))
 

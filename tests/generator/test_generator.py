@@ -16,7 +16,7 @@ from reid_aug.generator import (
     import_checkpoint,
     import_official,
     load_generator,
-    load_noted,
+    load_with_metadata,
     save_generator,
     to_pixels,
     to_signed,
@@ -237,12 +237,12 @@ def test_block_hands_on_the_raw_pose_code_and_gates_the_image_with_its_sigmoid()
     block = PoseAttention(8, 16, SMALL).eval()
     look, pose = torch.randn(2, 8, 6, 6), 10 * torch.randn(2, 16, 6, 6)
 
-    new_look, code = block(look, pose)
+    new_appearance, code = block(look, pose)
 
     assert code.min() < 0
     assert code.max() > 1
     torch.testing.assert_close(code, block.pose(pose))
-    torch.testing.assert_close(new_look, look + code.sigmoid() * block.image(look))
+    torch.testing.assert_close(new_appearance, look + code.sigmoid() * block.image(look))
 
 
 def test_dropout_works_in_training_and_not_afterwards():
@@ -353,7 +353,7 @@ def test_redraw_is_forward_from_key_points(sigma):
     plain, image = randomised(replace(SMALL, joints=18, sigma=sigma)), inputs(SMALL)[0]
     size, (source, target) = image.shape[-2:], poses()
 
-    drawn = plain.redraw(image, source, target)
+    drawn = plain.repose(image, source, target)
 
     maps = [heatmaps(xy, *size, sigma) for xy in (source, target)]
     assert torch.equal(drawn, plain(image, *maps))
@@ -365,7 +365,7 @@ def test_redraw_shows_the_limbs_to_a_generator_that_takes_them():
     maps = heatmaps(source, *size), heatmaps(target, *size)
     limbs = torch.cat(warp_limbs(image, source, target), 1)
 
-    drawn = generator.redraw(image, source, target, cameras)
+    drawn = generator.repose(image, source, target, cameras)
 
     assert torch.equal(drawn, generator(image, *maps, cameras, limbs))
     assert not torch.allclose(drawn, generator(image, *maps, cameras, limbs.flip(0)))
@@ -382,7 +382,7 @@ def test_limbs_lie_under_the_drawing_as_far_as_the_decoder_says():
         last.bias.copy_(torch.tensor([0.1, 0.2, 0.3, -1.0, -0.5, 0.0]))
     shown = warp_limbs(image, source, target)[0]
 
-    drawn = generator.redraw(image, source, target, cameras)
+    drawn = generator.repose(image, source, target, cameras)
 
     kept = shown * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
     assert torch.allclose(drawn, (kept + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)).tanh())
@@ -393,9 +393,9 @@ def test_limbs_are_moved_in_whole_precision(monkeypatch):
     shown, cameras = [], torch.ones(2, 2, dtype=torch.int64)
     monkeypatch.setattr(generator, "forward", lambda *given: shown.append(given[-1]))
 
-    generator.redraw(image, source, target, cameras)
+    generator.repose(image, source, target, cameras)
     with torch.autocast("cpu", torch.bfloat16):
-        generator.redraw(image, source, target, cameras)
+        generator.repose(image, source, target, cameras)
 
     assert torch.equal(*shown)
 
@@ -404,7 +404,7 @@ def test_limbs_are_moved_in_whole_precision(monkeypatch):
 def test_limbs_join_the_drawing_at_every_size(monkeypatch, level):
     generator, image, (source, target) = randomised(SHOWN), inputs(SMALL)[0], poses()
     cameras, details = torch.ones(2, 2, dtype=torch.int64), generator._details
-    before, sizes = generator.redraw(image, source, target, cameras), []
+    before, sizes = generator.repose(image, source, target, cameras), []
 
     def disturbed(limbs, taken):
         codes = details(limbs, taken)
@@ -414,7 +414,7 @@ def test_limbs_join_the_drawing_at_every_size(monkeypatch, level):
 
     monkeypatch.setattr(generator, "_details", disturbed)
 
-    assert not torch.allclose(generator.redraw(image, source, target, cameras), before)
+    assert not torch.allclose(generator.repose(image, source, target, cameras), before)
     assert sizes == [[image.shape[-1], image.shape[-1] // 2, image.shape[-1] // 4]]
 
 
@@ -485,7 +485,7 @@ def test_a_checkpoint_remembers_its_cameras(tmp_path):
 def test_saving_what_was_loaded_gives_the_same_bytes(tmp_path):
     save_generator(randomised(SMALL), tmp_path / "a.safetensors", {"seed": 1})
 
-    generator, notes = load_noted(tmp_path / "a.safetensors")
+    generator, notes = load_with_metadata(tmp_path / "a.safetensors")
     save_generator(generator, tmp_path / "b.safetensors", notes)
 
     assert sorted_header(tmp_path / "b.safetensors") == sorted_header(tmp_path / "a.safetensors")
@@ -500,7 +500,7 @@ def sorted_header(path) -> tuple[list[int], bytes]:
 def test_notes_join_format_and_config(tmp_path):
     save_generator(Generator(SMALL), tmp_path / "g.safetensors", {"step": 5, "recipe": {"a": [1]}})
 
-    _, notes = load_noted(tmp_path / "g.safetensors")
+    _, notes = load_with_metadata(tmp_path / "g.safetensors")
 
     assert notes == {
         "format": "reid_aug.generator/1",
@@ -664,9 +664,9 @@ def test_an_imported_checkpoint_says_where_it_is_from_and_that_nobody_knows_what
 
     config = import_checkpoint(tmp_path / "latest_net_netG.pth", path)
 
-    generator, notes = load_noted(path)
+    generator, notes = load_with_metadata(path)
     assert generator.config == config
-    assert notes["seen"] == ""
+    assert notes["trained_on"] == ""
     assert notes["imported"] == {
         "file": "latest_net_netG.pth", "sha256": sha256(tmp_path / "latest_net_netG.pth")
     }  # fmt: skip

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from reid_aug.generator import GeneratorConfig, ready_to_draw
-from reid_aug.generator.inference import DrawingWinograd
+from reid_aug.generator import GeneratorConfig, ready_to_generate
+from reid_aug.generator.inference import InferenceWinograd
 from reid_aug.generator.winograd import Workspace
 from tests.generator.test_generator import inputs, randomised
 
@@ -25,7 +25,7 @@ def test_a_convolution_is_that_of_the_plain_sum_to_single_precision(size, bias):
     picture = torch.randn(3, 64, *size)
 
     with torch.no_grad():
-        found = DrawingWinograd(layer, Workspace())(picture)
+        found = InferenceWinograd(layer, Workspace())(picture)
         usual = layer(picture)
         exact = copy.deepcopy(layer).double()(picture.double())
 
@@ -39,13 +39,13 @@ def test_a_size_that_no_tiles_fill_is_left_to_the_plain_sum():
     picture = torch.randn(2, 8, 9, 18)
 
     with torch.no_grad():
-        assert torch.equal(DrawingWinograd(layer, Workspace())(picture), layer(picture))
+        assert torch.equal(InferenceWinograd(layer, Workspace())(picture), layer(picture))
 
 
 @pytest.mark.parametrize(("batch", "side"), [(1, 6), (2, 14)])
 def test_layers_share_memory_and_do_not_spoil_each_other(batch, side):
     room, layer = Workspace(), plain(32, 64, bias=False)
-    first, second = DrawingWinograd(layer, room), DrawingWinograd(plain(64, 32), room)
+    first, second = InferenceWinograd(layer, room), InferenceWinograd(plain(64, 32), room)
     picture = torch.randn(batch, 32, side, side)
 
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_layers_share_memory_and_do_not_spoil_each_other(batch, side):
 
 
 def test_it_works_in_any_mode_after_any_other():
-    layer, picture = DrawingWinograd(plain(32, 32), Workspace()), torch.randn(1, 32, 10, 10)
+    layer, picture = InferenceWinograd(plain(32, 32), Workspace()), torch.randn(1, 32, 10, 10)
 
     with torch.inference_mode():
         drawn = layer(picture)
@@ -82,15 +82,15 @@ def test_a_generator_ready_to_draw_draws_as_before(config):
     with torch.no_grad():
         before = generator(*batch)
 
-    ready = ready_to_draw(generator, CPU)
+    ready = ready_to_generate(generator, CPU)
 
     with torch.inference_mode():
         after = ready(*batch)
-    assert any(isinstance(module, DrawingWinograd) for module in ready.modules())
+    assert any(isinstance(module, InferenceWinograd) for module in ready.modules())
     torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
 
 
 def test_few_channels_stay_with_the_plain_sum():
-    ready = ready_to_draw(randomised(GeneratorConfig(joints=5, width=8, blocks=2)), CPU)
+    ready = ready_to_generate(randomised(GeneratorConfig(joints=5, width=8, blocks=2)), CPU)
 
-    assert not any(isinstance(module, DrawingWinograd) for module in ready.modules())
+    assert not any(isinstance(module, InferenceWinograd) for module in ready.modules())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from reid_aug.generator import Generator, GeneratorConfig, ready_to_learn
+from reid_aug.generator import Generator, GeneratorConfig, ready_to_train
 from reid_aug.generator.winograd import Convolution, Winograd, Workspace, transforms
 from reid_aug.stages.train_generator.pairs import Batch
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
@@ -119,7 +119,7 @@ def test_a_network_ready_to_learn_has_the_same_parameters_under_the_same_names()
     tensors = list(network.parameters())
     keys = list(network.state_dict())
 
-    ready_to_learn([network])
+    ready_to_train([network])
 
     assert winograds(network) == 8
     assert [name for name, _ in network.named_parameters()] == names
@@ -146,7 +146,7 @@ def test_a_step_by_tiles_is_that_of_plain_sums_to_single_precision(monkeypatch):
     ours = Trainer(NETWORK, SETTINGS, 0, CPU)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "reid_aug.stages.train_generator.trainer.ready_to_learn", lambda networks: None
+            "reid_aug.stages.train_generator.trainer.ready_to_train", lambda networks: None
         )
         plain = Trainer(NETWORK, SETTINGS, 0, CPU)
     before = {name: tensor.clone() for name, tensor in plain.state().items()}

@@ -21,10 +21,10 @@ from reid_aug.image_quality import (
 )
 from reid_aug.image_quality.masks import MASK_LIMBS
 from reid_aug.image_quality.metrics import (
-    DetectorJudge,
-    InceptionJudge,
-    JointsJudge,
-    StructureJudge,
+    DetectorMetric,
+    InceptionMetric,
+    JointsMetric,
+    StructureMetric,
     frechet,
     inception_score,
 )
@@ -296,25 +296,25 @@ class Sees:
 
 
 def test_pckh_counts_joints_not_drawings():
-    judge = JointsJudge("patn", Sees(FOUND))
+    metric = JointsMetric("patn", Sees(FOUND))
     view = View(*[image(0)] * 3)
     far = head(nose=(2, 2), neck=(9, 9))
 
-    judge.look([view, view], [TARGET, far])
+    metric.look([view, view], [TARGET, far])
 
-    assert judge.scores() == {"PCKh": 6 / 11}
+    assert metric.scores() == {"PCKh": 6 / 11}
 
 
 def test_structure_is_the_mean_over_pairs():
-    judge = StructureJudge("clean")
+    metric = StructureMetric("clean")
     people = [pose(0), NO_POSE]
     pairs = [View(image(9), *PAIRS[0]), View(image(9), *PAIRS[1])]
 
     for view, person in zip(pairs, people, strict=True):
-        judge.look([view], [person])
+        metric.look([view], [person])
 
     mask = limb_mask(people[0], HEIGHT, WIDTH)
-    assert judge.scores() == pytest.approx({
+    assert metric.scores() == pytest.approx({
         "SSIM": np.mean([ssim(*pair, "clean") for pair in PAIRS[:2]]),
         "mask-SSIM": mask_ssim(*PAIRS[0], mask, "clean"),  # the other has no mask
         "L1": np.mean([mean_difference(*pair) for pair in PAIRS[:2]]),
@@ -336,9 +336,9 @@ def test_patn_looks_at_deepfashion_in_a_white_border():
     views, person = View(*map(fashion, (0, 1, 2))), pose(0)
     found = {}
     for protocol in PROTOCOLS:
-        judge = StructureJudge(protocol)
-        judge.look([views], [person])
-        found[protocol] = judge.scores()
+        metric = StructureMetric(protocol)
+        metric.look([views], [person])
+        found[protocol] = metric.scores()
 
     pair = views.target, views.generated
     assert found["patn"]["SSIM"] == ssim(*map(in_white, pair), "patn") > ssim(*pair, "patn")
@@ -360,21 +360,21 @@ def test_networks_see_the_border_where_the_published_tools_do(protocol, width):
             return torch.zeros(len(images)) if is_detector else torch.zeros(2, len(images), 4)
 
     views, seen = [View(*map(fashion, (0, 1, 2)))], {}
-    for judge in (DetectorJudge, InceptionJudge):
-        network, is_detector = Seen(), judge is DetectorJudge
-        judge(protocol, network).look(views, [pose(0)])
-        seen[judge] = [images.shape[2] for images in network.images]
+    for metric in (DetectorMetric, InceptionMetric):
+        network, is_detector = Seen(), metric is DetectorMetric
+        metric(protocol, network).look(views, [pose(0)])
+        seen[metric] = [images.shape[2] for images in network.images]
         if protocol == "patn":
             widest = next(images for images in network.images if images.shape[2] == 256)
             np.testing.assert_array_equal(widest[0], in_white(views[0].generated))
 
-    assert seen[DetectorJudge] == [width] * 2
+    assert seen[DetectorMetric] == [width] * 2
     # the drawing for FID, for IS, masked, and the real target
-    assert seen[InceptionJudge] == ([176, 256, 176, 176] if protocol == "patn" else [176] * 3)
+    assert seen[InceptionMetric] == ([176, 256, 176, 176] if protocol == "patn" else [176] * 3)
 
 
 def test_inception_score_worked_by_hand():
-    # ten parts of two drawings, each surely of its own class of two: exp(H(1/2, 1/2)) = 2
+    # ten parts of two generated, each surely of its own class of two: exp(H(1/2, 1/2)) = 2
     logits = np.tile([[40.0, 0.0], [0.0, 40.0]], (10, 1))
     import torch
 

@@ -13,10 +13,10 @@ from torchvision.models.detection import ssd300_vgg16
 from reid_aug.backbones import build_backbone
 from reid_aug.data.keypoints import NO_POSE
 from reid_aug.image_quality.metrics import (
-    DetectorJudge,
-    IdentityJudge,
-    InceptionJudge,
-    PerceptionJudge,
+    DetectorMetric,
+    IdentityMetric,
+    InceptionMetric,
+    PerceptualMetric,
     frechet,
 )
 from reid_aug.image_quality.networks import (
@@ -103,17 +103,17 @@ def test_inception_judges_drawings_masked_drawings_and_targets(inception):
             means = torch.tensor(images.reshape(len(images), -1).mean(1))[:, None]
             return means.repeat(1, 2) * torch.tensor([1.0, 2.0]), means
 
-    judge = InceptionJudge("patn", Means())
+    metric = InceptionMetric("patn", Means())
     views = [View(*IMAGES[[0, 1, place]]) for place in (0, 1, 2)]
 
-    judge.look(views[:2], [NO_POSE] * 2)
-    judge.look(views[2:], [NO_POSE])
+    metric.look(views[:2], [NO_POSE] * 2)
+    metric.look(views[2:], [NO_POSE])
 
-    drawn, real = torch.cat(judge.generated), torch.cat(judge.targets)
+    drawn, real = torch.cat(metric.generated), torch.cat(metric.targets)
     np.testing.assert_allclose(drawn[:, 0], IMAGES.reshape(3, -1).mean(1))
     np.testing.assert_allclose(real[:, 0], IMAGES[1].mean())
-    assert not torch.cat(judge.masked).any()  # without a joint all is black
-    assert judge.scores()["FID"] == pytest.approx(frechet(drawn, real))
+    assert not torch.cat(metric.masked).any()  # without a joint all is black
+    assert metric.scores()["FID"] == pytest.approx(frechet(drawn, real))
 
 
 def test_lpips_is_zero_for_equal_images_and_grows(alex):
@@ -152,13 +152,13 @@ def test_lpips_uses_the_weights_of_the_file(alex, folder):
 
 def test_lpips_judge_compares_drawing_and_target(alex):
     network = Perception(alex, CPU)
-    judge = PerceptionJudge("clean", network)
+    metric = PerceptualMetric("clean", network)
 
-    judge.look([View(*IMAGES)], [NO_POSE])
-    judge.look([View(IMAGES[0], IMAGES[1], IMAGES[1])], [NO_POSE])
+    metric.look([View(*IMAGES)], [NO_POSE])
+    metric.look([View(IMAGES[0], IMAGES[1], IMAGES[1])], [NO_POSE])
 
     expected = float(network(IMAGES[[2]], IMAGES[[1]])) / 2
-    assert judge.scores() == {"LPIPS": pytest.approx(expected)}
+    assert metric.scores() == {"LPIPS": pytest.approx(expected)}
 
 
 def test_identity_is_a_cosine(reid):
@@ -171,12 +171,12 @@ def test_identity_is_a_cosine(reid):
 
 def test_identity_judge_compares_with_the_source(reid):
     network = IdentityNetwork(reid, CPU)
-    judge = IdentityJudge("clean", network)
+    metric = IdentityMetric("clean", network)
 
-    judge.look([View(IMAGES[0], IMAGES[1], IMAGES[0])], [NO_POSE])
+    metric.look([View(IMAGES[0], IMAGES[1], IMAGES[0])], [NO_POSE])
 
     source, real = network(IMAGES[:2])
-    assert judge.scores() == {
+    assert metric.scores() == {
         "identity": pytest.approx(1, abs=1e-5),
         "identity of real": pytest.approx(float(source @ real), abs=1e-5),
     }
@@ -205,11 +205,11 @@ def test_the_detector_gives_the_confidence_of_the_best_person(ssd, monkeypatch):
 
 
 def test_the_detector_judges_drawing_and_target():
-    judge = DetectorJudge("patn", lambda images: torch.tensor(images.mean((1, 2, 3)) / 255))
+    metric = DetectorMetric("patn", lambda images: torch.tensor(images.mean((1, 2, 3)) / 255))
 
-    judge.look([View(*IMAGES)], [NO_POSE])
+    metric.look([View(*IMAGES)], [NO_POSE])
 
-    assert judge.scores() == {
+    assert metric.scores() == {
         "DS": pytest.approx(IMAGES[2].mean() / 255),
         "DS of real": pytest.approx(IMAGES[1].mean() / 255),
     }

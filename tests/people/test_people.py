@@ -204,12 +204,12 @@ def test_the_folder_keeps_the_difficulty_and_the_cache_keeps_both_apart(tmp_path
 
 def test_distractors_and_junk_are_as_many_as_in_market():
     people = People(PeopleConfig())
-    everybody = (*people.config.pids, *people.config.strangers)
+    everybody = (*people.config.pids, *people.config.distractors)
     names = [n for pid in everybody for folder, n, _ in people.files(pid) if folder == GALLERY]
-    strangers, junk = (sum(n.startswith(mark) for n in names) for mark in ("0000", "-1"))
-    wanted = len(names) - strangers - junk
+    distractors, junk = (sum(n.startswith(mark) for n in names) for mark in ("0000", "-1"))
+    wanted = len(names) - distractors - junk
 
-    assert strangers / wanted == pytest.approx(2798 / 13115, rel=0.2)
+    assert distractors / wanted == pytest.approx(2798 / 13115, rel=0.2)
     assert junk / wanted == pytest.approx(3819 / 13115, rel=0.2)
 
 

@@ -13,11 +13,11 @@ from reid_aug.people.camera import Camera, make_camera
 from reid_aug.people.canvas import Canvas, Frame
 from reid_aug.people.difficulty import DIFFICULTIES
 from reid_aug.people.gait import posture
-from reid_aug.people.look import Look
+from reid_aug.people.look import Appearance
 from reid_aug.people.luggage import luggage
 from reid_aug.people.pose import Body, make_body, pose
 from reid_aug.people.render import Picture, draw
-from reid_aug.people.shot import Shot, look_of
+from reid_aug.people.shot import Shot, appearance_of
 from reid_aug.people.surface import Part, merge
 from reid_aug.runtime.errors import UserError
 
@@ -134,8 +134,8 @@ def test_seen_joints_lie_on_the_person(people):
 # Things carried and ridden
 
 
-def plain_look(pid: int = 1, **carried: object) -> Look:
-    look = look_of(7, pid, MARKET_SETTING)
+def plain_appearance(pid: int = 1, **carried: object) -> Appearance:
+    look = appearance_of(7, pid, MARKET_SETTING)
     build = replace(look.build, height=1.0, girth=1.0, stoop=0.0)
     nothing = {"pack": 0.0, "has_shoulder_bag": False, "held": "", "bicycle": "", "side": 1}
     hair, clothes = replace(look.hair, length=0.0), replace(look.clothes, skirt=0.0)
@@ -143,7 +143,7 @@ def plain_look(pid: int = 1, **carried: object) -> Look:
     return replace(look, build=build, hair=hair, clothes=clothes, luggage=bags)
 
 
-def plain_shot(people: People, look: Look, yaw: float = 0.0, phase: float = 0.3) -> Shot:
+def plain_shot(people: People, look: Appearance, yaw: float = 0.0, phase: float = 0.3) -> Shot:
     shot = next(people.files(1))[2]
     stance = posture(np.random.default_rng(1), look, "walking", "none", phase)
     crop = replace(shot.crop, height=1.08, shift_x=0.0, shift_y=0.0)
@@ -151,14 +151,14 @@ def plain_shot(people: People, look: Look, yaw: float = 0.0, phase: float = 0.3)
     return replace(shot, yaw=yaw, posture=replace(stance, head_yaw=0.0), crop=crop, **seen)
 
 
-def photograph(people: People, look: Look, height: float = 2.0, **which: float) -> Picture:
+def photograph(people: People, look: Appearance, height: float = 2.0, **which: float) -> Picture:
     shot = plain_shot(people, look, **which)
     return draw(shot, make_body(look), replace(people.camera(shot), height=height))
 
 
 def test_an_open_umbrella_hides_the_head_from_a_camera_above(people):
-    picture = photograph(people, plain_look(held="umbrella"), height=3.2)
-    bare = photograph(people, plain_look(), height=3.2)
+    picture = photograph(people, plain_appearance(held="umbrella"), height=3.2)
+    bare = photograph(people, plain_appearance(), height=3.2)
 
     assert not np.isnan(bare.xy[[0, 14, 15]]).any()
     assert np.isnan(picture.xy[[14, 15]]).all()
@@ -166,14 +166,14 @@ def test_an_open_umbrella_hides_the_head_from_a_camera_above(people):
 
 
 def test_the_hand_under_an_umbrella_is_up(people):
-    picture = photograph(people, plain_look(held="umbrella"))
+    picture = photograph(people, plain_appearance(held="umbrella"))
 
     assert picture.xy[7, 1] < picture.xy[6, 1] - 8  # the left wrist above the left elbow
 
 
 @pytest.mark.parametrize("bicycle", ["ridden", "pushed"])
 def test_a_bicycle_is_drawn_and_stands_on_the_ground(people, bicycle):
-    look = plain_look(bicycle=bicycle)
+    look = plain_appearance(bicycle=bicycle)
     body = make_body(look)
     shot = plain_shot(people, look, yaw=np.pi / 2)
     figure = pose(body, shot.yaw, shot.posture)
@@ -181,13 +181,13 @@ def test_a_bicycle_is_drawn_and_stands_on_the_ground(people, bicycle):
 
     assert figure.points[2, figure.own :].min() == pytest.approx(0, abs=0.01)
     assert (feet > 0.05) == (bicycle == "ridden")
-    walker = photograph(people, plain_look(), yaw=np.pi / 2)
+    walker = photograph(people, plain_appearance(), yaw=np.pi / 2)
     assert photograph(people, look, yaw=np.pi / 2).mask[80:].mean() > walker.mask[80:].mean() + 0.05
 
 
 def test_a_rider_sits(people):
-    riding = photograph(people, plain_look(bicycle="ridden"), yaw=np.pi / 2)
-    walking = photograph(people, plain_look(), yaw=np.pi / 2)
+    riding = photograph(people, plain_appearance(bicycle="ridden"), yaw=np.pi / 2)
+    walking = photograph(people, plain_appearance(), yaw=np.pi / 2)
 
     def thigh(picture: Picture) -> float:
         return max(picture.xy[[9, 12], 1] - picture.xy[[8, 11], 1])
@@ -196,10 +196,12 @@ def test_a_rider_sits(people):
 
 
 def test_a_jacket_hangs_below_the_forearm(people):
-    carried = photograph(people, plain_look(held="jacket"))
-    empty = photograph(people, replace(plain_look(held="jacket"), luggage=plain_look().luggage))
-    same_pose = plain_shot(people, plain_look(held="jacket"))
-    without = draw(same_pose, make_body(plain_look()), people.camera(same_pose))
+    carried = photograph(people, plain_appearance(held="jacket"))
+    empty = photograph(
+        people, replace(plain_appearance(held="jacket"), luggage=plain_appearance().luggage)
+    )
+    same_pose = plain_shot(people, plain_appearance(held="jacket"))
+    without = draw(same_pose, make_body(plain_appearance()), people.camera(same_pose))
 
     assert carried.mask.sum() != empty.mask.sum()
     difference = np.abs(carried.image.astype(int) - without.image).sum(axis=2) > 40
@@ -208,8 +210,8 @@ def test_a_jacket_hangs_below_the_forearm(people):
 
 
 def test_what_is_carried_never_moves_the_box(people):
-    shot = plain_shot(people, plain_look(held="umbrella"))
-    looks = [plain_look(held=held) for held in ("umbrella", "bag", "")]
+    shot = plain_shot(people, plain_appearance(held="umbrella"))
+    looks = [plain_appearance(held=held) for held in ("umbrella", "bag", "")]
     joints = [draw(shot, make_body(look), people.camera(shot)).xy for look in looks]
 
     for xy in joints[1:]:
@@ -218,7 +220,7 @@ def test_what_is_carried_never_moves_the_box(people):
 
 
 def test_identities_keep_what_they_carry_under_all_cameras():
-    looks = [look_of(0, pid, MARKET_SETTING) for pid in range(1, 301)]
+    looks = [appearance_of(0, pid, MARKET_SETTING) for pid in range(1, 301)]
     held = [look.luggage.held for look in looks]
     bicycles = [look.luggage.bicycle for look in looks]
 
@@ -231,7 +233,9 @@ def test_identities_keep_what_they_carry_under_all_cameras():
 # Surfaces without holes
 
 
-def exposed(look: Look, camera: Camera, yaw: float, phase: float, inner: Callable, outer: Part):
+def exposed(
+    look: Appearance, camera: Camera, yaw: float, phase: float, inner: Callable, outer: Part
+):
     """Canvas pixels (256, 128) where points of ``inner`` show, and those of the part ``outer``."""
     body = make_body(look)
     surface = merge([*person(look), *luggage(look)])
@@ -256,7 +260,7 @@ def enclosed(inner: np.ndarray, outer: np.ndarray) -> int:
 @pytest.mark.parametrize("phase", [0.3, 1.6, 4.7])
 @pytest.mark.parametrize("yaw", [0.0, 1.3, 3.1])
 def test_no_leg_shows_through_a_skirt_or_a_coat(people, yaw, phase):
-    look = plain_look(2)
+    look = plain_appearance(2)
     clothes = replace(look.clothes, skirt=0.5, flare=0.04, leg=2.0, is_one_piece=True)
     cloth, trousers = (8.0, 240.0, 8.0), (240.0, 8.0, 8.0)
     colours = replace(look.colours, top=cloth, bottom=trousers, skin=trousers, pattern="plain")
@@ -278,7 +282,7 @@ def test_no_body_shows_through_a_backpack(people, yaw):
         return surface.part == Part.TORSO
 
     camera = replace(people.camera(next(people.files(1))[2]), height=2.0)
-    back, pack = exposed(plain_look(pack=1.0), camera, yaw, 0.3, torso, Part.PACK)
+    back, pack = exposed(plain_appearance(pack=1.0), camera, yaw, 0.3, torso, Part.PACK)
     assert pack.sum() > 1000
     assert enclosed(back, pack) == 0
 
@@ -298,7 +302,7 @@ def test_people_have_no_pinholes(people):
 
 def test_easy_people_are_more_colourful_and_their_cameras_more_alike():
     def saturation(name: str) -> float:
-        tops = [look_of(0, pid, DIFFICULTIES[name]).colours.top for pid in range(1, 60)]
+        tops = [appearance_of(0, pid, DIFFICULTIES[name]).colours.top for pid in range(1, 60)]
         return float(np.mean([np.ptp(top) for top in tops]))
 
     def brightness(name: str) -> np.ndarray:
@@ -320,8 +324,10 @@ def test_easy_boxes_lie_better_and_show_fewer_strangers():
     for field in ("shift_x", "shift_y"):
         spreads = [np.std([getattr(shot.crop, field) for shot in each]) for each in (easy, market)]
         assert spreads[0] < spreads[1] / 2
-    strangers = [np.mean([shot.bystander is not None for shot in each]) for each in (easy, market)]
-    assert strangers[0] < strangers[1] / 2
+    distractors = [
+        np.mean([shot.bystander is not None for shot in each]) for each in (easy, market)
+    ]
+    assert distractors[0] < distractors[1] / 2
 
 
 # Truth

@@ -12,12 +12,12 @@ from torch import nn
 
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.generator import GeneratorConfig, load_noted
-from reid_aug.runtime.distributed import Ranks, ranks_of_environment
+from reid_aug.generator import GeneratorConfig, load_with_metadata
+from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.sync_batch_norm import SharedBatchNorm, share_norms
 from reid_aug.runtime.weights import read_tensors
-from reid_aug.stages.train_generator import pairs_of, train_generator, training_notes
+from reid_aug.stages.train_generator import pairs_of, train_generator, training_metadata
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.trainer import Trainer
 
@@ -37,34 +37,34 @@ def network(norm="instance", dropout=0.0):
     return GeneratorConfig(width=4, blocks=2, norm=norm, dropout=dropout)
 
 
-def job(people, config, ranks):
+def job(people, config, group):
     real, poses = read_market1501(people).train, read_keypoints(people / "keypoints.csv")
-    return real, poses, pairs_of(real, poses, DATA, config, 0, ranks)
+    return real, poses, pairs_of(real, poses, DATA, config, 0, group)
 
 
 def started(function, size, *rest):
-    """Start ``function(ranks, *rest)`` in so many ranks."""
+    """Start ``function(group, *rest)`` in so many group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ranks = [
+    group = [
         PROCESSES.Process(target=be_rank, args=(rank, size, port, function, *rest), daemon=True)
         for rank in range(size)
     ]
-    for rank in ranks:
+    for rank in group:
         rank.start()
-    return ranks
+    return group
 
 
-def codes(ranks):
+def codes(group):
     """How they ended; a rank that hangs is killed, and counts as failed."""
     until = time.monotonic() + LIMIT
-    for rank in ranks:
+    for rank in group:
         rank.join(max(0, until - time.monotonic()))
         rank.kill()
-    for rank in ranks:
+    for rank in group:
         rank.join()
-    return [rank.exitcode for rank in ranks]
+    return [rank.exitcode for rank in group]
 
 
 def be_rank(rank, size, port, function, *rest):
@@ -73,29 +73,29 @@ def be_rank(rank, size, port, function, *rest):
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
     torch.set_num_threads(1)
-    ranks = ranks_of_environment()
+    group = process_group_of_environment()
     try:
-        with ranks.joined(CPU):
-            function(ranks, *rest)
+        with group.joined(CPU):
+            function(group, *rest)
     except UserError as error:
         (rest[-1] / f"said-{rank}").write_text(str(error))
         os._exit(2)
 
 
-def steps(ranks, people, out):
+def steps(group, people, out):
     """Train as a rank, both norms: losses of every step, all tensors after the first and the last.
 
     Dropout is off: a rank's is its own.
     """
     for norm in ("instance", "batch"):
         config = settings(sync_batch_norm=True)
-        pairs = job(people, config, ranks)[-1]
-        trainer = Trainer(network(norm), config, 0, CPU, ranks)
+        pairs = job(people, config, group)[-1]
+        trainer = Trainer(network(norm), config, 0, CPU, group)
         losses, states = [], []
         for number in range(config.steps):
             losses.append(trainer.step(pairs[number], number))
             states.append({name: tensor.clone() for name, tensor in trainer.state().items()})
-        torch.save((losses, states[0], states[-1]), out / f"{norm}-{ranks.rank}-of-{ranks.size}.pt")
+        torch.save((losses, states[0], states[-1]), out / f"{norm}-{group.rank}-of-{group.size}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def trained(people, tmp_path_factory):
     """What one process and two ranks made of the same batches."""
     out = tmp_path_factory.mktemp("ranks")
     assert codes(started(steps, 2, people, out)) == [0, 0]
-    steps(Ranks(), people, out)
+    steps(ProcessGroup(), people, out)
     return out
 
 
@@ -130,21 +130,21 @@ def test_two_ranks_are_one_process_with_the_whole_batch(trained, norm):
             torch.testing.assert_close(early[name], first[name], rtol=1e-4, atol=1e-6)
 
 
-def verb(ranks, people, config, fails_at, folder):
+def verb(group, people, config, fails_at, folder):
     """Train as the command does; rank 1 fails at a step."""
-    real, poses, pairs = job(people, config, ranks)
+    real, poses, pairs = job(people, config, group)
     shape = network("batch", 0.5)
     if fails_at is not None:
         step = Trainer.step
 
         def failing(self, batch, number):
-            if (number, ranks.rank) == (fails_at, 1):
+            if (number, group.rank) == (fails_at, 1):
                 raise UserError("out of luck")
             return step(self, batch, number)
 
         Trainer.step = failing
-    notes = training_notes(pairs, shape, config, real, poses)
-    train_generator(pairs, shape, config, folder, notes, CPU, ranks)
+    notes = training_metadata(pairs, shape, config, real, poses)
+    train_generator(pairs, shape, config, folder, notes, CPU, group)
 
 
 def test_a_rank_that_fails_ends_the_others_and_going_on_changes_nothing(people, tmp_path):
@@ -159,7 +159,7 @@ def test_a_rank_that_fails_ends_the_others_and_going_on_changes_nothing(people, 
 
     files = [tmp_path / name / "generator.safetensors" for name in ("parts", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    notes = load_noted(files[0])[1]
+    notes = load_with_metadata(files[0])[1]
     assert (notes["ranks"], notes["step"]) == (2, 5)
     log = (tmp_path / "parts/training/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4, 5]
@@ -167,21 +167,21 @@ def test_a_rank_that_fails_ends_the_others_and_going_on_changes_nothing(people, 
     assert [state.name for state in states] == ["00000004.safetensors", "00000005.safetensors"]
     pools = [name for name in read_tensors(states[-1])[0] if ".pool/" in name]
     assert len(pools) == 2 * config.pool  # one a discriminator, and not one a rank
-    refuse_alone(people, config, tmp_path / "whole")
+    refuse_without_discriminators(people, config, tmp_path / "whole")
 
 
-def refuse_alone(people, config, folder):
+def refuse_without_discriminators(people, config, folder):
     """What two ranks finished is done for one process too; what they began it leaves alone."""
-    verb(Ranks(), people, config, None, folder)
+    verb(ProcessGroup(), people, config, None, folder)
     (folder / "generator.safetensors").unlink()
-    with pytest.raises(UserError, match=r"a training by 2 ranks, .* make 1 end elsewhere; go on"):
-        verb(Ranks(), people, config, None, folder)
+    with pytest.raises(UserError, match=r"a training by 2 group, .* make 1 end elsewhere; go on"):
+        verb(ProcessGroup(), people, config, None, folder)
 
 
 def test_the_parts_of_a_batch_make_the_batch(people):
     config = settings()
-    whole = job(people, config, Ranks())[-1][7]
-    parts = [job(people, config, Ranks(rank, 2))[-1][7] for rank in range(2)]
+    whole = job(people, config, ProcessGroup())[-1][7]
+    parts = [job(people, config, ProcessGroup(rank, 2))[-1][7] for rank in range(2)]
 
     for got, *both in zip(whole, *parts, strict=True):
         torch.testing.assert_close(torch.cat(both), got, equal_nan=True, rtol=0, atol=0)
@@ -189,18 +189,18 @@ def test_the_parts_of_a_batch_make_the_batch(people):
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(people):
     with pytest.raises(UserError, match=r"batch of all 3 ranks .* multiple of 3, got 4"):
-        job(people, settings(), Ranks(0, 3))
+        job(people, settings(), ProcessGroup(0, 3))
 
 
 def test_dropout_differs_by_rank_and_step():
-    config = settings(alone=1.0)
-    trainers = [Trainer(network(), config, 0, CPU, Ranks(rank, 2)) for rank in range(2)]
+    config = settings(discriminator_start=1.0)
+    trainers = [Trainer(network(), config, 0, CPU, ProcessGroup(rank, 2)) for rank in range(2)]
 
     assert len({trainer._dropout_seed(step) for trainer in trainers for step in range(3)}) == 6
 
 
 def test_a_rank_alone_exchanges_nothing():
-    values, alone = torch.arange(3.0, requires_grad=True), Ranks()
+    values, alone = torch.arange(3.0, requires_grad=True), ProcessGroup()
     values.sum().backward()
     alone.average_gradients([values])
 
@@ -215,5 +215,5 @@ def test_a_rank_alone_exchanges_nothing():
 
 def test_ranks_that_never_meet_are_one_sentence(monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match="lost each other"), Ranks(1, 2).joined(CPU):
+    with pytest.raises(UserError, match="lost each other"), ProcessGroup(1, 2).joined(CPU):
         pass

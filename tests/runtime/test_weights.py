@@ -141,13 +141,18 @@ def test_file_beyond_the_limit_is_refused_unread(tmp_path, name):
 
 
 def test_tensors_and_notes_come_back_as_written(tmp_path):
-    notes = {"format": "x/1", "step": 7, "config": {"norm": "batch", "p": 0.5}, "seen": ["é", None]}
+    notes = {
+        "format": "x/1",
+        "step": 7,
+        "config": {"norm": "batch", "p": 0.5},
+        "trained_on": ["é", None],
+    }
 
     write_tensors(tmp_path / "w.safetensors", tensors(), notes)
 
-    got, got_notes = read_tensors(tmp_path / "w.safetensors")
+    got, got_metadata = read_tensors(tmp_path / "w.safetensors")
     assert_same(got, tensors())
-    assert got_notes == notes
+    assert got_metadata == notes
 
 
 def test_tensors_that_need_gradients_or_are_views_are_written_by_value(tmp_path):

@@ -14,7 +14,7 @@ from reid_aug.cli import main
 from reid_aug.data.dataset import read_market1501
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.data.pair_lists import sampled_pairs, write_pairs
-from reid_aug.data.provenance import seen_images
+from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.image_quality import MEASURES, cut, ssim
 from reid_aug.runtime.weights import write_tensors
@@ -27,7 +27,7 @@ COUNT = 20
 @pytest.fixture
 def generator(tmp_path) -> Path:
     path = tmp_path / "g.safetensors"
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": "0" * 16})
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": "0" * 16})
     return path
 
 
@@ -181,7 +181,9 @@ def test_the_same_command_again_reads_the_result(people, generator, tmp_path):
 
 def test_the_quality_of_something_else_is_not_overwritten(people, generator, tmp_path):
     evaluate(people, tmp_path / "run", "--generator", generator)
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), generator, {"seen": "0" * 16})
+    save_generator(
+        Generator(GeneratorConfig(width=4, blocks=1)), generator, {"trained_on": "0" * 16}
+    )
 
     result = evaluate(people, tmp_path / "run", "--generator", generator)
 
@@ -191,8 +193,8 @@ def test_the_quality_of_something_else_is_not_overwritten(people, generator, tmp
 
 def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
     path = tmp_path / "g.safetensors"
-    seen = seen_images(read_market1501(people).gallery)
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": seen})
+    seen = fingerprints(read_market1501(people).gallery)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": seen})
 
     result = evaluate(people, tmp_path / "run", "--generator", path)
 
@@ -202,8 +204,8 @@ def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
 
 def test_a_re_id_network_that_saw_test_images_is_no_judge(people, generator, tmp_path):
     path = tmp_path / "model.safetensors"
-    seen = seen_images(read_market1501(people).query)
-    write_tensors(path, {"a": torch.zeros(1)}, {"seen": seen})
+    seen = fingerprints(read_market1501(people).query)
+    write_tensors(path, {"a": torch.zeros(1)}, {"trained_on": seen})
 
     result = evaluate(people, tmp_path / "run", "--generator", generator, "--reid", path)
 

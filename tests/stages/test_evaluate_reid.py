@@ -13,7 +13,7 @@ from torch import nn
 
 from reid_aug.cli import main
 from reid_aug.data.dataset import DataConfig, read_market1501
-from reid_aug.data.provenance import seen_images
+from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.evaluate_reid import Job, evaluate_reid, gain, name_of
@@ -45,7 +45,7 @@ def small_backbones(monkeypatch):
 def write_network(path, seen="0123456789ab"):
     model = small_backbone()
     recipe = asdict(TrainReidConfig("resnet18", height=32, width=16))
-    notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": seen}
+    notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": seen}
     write_tensors(path, model.state_dict(), notes)
     return path
 
@@ -59,7 +59,9 @@ def network(tmp_path_factory):
 def generator(tmp_path_factory):
     path = tmp_path_factory.mktemp("generator") / "generator.safetensors"
     torch.manual_seed(0)
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seen": "0123456789ab"})
+    save_generator(
+        Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": "0123456789ab"}
+    )
     return path
 
 
@@ -146,10 +148,10 @@ def test_a_network_that_nobody_knows_anything_of_is_not_leak_free(words, tmp_pat
 
 
 def test_a_network_or_generator_that_was_trained_on_test_images_is_refused(words, people, tmp_path):
-    seen = seen_images(read_market1501(people).query[:1])
+    seen = fingerprints(read_market1501(people).query[:1])
     model = write_network(tmp_path / "leaky" / "model.safetensors", seen)
     drawer = tmp_path / "leaky.safetensors"
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), drawer, {"seen": seen})
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), drawer, {"trained_on": seen})
 
     assert (
         "network was trained on query or gallery images"

@@ -6,7 +6,7 @@ import pytest
 
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings, recipe_names
-from reid_aug.stages.train_reid.settings import TRAININGS, TrainReidConfig
+from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -241,7 +241,7 @@ def test_sizes_that_the_generator_cannot_take_are_refused(key, value):
 
 
 def test_a_named_training_lies_between_the_defaults_and_the_recipe(tmp_path):
-    strong = TRAININGS["strong"]
+    strong = PRESETS["strong"]
     path = recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nlr = 1e-3')
 
     recipe = load_recipe(path, {"train_reid.erase": False}).train_reid
@@ -254,17 +254,17 @@ def test_a_named_training_lies_between_the_defaults_and_the_recipe(tmp_path):
 def test_an_option_changes_the_training_and_not_what_the_recipe_says(tmp_path):
     path = recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nlr = 1e-3')
 
-    recipe = load_recipe(path, {"train_reid.training": "plain"}).train_reid
+    recipe = load_recipe(path, {"train_reid.preset": "plain"}).train_reid
 
     assert recipe == TrainReidConfig(lr=1e-3)
 
 
 def test_a_recipe_takes_another_training_as_an_option_would():
     settings = {"train_reid.lr": 2e-3}
-    strong = load_recipe("demo", {**settings, "train_reid.training": "strong"})
+    strong = load_recipe("demo", {**settings, "train_reid.preset": "strong"})
 
-    assert load_recipe("demo", settings).trained("strong") == strong
-    assert strong.trained("plain") == load_recipe("demo", settings)
+    assert load_recipe("demo", settings).with_preset("strong") == strong
+    assert strong.with_preset("plain") == load_recipe("demo", settings)
 
 
 def test_a_training_that_fits_no_batch_is_refused(tmp_path):

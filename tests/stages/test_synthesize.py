@@ -11,10 +11,10 @@ from PIL import Image
 from reid_aug.bank import Bank, shards
 from reid_aug.bank.card import has_own_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.bank.methods import GeneratorArtist
+from reid_aug.bank.methods import GeneratorMethod
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501
 from reid_aug.data.keypoints import read_keypoints, write_keypoints
-from reid_aug.data.provenance import seen_images
+from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator, to_pixels, to_signed
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def checkpoint(tmp_path):
     torch.manual_seed(3)
     path = tmp_path / "generator.safetensors"
-    save_generator(Generator(GeneratorConfig(width=4, blocks=2)), path, {"seen": "0" * 12})
+    save_generator(Generator(GeneratorConfig(width=4, blocks=2)), path, {"trained_on": "0" * 12})
     return path
 
 
@@ -56,7 +56,7 @@ def test_a_row_holds_what_the_generator_draws(people, checkpoint, tmp_path):
             for image in (draw.source, draw.target)
         ]
         with torch.inference_mode():
-            wanted = to_pixels(job.artist.generator(to_signed(pixels), *maps))[0].numpy()
+            wanted = to_pixels(job.method.generator(to_signed(pixels), *maps))[0].numpy()
         assert np.abs(wanted.astype(int) - entry.image).max() <= 1
         assert (entry.source, entry.target) == (draw.source.name, draw.target.name)
         assert (entry.pid, entry.camid) == (draw.source.pid, draw.source.camid)
@@ -92,7 +92,7 @@ def test_a_smaller_ratio_leaves_a_larger_bank_alone(people, checkpoint, tmp_path
 @pytest.mark.parametrize("calls", [0, 1, 2, 3])
 def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, monkeypatch, calls):
     whole, _ = make(people, checkpoint, tmp_path / "whole", 1.0)
-    paint, count = GeneratorArtist.paint, iter(range(100))
+    paint, count = GeneratorMethod.paint, iter(range(100))
 
     def stop(self, material):
         if next(count) == calls:
@@ -100,7 +100,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, m
         return paint(self, material)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GeneratorArtist, "paint", stop)
+        patch.setattr(GeneratorMethod, "paint", stop)
         with pytest.raises(KeyboardInterrupt):
             make(people, checkpoint, tmp_path / "stopped", 1.0)
     assert not (tmp_path / "stopped/bank.h5").exists()
@@ -134,9 +134,11 @@ def test_a_kept_bank_uses_kept_images_only(people, checkpoint, tmp_path):
 
 
 def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
-    seen = seen_images(read_market1501(people).query[:1])
+    seen = fingerprints(read_market1501(people).query[:1])
     save_generator(
-        Generator(GeneratorConfig(width=4, blocks=1)), tmp_path / "g.safetensors", {"seen": seen}
+        Generator(GeneratorConfig(width=4, blocks=1)),
+        tmp_path / "g.safetensors",
+        {"trained_on": seen},
     )
     with pytest.raises(UserError, match="query or gallery"):
         make(people, tmp_path / "g.safetensors", tmp_path / "run", 1.0)
@@ -233,7 +235,7 @@ def test_the_contact_sheet_shows_four_columns_of_the_built_in_people(people, che
         ("mode", "swap"),
         ("poses", "best"),
         ("cameras", "other"),
-        ("artist", "painter"),
+        ("method", "painter"),
         ("batch", 7),
     ],
 )

@@ -13,8 +13,8 @@ from PIL import Image
 from reid_aug.backbones import build_backbone
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import heatmaps, read_keypoints
-from reid_aug.data.provenance import joined_seen
-from reid_aug.generator import GeneratorConfig, load_generator, load_noted
+from reid_aug.data.provenance import joined_fingerprints
+from reid_aug.generator import GeneratorConfig, load_generator, load_with_metadata
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import read_tensors, write_tensors
@@ -23,10 +23,10 @@ from reid_aug.stages.train_generator import (
     pairs_of,
     seconds_per_step,
     train_generator,
-    training_notes,
+    training_metadata,
 )
 from reid_aug.stages.train_generator.folder import TrainingFolder
-from reid_aug.stages.train_generator.identity_model import Teacher
+from reid_aug.stages.train_generator.identity_model import IdentityModel
 from reid_aug.stages.train_generator.pairs import Pairs
 from reid_aug.stages.train_generator.trainer import Trainer
 from reid_aug.stages.train_reid import MODEL_FORMAT
@@ -47,7 +47,7 @@ def job(people, settings, seed=0, network=NETWORK):
     real = read_market1501(people).train
     poses = read_keypoints(people / "keypoints.csv")
     pairs = pairs_of(real, poses, DATA, settings, seed)
-    return pairs, network, settings, training_notes(pairs, network, settings, real, poses)
+    return pairs, network, settings, training_metadata(pairs, network, settings, real, poses)
 
 
 def run(people, folder, settings, seed=0, network=NETWORK):
@@ -229,7 +229,7 @@ def test_who_reads_ahead_fails_and_ends_with_the_training(people, tmp_path, monk
 def test_a_training_that_begins_alone_and_is_stopped_ends_alike(
     people, tmp_path, stopped_at, network
 ):
-    settings = config(steps=5, alone=0.6, save_every=5)
+    settings = config(steps=5, discriminator_start=0.6, save_every=5)
     pairs, _, _, notes = job(people, settings, network=network)
     early = Trainer(network, settings, 0, CPU)
     for number in range(stopped_at):
@@ -247,7 +247,7 @@ def test_a_training_that_begins_alone_and_is_stopped_ends_alike(
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_discriminators_rest_as_long_as_the_generator_is_alone(people, number):
-    pairs, network, settings, _ = job(people, config(steps=2, alone=0.5))
+    pairs, network, settings, _ = job(people, config(steps=2, discriminator_start=0.5))
     trainer = Trainer(network, settings, 0, CPU)
     before = {name: tensor.clone() for name, tensor in trainer.state().items()}
 
@@ -258,20 +258,20 @@ def test_discriminators_rest_as_long_as_the_generator_is_alone(people, number):
         for name, tensor in before.items()
         if not torch.equal(tensor, trainer.state()[name])
     }
-    judges = {"appearance", "pose"} if number else set()
-    assert moved == {"generator", "average"} | judges
-    assert set(losses) == {"l1"} | judges | {f"fool_{name}" for name in judges}
+    discriminators = {"appearance", "pose"} if number else set()
+    assert moved == {"generator", "average"} | discriminators
+    assert set(losses) == {"l1"} | discriminators | {f"fool_{name}" for name in discriminators}
 
 
 def test_a_generator_that_stays_alone_has_no_discriminators(people, tmp_path):
-    _, network, settings, _ = job(people, config(steps=2, alone=1.0))
+    _, network, settings, _ = job(people, config(steps=2, discriminator_start=1.0))
 
     assert set(Trainer(network, settings, 0, CPU).networks) == {"generator"}
     assert load_generator(run(people, tmp_path, settings)).config == network
 
 
 def test_what_reads_the_limbs_learns(people):
-    pairs, _, settings, _ = job(people, config(steps=2, alone=1.0))
+    pairs, _, settings, _ = job(people, config(steps=2, discriminator_start=1.0))
     trainer = Trainer(SHOWN, settings, 0, CPU)
     before = [one.detach().clone() for one in trainer.generator.encode_limbs.parameters()]
 
@@ -283,46 +283,51 @@ def test_what_reads_the_limbs_learns(people):
 
 
 @pytest.fixture(scope="module")
-def teacher(people, tmp_path_factory):
+def identity_model(people, tmp_path_factory):
     """A fresh re-ID network that says what it has seen: one made-up image."""
-    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
+    path = tmp_path_factory.mktemp("identity_model") / "model.safetensors"
     torch.manual_seed(0)
     recipe = asdict(TrainReidConfig("resnet18", height=32, width=16))
-    notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": "0123456789ab"}
+    notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": "0123456789ab"}
     write_tensors(path, build_backbone("resnet18", 3, 32, 16).state_dict(), notes)
     return path
 
 
-def test_a_teacher_joins_the_loss_of_the_generator_only(people, teacher):
-    pairs, network, settings, _ = job(people, config(teacher=str(teacher), teacher_weight=3.0))
+def test_a_teacher_joins_the_loss_of_the_generator_only(people, identity_model):
+    pairs, network, settings, _ = job(
+        people, config(identity_model=str(identity_model), identity_weight=3.0)
+    )
     taught = Trainer(network, settings, 0, CPU)
-    plain = Trainer(network, replace(settings, teacher=""), 0, CPU)
-    inputs, judged = taught._inputs(pairs[0]), {}
+    plain = Trainer(network, replace(settings, identity_model=""), 0, CPU)
+    inputs, conditions_of = taught._inputs(pairs[0]), {}
     totals = {}
     for trainer in (plain, taught):
         torch.manual_seed(0)
-        drawn, losses = trainer._step_generator(inputs, judged)
+        drawn, losses = trainer._step_generator(inputs, conditions_of)
         totals[trainer] = float(trainer._total(losses).detach())
 
-    apart = Teacher(teacher)(drawn, inputs.truth)
+    apart = IdentityModel(identity_model)(drawn, inputs.truth)
 
-    assert float(losses["teacher"].detach()) == pytest.approx(float(apart), rel=1e-4)
+    assert float(losses["identity_model"].detach()) == pytest.approx(float(apart), rel=1e-4)
     assert totals[taught] == pytest.approx(totals[plain] + 3 * float(apart), rel=1e-4)
     assert set(taught.networks) == set(plain.networks)
 
 
-def test_what_its_teacher_has_seen_a_generator_has_seen(people, teacher, tmp_path):
+def test_what_its_teacher_has_seen_a_generator_has_seen(people, identity_model, tmp_path):
     alone = job(people, config())[-1]
-    taught = job(people, config(teacher=str(teacher)))[-1]
-    tensors, notes = read_tensors(teacher)
+    taught = job(people, config(identity_model=str(identity_model)))[-1]
+    tensors, notes = read_tensors(identity_model)
     write_tensors(tmp_path / "silent.safetensors", tensors, {"recipe": notes["recipe"]})
-    silent = job(people, config(teacher=str(tmp_path / "silent.safetensors")))[-1]
+    silent = job(people, config(identity_model=str(tmp_path / "silent.safetensors")))[-1]
 
-    assert taught["seen"] == joined_seen([alone["seen"], "0123456789ab"])
-    assert "0123456789ab" in taught["seen"]
-    assert silent["seen"] == ""
-    assert (alone["teacher_sha256"], taught["teacher_sha256"]) == (None, sha256(teacher))
-    assert taught["recipe"]["train_generator"]["teacher"] == "model.safetensors"
+    assert taught["trained_on"] == joined_fingerprints([alone["trained_on"], "0123456789ab"])
+    assert "0123456789ab" in taught["trained_on"]
+    assert silent["trained_on"] == ""
+    assert (alone["identity_model_sha256"], taught["identity_model_sha256"]) == (
+        None,
+        sha256(identity_model),
+    )
+    assert taught["recipe"]["train_generator"]["identity_model"] == "model.safetensors"
 
 
 def test_half_precision_is_about_the_same_step(people):
@@ -337,14 +342,15 @@ def test_half_precision_is_about_the_same_step(people):
 
 
 @pytest.mark.parametrize(
-    ("steps", "alone", "mean"), [(2, 0.0, 4.0), (2, 0.1, 4.0), (4, 0.5, 2.5), (4, 1.0, 1.0)]
+    ("steps", "discriminator_start", "mean"),
+    [(2, 0.0, 4.0), (2, 0.1, 4.0), (4, 0.5, 2.5), (4, 1.0, 1.0)],
 )
 def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone, mean):
     pairs, network, settings, _ = job(people, config(steps=steps, alone=alone))
     clock = [0.0]
 
     def work(self, batch, number):
-        clock[0] += 1.0 if number < settings.alone_steps else 4.0
+        clock[0] += 1.0 if number < settings.steps_before_discriminators else 4.0
 
     monkeypatch.setattr(Trainer, "step", work)
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
@@ -354,7 +360,7 @@ def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone,
 
 def test_what_a_training_leaves_behind(people, tmp_path):
     path = run(people, tmp_path, config())
-    notes = load_noted(path)[1]
+    notes = load_with_metadata(path)[1]
     states = sorted(file.name for file in (tmp_path / "training").glob("*.safetensors"))
     assert states == ["00000004.safetensors", "00000006.safetensors"]
     assert notes["step"] == 6
@@ -363,7 +369,7 @@ def test_what_a_training_leaves_behind(people, tmp_path):
     means = [pytest.approx(sum(l1[i : i + 2]) / 2, abs=1e-4) for i in (0, 2, 4)]
     assert notes["learning_curve"] == [[2, means[0]], [4, means[1]], [6, means[2]]]
     assert notes["perceptual_term"] is False
-    assert len(notes["seen"]) == 12 * len(read_market1501(people).train)
+    assert len(notes["trained_on"]) == 12 * len(read_market1501(people).train)
     with Image.open(tmp_path / "training/samples/00000006.png") as sheet:
         assert sheet.width > 4 * 2 * DATA.width
 
@@ -422,7 +428,7 @@ def test_training_does_not_touch_the_global_random_state(people):
         ("pairs", "some"),
         ("held_out", -1),
         ("ema", 1.0),
-        ("alone", 1.1),
+        ("discriminator_start", 1.1),
         ("l1_weight", float("nan")),
     ],
 )

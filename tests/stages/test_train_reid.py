@@ -19,7 +19,7 @@ from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.data.provenance import seen_images, seen_status
+from reid_aug.data.provenance import fingerprints, leak_status
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
@@ -37,7 +37,7 @@ from reid_aug.stages.train_reid.folder import (
     read_state,
     write_state,
 )
-from reid_aug.stages.train_reid.settings import TRAININGS, TrainReidConfig
+from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig
 
 CPU = torch.device("cpu")
 SMALL = TrainReidConfig("osnet_x0_25", steps=3, batch=4, height=32, width=16)
@@ -47,7 +47,9 @@ SMALL = TrainReidConfig("osnet_x0_25", steps=3, batch=4, height=32, width=16)
 def bank(people, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bank")
     checkpoint = folder / "generator.safetensors"
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), checkpoint, {"seen": "0" * 12})
+    save_generator(
+        Generator(GeneratorConfig(width=4, blocks=1)), checkpoint, {"trained_on": "0" * 12}
+    )
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     data = DataConfig(32, 16)
     job = prepare(dataset, poses, checkpoint, SynthesizeConfig(), data, 0)
@@ -186,7 +188,7 @@ def test_starting_weights_of_which_nobody_knows_cost_the_leak_free_mark(people, 
     assert result["starting_data"] == "whole"
     assert len(result["starting_weights"]) == 64
     assert result["recipe"]["weights"] == "found.pth"
-    assert read_tensors(tmp_path / "b" / "model.safetensors")[1]["seen"] == ""
+    assert read_tensors(tmp_path / "b" / "model.safetensors")[1]["trained_on"] == ""
 
 
 def test_starting_weights_may_be_declared_external(people, tmp_path):
@@ -198,18 +200,20 @@ def test_starting_weights_may_be_declared_external(people, tmp_path):
 
     assert (result["starting_data"], result["leak_free"]) == ("external", True)
     assert result["recipe"]["weights_data"] == "external"
-    seen = read_tensors(tmp_path / "cell" / MODEL)[1]["seen"]
-    assert seen.endswith(seen_images(dataset.train))
-    assert seen_status(seen, dataset, dataset.train) == "external"
+    seen = read_tensors(tmp_path / "cell" / MODEL)[1]["trained_on"]
+    assert seen.endswith(fingerprints(dataset.train))
+    assert leak_status(seen, dataset, dataset.train) == "external"
 
 
-@pytest.mark.parametrize(("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")])
+@pytest.mark.parametrize(
+    ("trained_on", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")]
+)
 def test_what_a_network_notes_counts_more_than_what_is_declared(people, tmp_path, seen, data):
     dataset = read_market1501(people)
     mix = Mix(dataset.train, keep=0.5)
     known = {"kept": mix.real, "left out": dataset.train}.get(seen, ())
     path = tmp_path / MODEL
-    notes = {"format": MODEL_FORMAT, "seen": seen_images(known)}
+    notes = {"format": MODEL_FORMAT, "trained_on": fingerprints(known)}
     write_tensors(path, {"a": torch.zeros(1)}, notes)
     declared = replace(start_from(path), weights_data="external")
 
@@ -217,7 +221,7 @@ def test_what_a_network_notes_counts_more_than_what_is_declared(people, tmp_path
     with pytest.raises(UserError, match=f"must not contradict .* 'external', got '{data}'"):
         starting_data(mix, dataset, declared)
 
-    write_tensors(path, {"a": torch.zeros(1)}, {**notes, "seen": "0" * 12})
+    write_tensors(path, {"a": torch.zeros(1)}, {**notes, "trained_on": "0" * 12})
     assert starting_data(mix, dataset, declared) == "external"
 
 
@@ -226,14 +230,14 @@ def test_a_network_says_what_it_has_seen_to_those_that_start_from_it(people, tmp
     half, whole = Mix(train, keep=0.5), Mix(train)
     first = run(people, tmp_path / "half", half)
     assert (first["starting_data"], first["leak_free"]) == (None, True)
-    seen = read_tensors(tmp_path / "half" / "model.safetensors")[1]["seen"]
-    assert seen == seen_images(half.real)
+    seen = read_tensors(tmp_path / "half" / "model.safetensors")[1]["trained_on"]
+    assert seen == fingerprints(half.real)
     path = tmp_path / "half" / "model.safetensors"
     for mix, data in ((half, "kept"), (whole, "kept"), (Mix(train, keep=0.25), "whole")):
         result = run(people, tmp_path / f"{len(mix)}", mix, start_from(path))
         assert (result["starting_data"], result["leak_free"]) == (data, data != "whole")
     notes = read_tensors(tmp_path / f"{len(whole)}" / "model.safetensors")[1]
-    assert notes["seen"] == seen + seen_images(train)
+    assert notes["trained_on"] == seen + fingerprints(train)
 
 
 def test_a_network_of_other_people_is_external_and_starts_the_training(people, tmp_path):
@@ -261,8 +265,8 @@ def test_a_network_that_saw_drawings_by_outsiders_does_not_say_what_it_knows(
 ):
     mix = Mix(read_market1501(people).train, bank, 1.0)
     result = run(people, tmp_path, mix)
-    assert (result["artist"], result["cameras"]) == ("generator", "source")
-    assert read_tensors(tmp_path / MODEL)[1]["seen"] == ""
+    assert (result["method"], result["cameras"]) == ("generator", "source")
+    assert read_tensors(tmp_path / MODEL)[1]["trained_on"] == ""
 
 
 def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people, bank, tmp_path):
@@ -276,7 +280,7 @@ def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people
 
 def test_a_baseline_has_no_artist(people, tmp_path):
     result = run(people, tmp_path, Mix(read_market1501(people).train))
-    assert (result["artist"], result["cameras"], result["generator_sha256"]) == (None, None, None)
+    assert (result["method"], result["cameras"], result["generator_sha256"]) == (None, None, None)
 
 
 def test_a_diverged_training_is_one_sentence_and_saves_no_state_of_it(
@@ -291,7 +295,7 @@ def test_a_diverged_training_is_one_sentence_and_saves_no_state_of_it(
     assert f"no longer a number at step {saved + 1};" in str(caught.value)
 
 
-STRONG = replace(SMALL, batch=4, training="strong", **{**TRAININGS["strong"], "instances": 2,
+STRONG = replace(SMALL, batch=4, preset="strong", **{**PRESETS["strong"], "instances": 2,
                  "last_stride": 0})  # fmt: skip
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import kept, read_market1501
-from reid_aug.data.provenance import seen_images
-from reid_aug.generator import Generator, GeneratorConfig, load_noted, save_generator
+from reid_aug.data.provenance import fingerprints
+from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, save_generator
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -44,8 +44,8 @@ width = 16
 """
 ALSO = (
     {"ratio": (0.5,)},
-    {"artist": ("copies",), "ratio": (1.0,)},
-    {"artist": ("renderer",), "ratio": (1.0,)},
+    {"method": ("copies",), "ratio": (1.0,)},
+    {"method": ("renderer",), "ratio": (1.0,)},
     {"generator": ("kept",), "ratio": (1.0,)},
     {"start": ("external",), "ratio": (0.0,)},
     {"erase": (True,), "ratio": (0.0,)},
@@ -59,7 +59,7 @@ def stage(people, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "small.toml").write_text(RECIPE)
     generator = Generator(GeneratorConfig(width=4, blocks=1))
-    save_generator(generator, tmp_path / "g.safetensors", {"seen": "0" * 12})
+    save_generator(generator, tmp_path / "g.safetensors", {"trained_on": "0" * 12})
     recipe = grid_recipe(grid_of(tmp_path), {})
     points, run = people / "keypoints.csv", RunFolder(tmp_path / "run")
     return Stage(recipe, people, False, points, run, choose_device("cpu"))
@@ -106,7 +106,7 @@ def test_a_whole_study(people, tmp_path, stage, trained):
 
     assert trained == [folder / "external/osnet_x0_25-seed0", *(task.folder for task in tasks)]
     results = {task.folder.name: result_of(task) for task in tasks}
-    keys = ("artist", "cameras", "generator_data", "starting_data", "leak_free")
+    keys = ("method", "cameras", "generator_data", "starting_data", "leak_free")
     name, end = "osnet_x0_25", "keep0.5-seed0"
     assert {own: tuple(result[key] for key in keys) for own, result in results.items()} == {
         f"{name}-baseline-{end}": (None, None, None, None, True),
@@ -125,8 +125,8 @@ def test_a_whole_study(people, tmp_path, stage, trained):
     assert banks == {"keep-0.5", "keep-0.5-copies", "keep-0.5-renderer", "keep-0.5-kept"}
     real = kept(read_market1501(people).train, 0.5)
     assert len(Bank(folder / "keep-0.5/bank.h5")) == len(real)
-    notes = load_noted(folder / "keep-0.5-kept/generator.safetensors")[1]
-    assert notes["seen"] == seen_images(real)
+    notes = load_with_metadata(folder / "keep-0.5-kept/generator.safetensors")[1]
+    assert notes["trained_on"] == fingerprints(real)
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
     trained.clear()
@@ -157,7 +157,7 @@ def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, 
 
 
 def test_a_grid_that_draws_with_no_given_generator_needs_none(tmp_path, stage):
-    grid = Grid("g", str(tmp_path / "small.toml"), ("osnet_x0_25",), seed=(0,), artist=("copies",))
+    grid = Grid("g", str(tmp_path / "small.toml"), ("osnet_x0_25",), seed=(0,), method=("copies",))
 
     tasks = plan_tasks(grid, stage, None)
 
@@ -167,7 +167,7 @@ def test_a_grid_that_draws_with_no_given_generator_needs_none(tmp_path, stage):
 
 
 def test_the_plain_bank_of_the_recipe_s_kept_set_lies_in_the_run_folder(tmp_path, stage):
-    also = ({"artist": ("copies",)}, {"generator": ("kept",)}, {"keep": (0.5,)})
+    also = ({"method": ("copies",)}, {"generator": ("kept",)}, {"keep": (0.5,)})
     grid = Grid("g", str(tmp_path / "small.toml"), ("osnet_x0_25",), seed=(0,), also=also)
 
     tasks = tasks_of(grid, stage, tmp_path)
@@ -215,7 +215,7 @@ def test_a_cell_that_is_done_costs_nothing_more(tmp_path, stage):
 
 
 def scored(folder: Path, **axes) -> Grid:
-    given = {"keep": (0.5,), "seed": (1,), "artist": ("copies",), "ratio": (1.0,), **axes}
+    given = {"keep": (0.5,), "seed": (1,), "method": ("copies",), "ratio": (1.0,), **axes}
     return Grid("g", str(folder / "small.toml"), ("osnet_x0_25",), **given)
 
 
@@ -270,15 +270,15 @@ def test_pixels_are_scored_without_a_network(tmp_path, stage, trained):
 
 
 def test_protocol_paper_leaks_and_says_so(tmp_path, stage, trained):
-    grid = scored(tmp_path, artist=("generator",), generator=("kept", "whole"), seed=(0,))
+    grid = scored(tmp_path, method=("generator",), generator=("kept", "whole"), seed=(0,))
     tasks = tasks_of(grid, stage, tmp_path)
 
     assert run(grid, tasks, stage, POOL) == []
 
     found = [(result_of(task)["generator_data"], result_of(task)["leak_free"]) for task in tasks]
     assert found == [("kept", True), ("whole", False)]
-    whole = load_noted(stage.run.path / "keep-1-kept/generator.safetensors")[1]
-    assert whole["seen"] == seen_images(stage.dataset.train)
+    whole = load_with_metadata(stage.run.path / "keep-1-kept/generator.safetensors")[1]
+    assert whole["trained_on"] == fingerprints(stage.dataset.train)
     assert {path.parent.name for path in stage.run.path.rglob("bank.h5")} == {
         "keep-0.5-kept",
         "keep-0.5-whole",
@@ -286,7 +286,7 @@ def test_protocol_paper_leaks_and_says_so(tmp_path, stage, trained):
 
 
 def test_somebody_s_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trained):
-    own = scored(tmp_path, artist=("generator",), generator=(str(tmp_path / "g.safetensors"),))
+    own = scored(tmp_path, method=("generator",), generator=(str(tmp_path / "g.safetensors"),))
     tasks = tasks_of(own, stage, tmp_path)
     assert run(own, tasks, stage, POOL) == []
     mark = f"{tmp_path.name}-g"
@@ -314,7 +314,7 @@ def test_somebody_s_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trai
 
 def test_what_is_no_generator_is_refused_before_any_work(tmp_path, stage):
     (tmp_path / "no.safetensors").write_bytes(b"no")
-    grid = scored(tmp_path, artist=("generator",), generator=(str(tmp_path / "no.safetensors"),))
+    grid = scored(tmp_path, method=("generator",), generator=(str(tmp_path / "no.safetensors"),))
 
     with pytest.raises(UserError, match=r"no\.safetensors"):
         tasks_of(grid, stage, tmp_path)

@@ -204,7 +204,7 @@ def block_file(folder, text):
 
 def test_a_block_takes_what_it_does_not_name_from_above(tmp_path):
     path = block_file(
-        tmp_path, 'keep = [0.2]\n[[also]]\nartist = ["copies"]\n[[also]]\nkeep = [0.5]\nratio = [2]'
+        tmp_path, 'keep = [0.2]\n[[also]]\nmethod = ["copies"]\n[[also]]\nkeep = [0.5]\nratio = [2]'
     )
 
     cells = load_grid(path).cells()
@@ -213,7 +213,7 @@ def test_a_block_takes_what_it_does_not_name_from_above(tmp_path):
     assert cells == [
         base,
         replace(base, ratio=1.0),
-        replace(base, ratio=1.0, artist="copies"),
+        replace(base, ratio=1.0, method="copies"),
         replace(base, ratio=2.0, keep=0.5),
     ]
 
@@ -234,7 +234,7 @@ def test_blocks_leave_seeds_outermost():
 
 def test_what_cannot_matter_makes_no_other_cell():
     axes = {
-        "artist": ("generator", "copies", "renderer"),
+        "method": ("generator", "copies", "renderer"),
         "cameras": ("source", "target"),
         "generator": ("given", "kept"),
     }
@@ -242,7 +242,7 @@ def test_what_cannot_matter_makes_no_other_cell():
 
     cells = grid.cells()
 
-    assert [(c.ratio, c.artist, c.cameras, c.generator) for c in cells] == [
+    assert [(c.ratio, c.method, c.cameras, c.generator) for c in cells] == [
         (0.0, "generator", "source", "given"),
         (1.0, "generator", "source", "given"),
         (1.0, "generator", "source", "kept"),
@@ -262,10 +262,10 @@ def test_a_generator_of_all_images_is_that_of_the_kept_set_where_all_are_kept():
 
 
 def test_how_images_are_drawn_does_not_matter_to_somebody_s_bank():
-    axes = {"artist": ("generator", "copies"), "generator": ("given", "kept"), "bank": ("b.h5",)}
+    axes = {"method": ("generator", "copies"), "generator": ("given", "kept"), "bank": ("b.h5",)}
     grid = Grid("g", "demo", ("a",), seed=(0,), **axes)
 
-    assert [(c.ratio, c.bank, c.artist) for c in grid.cells()] == [
+    assert [(c.ratio, c.bank, c.method) for c in grid.cells()] == [
         (0.0, "", "generator"),
         (1.0, "b.h5", "generator"),
     ]
@@ -310,8 +310,8 @@ def test_erasing_and_starting_weights_matter_at_ratio_0():
     ("change", "suffix"),
     [
         ({}, ""),
-        ({"artist": "copies"}, "-copies"),
-        ({"artist": "renderer", "cameras": "target"}, "-renderer-cameras"),
+        ({"method": "copies"}, "-copies"),
+        ({"method": "renderer", "cameras": "target"}, "-renderer-cameras"),
         ({"cameras": "target", "generator": "kept"}, "-cameras-kept"),
         ({"erase": True, "start": "external"}, "-erase-external"),
         ({"generator": "whole"}, "-whole"),
@@ -326,11 +326,11 @@ def test_a_variant_has_the_folder_of_the_plain_cell_with_a_suffix(change, suffix
 
 
 def test_a_cell_hands_its_values_to_the_recipe():
-    cell = Cell("a", "supplement", 2.0, 0.5, 0, artist="renderer", cameras="target", erase=True)
+    cell = Cell("a", "supplement", 2.0, 0.5, 0, method="renderer", cameras="target", erase=True)
 
     recipe = cell_recipe(load_recipe("demo"), cell)
 
-    assert (recipe.synthesize.artist, recipe.synthesize.cameras) == ("renderer", "target")
+    assert (recipe.synthesize.method, recipe.synthesize.cameras) == ("renderer", "target")
     assert (recipe.synthesize.ratio, recipe.train_reid.erase) == (2.0, True)
 
 
@@ -341,7 +341,7 @@ def test_a_cell_hands_its_values_to_the_recipe():
         ("[[also]]\nexternal = [1]", "also: unknown key 'external'"),
         ("[[also]]\nkeep = 0.5", "keep must be a list of float"),
         ("also = [3]", r"also must be tables, written \[\[also\]\]"),
-        ('artist = ["painter"]', "artist must be among generator, copies, renderer, got 'painter'"),
+        ('method = ["painter"]', "method must be among generator, copies, renderer, got 'painter'"),
         ('cameras = ["both"]', "cameras must be among source, target"),
         (
             'generator = ["external"]',
@@ -378,7 +378,7 @@ def test_external_people_are_read(tmp_path):
     ("line", "key"),
     [
         ("[train_reid]\nerase = true", "train_reid.erase"),
-        ('[synthesize]\nartist = "copies"', "synthesize.artist"),
+        ('[synthesize]\nmethod = "copies"', "synthesize.method"),
         ('[synthesize]\ncameras = "target"', "synthesize.cameras"),
     ],
 )
@@ -402,7 +402,7 @@ def test_the_low_data_study_has_what_it_compares():
     assert {cell.real_part for cell in cells} == {0.2, 0.5, 1.0}
     for keep in (0.2, 0.5):
         own = [cell for cell in cells if cell.keep == keep]
-        assert {(c.artist, c.cameras) for c in own if c.ratio == 4} == {
+        assert {(c.method, c.cameras) for c in own if c.ratio == 4} == {
             ("generator", "source"),
             ("generator", "target"),
             ("copies", "source"),
@@ -433,7 +433,7 @@ def test_the_external_people_of_the_low_data_study_are_nobody_of_the_demo():
 
 
 def test_the_training_axis_applies_the_named_set_over_the_recipe():
-    grid = Grid("g", "demo", ("a",), ratio=(0.0,), seed=(0,), training=("plain", "strong"))
+    grid = Grid("g", "demo", ("a",), ratio=(0.0,), seed=(0,), preset=("plain", "strong"))
     recipe = grid_recipe(grid, {})
 
     plain, strong = (cell_recipe(recipe, cell).train_reid for cell in grid.cells())
@@ -441,7 +441,7 @@ def test_the_training_axis_applies_the_named_set_over_the_recipe():
     assert plain == replace(recipe.train_reid, backbone="a")
     assert (
         strong
-        == load_recipe("demo", {"train_reid": {"training": "strong", "backbone": "a"}}).train_reid
+        == load_recipe("demo", {"train_reid": {"preset": "strong", "backbone": "a"}}).train_reid
     )
     assert (strong.erase, strong.bnneck, strong.schedule) == (True, True, "cosine")
     assert [cell.name for cell in grid.cells()] == [
@@ -451,7 +451,7 @@ def test_the_training_axis_applies_the_named_set_over_the_recipe():
 
 def test_random_erasing_is_part_of_strong_training():
     grid = Grid(
-        "g", "demo", ("a",), ratio=(0.0,), seed=(0,), training=("strong",), erase=(False, True)
+        "g", "demo", ("a",), ratio=(0.0,), seed=(0,), preset=("strong",), erase=(False, True)
     )
 
     assert len(grid.cells()) == 1
@@ -472,7 +472,7 @@ def test_the_label_axis_is_for_cells_with_generated_images():
 
 @pytest.mark.parametrize("key", ["warmup", "erase", "triplet_weight"])
 def test_what_a_training_of_the_grid_sets_is_not_set_by_hand(key):
-    grid = Grid("g", "demo", ("a",), training=("plain", "strong"))
+    grid = Grid("g", "demo", ("a",), preset=("plain", "strong"))
 
     with pytest.raises(UserError, match=rf"train_reid\.{key}: the (training strong|axis erase)"):
         grid_recipe(grid, {f"train_reid.{key}": 0.1})
@@ -485,4 +485,4 @@ def test_a_recipe_with_a_training_needs_it_on_the_axis(tmp_path):
     with pytest.raises(UserError, match=r"train_reid\.training to 'strong'"):
         grid_recipe(grid, {})
 
-    assert grid_recipe(replace(grid, training=("strong",)), {}).train_reid.erase
+    assert grid_recipe(replace(grid, preset=("strong",)), {}).train_reid.erase

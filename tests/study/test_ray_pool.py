@@ -27,7 +27,7 @@ SETTINGS = {
 }
 RECIPE = """
 [synthesize]
-artist = "copies"
+method = "copies"
 [train_reid]
 steps = 60
 batch = 4
@@ -38,7 +38,7 @@ GRID = """
 recipe = "{recipe}"
 backbone = ["osnet_x0_25"]
 ratio = [0.0, 1.0]
-artist = ["copies"]
+method = ["copies"]
 seed = [0, 1]
 """
 CLUSTER = """

@@ -31,7 +31,7 @@ class Row(NamedTuple):
         return _is_inside(self.pose.xy[self.pose.seen], self.size)
 
     @property
-    def looks_swapped(self) -> bool:
+    def appearances_swapped(self) -> bool:
         """Whether the joints lie in the picture only when x and y change places."""
         return not self.is_inside and _is_inside(self.pose.xy[self.pose.seen][:, ::-1], self.size)
 
@@ -58,8 +58,8 @@ def check_poses(images: Images, path: Path) -> Poses:
         Row(*lines[name][:1], name, lines[name][1], size) for name, size in sizes.items() if size
     ]
     found.counts = _counts(images, found.poses)
-    strangers = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
-    found.faults = [*_check_missing(images, found.poses, path), *_check_strangers(strangers, path)]
+    unknown = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
+    found.faults = [*_check_missing(images, found.poses, path), *_check_unmatched(unknown, path)]
     for is_error, wrong, text in (_outside(rows), _standing_on_heads(rows)):
         if wrong:
             where = f"{path}: line {wrong[0].line}"
@@ -100,17 +100,17 @@ def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterat
         yield Fault(False, f"{path}: {text}: pid {some(bare)}")
 
 
-def _check_strangers(strangers: Sequence[tuple[int, str]], path: Path) -> Iterator[Fault]:
-    if strangers:
-        line, name = strangers[0]
+def _check_unmatched(unknown: Sequence[tuple[int, str]], path: Path) -> Iterator[Fault]:
+    if unknown:
+        line, name = unknown[0]
         text = f"{path}: line {line}: {name} must be the name of an image here, and is not"
-        yield Fault(False, text + like_it(len(strangers) - 1))
+        yield Fault(False, text + like_it(len(unknown) - 1))
 
 
 def _outside(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
     """Rows with a joint outside the picture: (is it an error, the rows, what is wrong)."""
     outside = [row for row in rows if not row.is_inside]
-    swapped = [row for row in outside if row.looks_swapped]
+    swapped = [row for row in outside if row.appearances_swapped]
     if not outside:
         return False, [], ""
     if 2 * len(swapped) > sum(row.pose.seen.any() for row in rows):

@@ -1,6 +1,6 @@
 """What the generator is trained against: two discriminators, and the losses of PATN.
 
-One discriminator judges *appearance* (is this the person of the condition image?), one judges
+One discriminator rates *appearance* (is this the person of the condition image?), one rates
 *pose* (is the person in the target pose?). Both are one class with different inputs, and both end
 in a map of ``4 * width`` channels, not in one score: the loss is a mean over the whole map, as in
 the authors' code. Logits come out; the sigmoid of the published network is in the loss (the same
@@ -18,7 +18,7 @@ weights from a path; without them it is off, and every log and checkpoint says s
 """
 
 from reid_aug.generator.adversary.checkpoint import read_discriminator, save_discriminator
-from reid_aug.generator.adversary.discriminator import Discriminator, initialise_judge
+from reid_aug.generator.adversary.discriminator import Discriminator, initialise_discriminator
 from reid_aug.generator.adversary.losses import GAN_LOSSES, Perceptual, gan_loss
 from reid_aug.generator.adversary.pool import ImagePool
 from reid_aug.generator.adversary.released import (
@@ -28,6 +28,6 @@ from reid_aug.generator.adversary.released import (
 
 __all__ = [
     "GAN_LOSSES", "Discriminator", "ImagePool", "Perceptual", "gan_loss",
-    "import_discriminator_checkpoint", "import_official_discriminator", "initialise_judge",
+    "import_discriminator_checkpoint", "import_official_discriminator", "initialise_discriminator",
     "read_discriminator", "save_discriminator",
 ]  # fmt: skip

@@ -43,7 +43,7 @@ class Residual(nn.Module):
         return x + self.change(x)
 
 
-def initialise_judge(network: Discriminator) -> None:
+def initialise_discriminator(network: Discriminator) -> None:
     """Batch-norm scales U(0, 1), all else as PyTorch leaves it: as published.
 
     The authors did not initialise their discriminators; the PyTorch of their time began these

@@ -1,4 +1,4 @@
-"""What a drawing is judged by: the discriminators' verdict, and VGG's features."""
+"""What a drawing is conditions_of by: the discriminators' verdict, and VGG's features."""
 
 from collections.abc import Callable
 from pathlib import Path

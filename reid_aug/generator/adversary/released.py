@@ -33,28 +33,31 @@ def import_official_discriminator(path: Path | str) -> Discriminator:
     return network
 
 
-def import_discriminator_checkpoint(official: Path | str, judge: str, path: Path) -> None:
+def import_discriminator_checkpoint(official: Path | str, discriminator: str, path: Path) -> None:
     """Write a released discriminator as a checkpoint of ours.
 
     Nobody noted which images it has seen, which counts as the worst.
 
     Args:
-        judge: "appearance" (``netD_PP``) or "pose" (``netD_PB``).
+        discriminator: "appearance" (``netD_PP``) or "pose" (``netD_PB``).
 
     Raises:
         UserError: If it is not that one, or ``path`` holds another one.
     """
     network = import_official_discriminator(official)
-    wanted, found = 3 + CONDITION[judge], next(network.parameters()).shape[1]
+    wanted, found = 3 + CONDITION[discriminator], next(network.parameters()).shape[1]
     if found != wanted:
         raise UserError(
-            f"{official}: must be the discriminator of {judge}, which sees {wanted} channels, "
-            f"got one of {found}"
+            f"{official}: must be the discriminator of {discriminator}, which takes {wanted} "
+            f"channels, got one of {found}"
         )
-    notes = {"imported": {"file": Path(official).name, "sha256": sha256(official)}, "seen": ""}
+    notes = {
+        "imported": {"file": Path(official).name, "sha256": sha256(official)},
+        "trained_on": "",
+    }
     if not path.exists():
-        save_discriminator(network, judge, path, notes)
-    elif read_discriminator(path, judge)[1].get("imported") != notes["imported"]:
+        save_discriminator(network, discriminator, path, notes)
+    elif read_discriminator(path, discriminator)[1].get("imported") != notes["imported"]:
         raise UserError(
             f"{path}: is there already and is another discriminator; choose another folder with "
             f"--out, or remove the file"

@@ -214,7 +214,7 @@ def _attributes(
     generator_data: str,
 ) -> dict[str, Any]:
     files = "\n".join(sha256(foreign.path) for foreign in ordered)
-    plan = {"poses": IMPORTED, "cameras": "source", "artist": name}
+    plan = {"poses": IMPORTED, "cameras": "source", "method": name}
     return {
         "keep": data.keep,
         "keep_seed": data.keep_seed,

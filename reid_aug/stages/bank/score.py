@@ -28,7 +28,7 @@ from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.bank import Bank, write_bank
 from reid_aug.data.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import names_sha256, seen_status
+from reid_aug.data.provenance import leak_status, names_sha256
 from reid_aug.evaluation.features import extract_features, look
 from reid_aug.mixing import require_same_dataset
 from reid_aug.pose_estimators import MoveNet
@@ -72,16 +72,16 @@ def score_bank(
     real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
     if names_sha256(real) != bank.attributes["kept_sha256"]:
         raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
-    judges: list[Any] = [Plain(real, (bank.height, bank.width))]
+    scorers_: list[Any] = [Plain(real, (bank.height, bank.width))]
     about: dict[str, dict[str, Any]] = dict.fromkeys(Plain.names, OWN)
     if scorer is not None:
-        judge = Network(scorer, dataset, real, device)
-        judges.append(judge)
-        made = {"data": judge.data, "scorer_sha256": sha256(scorer)}
+        scorer_ = Network(scorer, dataset, real, device)
+        scorers_.append(scorer_)
+        made = {"data": scorer_.data, "scorer_sha256": sha256(scorer)}
         about |= dict.fromkeys(Network.names, made)
     if movenet is not None:
         eye = Joints(movenet)
-        judges.append(eye)
+        scorers_.append(eye)
         about["pose"] = {"data": "external", "scorer_sha256": eye.estimator.sha256}
     parts = []
     for start in progress(range(0, len(bank), BATCH)):
@@ -89,8 +89,8 @@ def score_bank(
         batch = Batch(
             bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
         )
-        parts.append(np.hstack([judge.scores(batch) for judge in judges]))
-    names = [name for judge in judges for name in judge.names]
+        parts.append(np.hstack([scorer_.scores(batch) for scorer_ in scorers_]))
+    names = [name for scorer_ in scorers_ for name in scorer_.names]
     found = dict(zip(names, np.concatenate(parts).T.astype(np.float32), strict=True))
     _write(bank, {**bank.scores, **found}, {**bank.about_scores, **about})
     return found
@@ -165,7 +165,7 @@ class Network:
         self, path: Path, dataset: Dataset, real: Sequence[PersonImage], device: torch.device
     ) -> None:
         network = load_reid_network(path)
-        self.data = seen_status(network.seen, dataset, real, "scorer")
+        self.data = leak_status(network.seen, dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
         self.look = look(network.size)
         features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)

@@ -48,7 +48,7 @@ def describe(bank: Bank) -> list[str]:
     return [
         f"{bank.path}: {len(bank)} synthetic images, {bank.height} x {bank.width} pixels, "
         f"of {len(np.unique(bank.rows.pid))} identities",
-        f"drawn by: {plan['artist']}, trained on: {about['generator_data']}, "
+        f"drawn by: {plan['method']}, trained on: {about['generator_data']}, "
         f"generator {about['generator_sha256'][:12]}",
         f"poses: {plan['poses']}; camera of the: {plan['cameras']}; seed {about['seed']}",
         f"kept set: keep {about['keep']:g}, keep_seed {about['keep_seed']}, "
@@ -132,10 +132,10 @@ def _data_faults(bank: Bank, dataset: Dataset) -> Iterator[str]:
         return
     names = {image.name for image in real}
     for column in ("source", "target"):
-        strangers = sorted({*getattr(rows, column).tolist()} - names - {""})
-        if strangers:
-            more = f" and {len(strangers) - 1} more"
-            yield f"{column} must be kept images, got {strangers[0]!r}{more}"
+        unknown = sorted({*getattr(rows, column).tolist()} - names - {""})
+        if unknown:
+            more = f" and {len(unknown) - 1} more"
+            yield f"{column} must be kept images, got {unknown[0]!r}{more}"
     counts = {pid: len(group) for pid, group in by_identity(real).items()}
     in_order = [pid for pid, _ in islice(seats(counts), len(bank))]
     if bank.plan["poses"] != IMPORTED and rows.pid.tolist() != in_order:

@@ -27,9 +27,14 @@ import torch
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import DataConfig, PersonImage, verify_images
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import joined_seen, keypoints_sha256, names_sha256, seen_images
-from reid_aug.generator import GeneratorConfig, load_noted, save_generator
-from reid_aug.runtime.distributed import Ranks
+from reid_aug.data.provenance import (
+    fingerprints,
+    joined_fingerprints,
+    keypoints_sha256,
+    names_sha256,
+)
+from reid_aug.generator import GeneratorConfig, load_with_metadata, save_generator
+from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, sha256
 from reid_aug.runtime.progress import track
@@ -38,10 +43,16 @@ from reid_aug.stages.train_generator.folder import TrainingFolder
 from reid_aug.stages.train_generator.pairs import Batch, Pairs
 from reid_aug.stages.train_generator.record import SSIM, recording
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
-from reid_aug.stages.train_generator.starting_weights import seen_before, starting_files
+from reid_aug.stages.train_generator.starting_weights import fingerprints_before, starting_files
 from reid_aug.stages.train_generator.trainer import Trainer
 
-FILES = ("vgg", "teacher", "start", "start_appearance", "start_pose")  # noted by name, not path
+FILES = (
+    "vgg",
+    "identity_model",
+    "start",
+    "start_appearance",
+    "start_pose",
+)  # noted by name, not path
 
 
 def pairs_of(
@@ -50,14 +61,14 @@ def pairs_of(
     data: DataConfig,
     config: TrainGeneratorConfig,
     seed: int,
-    ranks: Ranks = Ranks(),
+    group: ProcessGroup = ProcessGroup(),
 ) -> Pairs:
     """The batches of this training, out of the kept set ``real``; of a rank, its part of them.
 
     Raises:
         UserError: If there are no pairs, or the ranks cannot share a batch evenly.
     """
-    part = ranks.part_of(config.batch)
+    part = group.part_of(config.batch)
     which = (config.cameras, config.flip, config.pairs, config.held_out, part)
     return Pairs(real, poses, data, config.steps, config.batch, seed, *which)
 
@@ -69,7 +80,7 @@ def train_generator(
     folder: Path,
     notes: Mapping[str, Any],
     device: torch.device,
-    ranks: Ranks = Ranks(),
+    group: ProcessGroup = ProcessGroup(),
 ) -> Path:
     """Train, or go on with a training that was interrupted; the path of the checkpoint.
 
@@ -77,26 +88,26 @@ def train_generator(
         folder: the run folder; ranks on several machines need one file system for it.
         notes: what the checkpoint will say about itself. A training state with other notes belongs
             to another training and is refused.
-        ranks: who trains together; the first one writes.
+        group: who trains together; the first one writes.
 
     Raises:
         UserError: If the folder holds another training, an image does not decode, the training
             diverges, another process is at work in the folder, or a rank is gone.
     """
-    files = TrainingFolder(folder, notes, ranks.size)
+    files = TrainingFolder(folder, notes, group.size)
     if files.is_finished():
         return files.result
     _check_cameras(pairs, network)
-    trainer = Trainer(network, config, pairs.seed, device, ranks)
+    trainer = Trainer(network, config, pairs.seed, device, group)
     start, state = files.newest_state()
     if state:
         trainer.restore(state)
-    if not ranks.is_agreed(start):
+    if not group.is_agreed(start):
         raise UserError(
-            f"{files.states}: must be one folder for all ranks, on a file system that they share, "
+            f"{files.states}: must be one folder for all group, on a file system that they share, "
             f"but they found different states in it"
         )
-    if not ranks.is_first:
+    if not group.is_first:
         with _read_ahead(pairs, start) as batches:
             for _ in _steps(trainer, batches, start):
                 pass
@@ -112,7 +123,7 @@ def train_generator(
             record.add(step, losses)
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
         curve = files.learning_curve(config.save_every)
-        about = {**notes, "step": config.steps, "ranks": ranks.size, "learning_curve": curve}
+        about = {**notes, "step": config.steps, "processes": group.size, "learning_curve": curve}
         save_generator(trainer.averaged(), files.result, about)
     return files.result
 
@@ -153,7 +164,9 @@ def seconds_per_step(
     """Mean time of a training step with and without discriminators, each the median of three."""
     trainer = Trainer(network, config, pairs.seed, device)
     elapsed = {}
-    for is_alone in sorted({number < config.alone_steps for number in (0, config.steps - 1)}):
+    for is_alone in sorted(
+        {number < config.steps_before_discriminators for number in (0, config.steps - 1)}
+    ):
         number, times = 0 if is_alone else config.steps - 1, []
         for _ in range(3):
             batch = pairs[number]  # read while the step before it is made
@@ -161,11 +174,11 @@ def seconds_per_step(
             trainer.step(batch, number)
             times.append(time.perf_counter() - began)
         elapsed[is_alone] = statistics.median(times)
-    alone = config.alone_steps / config.steps
+    alone = config.steps_before_discriminators / config.steps
     return alone * elapsed.get(True, 0.0) + (1 - alone) * elapsed.get(False, 0.0)
 
 
-def training_notes(
+def training_metadata(
     pairs: Pairs,
     network: GeneratorConfig,
     config: TrainGeneratorConfig,
@@ -174,8 +187,8 @@ def training_notes(
 ) -> dict[str, Any]:
     """What a checkpoint says about its training on the kept set ``real``.
 
-    What its teacher and the networks that it starts from have seen, the generator has seen; "" if
-    nobody noted that for one of them. What changes no weight is left out.
+    What its identity_model and the networks that it starts from have seen, the generator has seen;
+    "" if nobody noted that for one of them. What changes no weight is left out.
     """
     files = {key: Path(getattr(config, key)).name for key in FILES}
     told = {key: value for key, value in asdict(config).items() if key != "tensorboard"}
@@ -184,19 +197,19 @@ def training_notes(
         "generator": asdict(network),
         "train_generator": told | files,
     }
-    before = seen_before(config)
-    if config.teacher:
-        before.append(load_reid_network(config.teacher).seen or "")
+    before = fingerprints_before(config)
+    if config.identity_model:
+        before.append(load_reid_network(config.identity_model).seen or "")
     return {
         "recipe": recipe,
         "seed": pairs.seed,
         "perceptual_term": bool(config.vgg),
         "vgg_sha256": sha256(config.vgg) if config.vgg else None,
-        "teacher_sha256": sha256(config.teacher) if config.teacher else None,
+        "identity_model_sha256": sha256(config.identity_model) if config.identity_model else None,
         "start_sha256": starting_files(config),
         "kept_sha256": names_sha256(real),
         "keypoints_sha256": keypoints_sha256(real, poses),
-        "seen": joined_seen([seen_images(real), *before]),
+        "trained_on": joined_fingerprints([fingerprints(real), *before]),
     }
 
 
@@ -220,5 +233,5 @@ def describe_best(folder: Path) -> str:
     path = TrainingFolder(folder, {}).best
     if not path.is_file():
         return ""
-    notes = load_noted(path)[1]
+    notes = load_with_metadata(path)[1]
     return f"best on held-out identities: {path}, step {notes['step']}, SSIM {notes[SSIM]:.3f}"

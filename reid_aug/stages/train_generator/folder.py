@@ -21,7 +21,7 @@ from torch import Tensor
 
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose, sheet, write_picture
-from reid_aug.generator import load_noted
+from reid_aug.generator import load_with_metadata
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
 from reid_aug.runtime.weights import read_tensors, write_tensors
@@ -33,25 +33,25 @@ STATES = "[0-9]*.safetensors"
 
 
 class TrainingFolder:
-    """The files of the training ``notes``, by so many ranks, in a run folder."""
+    """The files of the training ``notes``, by so many group, in a run folder."""
 
-    def __init__(self, folder: Path, notes: Mapping[str, Any], ranks: int = 1) -> None:
+    def __init__(self, folder: Path, notes: Mapping[str, Any], group: int = 1) -> None:
         self.result = folder / "generator.safetensors"
         self.states = folder / "training"
         self.best = self.states / "best.safetensors"
         self.log = self.states / "log.jsonl"
         self.notes = json.loads(json.dumps(notes))
-        self.ranks = ranks
+        self.group = group
 
     def is_finished(self) -> bool:
-        """Whether the result of this very training is there, by however many ranks.
+        """Whether the result of this very training is there, by however many group.
 
         Raises:
             UserError: If another one's is.
         """
         if not self.result.exists():
             return False
-        found = load_noted(self.result)[1]
+        found = load_with_metadata(self.result)[1]
         if any(found.get(key) != value for key, value in self.notes.items()):
             raise UserError(
                 f"{self.result}: is there already, trained with other settings or data; "
@@ -63,7 +63,7 @@ class TrainingFolder:
         """How many steps were done, and the tensors then; 0 and nothing at the beginning.
 
         Raises:
-            UserError: If the state is another training's, or that of another number of ranks.
+            UserError: If the state is another training's, or that of another number of group.
         """
         newest = max(self.states.glob(STATES), default=None)
         if newest is None:
@@ -74,17 +74,17 @@ class TrainingFolder:
                 f"{self.states}: holds a training with other settings or data; "
                 f"go on with those, or choose another folder with --out"
             )
-        if head.get("ranks", 1) != self.ranks:
+        if head.get("processes", 1) != self.group:
             raise UserError(
-                f"{self.states}: holds a training by {head.get('ranks', 1)} ranks, and dropout and "
-                f"batch norm make {self.ranks} end elsewhere; go on with as many, or choose "
+                f"{self.states}: was made by {head.get('processes', 1)} processes, and dropout and "
+                f"batch norm make {self.group} end elsewhere; go on with as many, or choose "
                 f"another folder with --out"
             )
         return int(head["step"]), tensors
 
     def save_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Write the state after ``step`` steps, and drop all but the last two."""
-        head = {"format": FORMAT, "step": step, "ranks": self.ranks, "notes": self.notes}
+        head = {"format": FORMAT, "step": step, "processes": self.group, "notes": self.notes}
         write_tensors(self.states / f"{step:08d}.safetensors", tensors, head)
         for old in sorted(self.states.glob(STATES))[:-STATES_KEPT]:
             old.unlink()

@@ -20,7 +20,7 @@ from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 
 
-class Teacher(nn.Module):
+class IdentityModel(nn.Module):
     """How differently a re-ID network sees two pictures: 0 if it cannot tell them apart.
 
     The mean over its stages of the mean absolute difference of their maps, as a part of the mean

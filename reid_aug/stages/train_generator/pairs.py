@@ -1,7 +1,7 @@
 """Training pairs: two images of one person, and the batches of them that a training sees.
 
 Batches are numbered by the training step, and each is drawn from (seed, step) alone. So it does not
-matter who reads them, in which order, or where a training is taken up again. Ranks that train
+matter who reads them, in which order, or where a training is taken up again. Processes that train
 together draw the same batch, and each reads its part of it.
 
 Some identities can be held out: none of their images is ever in a batch, and a fixed set of their
@@ -29,7 +29,7 @@ from reid_aug.runtime.errors import UserError
 CAMERAS = ("any", "same")
 WEIGHTINGS = ("all", "balanced")
 SAMPLES = 8
-EXAMINED = 64
+VALIDATION_PAIRS = 64
 
 
 class Batch(NamedTuple):
@@ -60,7 +60,7 @@ class Pairs:
 
     Args:
         steps: how many batches there are.
-        batch: pairs in a batch of all ranks.
+        batch: pairs in a batch of all group.
         flip: mirror half of the pairs.
         weighting: "all" or "balanced".
         held_out: how many identities are never in a batch; the seed says which.
@@ -94,11 +94,11 @@ class Pairs:
         self.data, self.seed = data, seed
         self.steps, self.size, self.flip, self.part = steps, batch, flip, part
         self.is_balanced = weighting == "balanced"
-        groups, examined = _hold_out(groups, held_out, seed)
+        groups, validated = _hold_out(groups, held_out, seed)
         self.taught = len(groups)
-        self.images = [image for group in (*groups, *examined) for image in group]
+        self.images = [image for group in (*groups, *validated) for image in group]
         self.poses = [poses[image.name] for image in self.images]
-        sizes = np.array([len(group) for group in (*groups, *examined)])
+        sizes = np.array([len(group) for group in (*groups, *validated)])
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.pairs_until = np.cumsum(sizes * (sizes - 1))
         owners = [group[0].pid for group in groups]
@@ -129,7 +129,7 @@ class Pairs:
         return self.batch(pairs, flips[self.part].tolist())
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
-        """The pairs of a batch of all ranks, by number."""
+        """The pairs of a batch of all group, by number."""
         if not self.is_balanced:
             return rng.integers(self.count, size=self.size)
         people = rng.integers(len(self.people_until) - 1, size=self.size)
@@ -155,11 +155,11 @@ class Pairs:
         chosen = [self.pair(int(i) % self.count) for i in indices]
         return self.batch(chosen, [False] * SAMPLES)
 
-    def examination(self) -> list[Batch]:
+    def validation(self) -> list[Batch]:
         """Fixed pairs of those held out, 64 or one each, in batches; none without them."""
         held_out = range(self.taught, len(self.pairs_until))
         rng = np.random.default_rng([self.seed, 4])
-        count = max(EXAMINED, len(held_out)) if held_out else 0
+        count = max(VALIDATION_PAIRS, len(held_out)) if held_out else 0
         groups = [held_out[i % len(held_out)] for i in range(count)]
         pairs = [
             self.pair(int(rng.integers(self.pairs_until[g - 1], self.pairs_until[g])))

@@ -35,7 +35,7 @@ class TrainingRecord:
     ) -> None:
         self.files, self.trainer, self.log, self.board = files, trainer, log, board
         self.config: TrainGeneratorConfig = trainer.config
-        self.samples, self.examination = pairs.samples(), pairs.examination()
+        self.samples, self.validation = pairs.samples(), pairs.validation()
         self.best = max(files.logged(SSIM), default=-np.inf)
 
     def add(self, step: int, losses: Mapping[str, float]) -> None:
@@ -43,7 +43,7 @@ class TrainingRecord:
         is_due = step % self.config.save_every == 0 or step == self.config.steps
         values = {"lr": self.config.rate(step - 1), **losses}
         if is_due:
-            values |= examine(self.trainer, self.examination)
+            values |= validate(self.trainer, self.validation)
         off = {} if self.config.vgg else {"perceptual": None}
         rounded = {key: round(value, 6) for key, value in values.items()}
         self.log.write(json.dumps({"step": step, **rounded, **off}) + "\n")
@@ -89,7 +89,7 @@ def _board(files: TrainingFolder, config: TrainGeneratorConfig, start: int) -> I
         yield board
 
 
-def examine(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
+def validate(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
     """How well the held-out pairs are drawn: L1 in [-1, 1] scale, and SSIM; nothing without any."""
     if not batches:
         return {}

@@ -23,9 +23,9 @@ class TrainGeneratorConfig:
     of the pairs, left and right joints swapped; ``pairs`` draws "all" pairs alike as published, or
     "balanced", every identity equally often; ``held_out`` is how many identities are kept out of
     the training, to measure it by. ``ema`` averages the generator's weights with this memory.
-    ``alone`` is the first part of the steps, in which the discriminators neither judge nor
-    learn. ``teacher`` is the path of a re-ID network's ``model.safetensors``; without it that term
-    is off. ``start`` is the path of a generator to go on from, ``start_appearance`` and
+    ``discriminator_start`` is the first part of the steps, in which the discriminators neither act
+    nor learn. ``identity_model`` is the path of a re-ID network's ``model.safetensors``; without it
+    that term is off. ``start`` is the path of a generator to go on from, ``start_appearance`` and
     ``start_pose`` of discriminators. ``bf16`` computes in bfloat16 where that is safe, ``compile``
     through torch.compile. ``sync_batch_norm`` lets batch norm see the batch of all ranks of a
     torchrun; ``batch`` is theirs together. ``tensorboard`` shows the losses there too.
@@ -49,9 +49,9 @@ class TrainGeneratorConfig:
     discriminator_blocks: int = 3
     flip: bool = False
     ema: float = 0.0
-    alone: float = 0.0
-    teacher: str = ""
-    teacher_weight: float = 1.0
+    discriminator_start: float = 0.0
+    identity_model: str = ""
+    identity_weight: float = 1.0
     start: str = ""
     start_appearance: str = ""
     start_pose: str = ""
@@ -64,14 +64,17 @@ class TrainGeneratorConfig:
     def __post_init__(self) -> None:
         whole = ("steps", "batch", "lr_every", "save_every", "discriminator_width")
         require_at_least(self, 1, *whole)
-        weights = ("gan_weight", "l1_weight", "perceptual_weight", "teacher_weight")
+        weights = ("gan_weight", "l1_weight", "perceptual_weight", "identity_weight")
         require_at_least(self, 0, "pool", "held_out", *weights)
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.decay <= 1:
             raise UserError(f"decay must be a part of the steps in [0, 1], got {self.decay}")
-        if not 0 <= self.alone <= 1:
-            raise UserError(f"alone must be a part of the steps in [0, 1], got {self.alone}")
+        if not 0 <= self.discriminator_start <= 1:
+            raise UserError(
+                f"discriminator_start must be a part of the steps in [0, 1], "
+                f"got {self.discriminator_start}"
+            )
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
         if self.cameras not in CAMERAS:
@@ -82,9 +85,9 @@ class TrainGeneratorConfig:
             raise UserError(f"gan must be one of {', '.join(GAN_LOSSES)}, got {self.gan!r}")
 
     @property
-    def alone_steps(self) -> int:
+    def steps_before_discriminators(self) -> int:
         """How many steps are done without discriminators."""
-        return round(self.alone * self.steps)
+        return round(self.discriminator_start * self.steps)
 
     def rate(self, step: int) -> float:
         """Learning rate at a step (counted from 0): constant, then falling to 0 in a line.

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reid_aug.data.provenance import noted_seen
-from reid_aug.generator import Generator, load_noted
+from reid_aug.data.provenance import recorded_fingerprints
+from reid_aug.generator import Generator, load_with_metadata
 from reid_aug.generator.adversary import read_discriminator
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -35,29 +35,35 @@ def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) 
         generator = networks["generator"]
         assert isinstance(generator, Generator)
         _start_generator(generator, config.start)
-    for judge, path in _judges(config):
-        if judge not in networks:
+    for discriminator, path in _discriminators(config):
+        if discriminator not in networks:
             raise UserError(
-                f"start_{judge} must not be given with alone = 1, which has no discriminators"
+                f"start_{discriminator} must not be given with discriminator_start = 1, which has "
+                f"no discriminators"
             )
-        _start_judge(networks[judge], judge, path)
+        _start_discriminator(networks[discriminator], discriminator, path)
 
 
-def seen_before(config: TrainGeneratorConfig) -> list[str]:
+def fingerprints_before(config: TrainGeneratorConfig) -> list[str]:
     """What each of the starting networks has seen; "" for one of which nobody noted it."""
     noted = [_read_generator(config.start)[1]] if config.start else []
-    noted += [read_judge(path, judge)[1] for judge, path in _judges(config)]
-    return [noted_seen(notes) for notes in noted]
+    noted += [
+        read_discriminator_of(path, discriminator)[1]
+        for discriminator, path in _discriminators(config)
+    ]
+    return [recorded_fingerprints(notes) for notes in noted]
 
 
 def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:
     """SHA-256 of every file that a training starts from, by its key."""
     given = {"start": config.start} if config.start else {}
-    given |= {f"start_{judge}": path for judge, path in _judges(config)}
+    given |= {f"start_{discriminator}": path for discriminator, path in _discriminators(config)}
     return {key: sha256(path) for key, path in given.items()}
 
 
-def read_judge(path: str, judge: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_discriminator_of(
+    path: str, discriminator: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and notes of a discriminator: a checkpoint, or its part of a training state.
 
     Raises:
@@ -66,18 +72,18 @@ def read_judge(path: str, judge: str) -> tuple[dict[str, Tensor], dict[str, Any]
     if Path(path).suffix == ".safetensors":
         tensors, notes = read_tensors(path)
         if notes.get("format") == STATE:
-            if not (own := under(tensors, f"{judge}/")):
+            if not (own := under(tensors, f"{discriminator}/")):
                 raise UserError(
-                    f"{path}: must hold a discriminator of {judge}, got the state of a training "
-                    f"without discriminators"
+                    f"{path}: must hold a discriminator of {discriminator}, got the state of a "
+                    f"training without discriminators"
                 )
             return own, notes.get("notes", {})
-    return read_discriminator(path, judge)
+    return read_discriminator(path, discriminator)
 
 
-def _judges(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
+def _discriminators(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
     pairs = (("appearance", config.start_appearance), ("pose", config.start_pose))
-    return ((judge, path) for judge, path in pairs if path)
+    return ((discriminator, path) for discriminator, path in pairs if path)
 
 
 def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
@@ -86,7 +92,7 @@ def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
             f"{path}: train_generator.start must be a generator.safetensors; convert released "
             f"weights with: reid-aug generator import"
         )
-    return load_noted(path)
+    return load_with_metadata(path)
 
 
 def _start_generator(generator: Generator, path: str) -> None:
@@ -102,15 +108,15 @@ def _start_generator(generator: Generator, path: str) -> None:
     generator.load_state_dict(given.state_dict())
 
 
-def _start_judge(network: nn.Module, judge: str, path: str) -> None:
-    tensors, _ = read_judge(path, judge)
+def _start_discriminator(network: nn.Module, discriminator: str, path: str) -> None:
+    tensors, _ = read_discriminator_of(path, discriminator)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise UserError(
-                f"{path}: train_generator.start_{judge} must be a discriminator of this recipe, "
-                f"whose {name} is of shape {wanted.get(name)}, got {found.get(name)}; it follows "
-                f"discriminator_width, discriminator_blocks and generator.norm"
+                f"{path}: train_generator.start_{discriminator} must be a discriminator of this "
+                f"recipe, whose {name} is of shape {wanted.get(name)}, got {found.get(name)}; it "
+                f"follows discriminator_width, discriminator_blocks and generator.norm"
             )
     network.load_state_dict(tensors)

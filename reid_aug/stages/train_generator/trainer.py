@@ -1,6 +1,6 @@
-"""The generator, its judges, and one training step of them.
+"""The generator, its discriminators, and one training step of them.
 
-One step, as published: the generator draws the target pose and is judged by two discriminators (is
+One step, as published: the generator draws the target pose and is rated by two discriminators (is
 it the same person? is it in the pose?), by the distance to the true picture, and by the distance of
 VGG features where weights for them are given; then each discriminator learns from the true picture
 and from the drawn one, mixed with older drawings. Beyond the paper, the discriminators can join
@@ -16,7 +16,7 @@ Several ranks share a step (:mod:`reid_aug.runtime.distributed`): each draws its
 and gradients are averaged, so all have the same weights always. The pools hold drawings of all
 ranks and are the same everywhere. What a rank has of its own is its dropout, which starts from its
 number too, batch norm, which sees the rank's part only unless it is shared, and the scale of the
-teacher's maps.
+identity_model's maps.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from reid_aug.generator import (
     Generator,
     GeneratorConfig,
     initialise,
-    ready_to_learn,
+    ready_to_train,
     to_pixels,
     to_signed,
 )
@@ -41,13 +41,13 @@ from reid_aug.generator.adversary import (
     ImagePool,
     Perceptual,
     gan_loss,
-    initialise_judge,
+    initialise_discriminator,
 )
-from reid_aug.runtime.distributed import Ranks
+from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
 from reid_aug.runtime.sync_batch_norm import share_norms
-from reid_aug.stages.train_generator.identity_model import Teacher
+from reid_aug.stages.train_generator.identity_model import IdentityModel
 from reid_aug.stages.train_generator.pairs import Batch
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.starting_weights import start_from
@@ -74,9 +74,9 @@ class Inputs(NamedTuple):
 
 
 class Trainer:
-    """The generator, its judges, their optimisers and image pools, and one step of them.
+    """The generator, its discriminators, their optimisers and image pools, and one step of them.
 
-    A generator that is alone to the end has no judges.
+    A generator that is alone to the end has no discriminators.
     """
 
     def __init__(
@@ -85,28 +85,28 @@ class Trainer:
         config: TrainGeneratorConfig,
         seed: int,
         device: torch.device,
-        ranks: Ranks = Ranks(),
+        group: ProcessGroup = ProcessGroup(),
     ) -> None:
-        self.config, self.seed, self.device, self.ranks = config, seed, device, ranks
+        self.config, self.seed, self.device, self.group = config, seed, device, group
         self.networks = build_networks(network, config, seed)
         start_from(self.networks, config)
         if config.compile:
             check_compiler(device)
         for module in self.networks.values():
             if config.sync_batch_norm:
-                share_norms(module, ranks)
+                share_norms(module, group)
             module.to(device).to(memory_format=torch.channels_last).train()
             if config.compile:
                 module.compile()
         if device.type == "cpu" and not (config.bf16 or config.compile):
-            ready_to_learn(self.networks.values())
+            ready_to_train(self.networks.values())
         self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
         self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
         self.comparisons: dict[str, nn.Module] = {}  # of a drawing with the true picture
         if config.vgg:
             self.comparisons["perceptual"] = Perceptual(config.vgg).to(device)
-        if config.teacher:
-            self.comparisons["teacher"] = Teacher(config.teacher).to(device)
+        if config.identity_model:
+            self.comparisons["identity_model"] = IdentityModel(config.identity_model).to(device)
         self.average = {k: v.clone() for k, v in self.generator.state_dict().items()}
 
     def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
@@ -128,22 +128,26 @@ class Trainer:
         """
         inputs = self._inputs(batch)
         for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = self.config.rate(number)
+            for parameters in optimiser.param_groups:
+                parameters["lr"] = self.config.rate(number)
         rng = np.random.default_rng([self.seed, 2, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._dropout_seed(number))
             sigma = self.generator.config.sigma
-            judged = inputs.conditions(sigma) if number >= self.config.alone_steps else {}
-            generated, losses = self._step_generator(inputs, judged)
-            for name, condition in judged.items():
+            conditions_of = (
+                inputs.conditions(sigma)
+                if number >= self.config.steps_before_discriminators
+                else {}
+            )
+            generated, losses = self._step_generator(inputs, conditions_of)
+            for name, condition in conditions_of.items():
                 truth = inputs.truth
                 losses[name] = self._step_discriminator(name, generated, truth, condition, rng)
         self._update_average(number)
-        return self.ranks.average(losses)
+        return self.group.average(losses)
 
     def _dropout_seed(self, number: int) -> int:
-        start = [self.seed, 3, number, self.ranks.rank]
+        start = [self.seed, 3, number, self.group.rank]
         return int(np.random.default_rng(start).integers(2**62))
 
     def _inputs(self, batch: Batch) -> Inputs:
@@ -151,13 +155,13 @@ class Trainer:
         return Inputs(to_signed(image), to_signed(truth), *rest)
 
     def _step_generator(
-        self, inputs: Inputs, judged: Mapping[str, Tensor]
+        self, inputs: Inputs, conditions_of: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         truth = inputs.truth
         with self._precision():
-            generated = self.generator.redraw(*inputs.questions()).float()
+            generated = self.generator.repose(*inputs.questions()).float()
             losses = {"l1": F.l1_loss(generated, truth)}
-            for name, condition in judged.items():
+            for name, condition in conditions_of.items():
                 self.networks[name].requires_grad_(False)  # its gradients would be thrown away
                 logits = self.networks[name](torch.cat([generated, condition], 1)).float()
                 losses[f"fool_{name}"] = gan_loss(logits, True, self.config.gan)
@@ -188,12 +192,12 @@ class Trainer:
         condition: Tensor,
         rng: np.random.Generator,
     ) -> Tensor:
-        judge = self.networks[name].requires_grad_(True)
-        stacks = self.ranks.gather(torch.cat([generated, condition], 1))
-        drawn = self.pools[name].exchange(stacks, rng)[self.ranks.part_of(len(stacks))]
+        discriminator = self.networks[name].requires_grad_(True)
+        stacks = self.group.gather(torch.cat([generated, condition], 1))
+        drawn = self.pools[name].exchange(stacks, rng)[self.group.part_of(len(stacks))]
         with self._precision():
-            true_logits = judge(torch.cat([truth, condition], 1)).float()
-            drawn_logits = judge(drawn).float()
+            true_logits = discriminator(torch.cat([truth, condition], 1)).float()
+            drawn_logits = discriminator(drawn).float()
         kind = self.config.gan
         loss = gan_loss(true_logits, True, kind) + gan_loss(drawn_logits, False, kind)
         loss = self.config.gan_weight * loss / 2
@@ -203,7 +207,7 @@ class Trainer:
     def _descend(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
-        self.ranks.average_gradients(self.networks[name].parameters())
+        self.group.average_gradients(self.networks[name].parameters())
         self.optimisers[name].step()
 
     def _update_average(self, number: int) -> None:
@@ -223,7 +227,7 @@ class Trainer:
     @torch.no_grad()
     def draw(self, batch: Batch) -> np.ndarray:
         """What the averaged generator draws for ``batch``: (B, H, W, 3) uint8."""
-        drawn = self.averaged().redraw(*self._inputs(batch).questions())
+        drawn = self.averaged().repose(*self._inputs(batch).questions())
         return to_pixels(drawn).cpu().numpy()
 
     def state(self) -> dict[str, Tensor]:
@@ -251,17 +255,25 @@ class Trainer:
 def build_networks(
     network: GeneratorConfig, config: TrainGeneratorConfig, seed: int
 ) -> dict[str, nn.Module]:
-    """The generator and its judges with random weights, which the seed says; judges if needed."""
-    judge = (config.discriminator_width, config.discriminator_blocks, network.norm, network.dropout)
+    """The generator and its discriminators with random weights from the seed."""
+    discriminator = (
+        config.discriminator_width,
+        config.discriminator_blocks,
+        network.norm,
+        network.dropout,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator = Generator(network)
         initialise(generator)
-        if config.alone_steps == config.steps:
+        if config.steps_before_discriminators == config.steps:
             return {"generator": generator}
-        appearance, pose = Discriminator(6, *judge), Discriminator(3 + network.joints, *judge)
-        initialise_judge(appearance)
-        initialise_judge(pose)
+        appearance, pose = (
+            Discriminator(6, *discriminator),
+            Discriminator(3 + network.joints, *discriminator),
+        )
+        initialise_discriminator(appearance)
+        initialise_discriminator(pose)
         return {"generator": generator, "appearance": appearance, "pose": pose}
 
 

@@ -8,7 +8,7 @@ torchreid's own way of adding data sets would make the generated people new ones
 
 A training saves its state once a minute, after whatever step that is. One that was killed goes on
 from there when the same command is given again, and ends in the same weights, bit for bit on a CPU.
-Ranks of ``torchrun`` share every batch, and train what one process would
+Processes of ``torchrun`` share every batch, and train what one process would
 (:mod:`reid_aug.stages.train_reid.trainer`).
 
 Global random generators are set here and in what this module calls, and nowhere else, since
@@ -46,16 +46,16 @@ from reid_aug.data.dataset import Dataset, require_a_match, verify_images
 from reid_aug.data.provenance import (
     DIGITS,
     dataset_sha256,
+    fingerprints,
     is_leak_free,
+    leak_status,
     names_sha256,
-    noted_seen,
-    seen_images,
-    seen_status,
+    recorded_fingerprints,
 )
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.evaluation.features import evaluate_model
 from reid_aug.mixing import Mix, require_same_dataset
-from reid_aug.runtime.distributed import Ranks
+from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, locked, sha256, write_json
 from reid_aug.runtime.progress import track
@@ -85,7 +85,7 @@ def train_reid(
     folder: Path,
     seed: int,
     device: torch.device,
-    ranks: Ranks = Ranks(),
+    group: ProcessGroup = ProcessGroup(),
 ) -> Path:
     """Train on ``mix``, evaluate on query and gallery; the path of ``result.json``.
 
@@ -93,7 +93,7 @@ def train_reid(
     ``result.json`` into ``folder``.
 
     Args:
-        ranks: who trains together; the first one writes and evaluates.
+        group: who trains together; the first one writes and evaluates.
 
     Raises:
         UserError: If an image does not decode, the bank is of another data set, the backbone or
@@ -110,15 +110,17 @@ def train_reid(
     if config.weights:
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
-    Batches(mix, config, seed, part=_part(config, ranks))  # refuses what cannot make one
-    with locked(folder) if ranks.is_first else contextlib.nullcontext():
-        with ranks.joined(device):
-            trainer = ReidTrainer(model, config, seed, device, ranks)
+    Batches(mix, config, seed, part=_part(config, group))  # refuses what cannot make one
+    with locked(folder) if group.is_first else contextlib.nullcontext():
+        with group.joined(device):
+            trainer = ReidTrainer(model, config, seed, device, group)
             _train(trainer, training, folder, about)
-        if not ranks.is_first:
+        if not group.is_first:
             return folder / RESULT
         notes = {"format": MODEL_FORMAT, "recipe": about["recipe"], "seed": seed}
-        write_tensors(folder / MODEL, model.state_dict(), {**notes, "seen": _seen(mix, config)})
+        write_tensors(
+            folder / MODEL, model.state_dict(), {**notes, "trained_on": _seen(mix, config)}
+        )
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         result = {
             "format": RESULT_FORMAT,
@@ -133,7 +135,7 @@ def train_reid(
             "parameters": sum(p.numel() for p in model.parameters()),
             "device": str(device),
             "threads": torch.get_num_threads(),
-            "ranks": ranks.size,
+            "processes": group.size,
             "seconds": round(time.time() - began, 1),
             "versions": versions(),
         }
@@ -142,8 +144,8 @@ def train_reid(
     return folder / RESULT
 
 
-def _part(config: TrainReidConfig, ranks: Ranks) -> slice:
-    return ranks.part_of(config.batch, "train_reid.batch")
+def _part(config: TrainReidConfig, group: ProcessGroup) -> slice:
+    return group.part_of(config.batch, "train_reid.batch")
 
 
 def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
@@ -201,17 +203,17 @@ def loaders(config: TrainReidConfig) -> int:
 
 def _train(trainer: ReidTrainer, training: Training, folder: Path, about: dict[str, Any]) -> None:
     """All steps from those that were done before on."""
-    config, ranks = trainer.config, trainer.ranks
+    config, group = trainer.config, trainer.group
     start, tensors = read_state(folder, about)
-    if not ranks.is_agreed(start):
+    if not group.is_agreed(start):
         raise UserError(
-            f"{folder}: must be one folder for all ranks, on a file system that they share, got "
+            f"{folder}: must be one folder for all group, on a file system that they share, got "
             f"different states of the training"
         )
     if start:
         trainer.restore(tensors)
     loader = _loader(training, config, trainer, start)
-    if not ranks.is_first:
+    if not group.is_first:
         for step, batch in enumerate(loader, start):
             trainer.step(batch, step)
         return
@@ -263,7 +265,7 @@ def _loader(
     training: Training, config: TrainReidConfig, trainer: ReidTrainer, start: int
 ) -> DataLoader[Any]:
     """The batches of the steps from ``start`` on, or a rank's part of them."""
-    part = _part(config, trainer.ranks)
+    part = _part(config, trainer.group)
     batches = Batches(training.mix, config, trainer.seed, start, part)
     is_pinned = trainer.device.type == "cuda"
     return DataLoader(
@@ -277,7 +279,7 @@ def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:
     return {
         "real": len(mix.real),
         "generated": mix.generated,
-        "artist": used.plan["artist"] if used else None,
+        "method": used.plan["method"] if used else None,
         "cameras": used.plan["cameras"] if used else None,
         "poses": used.plan["poses"] if used else None,
         "generator_data": status,
@@ -304,10 +306,10 @@ def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | 
     """
     if not config.weights:
         return None
-    seen, declared = _seen_before(config), config.weights_data
+    seen, declared = _fingerprints_before(config), config.weights_data
     if seen is None and declared:
         return declared
-    data = seen_status(seen or "", dataset, mix.real, "network of train_reid.weights")
+    data = leak_status(seen or "", dataset, mix.real, "network of train_reid.weights")
     if declared and data != declared:
         raise UserError(
             f"{config.weights}: its own notes must not contradict train_reid.weights_data, "
@@ -316,14 +318,14 @@ def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | 
     return data
 
 
-def _seen_before(config: TrainReidConfig) -> str | None:
+def _fingerprints_before(config: TrainReidConfig) -> str | None:
     """The fingerprints that starting weights of ours carry, "" if unknown; None of all others."""
     if not config.weights.endswith(".safetensors"):
         return None
     notes = read_tensors(config.weights)[1]
     if notes.get("format") != MODEL_FORMAT:
         return None
-    return noted_seen(notes)
+    return recorded_fingerprints(notes)
 
 
 def _seen(mix: Mix, config: TrainReidConfig) -> str:
@@ -334,12 +336,12 @@ def _seen(mix: Mix, config: TrainReidConfig) -> str:
     than the kept set.
     """
     data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
-    before = _seen_before(config) if config.weights else ""
+    before = _fingerprints_before(config) if config.weights else ""
     if before is None and config.weights_data:
         before = sha256(config.weights)[:DIGITS]
     if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
         return ""
-    return (before or "") + seen_images(mix.real)
+    return (before or "") + fingerprints(mix.real)
 
 
 def versions() -> dict[str, str]:

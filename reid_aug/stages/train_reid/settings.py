@@ -76,7 +76,7 @@ class TrainReidConfig:
     weights: str = ""
     weights_data: str = ""
     workers: int = 0
-    training: str = PLAIN
+    preset: str = PLAIN
     warmup: float = 0.0
     last_stride: int = 0
     bnneck: bool = False
@@ -103,7 +103,7 @@ class TrainReidConfig:
                     f"{key} must be a part, at least 0 and below 1, got {getattr(self, key)}"
                 )
         self._require("schedule", SCHEDULES)
-        self._require("training", TRAININGS)
+        self._require("preset", PRESETS)
         self._require("generated_label", LABELS)
         self._require("last_stride", (0, 1))
         self._check_weights()
@@ -163,21 +163,21 @@ class TrainReidConfig:
 
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainReidConfig)}
-TRAININGS = {PLAIN: {key: _DEFAULTS[key] for key in _STRONG}, "strong": _STRONG}
+PRESETS = {PLAIN: {key: _DEFAULTS[key] for key in _STRONG}, "strong": _STRONG}
 
 
-def training_keys(name: str, given: Collection[str]) -> dict[str, Any]:
+def preset_keys(name: str, given: Collection[str]) -> dict[str, Any]:
     """What a training sets: its keys, without those that were given ("train_reid.key")."""
-    return {k: v for k, v in TRAININGS[name].items() if f"train_reid.{k}" not in given}
+    return {k: v for k, v in PRESETS[name].items() if f"train_reid.{k}" not in given}
 
 
-def marks_of(training: str, label: str, ratio: float) -> list[str]:
+def marks_of(preset: str, label: str, ratio: float) -> list[str]:
     """What tells the folder of a training from that of a plain one.
 
     >>> marks_of("strong", "uniform", 1.0), marks_of("plain", "uniform", 0.0)
     (['strong', 'uniform'], [])
     """
-    marks = {training: training != PLAIN, label: label != LABELS[0] and ratio > 0}
+    marks = {preset: preset != PLAIN, label: label != LABELS[0] and ratio > 0}
     return [mark for mark, is_set in marks.items() if is_set]
 
 
@@ -199,18 +199,18 @@ _POLICIES = {
 }
 
 
-def describe_training(recipe: Mapping[str, Any], ratio: float) -> list[str]:
+def describe_preset(recipe: Mapping[str, Any], ratio: float) -> list[str]:
     """What a training does that a plain one does not, in words: its name, then every deviation.
 
     Args:
         recipe: the ``recipe`` of a result; one of an older version has fewer keys.
 
-    >>> describe_training({"training": "strong", "erase": False, "generated_share": 0.5}, 1.0)
+    >>> describe_preset({"preset": "strong", "erase": False, "generated_share": 0.5}, 1.0)
     ['strong', 'no random erasing', 'generated share 0.5']
     """
-    name = recipe.get("training", PLAIN)
+    name = recipe.get("preset", PLAIN)
     words = [name] if name != PLAIN else []
-    for key, usual in TRAININGS[name].items():
+    for key, usual in PRESETS[name].items():
         value = recipe.get(key, usual)
         if key not in _IN_CAPTIONS and value != usual:
             is_bool = isinstance(value, bool)
@@ -231,9 +231,9 @@ def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
     are not the usual ones.
     """
     recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | dict(recipe)
-    new = TRAININGS[PLAIN].keys() | _POLICIES.keys() | {"training", "weights_data"}
+    new = PRESETS[PLAIN].keys() | _POLICIES.keys() | {"preset", "weights_data"}
     new |= {key for key in ("bf16", "beta2") if recipe.get(key) == _DEFAULTS[key]}
-    name = recipe.get("training", PLAIN)
+    name = recipe.get("preset", PLAIN)
     kept = {key: recipe[key] for key in recipe if key not in new or key in _IN_CAPTIONS}
-    implied = {key for key in _IN_CAPTIONS if recipe.get(key) == TRAININGS[name][key]}
-    return {k: TRAININGS[PLAIN][k] if k in implied else v for k, v in kept.items()}
+    implied = {key for key in _IN_CAPTIONS if recipe.get(key) == PRESETS[name][key]}
+    return {k: PRESETS[PLAIN][k] if k in implied else v for k, v in kept.items()}

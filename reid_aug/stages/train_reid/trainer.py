@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid_aug.runtime.distributed import Ranks
+from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
 from reid_aug.runtime.sync_batch_norm import share_norms
 from reid_aug.stages.train_reid.losses import identity_loss, triplet_loss
@@ -31,7 +31,7 @@ class ReidTrainer:
     Args:
         model: in training mode (B, 3, H, W) to logits, or to (logits, features) where the triplet
             loss asks for features; logits (B, K), or several of them that share the loss.
-        ranks: who trains together; batches then hold this rank's part.
+        group: who trains together; batches then hold this rank's part.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class ReidTrainer:
         config: TrainReidConfig,
         seed: int,
         device: torch.device,
-        ranks: Ranks = Ranks(),
+        group: ProcessGroup = ProcessGroup(),
     ) -> None:
-        self.config, self.seed, self.device, self.ranks = config, seed, device, ranks
-        share_norms(model, ranks)
+        self.config, self.seed, self.device, self.group = config, seed, device, group
+        share_norms(model, group)
         self.model = model.to(device)
         self.model.train()
         weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -59,8 +59,8 @@ class ReidTrainer:
         Args:
             batch: "img" (B, 3, H, W), "pid" (B,) classes, "is_generated" (B,) bool.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(number)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = self.rate(number)
         images, labels, is_generated = (
             batch[key].to(self.device, non_blocking=True) for key in ("img", "pid", "is_generated")
         )
@@ -68,12 +68,12 @@ class ReidTrainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             outputs = self.model(images)
         logits, features = self._parts(outputs)
-        labels = self.ranks.gather(labels)
-        is_generated = self.ranks.gather(is_generated.long()) > 0
+        labels = self.group.gather(labels)
+        is_generated = self.group.gather(is_generated.long()) > 0
         losses = self._losses(logits, features, labels, is_generated)
         self.optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
-        self.ranks.average_gradients(self.model.parameters())
+        self.group.average_gradients(self.model.parameters())
         self.optimiser.step()
         hits = (logits[0].detach().argmax(1) == labels).float().mean()
         counts = {"acc": 100 * hits, "generated": is_generated.sum()}
@@ -84,7 +84,7 @@ class ReidTrainer:
         return self.config.lr * self.config.rate(number)
 
     def _seed(self, number: int) -> None:
-        start = int(np.random.default_rng([self.seed, 10, number, self.ranks.rank]).integers(2**62))
+        start = int(np.random.default_rng([self.seed, 10, number, self.group.rank]).integers(2**62))
         torch.default_generator.manual_seed(start)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(start)
@@ -97,9 +97,9 @@ class ReidTrainer:
         return [self._whole(one) for one in several], whole
 
     def _whole(self, output: Tensor) -> Tensor:
-        """An output of all ranks, in full precision; gradients go back to where it came from."""
+        """An output of all group, in full precision; gradients go back to where it came from."""
         output = output.float() if self.config.bf16 else output
-        return self.ranks.stack(output).flatten(0, 1) if self.ranks.size > 1 else output
+        return self.group.stack(output).flatten(0, 1) if self.group.size > 1 else output
 
     def _losses(
         self,

@@ -1,4 +1,4 @@
-"""Drawings of a report: matplotlib's, as SVG that lies inside a page.
+"""GeneratedImages of a report: matplotlib's, as SVG that lies inside a page.
 
 Ink takes the colour of the text around it, so a drawing is readable on light and on dark paper. The
 same numbers give the same bytes: no times, and names of parts that depend on their content.

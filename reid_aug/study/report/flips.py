@@ -15,7 +15,7 @@ import torch
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import Dataset, read_image
 from reid_aug.data.provenance import dataset_sha256
-from reid_aug.evaluation import Answers
+from reid_aug.evaluation import Matches
 from reid_aug.evaluation.features import columns, distance_matrix, extract_features, look, score
 from reid_aug.evaluation.ranked_lists import ranked
 from reid_aug.runtime.errors import UserError
@@ -76,7 +76,7 @@ class _Ranking:
         distances = distance_matrix(query, gallery)
         self.scores = score(distances, dataset)
         self.distances = distances.cpu().numpy()
-        self.dataset, self.answers = dataset, Answers(*columns(dataset))
+        self.dataset, self.answers = dataset, Matches(*columns(dataset))
 
     def first_hits(self) -> np.ndarray:
         """Rank of each query's first hit, every tie lost; 0 where a query does not count. (Q,)."""

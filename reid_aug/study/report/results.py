@@ -24,7 +24,7 @@ NEEDED: dict[str, Any] = {
     "generator_data": str | None, "starting_weights": str | None, "dataset_sha256": str,
 }  # fmt: skip
 SINCE: dict[str, Any] = {  # results of older versions have none of them
-    "artist": str | None, "cameras": str | None, "poses": str | None, "starting_data": str | None,
+    "method": str | None, "cameras": str | None, "poses": str | None, "starting_data": str | None,
     "min_score": dict | None, "ap": dict | None, "rank5": float | None, "rank10": float | None,
     "mINP": float | None, "queries": int | None, "gallery": int | None,
     "leak_free": bool | None, "versions": dict | None, "kept_sha256": str | None,

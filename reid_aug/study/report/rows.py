@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.stages.train_reid.settings import PLAIN, TRAININGS, describe_training
+from reid_aug.stages.train_reid.settings import PLAIN, PRESETS, describe_preset
 from reid_aug.study.report.gains import Gain, gain_of
 from reid_aug.study.report.results import Result
 
-ARTISTS = {"copies": "mirrored copies", "generator": "generator", "renderer": "true renders"}
+METHODS = {"copies": "mirrored copies", "generator": "generator", "renderer": "true renders"}
 KNOWN = {"kept": "of the kept set", "whole": "that may know left-out images"}
 ERASING = "random erasing"
 STARTS = {
@@ -51,7 +51,7 @@ class Row:
     def baseline_key(self) -> tuple[str, float, int, str]:
         """What the row is compared with: the same network, kept set and named training."""
         name = self.training.partition(",")[0]
-        return self.backbone, self.keep, self.keep_seed, name if name in TRAININGS else "-"
+        return self.backbone, self.keep, self.keep_seed, name if name in PRESETS else "-"
 
 
 def _row_key(result: Result) -> Key:
@@ -65,12 +65,12 @@ def images_from(result: Mapping[str, Any]) -> str:
     """Who drew the generated images of a result, in words."""
     if not result["ratio"]:
         return "-"
-    artist = result.get("artist") or "generator"
-    words = ARTISTS.get(artist, artist)
+    method = result.get("method") or "generator"
+    words = METHODS.get(method, method)
     known = KNOWN.get(result["generator_data"])
-    if known and artist == "generator":
+    if known and method == "generator":
         words += f" {known}"
-    elif known and artist not in ARTISTS:
+    elif known and method not in METHODS:
         words += f" (generator {known})"
     words += ", target's camera" if result.get("cameras") == "target" else ""
     poses = result.get("poses") or "random"
@@ -83,7 +83,7 @@ def images_from(result: Mapping[str, Any]) -> str:
 
 def training_of(result: Mapping[str, Any]) -> str:
     """What a training does that a plain one does not, in words."""
-    parts = describe_training(result["recipe"], result["ratio"])
+    parts = describe_preset(result["recipe"], result["ratio"])
     if result["starting_weights"]:
         parts.append(_start_of(result))
     return ", ".join(parts) or "-"
@@ -139,7 +139,7 @@ def _by_seed(group: Iterable[Result]) -> tuple[Result, ...]:
 
 def _place(row: Row) -> tuple[Any, ...]:
     """Where a row stands: its kept set; baseline, other trainings, copies, generators, renders."""
-    images = _rank(row.images, ("-", *ARTISTS.values()))
+    images = _rank(row.images, ("-", *METHODS.values()))
     training = _rank(row.training, ("-", ERASING, *STARTS.values(), DECLARED))
     return *row.baseline_key, *images, *training, row.mode, row.ratio
 
@@ -164,10 +164,10 @@ def baselines_of(rows: Sequence[Row]) -> dict[Row, Row | None]:
 def _plainer(row: Row) -> tuple[str, str, str]:
     """What trainings on real images are called that a row is compared with, the best one first."""
     real = {**row.results[0], "ratio": 0.0}
-    name = real["recipe"].get("training", PLAIN)
+    name = real["recipe"].get("preset", PLAIN)
     return (
         row.baseline_key[-1],
-        training_of({**real, "recipe": {"training": name}}),
+        training_of({**real, "recipe": {"preset": name}}),
         training_of(real),
     )
 

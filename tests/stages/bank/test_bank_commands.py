@@ -17,7 +17,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.stages.bank.import_ import Foreign, read_csv
 from reid_aug.stages.bank.score import Joints, Network, Plain
 
-SMALL = ("--set", "data.height=32", "--set", "data.width=16", "--set", "synthesize.artist=copies")
+SMALL = ("--set", "data.height=32", "--set", "data.width=16", "--set", "synthesize.method=copies")
 
 
 def call(*words, code=0):

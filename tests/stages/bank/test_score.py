@@ -15,7 +15,7 @@ from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, kept, read_market1501
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.data.provenance import seen_images
+from reid_aug.data.provenance import fingerprints
 from reid_aug.mixing import Mix, parse_min_score
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.runtime.errors import UserError
@@ -42,7 +42,7 @@ def scorer(network, tmp_path):
     def write(seen):
         path = tmp_path / "model.safetensors"
         recipe = asdict(TrainReidConfig("resnet18", height=SIZE[0], width=SIZE[1]))
-        notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": seen}
+        notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": seen}
         write_tensors(path, network.state_dict(), notes)
         return path
 
@@ -52,7 +52,7 @@ def scorer(network, tmp_path):
 @pytest.fixture
 def bank(people, tmp_path):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
-    settings = SynthesizeConfig(ratio=1.0, artist="copies")
+    settings = SynthesizeConfig(ratio=1.0, method="copies")
     job = prepare(dataset, poses, None, settings, DataConfig(*SIZE, keep=0.5), 0)
     return Bank(synthesize(job, tmp_path / "run", CPU))
 
@@ -73,7 +73,7 @@ def test_identity_and_margin_are_those_of_a_direct_computation(people, network, 
     means = {p: F.normalize(known[pids == p].mean(0), dim=0) for p in sorted(set(pids.tolist()))}
     drawn = features(network, [bank.image(row) for row in range(len(bank))])
 
-    found = score_bank(bank, dataset, scorer(seen_images(real)), CPU)
+    found = score_bank(bank, dataset, scorer(fingerprints(real)), CPU)
 
     again = Bank(bank.path)
     for row, pid in enumerate(bank.rows.pid.tolist()):
@@ -85,7 +85,7 @@ def test_identity_and_margin_are_those_of_a_direct_computation(people, network, 
 
 
 @pytest.mark.parametrize(
-    ("seen", "least", "is_free"),
+    ("trained_on", "least", "is_free"),
     [
         ("kept", "margin=-1", True),
         ("left out", "margin=-1", False),
@@ -98,7 +98,7 @@ def test_what_the_scorer_knows_counts_for_a_mix_that_it_filters(
 ):
     dataset = read_market1501(people)
     known = {"kept": kept(dataset.train, 0.5), "left out": dataset.train}.get(seen, ())
-    score_bank(bank, dataset, scorer(seen_images(known)), CPU)
+    score_bank(bank, dataset, scorer(fingerprints(known)), CPU)
     mix = Mix(dataset.train, Bank(bank.path), 0.5, keep=0.5, min_score=parse_min_score((least,)))
 
     path = train_reid(
@@ -129,5 +129,5 @@ def test_a_scorer_that_knows_the_test_is_refused(people, scorer, bank):
     dataset = read_market1501(people)
 
     with pytest.raises(UserError, match="scorer was trained on query or gallery images"):
-        score_bank(bank, dataset, scorer(seen_images(dataset.query)), CPU)
+        score_bank(bank, dataset, scorer(fingerprints(dataset.query)), CPU)
     assert not Bank(bank.path).scores

@@ -23,7 +23,7 @@ from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
 @pytest.fixture(scope="module")
 def scored(people, tmp_path_factory):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
-    settings = SynthesizeConfig(ratio=1.0, artist="copies")
+    settings = SynthesizeConfig(ratio=1.0, method="copies")
     job = prepare(dataset, poses, None, settings, DataConfig(32, 16), 0)
     bank = Bank(synthesize(job, tmp_path_factory.mktemp("bank"), torch.device("cpu")))
     score_bank(bank, dataset, None, torch.device("cpu"))
@@ -81,7 +81,7 @@ def test_without_scores_rows_are_spread(people, tmp_path):
         "--set",
         "data.width=16",
         "--set",
-        "synthesize.artist=copies",
+        "synthesize.method=copies",
     )
     assert CliRunner().invoke(main, ["synthesize", *words, *small]).exit_code == 0
 

@@ -1,4 +1,5 @@
-"""The teacher: a re-ID network's distance of two pictures, and what it hands on of its past."""
+"""The identity_model: a re-ID network's distance of two pictures, and what it hands on of its
+past."""
 
 from dataclasses import asdict
 
@@ -11,7 +12,7 @@ from reid_aug.backbones import build_backbone
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import write_tensors
-from reid_aug.stages.train_generator.identity_model import Teacher
+from reid_aug.stages.train_generator.identity_model import IdentityModel
 from reid_aug.stages.train_reid import MODEL_FORMAT
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
@@ -29,9 +30,9 @@ def network():
 
 @pytest.fixture(scope="module")
 def path(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
+    path = tmp_path_factory.mktemp("identity_model") / "model.safetensors"
     recipe = asdict(TrainReidConfig("resnet18", height=64, width=32))
-    notes = {"format": MODEL_FORMAT, "recipe": recipe, "seen": "0123456789ab"}
+    notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": "0123456789ab"}
     write_tensors(path, network.state_dict(), notes)
     return path
 
@@ -57,32 +58,37 @@ def test_the_distance_is_that_of_a_direct_computation(network, path):
         apart = [(a - b).abs().mean() / b.abs().mean() for a, b in zip(maps, true_maps)]  # noqa: B905
         alike = F.cosine_similarity(features, true_features).mean()
 
-        found = Teacher(path)(one, other)
+        found = IdentityModel(path)(one, other)
 
     assert len(apart) == 4
     assert float(found) == pytest.approx(float(sum(apart) / 4 + 1 - alike), rel=1e-5)
 
 
 def test_a_picture_is_not_apart_from_itself(path):
-    assert float(Teacher(path)(pictures(1), pictures(1))) == pytest.approx(0, abs=1e-6)
+    assert float(IdentityModel(path)(pictures(1), pictures(1))) == pytest.approx(0, abs=1e-6)
 
 
 def test_larger_pictures_are_made_as_large_as_those_that_trained_it(path):
-    large, teacher = [torch.rand(2, 3, 128, 64) * 2 - 1 for _ in range(2)], Teacher(path)
+    large, identity_model = (
+        [torch.rand(2, 3, 128, 64) * 2 - 1 for _ in range(2)],
+        IdentityModel(path),
+    )
     small = [resize(picture, [64, 32], antialias=True) for picture in large]
 
-    assert float(teacher(*large)) == pytest.approx(float(teacher(*small)), rel=1e-4)
+    assert float(identity_model(*large)) == pytest.approx(float(identity_model(*small)), rel=1e-4)
 
 
 def test_the_picture_learns_and_the_teacher_does_not(path):
-    generated, teacher = pictures(1).requires_grad_(True), Teacher(path)
-    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    generated, identity_model = pictures(1).requires_grad_(True), IdentityModel(path)
+    before = {name: tensor.clone() for name, tensor in identity_model.state_dict().items()}
 
-    teacher(generated, pictures(2)).backward()
+    identity_model(generated, pictures(2)).backward()
 
     assert generated.grad.abs().sum() > 0
-    assert all(one.grad is None for one in teacher.parameters())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    assert all(one.grad is None for one in identity_model.parameters())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in identity_model.state_dict().items()
+    )
 
 
 def test_a_network_without_stages_is_asked_for_its_features_alone(tmp_path):
@@ -93,7 +99,7 @@ def test_a_network_without_stages_is_asked_for_its_features_alone(tmp_path):
     normal = [((picture + 1) / 2 - MEAN) / STD for picture in (pictures(1), pictures(2))]
     with torch.no_grad():
         features = [model.eval()(picture) for picture in normal]
-        found = Teacher(tmp_path / "model.safetensors")(pictures(1), pictures(2))
+        found = IdentityModel(tmp_path / "model.safetensors")(pictures(1), pictures(2))
 
     assert float(found) == pytest.approx(1 - float(F.cosine_similarity(*features).mean()), abs=1e-5)
 
@@ -106,10 +112,10 @@ def test_it_says_what_it_has_seen(path):
 
 def test_a_file_that_is_no_re_id_network_is_refused(tmp_path):
     with pytest.raises(UserError, match="is missing"):
-        Teacher(tmp_path / "model.safetensors")
+        IdentityModel(tmp_path / "model.safetensors")
     write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {})
     with pytest.raises(UserError, match="must be a network that reid-aug train-reid wrote"):
-        Teacher(tmp_path / "model.safetensors")
+        IdentityModel(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("size", [{"height": 10**6}, {"height": "64"}, {"width": 32.5}], ids=str)

@@ -309,7 +309,7 @@ def test_held_out_identities_are_in_no_batch_and_in_every_examination(people, ca
     pairs = pairs_with(people, held_out=2, cameras=cameras)
     everybody = {image.pid for image in pairs.images}
     taught = {pairs.images[place].pid for i in range(pairs.count) for place in pairs.pair(i)}
-    batches = pairs.examination()
+    batches = pairs.validation()
 
     assert len(taught) == len(everybody) - 2
     assert sum(len(batch.image) for batch in batches) >= 64
@@ -318,12 +318,12 @@ def test_held_out_identities_are_in_no_batch_and_in_every_examination(people, ca
     known = {alone._read(place, False)[0].tobytes() for place in outside}
     for batch in batches:
         assert {image.numpy().tobytes() for image in (*batch.image, *batch.truth)} <= known
-    for some, same in zip(batches, pairs.examination(), strict=True):
+    for some, same in zip(batches, pairs.validation(), strict=True):
         assert torch.equal(some.image, same.image)
 
 
 def test_nobody_held_out_is_examined_by_nobody(people):
-    assert pairs_with(people).examination() == []
+    assert pairs_with(people).validation() == []
 
 
 def test_somebody_must_be_left_to_train_on(people):

@@ -6,14 +6,14 @@ import os
 import numpy as np
 import pytest
 
-from reid_aug.generator import load_noted
+from reid_aug.generator import load_with_metadata
 from reid_aug.image_quality import mean_difference, ssim
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.train_generator import describe_best, describe_losses, train_generator
 from reid_aug.stages.train_generator.folder import TrainingFolder
-from reid_aug.stages.train_generator.record import examine
+from reid_aug.stages.train_generator.record import validate
 from reid_aug.stages.train_generator.trainer import Trainer
 from tests.stages.test_train_generator import CPU, config, job, run
 
@@ -30,10 +30,10 @@ def test_held_out_identities_are_measured_whenever_a_state_is_saved(people, tmp_
     assert [line["step"] for line in lines if "held_out_ssim" in line] == [2, 4, 6]
     scores = {line["step"]: line["held_out_ssim"] for line in lines if "held_out_ssim" in line}
     best = max(scores, key=scores.get)
-    generator, notes = load_noted(tmp_path / "training/best.safetensors")
+    generator, notes = load_with_metadata(tmp_path / "training/best.safetensors")
     assert (notes["step"], notes["held_out_ssim"]) == (best, scores[best])
     assert describe_best(tmp_path).endswith(f"step {best}, SSIM {scores[best]:.3f}")
-    assert len(notes["seen"]) % 12 == 0
+    assert len(notes["trained_on"]) % 12 == 0
     assert generator.config.width == 4
 
 
@@ -41,11 +41,11 @@ def test_the_numbers_are_those_of_the_pairs_drawn(people):
     pairs, network, settings, _ = job(people, config(held_out=2))
     trainer = Trainer(network, settings, 0, CPU)
     truth, drawn = [], []
-    for batch in pairs.examination():
+    for batch in pairs.validation():
         truth += list(batch.truth.numpy())
         drawn += list(trainer.draw(batch))
 
-    found = examine(trainer, pairs.examination())
+    found = validate(trainer, pairs.validation())
 
     assert len(truth) == 64
     both = list(zip(truth, drawn, strict=True))
@@ -99,12 +99,12 @@ def test_going_on_keeps_the_best_and_its_numbers(people, tmp_path, monkeypatch):
 def test_a_step_that_does_not_draw_better_leaves_the_best(people, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.4])
     monkeypatch.setattr(
-        "reid_aug.stages.train_generator.record.examine",
+        "reid_aug.stages.train_generator.record.validate",
         lambda *_: {"held_out_l1": 0.1, "held_out_ssim": next(scores)},
     )
     run(people, tmp_path, config(held_out=1))
 
-    assert load_noted(tmp_path / "training/best.safetensors")[1]["step"] == 4
+    assert load_with_metadata(tmp_path / "training/best.safetensors")[1]["step"] == 4
 
 
 def test_without_identities_held_out_nothing_is_best(people, tmp_path):
@@ -131,7 +131,7 @@ def test_vgg_is_named_by_its_bytes(people, tmp_path):
     run(people, tmp_path / "run", settings)
 
     assert all(line["perceptual"] > 0 for line in logged(tmp_path / "run"))
-    notes = load_noted(tmp_path / "run/generator.safetensors")[1]
+    notes = load_with_metadata(tmp_path / "run/generator.safetensors")[1]
     assert (notes["perceptual_term"], notes["vgg_sha256"]) == (True, sha256(path))
     assert sha256(path) in describe_losses(settings)
     with pytest.raises(UserError, match=r"gone\.pth is missing; train_generator\.vgg must be"):

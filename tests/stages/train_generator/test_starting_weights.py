@@ -7,7 +7,7 @@ from reid_aug.generator import Generator, GeneratorConfig, load_generator, save_
 from reid_aug.generator.adversary import import_discriminator_checkpoint, read_discriminator
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
-from reid_aug.stages.train_generator.starting_weights import read_judge
+from reid_aug.stages.train_generator.starting_weights import read_discriminator_of
 from reid_aug.stages.train_generator.trainer import Trainer
 from tests.generator.test_adversary import official
 from tests.stages.test_train_generator import CPU, NETWORK, config, job, run
@@ -20,17 +20,20 @@ def files(tmp_path_factory):
     """A generator that says what it has seen, and two released discriminators, imported."""
     folder = tmp_path_factory.mktemp("start")
     torch.manual_seed(5)
-    save_generator(Generator(NETWORK), folder / "generator.safetensors", {"seen": SEEN})
-    for judge, channels in (("appearance", 6), ("pose", 21)):
-        torch.save(official(channels, 4, 3, "batch"), folder / f"{judge}.pth")
+    save_generator(Generator(NETWORK), folder / "generator.safetensors", {"trained_on": SEEN})
+    for discriminator, channels in (("appearance", 6), ("pose", 21)):
+        torch.save(official(channels, 4, 3, "batch"), folder / f"{discriminator}.pth")
         import_discriminator_checkpoint(
-            folder / f"{judge}.pth", judge, folder / f"{judge}.safetensors"
+            folder / f"{discriminator}.pth", discriminator, folder / f"{discriminator}.safetensors"
         )
     return folder
 
 
-def starting(files, *judges, **changes):
-    given = {f"start_{judge}": str(files / f"{judge}.safetensors") for judge in judges}
+def starting(files, *discriminators, **changes):
+    given = {
+        f"start_{discriminator}": str(files / f"{discriminator}.safetensors")
+        for discriminator in discriminators
+    }
     return config(start=str(files / "generator.safetensors"), **given, **changes)
 
 
@@ -41,9 +44,9 @@ def test_all_three_networks_start_from_their_files(files):
     for name, tensor in trainer.generator.state_dict().items():
         assert torch.equal(tensor, given[name]), name
         assert torch.equal(trainer.average[name], given[name]), name
-    for judge in ("appearance", "pose"):
-        tensors, _ = read_discriminator(files / f"{judge}.safetensors", judge)
-        for name, tensor in trainer.networks[judge].state_dict().items():
+    for discriminator in ("appearance", "pose"):
+        tensors, _ = read_discriminator(files / f"{discriminator}.safetensors", discriminator)
+        for name, tensor in trainer.networks[discriminator].state_dict().items():
             assert torch.equal(tensor, tensors[name]), name
 
 
@@ -51,9 +54,9 @@ def test_what_is_not_given_starts_at_random(files):
     fresh, begun = (
         Trainer(NETWORK, settings, 0, CPU).state() for settings in (config(), starting(files))
     )
-    judges = [name for name in fresh if name.startswith(("appearance/", "pose/"))]
-    assert len(judges) > 20
-    assert all(torch.equal(fresh[name], begun[name]) for name in judges)
+    discriminators = [name for name in fresh if name.startswith(("appearance/", "pose/"))]
+    assert len(discriminators) > 20
+    assert all(torch.equal(fresh[name], begun[name]) for name in discriminators)
     assert not fresh["generator/decode.7.weight"].equal(begun["generator/decode.7.weight"])
 
 
@@ -64,10 +67,10 @@ def test_a_training_state_gives_its_discriminators(people, tmp_path):
 
     trainer = Trainer(NETWORK, settings, 1, CPU)
 
-    for judge in ("appearance", "pose"):
-        tensors, notes = read_judge(state, judge)
-        assert len(notes["seen"]) > 12
-        own = trainer.networks[judge].state_dict()
+    for discriminator in ("appearance", "pose"):
+        tensors, notes = read_discriminator_of(state, discriminator)
+        assert len(notes["trained_on"]) > 12
+        own = trainer.networks[discriminator].state_dict()
         assert own.keys() == tensors.keys()
         assert all(torch.equal(own[name], tensors[name]) for name in own)
 
@@ -79,7 +82,7 @@ def test_what_the_start_has_seen_the_generator_has_seen(people, files):
     )
 
     assert set(fingerprints(begun)) == {*fingerprints(plain), SEEN}
-    assert unknown["seen"] == ""
+    assert unknown["trained_on"] == ""
     assert begun["recipe"]["train_generator"]["start"] == "generator.safetensors"
     assert plain["start_sha256"] == {}
     assert unknown["start_sha256"] == {
@@ -89,7 +92,7 @@ def test_what_the_start_has_seen_the_generator_has_seen(people, files):
 
 
 def fingerprints(notes):
-    return [notes["seen"][i : i + 12] for i in range(0, len(notes["seen"]), 12)]
+    return [notes["trained_on"][i : i + 12] for i in range(0, len(notes["trained_on"]), 12)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_the_other_discriminator_is_refused(files):
 
 def test_a_discriminator_for_a_generator_that_stays_alone_is_refused(files):
     with pytest.raises(UserError, match="start_pose must not be given with alone = 1"):
-        Trainer(NETWORK, starting(files, "pose", alone=1.0), 0, CPU)
+        Trainer(NETWORK, starting(files, "pose", discriminator_start=1.0), 0, CPU)
 
 
 @pytest.mark.parametrize("key", ["start", "start_pose"])

@@ -6,11 +6,11 @@ import pytest
 
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import (
-    TRAININGS,
+    PRESETS,
     TrainReidConfig,
     caption_keys,
-    describe_training,
-    training_keys,
+    describe_preset,
+    preset_keys,
 )
 
 OLDER = {
@@ -18,7 +18,7 @@ OLDER = {
     "weight_decay": 5e-4, "schedule": "cosine", "label_smooth": True, "flip": True, "crop": True,
     "erase": False, "weights": "", "workers": 0,
 }  # fmt: skip
-STRONG = TrainReidConfig(training="strong", **TRAININGS["strong"])
+STRONG = TrainReidConfig(preset="strong", **PRESETS["strong"])
 
 
 def rates(steps, **settings):
@@ -50,30 +50,30 @@ def test_a_short_training_has_a_rate_at_every_step(steps):
 
 
 def test_every_training_sets_the_same_keys_so_one_replaces_another():
-    assert {frozenset(keys) for keys in TRAININGS.values()} == {frozenset(TRAININGS["plain"])}
+    assert {frozenset(keys) for keys in PRESETS.values()} == {frozenset(PRESETS["plain"])}
 
 
 def test_plain_is_the_default():
     default = TrainReidConfig()
 
-    assert replace(default, **TRAININGS["plain"]) == default
+    assert replace(default, **PRESETS["plain"]) == default
 
 
 def test_what_was_given_is_no_training_s():
-    keys = training_keys("strong", {"train_reid.lr", "data.keep"})
+    keys = preset_keys("strong", {"train_reid.lr", "data.keep"})
 
     assert "lr" not in keys
-    assert keys == {key: value for key, value in TRAININGS["strong"].items() if key != "lr"}
+    assert keys == {key: value for key, value in PRESETS["strong"].items() if key != "lr"}
 
 
 def test_the_words_for_a_training_are_its_name_and_every_deviation():
     def words(ratio=1.0, **changes):
-        return describe_training(asdict(replace(STRONG, **changes)), ratio)
+        return describe_preset(asdict(replace(STRONG, **changes)), ratio)
 
     assert words() == ["strong"]
     assert words(erase=False, warmup=0.2) == ["strong", "warm-up 0.2", "no random erasing"]
     assert words(last_stride=0, bf16=True) == ["strong", "last stride 0"]
-    assert describe_training(asdict(TrainReidConfig(bnneck=True)), 0.0) == ["BNNeck"]
+    assert describe_preset(asdict(TrainReidConfig(bnneck=True)), 0.0) == ["BNNeck"]
 
 
 def test_policies_for_generated_images_are_named_where_there_are_any():
@@ -84,16 +84,16 @@ def test_policies_for_generated_images_are_named_where_there_are_any():
         )
     )  # fmt: skip
 
-    assert describe_training(recipe, 1.0) == [
+    assert describe_preset(recipe, 1.0) == [
         "strong", "generated labels uniform", "generated weight 0.5", "no generated triplets",
         "generated share 0.25",
     ]  # fmt: skip
-    assert describe_training(recipe, 0.0) == ["strong"]
+    assert describe_preset(recipe, 0.0) == ["strong"]
 
 
 def test_a_result_of_an_older_version_is_described_as_it_was():
-    assert describe_training(OLDER, 1.0) == []
-    assert describe_training({**OLDER, "erase": True}, 1.0) == ["random erasing"]
+    assert describe_preset(OLDER, 1.0) == []
+    assert describe_preset({**OLDER, "erase": True}, 1.0) == ["random erasing"]
     usual = {key: OLDER[key] for key in OLDER if key != "erase"}
     assert caption_keys(OLDER) == usual
     assert caption_keys({**OLDER, "beta2": 0.999}) == usual
@@ -128,7 +128,7 @@ def test_another_precision_is_another_table():
         ("lr", float("nan")),
         ("schedule", "x"),
         ("height", 8),
-        ("training", "weak"),
+        ("preset", "weak"),
         ("beta2", 1.0),
         ("warmup", 1.0),
         ("warmup", float("nan")),

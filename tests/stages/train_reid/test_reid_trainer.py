@@ -10,17 +10,17 @@ from torch.utils.data import DataLoader
 from reid_aug.backbones import build_backbone, torchreid_library
 from reid_aug.data.dataset import read_market1501
 from reid_aug.mixing import Mix
-from reid_aug.runtime.distributed import Ranks
+from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.optimizer_state import adam_tensors
 from reid_aug.stages.train_reid import build_network, transforms_of
 from reid_aug.stages.train_reid.batches import Batches, Training
-from reid_aug.stages.train_reid.settings import TRAININGS, TrainReidConfig
+from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig
 from reid_aug.stages.train_reid.trainer import ReidTrainer
 from tests.runtime.test_distributed import codes, started
 
 CPU = torch.device("cpu")
 STRONG = TrainReidConfig(
-    "resnet18", 6, 8, 32, 16, training="strong", **{**TRAININGS["strong"], "lr": 1e-3}
+    "resnet18", 6, 8, 32, 16, preset="strong", **{**PRESETS["strong"], "lr": 1e-3}
 )
 PLAIN = TrainReidConfig("resnet18", 6, 8, 32, 16, 1e-3)
 
@@ -138,17 +138,17 @@ def test_a_network_with_several_classifiers_shares_the_loss_among_them():
     assert trainer.step(given, 0)["loss"].isfinite()
 
 
-def train_as(ranks, people, config, out):
-    """All steps of a training on real images, as one of several ranks."""
+def train_as(group, people, config, out):
+    """All steps of a training on real images, as one of several group."""
     mix = Mix(read_market1501(people).train)
     training = Training(mix, transforms_of(config)[0], 0)
     torch.manual_seed(0)
-    trainer = ReidTrainer(build_network(config, len(training.labels)), config, 0, CPU, ranks)
-    batches = Batches(mix, config, 0, part=ranks.part_of(config.batch))
+    trainer = ReidTrainer(build_network(config, len(training.labels)), config, 0, CPU, group)
+    batches = Batches(mix, config, 0, part=group.part_of(config.batch))
     losses = []
     for number, one in enumerate(DataLoader(training, batch_sampler=batches)):
         losses.append({name: loss.item() for name, loss in trainer.step(one, number).items()})
-    torch.save((losses, trainer.state()), out / f"{ranks.rank}-of-{ranks.size}.pt")
+    torch.save((losses, trainer.state()), out / f"{group.rank}-of-{group.size}.pt")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def train_as(ranks, people, config, out):
 )
 def test_two_ranks_train_what_one_process_trains(people, tmp_path, config):
     assert codes(started(train_as, 2, people, config, tmp_path)) == [0, 0]
-    train_as(Ranks(), people, config, tmp_path)
+    train_as(ProcessGroup(), people, config, tmp_path)
 
     alone, whole = torch.load(tmp_path / "0-of-1.pt")
     (left, one), (right, other) = (torch.load(tmp_path / f"{rank}-of-2.pt") for rank in (0, 1))

@@ -11,7 +11,7 @@ from some_results import BASELINE, MIXED, RECIPE, result, results, write
 
 from reid_aug.cli import main
 from reid_aug.runtime.errors import UserError
-from reid_aug.stages.train_reid.settings import TRAININGS
+from reid_aug.stages.train_reid.settings import PRESETS
 from reid_aug.study.report import FORMATS, HEADER, find_results, read_results, report, table
 
 
@@ -97,19 +97,19 @@ def test_ratios_stand_in_the_order_of_numbers():
     ("change", "words"),
     [
         ({}, "generator"),
-        ({"artist": "generator", "cameras": "source"}, "generator"),
-        ({"artist": "generator", "cameras": "target"}, "generator, target's camera"),
+        ({"method": "generator", "cameras": "source"}, "generator"),
+        ({"method": "generator", "cameras": "target"}, "generator, target's camera"),
         ({"generator_data": "kept"}, "generator of the kept set"),
         (
-            {"generator_data": "kept", "artist": "generator", "cameras": "target"},
+            {"generator_data": "kept", "method": "generator", "cameras": "target"},
             "generator of the kept set, target's camera",
         ),
         ({"generator_data": "whole"}, "generator that may know left-out images"),
-        ({"artist": "copies", "cameras": "source", "generator_data": "kept"}, "mirrored copies"),
-        ({"artist": "imported"}, "imported"),
-        ({"artist": "pg2", "generator_data": "kept"}, "pg2 (generator of the kept set)"),
+        ({"method": "copies", "cameras": "source", "generator_data": "kept"}, "mirrored copies"),
+        ({"method": "imported"}, "imported"),
+        ({"method": "pg2", "generator_data": "kept"}, "pg2 (generator of the kept set)"),
         (
-            {"artist": "pg2", "generator_data": "whole"},
+            {"method": "pg2", "generator_data": "whole"},
             "pg2 (generator that may know left-out images)",
         ),
         ({"min_score": {"margin": {"least": 0, "data": "kept"}}}, "generator, margin 0 or more"),
@@ -117,9 +117,9 @@ def test_ratios_stand_in_the_order_of_numbers():
             {"min_score": {"margin": {"least": 0, "data": "whole"}}},
             "generator, margin 0 or more (by a network that may know left-out images)",
         ),
-        ({"artist": "renderer", "cameras": "source", "generator_data": "whole"}, "true renders"),
+        ({"method": "renderer", "cameras": "source", "generator_data": "whole"}, "true renders"),
         (
-            {"artist": "renderer", "cameras": "target", "generator_data": "whole"},
+            {"method": "renderer", "cameras": "target", "generator_data": "whole"},
             "true renders, target's camera",
         ),
     ],
@@ -159,20 +159,20 @@ PRETRAINED = {"starting_weights": "12345678abcd", "starting_data": "external"}
 def test_a_row_says_how_its_training_differs_and_is_compared_with_the_plain_one(change, words):
     rows = table(results(0.0, BASELINE) + results(0.0, MIXED, **change))
 
-    assert column(rows, "training") == ["-", words]
+    assert column(rows, "preset") == ["-", words]
     assert column(rows, "verdict") == ["baseline", "better"]
 
 
 def test_the_rows_of_a_kept_set_stand_from_the_baseline_to_the_true_renders():
-    drawn = {"artist": "generator", "cameras": "source"}
+    drawn = {"method": "generator", "cameras": "source"}
     given = [
-        result(1.0, 0, 0.5, artist="renderer", cameras="target", generator_data="whole"),
-        result(1.0, 0, 0.5, artist="renderer", cameras="source", generator_data="whole"),
+        result(1.0, 0, 0.5, method="renderer", cameras="target", generator_data="whole"),
+        result(1.0, 0, 0.5, method="renderer", cameras="source", generator_data="whole"),
         result(4.0, 0, 0.5, **drawn, generator_data="kept"),
-        result(1.0, 0, 0.5, artist="generator", cameras="target"),
+        result(1.0, 0, 0.5, method="generator", cameras="target"),
         result(4.0, 0, 0.5, **drawn),
         result(1.0, 0, 0.5, **drawn),
-        result(1.0, 0, 0.5, artist="copies", cameras="source", generator_data="kept"),
+        result(1.0, 0, 0.5, method="copies", cameras="source", generator_data="kept"),
         result(0.0, 0, 0.5, **PRETRAINED),
         result(0.0, 0, 0.5, **ERASED),
         result(0.0, 0, 0.5),
@@ -223,7 +223,7 @@ def test_a_label_policy_is_compared_with_the_real_images_of_a_table_trained_like
 def test_random_erasing_from_weights_is_compared_with_plain_training_from_them():
     rows = table(results(0.0, BASELINE, **IMAGENET) + results(0.0, MIXED, **IMAGENET | ERASED))
 
-    verdicts = dict(zip(column(rows, "training"), column(rows, "verdict"), strict=True))
+    verdicts = dict(zip(column(rows, "preset"), column(rows, "verdict"), strict=True))
     start = "starting weights that may know left-out images (12345678)"
     assert verdicts == {start: "baseline", f"random erasing, {start}": "better"}
 
@@ -441,7 +441,7 @@ def test_the_terminal_table_has_a_column_of_seeds_where_their_numbers_differ():
 def test_the_terminal_text_fits_a_page():
     many = results(0.0, BASELINE, backbone="inception_v2", real=12936)
     many += results(4.0, MIXED, backbone="inception_v2", real=12936, generated=51744,
-                    artist="generator", cameras="target")  # fmt: skip
+                    method="generator", cameras="target")  # fmt: skip
 
     assert max(map(len, report(many, "terminal").splitlines())) <= 120
 
@@ -500,7 +500,7 @@ def test_a_missing_folder_is_refused(tmp_path):
     [
         b"", b"{", b"[]", b"3", b"{}", b'"text"', b"\xff\xfe", b'{"format": "reid_aug.result/2"}',
         b'{"format": "reid_aug.result/1"}', b'{"format": "reid_aug.result/1", "mAP": "high"}',
-        json.dumps(result(1.0, 0, 0.5, artist=3)).encode(),
+        json.dumps(result(1.0, 0, 0.5, method=3)).encode(),
     ],
 )  # fmt: skip
 def test_a_damaged_result_is_refused_by_name(tmp_path, content):
@@ -562,7 +562,7 @@ def test_two_data_sets_never_share_a_table():
 def strong(
     ratio: float, scores: tuple[float, ...], start: dict[str, str] | None = None, **changes: Any
 ) -> list[dict[str, Any]]:
-    recipe = {**RECIPE, "training": "strong", **TRAININGS["strong"], "lr": 1e-3, **changes}
+    recipe = {**RECIPE, "preset": "strong", **PRESETS["strong"], "lr": 1e-3, **changes}
     return results(ratio, scores, recipe={**recipe, "schedule": "cosine"}, **(start or {}))
 
 
@@ -572,7 +572,7 @@ def test_a_strong_training_is_compared_with_the_strong_one_in_the_same_table():
     rows = table(given)
 
     assert report(given, "terminal").count("steps of") == 1
-    assert column(rows, "training") == ["-", "-", "strong", "strong"]
+    assert column(rows, "preset") == ["-", "-", "strong", "strong"]
     assert column(rows, "verdict") == ["baseline", "better", "baseline", "within noise"]
 
 
@@ -581,5 +581,5 @@ def test_a_deviation_from_strong_and_a_policy_for_generated_images_are_named():
 
     rows = table(strong(0.0, BASELINE) + policy)
 
-    assert column(rows, "training")[1] == "strong, no random erasing, generated labels uniform"
+    assert column(rows, "preset")[1] == "strong, no random erasing, generated labels uniform"
     assert column(rows, "verdict") == ["baseline", "better"]

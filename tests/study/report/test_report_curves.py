@@ -1,4 +1,4 @@
-"""Drawings of a report: self-contained SVG with the numbers in it."""
+"""GeneratedImages of a report: self-contained SVG with the numbers in it."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from reid_aug.study.report.curves import Curve, gain_plot, histogram, identity_p
 
 NAN = float("nan")
 CURVES = [Curve("real", 0, ((0, 40, 1),)), Curve("a <b> $x$", 1, ((0, 40, 1), (1, 50, 2)))]
-DRAWINGS = {
+SOURCES = {
     "ratio": lambda: ratio_plot(CURVES, 'of "a" & b'),
     "gain": lambda: gain_plot([("a <b> $x$", 3.0, [(1.0, 5.0), (NAN, NAN)])], "gains"),
     "identity": lambda: identity_plot([3.0, -1.0], "identities"),
@@ -15,11 +15,11 @@ DRAWINGS = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_a_drawing_is_svg_that_needs_nothing_and_is_the_same_again(name):
-    text = DRAWINGS[name]()
+    text = SOURCES[name]()
 
-    assert text == DRAWINGS[name]()
+    assert text == SOURCES[name]()
     assert text.startswith('<svg role="img" aria-label="')
     assert text.rstrip().endswith("</svg>")
     assert "://" not in text
@@ -30,8 +30,8 @@ def test_a_drawing_is_svg_that_needs_nothing_and_is_the_same_again(name):
 
 @pytest.mark.parametrize("name", ["ratio", "gain"])
 def test_names_stand_in_a_drawing_as_they_are(name):
-    assert "a &lt;b&gt; $x$" in DRAWINGS[name]()
+    assert "a &lt;b&gt; $x$" in SOURCES[name]()
 
 
 def test_what_a_drawing_shows_is_said_for_who_cannot_see_it():
-    assert 'aria-label="of &quot;a&quot; &amp; b"' in DRAWINGS["ratio"]()
+    assert 'aria-label="of &quot;a&quot; &amp; b"' in SOURCES["ratio"]()

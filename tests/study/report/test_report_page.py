@@ -111,7 +111,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 def test_names_from_files_are_escaped(tmp_path):
     evil = "<script>alert(1)</script>$x^2$ & \"'"
 
-    page = page_of(tmp_path, *results(0.0, (0.5, 0.6)), *results(1.0, (0.5, 0.6), artist=evil))
+    page = page_of(tmp_path, *results(0.0, (0.5, 0.6)), *results(1.0, (0.5, 0.6), method=evil))
 
     assert "<script" not in (tmp_path / "report.html").read_text()
     assert evil in page.text
@@ -200,7 +200,7 @@ def networks(people, tmp_path_factory):
         one |= {"rank1": float(scores.cmc[0]), "ap_definition": AP_DEFINITION}
         write(run / str(number), one)
         write_tensors(run / f"{number}/reid/cell0/model.safetensors", model.state_dict(), {
-            "format": "reid_aug.reid/1", "recipe": recipe, "seen": ""
+            "format": "reid_aug.reid/1", "recipe": recipe, "trained_on": ""
         })  # fmt: skip
     before, after = find_results(run)[0]
     return run, dataset, before, after
