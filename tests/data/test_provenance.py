@@ -32,7 +32,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return Dataset(train, query, gallery)
 
 
-@pytest.mark.parametrize("trained_on", [None, ["0123456789ab"], 3, {}])
+@pytest.mark.parametrize("seen", [None, ["0123456789ab"], 3, {}])
 def test_what_a_checkpoint_notes_that_is_no_text_is_not_known(dataset, seen):
     assert recorded_fingerprints({"trained_on": seen}) == recorded_fingerprints({}) == ""
     assert (

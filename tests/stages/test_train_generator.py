@@ -342,11 +342,11 @@ def test_half_precision_is_about_the_same_step(people):
 
 
 @pytest.mark.parametrize(
-    ("steps", "discriminator_start", "mean"),
+    ("steps", "alone", "mean"),
     [(2, 0.0, 4.0), (2, 0.1, 4.0), (4, 0.5, 2.5), (4, 1.0, 1.0)],
 )
 def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone, mean):
-    pairs, network, settings, _ = job(people, config(steps=steps, alone=alone))
+    pairs, network, settings, _ = job(people, config(steps=steps, discriminator_start=alone))
     clock = [0.0]
 
     def work(self, batch, number):

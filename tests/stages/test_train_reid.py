@@ -206,7 +206,7 @@ def test_starting_weights_may_be_declared_external(people, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")]
+    ("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")]
 )
 def test_what_a_network_notes_counts_more_than_what_is_declared(people, tmp_path, seen, data):
     dataset = read_market1501(people)

@@ -85,7 +85,7 @@ def test_identity_and_margin_are_those_of_a_direct_computation(people, network, 
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "least", "is_free"),
+    ("seen", "least", "is_free"),
     [
         ("kept", "margin=-1", True),
         ("left out", "margin=-1", False),
