@@ -160,7 +160,7 @@ def test_a_rank_that_fails_ends_the_others_and_going_on_changes_nothing(people, 
     files = [tmp_path / name / "generator.safetensors" for name in ("parts", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
     notes = load_with_metadata(files[0])[1]
-    assert (notes["ranks"], notes["step"]) == (2, 5)
+    assert (notes["processes"], notes["step"]) == (2, 5)
     log = (tmp_path / "parts/training/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4, 5]
     states = sorted((tmp_path / "parts/training").glob("*.safetensors"))

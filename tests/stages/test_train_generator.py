@@ -308,7 +308,7 @@ def test_a_teacher_joins_the_loss_of_the_generator_only(people, identity_model):
 
     apart = IdentityModel(identity_model)(drawn, inputs.truth)
 
-    assert float(losses["identity_model"].detach()) == pytest.approx(float(apart), rel=1e-4)
+    assert float(losses["identity"].detach()) == pytest.approx(float(apart), rel=1e-4)
     assert totals[taught] == pytest.approx(totals[plain] + 3 * float(apart), rel=1e-4)
     assert set(taught.networks) == set(plain.networks)
 

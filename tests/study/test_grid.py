@@ -474,15 +474,15 @@ def test_the_label_axis_is_for_cells_with_generated_images():
 def test_what_a_training_of_the_grid_sets_is_not_set_by_hand(key):
     grid = Grid("g", "demo", ("a",), preset=("plain", "strong"))
 
-    with pytest.raises(UserError, match=rf"train_reid\.{key}: the (training strong|axis erase)"):
+    with pytest.raises(UserError, match=rf"train_reid\.{key}: the (preset strong|axis erase)"):
         grid_recipe(grid, {f"train_reid.{key}": 0.1})
 
 
 def test_a_recipe_with_a_training_needs_it_on_the_axis(tmp_path):
-    (tmp_path / "mine.toml").write_text('[train_reid]\ntraining = "strong"')
+    (tmp_path / "mine.toml").write_text('[train_reid]\npreset = "strong"')
     grid = Grid("g", str(tmp_path / "mine.toml"), ("a",))
 
-    with pytest.raises(UserError, match=r"train_reid\.training to 'strong'"):
+    with pytest.raises(UserError, match=r"train_reid\.preset to 'strong'"):
         grid_recipe(grid, {})
 
     assert grid_recipe(replace(grid, preset=("strong",)), {}).train_reid.erase

@@ -106,7 +106,7 @@ class Trainer:
         if config.vgg:
             self.comparisons["perceptual"] = Perceptual(config.vgg).to(device)
         if config.identity_model:
-            self.comparisons["identity_model"] = IdentityModel(config.identity_model).to(device)
+            self.comparisons["identity"] = IdentityModel(config.identity_model).to(device)
         self.average = {k: v.clone() for k, v in self.generator.state_dict().items()}
 
     def _optimiser(self, module: nn.Module) -> torch.optim.Adam:

@@ -19,6 +19,7 @@ torchreid's networks and transforms draw from them.
 - losses: what a real and a generated image count
 - trainer: one step
 - folder: the files of a training, and its state
+- stock_torchreid: a mix as a data set of stock torchreid
 """
 
 import contextlib

@@ -159,7 +159,7 @@ PRETRAINED = {"starting_weights": "12345678abcd", "starting_data": "external"}
 def test_a_row_says_how_its_training_differs_and_is_compared_with_the_plain_one(change, words):
     rows = table(results(0.0, BASELINE) + results(0.0, MIXED, **change))
 
-    assert column(rows, "preset") == ["-", words]
+    assert column(rows, "training") == ["-", words]
     assert column(rows, "verdict") == ["baseline", "better"]
 
 
@@ -223,7 +223,7 @@ def test_a_label_policy_is_compared_with_the_real_images_of_a_table_trained_like
 def test_random_erasing_from_weights_is_compared_with_plain_training_from_them():
     rows = table(results(0.0, BASELINE, **IMAGENET) + results(0.0, MIXED, **IMAGENET | ERASED))
 
-    verdicts = dict(zip(column(rows, "preset"), column(rows, "verdict"), strict=True))
+    verdicts = dict(zip(column(rows, "training"), column(rows, "verdict"), strict=True))
     start = "starting weights that may know left-out images (12345678)"
     assert verdicts == {start: "baseline", f"random erasing, {start}": "better"}
 
@@ -572,7 +572,7 @@ def test_a_strong_training_is_compared_with_the_strong_one_in_the_same_table():
     rows = table(given)
 
     assert report(given, "terminal").count("steps of") == 1
-    assert column(rows, "preset") == ["-", "-", "strong", "strong"]
+    assert column(rows, "training") == ["-", "-", "strong", "strong"]
     assert column(rows, "verdict") == ["baseline", "better", "baseline", "within noise"]
 
 
@@ -581,5 +581,5 @@ def test_a_deviation_from_strong_and_a_policy_for_generated_images_are_named():
 
     rows = table(strong(0.0, BASELINE) + policy)
 
-    assert column(rows, "preset")[1] == "strong, no random erasing, generated labels uniform"
+    assert column(rows, "training")[1] == "strong, no random erasing, generated labels uniform"
     assert column(rows, "verdict") == ["baseline", "better"]
