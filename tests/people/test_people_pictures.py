@@ -9,11 +9,11 @@ import pytest
 from benchmarks.people import drawn, statistics, summary
 from reid_aug.people import People, PeopleConfig
 from reid_aug.people.anatomy import person
+from reid_aug.people.appearance import Appearance
 from reid_aug.people.camera import Camera, make_camera
 from reid_aug.people.canvas import Canvas, Frame
 from reid_aug.people.difficulty import DIFFICULTIES
 from reid_aug.people.gait import posture
-from reid_aug.people.look import Appearance
 from reid_aug.people.luggage import luggage
 from reid_aug.people.pose import Body, make_body, pose
 from reid_aug.people.render import Picture, draw
@@ -135,25 +135,29 @@ def test_seen_joints_lie_on_the_person(people):
 
 
 def plain_appearance(pid: int = 1, **carried: object) -> Appearance:
-    look = appearance_of(7, pid, MARKET_SETTING)
-    build = replace(look.build, height=1.0, girth=1.0, stoop=0.0)
+    appearance = appearance_of(7, pid, MARKET_SETTING)
+    build = replace(appearance.build, height=1.0, girth=1.0, stoop=0.0)
     nothing = {"pack": 0.0, "has_shoulder_bag": False, "held": "", "bicycle": "", "side": 1}
-    hair, clothes = replace(look.hair, length=0.0), replace(look.clothes, skirt=0.0)
-    bags = replace(look.luggage, **(nothing | carried))
-    return replace(look, build=build, hair=hair, clothes=clothes, luggage=bags)
+    hair, clothes = replace(appearance.hair, length=0.0), replace(appearance.clothes, skirt=0.0)
+    bags = replace(appearance.luggage, **(nothing | carried))
+    return replace(appearance, build=build, hair=hair, clothes=clothes, luggage=bags)
 
 
-def plain_shot(people: People, look: Appearance, yaw: float = 0.0, phase: float = 0.3) -> Shot:
+def plain_shot(
+    people: People, appearance: Appearance, yaw: float = 0.0, phase: float = 0.3
+) -> Shot:
     shot = next(people.files(1))[2]
-    stance = posture(np.random.default_rng(1), look, "walking", "none", phase)
+    stance = posture(np.random.default_rng(1), appearance, "walking", "none", phase)
     crop = replace(shot.crop, height=1.08, shift_x=0.0, shift_y=0.0)
     seen = {"distance": 6.0, "missed": (False,) * 18, "bystander": None}
     return replace(shot, yaw=yaw, posture=replace(stance, head_yaw=0.0), crop=crop, **seen)
 
 
-def photograph(people: People, look: Appearance, height: float = 2.0, **which: float) -> Picture:
-    shot = plain_shot(people, look, **which)
-    return draw(shot, make_body(look), replace(people.camera(shot), height=height))
+def photograph(
+    people: People, appearance: Appearance, height: float = 2.0, **which: float
+) -> Picture:
+    shot = plain_shot(people, appearance, **which)
+    return draw(shot, make_body(appearance), replace(people.camera(shot), height=height))
 
 
 def test_an_open_umbrella_hides_the_head_from_a_camera_above(people):
@@ -173,16 +177,19 @@ def test_the_hand_under_an_umbrella_is_up(people):
 
 @pytest.mark.parametrize("bicycle", ["ridden", "pushed"])
 def test_a_bicycle_is_drawn_and_stands_on_the_ground(people, bicycle):
-    look = plain_appearance(bicycle=bicycle)
-    body = make_body(look)
-    shot = plain_shot(people, look, yaw=np.pi / 2)
+    appearance = plain_appearance(bicycle=bicycle)
+    body = make_body(appearance)
+    shot = plain_shot(people, appearance, yaw=np.pi / 2)
     figure = pose(body, shot.yaw, shot.posture)
     feet = figure.points[2, : figure.own].min()
 
     assert figure.points[2, figure.own :].min() == pytest.approx(0, abs=0.01)
     assert (feet > 0.05) == (bicycle == "ridden")
     walker = photograph(people, plain_appearance(), yaw=np.pi / 2)
-    assert photograph(people, look, yaw=np.pi / 2).mask[80:].mean() > walker.mask[80:].mean() + 0.05
+    assert (
+        photograph(people, appearance, yaw=np.pi / 2).mask[80:].mean()
+        > walker.mask[80:].mean() + 0.05
+    )
 
 
 def test_a_rider_sits(people):
@@ -211,8 +218,10 @@ def test_a_jacket_hangs_below_the_forearm(people):
 
 def test_what_is_carried_never_moves_the_box(people):
     shot = plain_shot(people, plain_appearance(held="umbrella"))
-    looks = [plain_appearance(held=held) for held in ("umbrella", "bag", "")]
-    joints = [draw(shot, make_body(look), people.camera(shot)).xy for look in looks]
+    appearances = [plain_appearance(held=held) for held in ("umbrella", "bag", "")]
+    joints = [
+        draw(shot, make_body(appearance), people.camera(shot)).xy for appearance in appearances
+    ]
 
     for xy in joints[1:]:
         both = ~np.isnan(xy[:, 0]) & ~np.isnan(joints[0][:, 0])
@@ -220,9 +229,9 @@ def test_what_is_carried_never_moves_the_box(people):
 
 
 def test_identities_keep_what_they_carry_under_all_cameras():
-    looks = [appearance_of(0, pid, MARKET_SETTING) for pid in range(1, 301)]
-    held = [look.luggage.held for look in looks]
-    bicycles = [look.luggage.bicycle for look in looks]
+    appearances = [appearance_of(0, pid, MARKET_SETTING) for pid in range(1, 301)]
+    held = [appearance.luggage.held for appearance in appearances]
+    bicycles = [appearance.luggage.bicycle for appearance in appearances]
 
     assert 0.02 < np.mean([thing == "umbrella" for thing in held]) < 0.1
     assert 0.02 < np.mean([thing == "jacket" for thing in held]) < 0.1
@@ -234,14 +243,14 @@ def test_identities_keep_what_they_carry_under_all_cameras():
 
 
 def exposed(
-    look: Appearance, camera: Camera, yaw: float, phase: float, inner: Callable, outer: Part
+    appearance: Appearance, camera: Camera, yaw: float, phase: float, inner: Callable, outer: Part
 ):
     """Canvas pixels (256, 128) where points of ``inner`` show, and those of the part ``outer``."""
-    body = make_body(look)
-    surface = merge([*person(look), *luggage(look)])
+    body = make_body(appearance)
+    surface = merge([*person(appearance), *luggage(appearance)])
     marks = np.zeros_like(body.colours)
     marks[0, inner(surface, body)], marks[1, surface.part == outer] = 1, 1
-    stance = posture(np.random.default_rng(1), look, "walking", "none", phase)
+    stance = posture(np.random.default_rng(1), appearance, "walking", "none", phase)
     canvas = Canvas(camera, 5.0, Frame(0.0, 0.0, 0.16, 0.40))
     canvas.splat(pose(replace(body, colours=marks), yaw, stance))
     canvas.close()
@@ -260,18 +269,20 @@ def enclosed(inner: np.ndarray, outer: np.ndarray) -> int:
 @pytest.mark.parametrize("phase", [0.3, 1.6, 4.7])
 @pytest.mark.parametrize("yaw", [0.0, 1.3, 3.1])
 def test_no_leg_shows_through_a_skirt_or_a_coat(people, yaw, phase):
-    look = plain_appearance(2)
-    clothes = replace(look.clothes, skirt=0.5, flare=0.04, leg=2.0, is_one_piece=True)
+    appearance = plain_appearance(2)
+    clothes = replace(appearance.clothes, skirt=0.5, flare=0.04, leg=2.0, is_one_piece=True)
     cloth, trousers = (8.0, 240.0, 8.0), (240.0, 8.0, 8.0)
-    colours = replace(look.colours, top=cloth, bottom=trousers, skin=trousers, pattern="plain")
-    look = replace(look, clothes=clothes, colours=colours)
+    colours = replace(
+        appearance.colours, top=cloth, bottom=trousers, skin=trousers, pattern="plain"
+    )
+    appearance = replace(appearance, clothes=clothes, colours=colours)
     below = (Part.TORSO, Part.THIGH, Part.SHANK)
 
     def bare(surface: object, body: Body) -> np.ndarray:
         return np.isin(surface.part, below) & (body.colours[0] > body.colours[1])
 
     camera = replace(people.camera(next(people.files(1))[2]), height=2.0)
-    leg, skirt = exposed(look, camera, yaw, phase, bare, Part.SKIRT)
+    leg, skirt = exposed(appearance, camera, yaw, phase, bare, Part.SKIRT)
     assert skirt.sum() > 1500
     assert enclosed(leg, skirt) == 0
 
