@@ -38,7 +38,7 @@ class Estimator(ABC):
     """A network that estimates joints.
 
     Args:
-        weights: Path of the weights, or a name that the estimator knows.
+        weights: Path of the weights, or a model name that the estimator supports.
     """
 
     sha256: str  # identifies the weights; recorded with the results

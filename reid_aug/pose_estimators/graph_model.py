@@ -74,8 +74,8 @@ class GraphModel:
 
     def _refusal(self, found: str) -> UserError:
         return UserError(
-            f"{self.path}: the model must be a TF.js graph model of supported operations, got {found}; "
-            f"use MoveNet's published model.json"
+            f"{self.path}: the file must be a TF.js graph model of supported operations, "
+            f"got {found}; use MoveNet's published model.json"
         )
 
 
@@ -86,12 +86,10 @@ def _pick(value: Value, place: int) -> Tensor:
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise UserError(
-            f"{path} is missing; a TF.js model is a .json file with its .bin files in the same folder"
+            f"{path} is missing; a TF.js model is a .json file and .bin files in one folder"
         )
     if path.stat().st_size > LARGEST:
-        raise UserError(
-            f"{path}: the file must have at most {LARGEST} bytes, got {path.stat().st_size}"
-        )
+        raise UserError(f"{path}: size must be at most {LARGEST} bytes, got {path.stat().st_size}")
     return path.read_bytes()
 
 

@@ -17,13 +17,13 @@ from reid_aug.data.keypoints import JOINTS, Pose
 NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
 FACE = (0, 14, 15)  # nose and eyes, not visible from behind
 
-# Element i is the index of OpenPose-18 joint i in the other layout; -1: the layout has no such joint.
+# Element i is the index of OpenPose-18 joint i in the other layout, or -1 if it has no such joint.
 FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 FROM_BODY_25 = (*range(8), *range(9, 19))  # without the middle of the hips and the feet
 
 
 def from_coco(joints: np.ndarray) -> np.ndarray:
-    """Convert COCO joints (17, 3) to estimates (18, 3); the neck is the midpoint of the shoulders."""
+    """Convert COCO joints (17, 3) to estimates (18, 3); the neck is between the shoulders."""
     scored = joints[list(FROM_COCO)].astype(np.float32)
     scored[NECK] = 0
     shoulders = scored[[RIGHT_SHOULDER, LEFT_SHOULDER]]
