@@ -1,29 +1,29 @@
-"""Built-in people: drawn pedestrians with true key points, in the layout of Market-1501.
+"""Built-in people: rendered pedestrians with exact keypoints, in the layout of Market-1501.
 
-A data set to try everything on, with nothing to download: sixty identities to train on and sixty
-to test with, six cameras, key points that are true where they are given and missing as often as an
-estimator's. And because every picture can be drawn again with one thing changed, it knows the right
-answer of a pose transfer (:meth:`People.truth`), under any camera.
+The data set needs no download. By default it has 60 training identities, 60 test identities and
+six cameras. A keypoint that is given is exact; keypoints are missing as often as those of a pose
+estimator. Every image can be rendered again with one property changed, so the correct result of a
+pose transfer is available under any camera (:meth:`People.truth`).
 
-    difficulty  the dial, and the numbers behind it
-    palette     colours
-    look        what an identity looks like, wears and carries
+    difficulty  the difficulty setting and its numbers
+    palette     the colours of clothes, skin and hair
+    appearance  the build, hair, clothes and luggage of an identity
     body        the skeleton
     gait        postures: walking, standing, riding, gestures
-    shapes      tubes, ellipsoids and boxes as points
-    surface     the points of a person
-    anatomy     those on skin, hair and clothes
-    luggage     those on bags, umbrellas and bicycles
-    paint       their colours
-    pose        a body bent into a posture
-    street      what is behind
+    shapes      point clouds of tubes, ellipsoids and boxes
+    surface     the point cloud of a person
+    anatomy     the points on skin, hair and clothes
+    luggage     the points on bags, umbrellas and bicycles
+    paint       the colours of the points
+    pose        a body in a posture
+    street      the background
     camera      the six cameras
-    canvas      which point is seen where
+    canvas      the depth buffer: which point is visible at which pixel
     estimator   which joints are found
-    shot        what one picture shows
-    render      drawing a shot
-    dataset     which shots, under which names
-    folder      writing and reading it all
+    shot        the description of one image
+    render      the rendering of a shot
+    dataset     the shots of a data set and their file names
+    folder      writing and reading the folder
 """
 
 from reid_aug.people.dataset import People, PeopleConfig

@@ -1,16 +1,16 @@
-"""The person: trunk, head, hair and limbs in their clothes, and a skirt, all in the rest pose."""
+"""The clothed trunk, head, hair and limbs of a person, and a skirt, all in the rest pose."""
 
 import numpy as np
 
+from reid_aug.people.appearance import Appearance, Build
 from reid_aug.people.body import ARM, FOOT, FOREARM, HAND, SHANK, THIGH, Bone
-from reid_aug.people.look import Appearance, Build
 from reid_aug.people.shapes import Shape, columns, ellipsoid, spread, tube, unit
 from reid_aug.people.surface import DENSITY, Part, Surface, attach, pivots_of
 
-WAIST = 1.02  # where skirts and coats widen, metres
-HEAD_BASE = 1.50  # the head grows from here
-FORWARDS = np.array([0.0, -0.035, 0.0])  # where the head is carried, from the middle of the neck
-SLACK = 0.026  # between a skirt and the hips, metres
+WAIST = 1.02  # height from which skirts and coats widen, metres
+HEAD_BASE = 1.50  # height that stays fixed when the head is scaled, metres
+FORWARDS = np.array([0.0, -0.035, 0.0])  # offset of the head from the middle of the neck
+SLACK = 0.026  # gap between a skirt and the hips, metres
 
 # Height, half width and half depth of the torso, metres.
 TORSO_PROFILE = np.array([
@@ -20,14 +20,14 @@ TORSO_PROFILE = np.array([
 ])  # fmt: skip
 
 
-def person(look: Appearance) -> list[Surface]:
-    """All of the person, without luggage."""
-    pieces = [_torso(look), *_head(look), *_hair(look)]
-    pivots = pivots_of(look)
+def person(appearance: Appearance) -> list[Surface]:
+    """The surfaces of a person without luggage."""
+    pieces = [_torso(appearance), *_head(appearance), *_hair(appearance)]
+    pivots = pivots_of(appearance)
     for side in (0, 1):
-        pieces += [*_arm(look, pivots, side), *_leg(look, pivots, side)]
-    if look.clothes.skirt:
-        pieces.append(_skirt(look))
+        pieces += [*_arm(appearance, pivots, side), *_leg(appearance, pivots, side)]
+    if appearance.clothes.skirt:
+        pieces.append(_skirt(appearance))
     return pieces
 
 
@@ -39,8 +39,8 @@ def _girth(build: Build, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return width * build.girth, depth * build.girth
 
 
-def _torso(look: Appearance) -> Surface:
-    build, clothes = look.build, look.clothes
+def _torso(appearance: Appearance) -> Surface:
+    build, clothes = appearance.build, appearance.clothes
     along, around = spread(4200)
     height = 1.48 - 0.66 * along
     width, depth = _girth(build, height)
@@ -55,20 +55,20 @@ def _torso(look: Appearance) -> Surface:
         0.01 - front * (depth * squareness + swell) * loose,
         height,
     )
-    rise = np.interp(height, (1.32, 1.42), (0.0, 8.0))  # the shoulders look up into the light
+    rise = np.interp(height, (1.32, 1.42), (0.0, 8.0))  # normals of the shoulders point up
     normals = unit(columns(sideways / width, -front / depth, rise))
     shape = Shape(points, normals, along, around)
     return attach(shape, Part.TORSO, Bone.CHEST, Bone.PELVIS, np.clip((height - 1.0) / 0.2, 0, 1))
 
 
-def _on_head(look: Appearance, shape: Shape, part: Part) -> Surface:
-    """A shape on the head, in the size of that head."""
+def _on_head(appearance: Appearance, shape: Shape, part: Part) -> Surface:
+    """A shape on the head, scaled to the size of that head."""
     base = np.array([0, 0, HEAD_BASE])
-    points = base + (shape.points - base) * look.build.head + FORWARDS
+    points = base + (shape.points - base) * appearance.build.head + FORWARDS
     return attach(Shape(points, shape.normals, shape.along, shape.around), part, Bone.HEAD)
 
 
-def _head(look: Appearance) -> list[Surface]:
+def _head(appearance: Appearance) -> list[Surface]:
     neck = tube(240, np.array([0, -0.02, 1.55]), np.array([0, 0.015, 1.42]), (0.048, 0.054))
     skull = ellipsoid(800, np.array([0, -0.005, 1.615]), np.array([0.068, 0.088, 0.092]))
     jaw = ellipsoid(340, np.array([0, -0.022, 1.565]), np.array([0.054, 0.066, 0.068]))
@@ -76,12 +76,12 @@ def _head(look: Appearance) -> list[Surface]:
         ellipsoid(50, np.array([side * 0.068, 0.008, 1.60]), np.array([0.010, 0.020, 0.030]))
         for side in (-1, 1)
     ]
-    skin = [_on_head(look, shape, Part.HEAD) for shape in (skull, jaw, *ears)]
+    skin = [_on_head(appearance, shape, Part.HEAD) for shape in (skull, jaw, *ears)]
     return [attach(neck, Part.NECK, Bone.HEAD, Bone.CHEST, 1 - neck.along), *skin]
 
 
-def _hair(look: Appearance) -> list[Surface]:
-    hair = look.hair
+def _hair(appearance: Appearance) -> list[Surface]:
+    hair = appearance.hair
     if hair.length < 0:
         return []
     radii = np.array([0.077, 0.097, 0.102]) * (1 + 0.08 * hair.volume)
@@ -91,17 +91,17 @@ def _hair(look: Appearance) -> list[Surface]:
     is_over_ear = (np.abs(forwards) < 0.4) & (upwards < 0.05) & (hair.length == 0)
     keep = ~is_face & ~is_over_ear & (upwards > -0.55)
     cap = Shape(cap.points[keep], cap.normals[keep], cap.along[keep], cap.around[keep])
-    pieces = [_on_head(look, cap, Part.HAIR)]
+    pieces = [_on_head(appearance, cap, Part.HAIR)]
     if hair.length:
         pieces.append(_long_hair(hair.length, hair.is_tied))
     return pieces
 
 
 def _long_hair(length: float, is_tied: bool) -> Surface:
-    """Hair down the neck: a curtain about the back of the head, or a pony tail."""
+    """Hair below the head: loose around the back of the head, or a pony tail."""
     along, around = spread(500 if is_tied else 1100)
     angle = around / 2 * (0.9 if is_tied else 1.2)  # 0 at the back
-    end = np.clip((1 - along) / 0.15, 0.3, 1) ** 0.5  # it tapers
+    end = np.clip((1 - along) / 0.15, 0.3, 1) ** 0.5  # tapers at the end
     radius = 0.036 * end * (1 - 0.3 * along) if is_tied else 0.080 * (1 + 0.12 * along * end)
     outwards = columns(np.sin(angle), np.cos(angle) * (1 if is_tied else 1.15), 0.0)
     axis = columns(0.0, (0.095 if is_tied else 0.0) + 0.03 * along, 1.625 - along * length)
@@ -110,9 +110,9 @@ def _long_hair(length: float, is_tied: bool) -> Surface:
     return attach(shape, Part.HAIR, Bone.HEAD, Bone.CHEST, np.clip(1.1 - along, 0, 1))
 
 
-def _arm(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
-    girth, sleeve = look.build.girth, look.clothes.sleeve
-    loose = look.clothes.top_looseness
+def _arm(appearance: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
+    girth, sleeve = appearance.build.girth, appearance.clothes.sleeve
+    loose = appearance.clothes.top_looseness
     shoulder, elbow, wrist = (pivots[bones[side]] for bones in (ARM, FOREARM, HAND))
     outwards = (-1, 1)[side]
 
@@ -125,7 +125,7 @@ def _arm(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
         shoulder + np.array([-outwards * 0.022, 0, -0.028]),
         np.array([0.060, 0.052, 0.056]) * (0.85 + 0.15 * girth) * (1 + (loose - 1) * 0.3),
     )
-    cap = Shape(cap.points, cap.normals, cap.along * 0.1, cap.around)  # all of it under a sleeve
+    cap = Shape(cap.points, cap.normals, cap.along * 0.1, cap.around)  # a sleeve covers all of it
     lower = (width(0.041, 1.2), width(0.028, 1.8))
     hand = ellipsoid(180, wrist + np.array([0, -0.005, -0.075]), np.array([0.022, 0.042, 0.085]))
     joint = ellipsoid(110, elbow, np.full(3, 0.041 * girth))
@@ -144,12 +144,16 @@ def _arm(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
 
 
 def _beyond(limb: Shape) -> np.ndarray:
-    """How far a limb follows its own bone and not the one above: half-way at the joint."""
+    """Weight in [0.5, 1] of the limb's own bone against the bone above; 0.5 at the joint."""
     return np.clip(0.5 + limb.along * 4, 0, 1)
 
 
-def _leg(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
-    girth, leg, loose = look.build.girth, look.clothes.leg, look.clothes.bottom_looseness
+def _leg(appearance: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
+    girth, leg, loose = (
+        appearance.build.girth,
+        appearance.clothes.leg,
+        appearance.clothes.bottom_looseness,
+    )
     hip, knee, ankle = (pivots[bones[side]] for bones in (THIGH, SHANK, FOOT))
 
     def width(bare: float, covered_from: float, factor: float = loose) -> float:
@@ -173,16 +177,17 @@ def _leg(look: Appearance, pivots: np.ndarray, side: int) -> list[Surface]:
     ]
 
 
-def _skirt(look: Appearance) -> Surface:
-    """A flaring skirt or the lower part of a coat, outside the hips and the legs everywhere.
+def _skirt(appearance: Appearance) -> Surface:
+    """A flaring skirt or the lower part of a coat; it encloses the hips and the legs.
 
-    Each half goes with its leg, the more the lower it is; at the waist both legs' movements cancel.
+    Each half follows the leg on its side. The weight of that leg grows with the distance from the
+    waist; at the waist, both legs have the same weight, so their movements cancel.
     """
-    clothes, girth = look.clothes, look.build.girth
+    clothes, girth = appearance.clothes, appearance.build.girth
     area = 2 * np.pi * (0.16 + clothes.flare) * girth * clothes.skirt
     along, around = spread(int(1.1 * DENSITY * area))
     height = WAIST - along * clothes.skirt
-    width, depth = _girth(look.build, np.maximum(height, 0.93))
+    width, depth = _girth(appearance.build, np.maximum(height, 0.93))
     flare = clothes.flare * along * (1 + 0.15 * np.sin(around * 7)) + SLACK
     sideways, front = np.sin(around), np.cos(around)
     loose = 1 + (clothes.top_looseness - 1) * 0.55

@@ -1,7 +1,8 @@
-"""The skeleton: its bones, the angles of a posture, and where both put every bone.
+"""The skeleton: its bones, the joint angles of a posture, and the resulting place of every bone.
 
-The frame of a person: x to the person's left, y backwards (so the face looks along -y), z up.
-Lengths are metres of a person 1.70 m tall; angles are radians. Pairs are (right, left).
+Coordinates of a person: x points to the person's left, y backwards (the face points along -y),
+z up. Lengths are in metres for a person 1.70 m tall. Angles are in radians. Pairs are (right,
+left).
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ Pair = tuple[float, float]
 class Bone(IntEnum):
     """A rigid part of the skeleton; a parent has a smaller number than its children.
 
-    The last three are no bones but what they carry: things that hang or stand upright in a hand,
-    and a bicycle, which turns with the person only.
+    The last three members are not bones but carriers of objects: an object in the right or the
+    left hand, which stays upright, and a bicycle, which only turns with the person.
     """
 
     PELVIS = 0
@@ -48,17 +49,17 @@ FOOT = (Bone.RIGHT_FOOT, Bone.LEFT_FOOT)
 HELD = (Bone.RIGHT_HELD, Bone.LEFT_HELD)
 PARENT = (-1, 0, 1, 1, 1, 3, 4, 5, 6, 0, 0, 9, 10, 11, 12)
 
-# Where each bone turns, in the rest pose: standing upright, arms hanging.
+# The centre of rotation of each bone in the rest pose: standing upright with hanging arms.
 PIVOTS = np.array([
     [0, 0, 0.95], [0, 0.01, 1.12], [0, 0.015, 1.47],
     [-0.165, 0.01, 1.39], [0.165, 0.01, 1.39], [-0.18, 0.01, 1.11], [0.18, 0.01, 1.11],
     [-0.185, 0, 0.86], [0.185, 0, 0.86], [-0.09, 0, 0.90], [0.09, 0, 0.90],
     [-0.09, -0.005, 0.485], [0.09, -0.005, 0.485], [-0.09, 0.02, 0.08], [0.09, 0.02, 0.08],
 ])  # fmt: skip
-GRIP = np.array([0.0, -0.01, -0.08])  # of a hand, from its pivot
+GRIP = np.array([0.0, -0.01, -0.08])  # offset of the grip of a hand from the pivot of the hand
 
-# Of the 18 OpenPose joints: those that lie on a bone, and where from its pivot (metres down it).
-# An estimator puts hips where the thigh leaves the trunk, below the joint itself.
+# OpenPose joint: (bone on which it lies, metres from the bone's pivot down the bone).
+# A pose estimator places a hip where the thigh meets the trunk, below the anatomical joint.
 BONE_JOINTS = {
     2: (Bone.RIGHT_ARM, 0.0), 3: (Bone.RIGHT_FOREARM, 0.0), 4: (Bone.RIGHT_HAND, 0.0),
     5: (Bone.LEFT_ARM, 0.0), 6: (Bone.LEFT_FOREARM, 0.0), 7: (Bone.LEFT_HAND, 0.0),
@@ -73,22 +74,19 @@ HEAD_JOINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Posture:
-    """Joint angles: positive ``hip`` and ``shoulder`` swing the limb forwards.
+    """Joint angles in radians; pairs are (right, left)."""
 
-    ``roll`` lets the hips sink to the right; somebody who ``rides`` sits on a bicycle.
-    """
-
-    hip: Pair
+    hip: Pair  # positive: the thigh swings forwards
     knee: Pair
-    shoulder: Pair
+    shoulder: Pair  # positive: the arm swings forwards
     elbow: Pair
-    spread: Pair
-    twist: float
-    lean: float
-    roll: float
+    spread: Pair  # between the arm and the trunk, sideways
+    twist: float  # of the chest about the vertical axis
+    lean: float  # of the upper body, forwards
+    roll: float  # of the hips; positive: the right hip is lower
     head_yaw: float
     head_pitch: float
-    rides: bool = False
+    rides: bool = False  # the person sits on a bicycle
 
 
 def rotation(axis: int, angle: float) -> np.ndarray:
@@ -102,7 +100,7 @@ def rotation(axis: int, angle: float) -> np.ndarray:
 
 
 def _turns(posture: Posture) -> list[np.ndarray]:
-    """The rotation of each bone against its parent."""
+    """The rotation (3, 3) of each bone relative to its parent."""
     turns = [np.identity(3) for _ in PARENT]
     roll = rotation(1, posture.roll)
     pelvis_lean, pelvis_twist = posture.lean * 0.4, -posture.twist * 0.5
@@ -114,7 +112,9 @@ def _turns(posture: Posture) -> list[np.ndarray]:
         hip, knee = posture.hip[side], posture.knee[side]
         spread = rotation(1, outwards * posture.spread[side])
         turns[ARM[side]] = rotation(0, -posture.shoulder[side]) @ spread
-        inwards = rotation(1, -outwards * 0.7 * max(posture.spread[side], 0))  # hangs down again
+        inwards = rotation(
+            1, -outwards * 0.7 * max(posture.spread[side], 0)
+        )  # the forearm hangs vertically again
         turns[FOREARM[side]] = inwards @ rotation(0, -posture.elbow[side])
         turns[THIGH[side]] = roll.T @ rotation(0, -hip) @ rotation(1, -outwards * 0.02)
         turns[SHANK[side]] = rotation(0, knee)
@@ -123,12 +123,14 @@ def _turns(posture: Posture) -> list[np.ndarray]:
 
 
 def place_bones(posture: Posture, yaw: float, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How each bone moves a point of the rest pose: ``rotations[bone] @ point + shifts[bone]``.
+    """The rigid motion of each bone from the rest pose to a posture.
+
+    A point of a bone moves to ``rotations[bone] @ point + shifts[bone]``.
 
     Args:
         posture: The angles of the joints.
-        yaw: Where the person faces; 0 is towards the camera, pi away from it.
-        pivots: (15, 3) where the bones turn in the rest pose.
+        yaw: Direction of the person in radians; 0 is towards the camera, pi away from it.
+        pivots: (15, 3) centres of rotation of the bones in the rest pose.
 
     Returns:
         (18, 3, 3) rotations and (18, 3) shifts.
@@ -152,7 +154,7 @@ def place_bones(posture: Posture, yaw: float, pivots: np.ndarray) -> tuple[np.nd
 
 
 def joints(rotations: np.ndarray, shifts: np.ndarray, pivots: np.ndarray) -> np.ndarray:
-    """The 18 OpenPose joints of a placed skeleton, (18, 3)."""
+    """The 18 OpenPose joints of a posed skeleton, (18, 3) metres."""
     places = np.zeros((18, 3))
     for joint, (bone, below) in BONE_JOINTS.items():
         places[joint] = rotations[bone] @ (pivots[bone] - (0, 0, below)) + shifts[bone]

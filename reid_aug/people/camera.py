@@ -1,4 +1,4 @@
-"""The six cameras: each a fixed street, a way of seeing colours, and a place to look from."""
+"""The six cameras; each has a fixed street, colour response, height and light."""
 
 import math
 from dataclasses import dataclass
@@ -16,33 +16,31 @@ CAMERAS = 6
 class Camera:
     """One camera.
 
-    ``street`` is the background, with the horizon at row ``horizon``. Colours in [0, 1] are raised
-    to ``gamma``, mixed by ``mixing`` (3, 3), scaled by ``gain`` (3,) and lifted by ``lift`` (of
-    255). ``blur`` is pixels, ``noise`` a standard deviation of 255, ``height`` metres above the
-    ground, ``sun`` the unit vector towards the light, ``ambient`` the light in the shade in [0, 1].
+    Colours in [0, 1] are raised to ``gamma``, multiplied by ``mixing``, scaled by ``gain`` and
+    increased by ``lift``, in this order.
     """
 
-    street: Image.Image
-    horizon: int
-    mixing: np.ndarray
-    gain: np.ndarray
-    lift: float
-    gamma: float
-    blur: float
-    noise: float
-    height: float
-    sun: np.ndarray
-    ambient: float
-    quality: int  # of its JPEG files
+    street: Image.Image  # the background
+    horizon: int  # row of the horizon in the street
+    mixing: np.ndarray  # (3, 3) matrix of the colour channels
+    gain: np.ndarray  # (3,) factor per colour channel
+    lift: float  # in [0, 255]
+    gamma: float  # exponent; above 1 it darkens
+    blur: float  # standard deviation, pixels
+    noise: float  # standard deviation on the scale [0, 255]
+    height: float  # metres above the ground
+    sun: np.ndarray  # (3,) unit vector towards the light
+    ambient: float  # light in the shade, in [0, 1]
+    quality: int  # of the JPEG files, in [1, 95]
 
     def pitch(self, distance: float) -> float:
-        """How far the camera looks down (radians) on a person ``distance`` metres away."""
+        """Downward angle of the camera (radians) to a person ``distance`` metres away."""
         return math.atan2(self.height - 0.85, distance)
 
     def project(self, points: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Where points (3, n) around a person are seen: (2, n) x right, y down, and (n,) depth.
+        """Project points (3, n) around a person: places (2, n), x right and y down, and depth (n,).
 
-        x and y are tangents of the angle to the optical axis, depth is metres along it.
+        x and y are tangents of the angle to the optical axis; depth is in metres along the axis.
         """
         cosine, sine = math.cos(self.pitch(distance)), math.sin(self.pitch(distance))
         ahead, above = points[1] + distance, points[2] - self.height
@@ -51,7 +49,7 @@ class Camera:
         return np.stack([points[0] / depth, down / depth]), depth
 
     def develop(self, picture: np.ndarray, gain: float) -> np.ndarray:
-        """What the sensor makes of a scene: (H, W, 3) float32 of 255 to (H, W, 3) uint8."""
+        """Apply the colour response: (H, W, 3) float32 in [0, 255] to (H, W, 3) uint8."""
         light = (picture * np.float32(1 / 255)).clip(0, 1) ** np.float32(self.gamma)
         mixing = (self.mixing.T * self.gain * (gain * 255)).astype(np.float32)
         return (light @ mixing + np.float32(self.lift)).clip(0, 255).astype(np.uint8)
@@ -80,7 +78,7 @@ def make_camera(rng: np.random.Generator, number: int, difficulty: Difficulty) -
 
 
 def _levels(rng: np.random.Generator, number: int) -> np.ndarray:
-    """Two numbers in [0, 1] that keep the cameras apart: each has a sixth of the first range."""
+    """Two numbers in [0, 1]; each camera has its own sixth of the range of the first number."""
     places = np.array([(number * 5 + 2) % CAMERAS, (number * 2 + number // 3) % CAMERAS])
     return (places + rng.uniform(0, 1, 2)) / CAMERAS
 

@@ -1,9 +1,9 @@
-"""The canvas: which point of which figure is seen where.
+"""The canvas: which point of which figure is visible at which pixel.
 
-It has twice the resolution of the picture. Points that face the camera are painted from far to
-near, each over 3 x 3 canvas pixels (more in a close-up), so that the nearest one is what remains.
-The canvas holds the number of the point; colours and depths are looked up afterwards. At last the
-pinholes that no point has hit are closed.
+The canvas has twice the resolution of the image. Points that face the camera are written from far
+to near, each over 3 x 3 canvas pixels (more in a close-up), so the nearest point remains. The
+canvas stores the index of the point; colours and depths are read by this index afterwards. The
+last step closes pinholes, which are pixels that no point has covered.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ import numpy as np
 from reid_aug.people.camera import Camera
 from reid_aug.people.pose import Figure
 
-HEIGHT, WIDTH = 128, 64  # of a picture
-SCALE = 2  # canvas pixels per picture pixel
-BORDER = 4  # canvas pixels on each side that are thrown away
+HEIGHT, WIDTH = 128, 64  # of an image, pixels
+SCALE = 2  # canvas pixels per image pixel, in each direction
+BORDER = 4  # canvas pixels per side that are discarded
 ROWS, COLUMNS = HEIGHT * SCALE + 2 * BORDER, WIDTH * SCALE + 2 * BORDER
-CLOSE_UP = 200  # canvas pixels per metre from which on a stamp needs more than 3 x 3 pixels
-WIDEST = 4  # half of the largest stamp; the border has to hold it
-PINHOLE = 0.03  # metres: a pixel this far behind those around it is a hole
-GRAZING = 0.15  # points turned this far away (a sine) are drawn still: they close the outline
+CLOSE_UP = 200  # canvas pixels per metre above which a stamp has more than 3 x 3 pixels
+WIDEST = 4  # half the size of the largest stamp; must not exceed BORDER
+PINHOLE = 0.03  # metres; a pixel this far behind its neighbours is a hole
+GRAZING = 0.15  # points turned away up to this sine are kept: they close the outline
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A box in the picture plane of a camera: centre, width and height as tangents."""
+    """A box in the image plane of a camera: centre, width and height as tangents."""
 
     x: float
     y: float
@@ -33,14 +33,14 @@ class Frame:
     height: float
 
     def canvas(self, places: np.ndarray) -> np.ndarray:
-        """Canvas pixels (2, n) of places (2, n) in the picture plane; a pixel is its floor."""
+        """Convert places (2, n) in the image plane to canvas pixels (2, n), not rounded."""
         corner = (self.x - self.width / 2, self.y - self.height / 2)
         scale = (WIDTH * SCALE / self.width, HEIGHT * SCALE / self.height)
         return np.stack([(places[axis] - corner[axis]) * scale[axis] for axis in (0, 1)])
 
 
 class Canvas:
-    """Figures seen through a frame of a camera, the later ones in front of the earlier."""
+    """The figures within a frame of a camera; a later figure covers the earlier ones."""
 
     def __init__(self, camera: Camera, distance: float, frame: Frame) -> None:
         self._camera, self._distance, self._frame = camera, distance, frame
@@ -53,19 +53,19 @@ class Canvas:
 
     @property
     def index(self) -> np.ndarray:
-        """(256, 128) int32 number of the point at each pixel, 0 where there is none."""
+        """(256, 128) int32 index of the point at each pixel; 0 where there is no point."""
         return self._index.reshape(ROWS, COLUMNS)[BORDER:-BORDER, BORDER:-BORDER]
 
     def colours(self) -> np.ndarray:
-        """(points, 3) float32 of 255, shaded; row 0 stands for no point."""
+        """(points, 3) float32 shaded colours in [0, 255]; row 0 stands for no point."""
         return np.ascontiguousarray(np.concatenate(self._colours, axis=1).T)
 
     def depths(self) -> np.ndarray:
-        """(points,) float32 metres, infinite for no point."""
+        """(points,) float32 depths in metres; infinity in row 0, which stands for no point."""
         return np.concatenate(self._depths)
 
     def splat(self, figure: Figure) -> tuple[int, int]:
-        """Draw a figure over what is there; the first index of its points and one past the last."""
+        """Add a figure in front; returns the first index of its points and the last index + 1."""
         eye = (0.0, -self._distance, self._camera.height)
         normals, points = figure.normals, figure.points
         away = sum(normals[axis] * (points[axis] - eye[axis]) for axis in range(3))
@@ -82,7 +82,7 @@ class Canvas:
         return first, last
 
     def _stamp(self, places: np.ndarray, first: int) -> None:
-        """Write point numbers over a square each; of two at one pixel the later one stays."""
+        """Write each point index over a square of pixels; later indices overwrite earlier ones."""
         size = 2 * self._half + 1
         corner = (places + (BORDER - self._half)).astype(np.int32)
         x, y = corner[0].clip(0, COLUMNS - size), corner[1].clip(0, ROWS - size)
@@ -93,9 +93,12 @@ class Canvas:
         self._index[pixels.ravel()] = numbers.repeat(size**2)
 
     def close(self) -> None:
-        """Fill pinholes: pixels behind both neighbours one way, and near ones the other way.
+        """Fill pinholes.
 
-        A narrow gap between the legs is long, and stays.
+        A pinhole lies behind both adjacent pixels in one direction, and behind both pixels at
+        distance 2 in the other direction.
+
+        A narrow gap between the legs is long in one direction, so it is not filled.
         """
         depths = self.depths()
         for view in (self.index, self.index.T):
@@ -108,5 +111,5 @@ class Canvas:
 
 def _shade(height: np.ndarray, normals: np.ndarray, camera: Camera) -> np.ndarray:
     lit = (camera.sun.astype(np.float32) @ normals).clip(0, 1)
-    low = (0.86 + 0.14 / 1.2 * height).clip(0.8, 1)  # less sky is seen from down there
+    low = (0.86 + 0.14 / 1.2 * height).clip(0.8, 1)  # less light from the sky reaches low points
     return (camera.ambient + (1.12 - camera.ambient) * lit) * low

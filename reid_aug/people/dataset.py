@@ -1,7 +1,7 @@
-"""Which pictures a data set of people holds, and under which names.
+"""The images of a data set of people and their file names.
 
-Everything about an identity follows from (seed, pid): what it looks like, its shots and their
-frame numbers. So neither the size of the set nor the process that draws an identity changes it.
+The appearance of an identity, its shots and their frame numbers depend on (seed, pid) only. They
+depend neither on the size of the data set nor on the process that renders the identity.
 """
 
 from collections.abc import Iterator
@@ -19,26 +19,23 @@ from reid_aug.people.shot import Crop, Shot, appearance_of, sample_shots, sample
 from reid_aug.runtime.errors import UserError
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
-LAST_PID = 9999  # four digits in a file name
-FIRST_DISTRACTOR = 10_000  # people with this number and above are distractors
-JUNK, STRANGER = "-1", "0000"  # what Market-1501 writes in place of a pid
-# Pictures of a stranger. Market-1501's gallery has 13,115 images of those it looks for, 2,798
-# distractors and 3,819 junk boxes; ours has about 24 of the first for each stranger.
-DISTRACTORS, JUNK_BOXES = 5, 7
+LAST_PID = 9999  # a file name has four digits for the pid
+FIRST_DISTRACTOR = 10_000  # internal number of the first distractor person
+JUNK, DISTRACTOR = "-1", "0000"  # pid field of Market-1501's file names
+# Images per distractor person. Market-1501's gallery has 13,115 images of query identities, 2,798
+# distractors and 3,819 junk boxes. Here there are about 24 of the first kind per distractor person.
+DISTRACTOR_BOXES, JUNK_BOXES = 5, 7
 
 
 @dataclass(frozen=True, slots=True)
 class PeopleConfig:
-    """Which people: ``identities`` for training from pid ``first`` on, then the test identities.
+    """The people of a data set. The pids of the test identities follow the training pids."""
 
-    ``difficulty`` is a name of :data:`reid_aug.people.difficulty.DIFFICULTIES`.
-    """
-
-    identities: int = 60
-    test_identities: int = 60
-    first: int = 1
-    seed: int = 0
-    difficulty: str = "market"
+    identities: int = 60  # number of training identities, at least 1
+    test_identities: int = 60  # number of test identities, at least 1
+    first: int = 1  # smallest pid; the largest pid must not exceed 9999
+    seed: int = 0  # at least 0
+    difficulty: str = "market"  # a key of reid_aug.people.difficulty.DIFFICULTIES
 
     def __post_init__(self) -> None:
         least = {"identities": 1, "test_identities": 1, "first": 1, "seed": 0}
@@ -53,21 +50,21 @@ class PeopleConfig:
         if self.pids.stop - 1 > LAST_PID:
             raise UserError(
                 f"people: the last pid must be at most {LAST_PID}, got {self.pids.stop - 1}; "
-                f"ask for fewer identities or a smaller first"
+                f"use fewer identities or a smaller first"
             )
 
     @property
     def pids(self) -> range:
-        """Those of the training identities, then those of the test identities."""
+        """The pids of the training identities, then those of the test identities."""
         return range(self.first, self.first + self.identities + self.test_identities)
 
     @property
     def distractors(self) -> range:
-        """Numbers of the people who are only distractors: one for two test identities."""
+        """Internal numbers of the distractor people: one per two test identities, rounded up."""
         return range(FIRST_DISTRACTOR, FIRST_DISTRACTOR + (self.test_identities + 1) // 2)
 
     def is_training(self, pid: int) -> bool:
-        """Whether ``pid`` is among the training identities."""
+        """Whether ``pid`` belongs to a training identity."""
         return pid < self.first + self.identities
 
 
@@ -82,7 +79,7 @@ def _camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
 
 
 class People:
-    """The people of a configuration: their pictures by file name, drawn when asked for."""
+    """The people of a configuration; an image is rendered on request, by file name or shot."""
 
     def __init__(self, config: PeopleConfig) -> None:
         self.config = config
@@ -90,7 +87,7 @@ class People:
         self._shots: dict[str, Shot] = {}
 
     def files(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
-        """(folder, file name, shot) of every picture of an identity or a stranger."""
+        """(folder, file name, shot) per image of an identity or a distractor person."""
         if pid >= FIRST_DISTRACTOR:
             return self._distractors(pid)
         return self._photographs(pid)
@@ -107,34 +104,36 @@ class People:
                 yield folder, name, shot
 
     def _distractors(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
-        """Good pictures of somebody nobody looks for, and boxes that missed their person."""
+        """Well placed boxes of a person without a query, and misplaced boxes (junk)."""
         shots = [shot for passing in self._sample_shots(pid) for shot in passing]
         rng = np.random.default_rng([self.config.seed, 5, pid])
         frame = 100 + 25 * (pid - FIRST_DISTRACTOR)
-        for box in range(DISTRACTORS + JUNK_BOXES):
-            shot, who = shots[box % len(shots)], STRANGER
-            if box >= DISTRACTORS:
-                shot, who = replace(shot, crop=_misplaced(rng, shot.crop)), JUNK
-            yield GALLERY, _file_name(who, shot, frame, box + 1), shot
+        for box in range(DISTRACTOR_BOXES + JUNK_BOXES):
+            shot, label = shots[box % len(shots)], DISTRACTOR
+            if box >= DISTRACTOR_BOXES:
+                shot, label = replace(shot, crop=_misplaced(rng, shot.crop)), JUNK
+            yield GALLERY, _file_name(label, shot, frame, box + 1), shot
 
     def _sample_shots(self, pid: int) -> Iterator[list[Shot]]:
         return sample_shots(self.config.seed, pid, self._difficulty)
 
     def shot(self, name: str) -> Shot:
-        """What the picture of this file name shows.
+        """The shot of the image with this file name.
 
         Raises:
-            UserError: If these people have no such picture.
+            UserError: If the data set has no image of this name.
         """
         if not self._shots:
             everybody = (*self.config.pids, *self.config.distractors)
             self._shots = {name: shot for pid in everybody for _, name, shot in self.files(pid)}
         if name not in self._shots:
-            raise UserError(f"people: {name} must be a picture of these people")
+            raise UserError(
+                f"people: {name} must be an image of this data set; take a name of its folders"
+            )
         return self._shots[name]
 
     def draw(self, shot: Shot) -> Picture:
-        """The picture of a shot."""
+        """Render a shot."""
         seed, beside = self.config.seed, shot.bystander
         bystander = None if beside is None else _body(seed, beside.pid, self._difficulty)
         body = _body(seed, shot.pid, self._difficulty)
@@ -145,29 +144,31 @@ class People:
         return _camera(self.config.seed, shot.camera, self._difficulty)
 
     def truth(self, source: str, target: str, camid: int | None = None) -> np.ndarray:
-        """What a pose transfer from image ``source`` to the pose of image ``target`` should give.
+        """The correct result of a pose transfer from image ``source`` to the pose of ``target``.
 
-        The person of the source, alone, in the posture, the facing and the crop of the target.
-        Camera, light and background are those of the source; or, with ``camid``, of that camera.
+        The image shows the person of the source, without a bystander, in the posture, direction
+        and crop of the target. Camera, light and background are those of the source. With
+        ``camid`` they are those of that camera.
 
         Args:
-            source: A file name.
-            target: Another.
-            camid: A camera, counted from 1 as in file names.
+            source: File name of the image that gives the appearance.
+            target: File name of the image that gives the pose.
+            camid: Number of the camera, counted from 1 as in file names.
 
         Returns:
             (128, 64, 3) uint8 RGB.
 
         Raises:
-            UserError: If these people have no such picture or camera.
+            UserError: If the data set has no such image or camera.
         """
         return self.draw(self.transferred(source, target, camid)).image
 
     def transferred(self, source: str, target: str, camid: int | None = None) -> Shot:
-        """The shot behind :meth:`truth`.
+        """The shot that :meth:`truth` renders.
 
-        With ``camid`` the distance is the target's too, and so are the part of the street and the
-        exposure if the target was taken by that camera; else both follow from the two names.
+        With ``camid``, the distance is that of the target. If the target has that camera, the part
+        of the street and the exposure are those of the target too. Otherwise both are random, with
+        a seed that depends on the two names and ``camid``.
         """
         pose = self.shot(target)
         moved = replace(
@@ -187,7 +188,7 @@ class People:
 
 
 def _misplaced(rng: np.random.Generator, crop: Crop) -> Crop:
-    """A box beside its person, about a part of them, or on the empty street."""
+    """A box beside the person, around a part of the person, or on the empty street."""
     aside, across = rng.uniform(0.25, 0.5, 2) * rng.choice([-1, 1], 2)
     kind = rng.choice(["beside", "part", "street"], p=[0.5, 0.3, 0.2])
     if kind == "street":
@@ -198,5 +199,5 @@ def _misplaced(rng: np.random.Generator, crop: Crop) -> Crop:
     return replace(crop, shift_x=float(aside), shift_y=float(across))
 
 
-def _file_name(who: str, shot: Shot, frame: int, box: int) -> str:
-    return f"{who}_c{shot.camera + 1}s1_{frame:06d}_{box:02d}.jpg"
+def _file_name(label: str, shot: Shot, frame: int, box: int) -> str:
+    return f"{label}_c{shot.camera + 1}s1_{frame:06d}_{box:02d}.jpg"

@@ -1,8 +1,8 @@
-"""How hard the people are to tell apart: one dial, and all the numbers behind it.
+"""The difficulty of the data set: named settings and their numbers.
 
-``market`` is about as hard as Market-1501: many people wear much the same greyish clothes, every
-camera sees colours its own way, and boxes are often badly placed. ``easy`` is for a first look at
-a method: saturated clothes, mild cameras, well placed boxes.
+``market`` is about as hard as Market-1501: many people wear similar greyish clothes, every camera
+has a different colour response, and boxes are often misplaced. ``easy`` is for first experiments
+with a method: saturated clothes, similar cameras, well placed boxes.
 """
 
 from dataclasses import dataclass
@@ -12,35 +12,20 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """One setting of the dial; shares are in [0, 1], ranges are uniform.
+    """One difficulty setting; shares are in [0, 1], the values of a range are uniform."""
 
-    Attributes:
-        vivid: Share of garments in a saturated colour instead of a greyish one.
-        gain: Brightness of a camera (1: as the scene is).
-        gamma: Contrast curve of a camera; above 1 it darkens the shades.
-        lift: Most that a camera adds to black, of 255.
-        tint: Standard deviation of the gain between the colour channels of a camera.
-        camera_blur: Blur of a camera, pixels.
-        noise: Grain of a camera, a standard deviation of 255.
-        exposure: Brightness of a picture against others of its camera.
-        coarse: Share of pictures that come from a much smaller box.
-        bystanders: Share of pictures with a second person.
-        cut: Share of boxes that end above the feet.
-        shift: Standard deviation of where a box lies, in widths and in heights of the box.
-    """
-
-    vivid: float
-    gain: Range
-    gamma: Range
-    lift: float
-    tint: float
-    camera_blur: Range
-    noise: Range
-    exposure: Range
-    coarse: float
-    bystanders: float
-    cut: float
-    shift: Range
+    vivid: float  # share of garments in a saturated colour instead of a greyish one
+    gain: Range  # brightness factor of a camera
+    gamma: Range  # exponent of the contrast curve of a camera; above 1 it darkens
+    lift: float  # largest value that a camera adds to black, in [0, 255]
+    tint: float  # standard deviation of the gain among the colour channels of a camera
+    camera_blur: Range  # standard deviation of the blur of a camera, pixels
+    noise: Range  # standard deviation of the noise of a camera, on the scale [0, 255]
+    exposure: Range  # brightness factor of an image relative to its camera
+    coarse: float  # share of images that are enlarged from a much smaller box
+    bystanders: float  # share of images with a second person
+    cut: float  # share of boxes that end above the feet
+    shift: tuple[float, float]  # standard deviations of the box position, in its widths and heights
 
 
 DIFFICULTIES = {

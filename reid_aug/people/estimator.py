@@ -1,9 +1,9 @@
-"""Key points as an estimator would give them: what is in sight, less what it misses.
+"""Simulated output of a pose estimator: the visible joints, without those that it misses.
 
-What is in sight follows from the picture: the depth of the drawn surface at every joint. What an
-estimator misses beyond that is chance, and comes in groups: everybody, both legs, an arm. The
-numbers were fitted to OpenPose's key points of the 12,936 training images of Market-1501
-(``benchmarks/people.py`` prints both).
+Visibility follows from the rendered image: the depth of the surface at every joint. In addition,
+an estimator misses joints at random and in groups: the whole person, both legs, an arm. The
+numbers are fitted to OpenPose's keypoints of the 12,936 training images of Market-1501
+(``benchmarks/people.py`` prints both distributions).
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ from reid_aug.people.pose import Figure
 NOSE, RIGHT_EYE, LEFT_EYE, RIGHT_EAR, LEFT_EAR = 0, 14, 15, 16, 17
 ARMS, LEGS = ((3, 4), (6, 7)), ((9, 10), (12, 13))  # (elbow, wrist), (knee, ankle)
 
-# How far behind the surface (metres) a joint may lie and still count as seen. Elbows, knees and
-# the like lie within their limb; a limb behind the body is farther away than that.
+# Largest depth of a visible joint behind the surface, metres. Elbows, knees and similar joints lie
+# inside their limb; the joints of a limb behind the body have a larger depth.
 REACH = np.full(18, 0.22, np.float32)
 REACH[[1, 2, 5, 8, 11]] = 0.45
 REACH[NOSE] = 0.18
@@ -25,22 +25,22 @@ REACH[[4, 7]] = 0.12
 REACH[[14, 15]] = 0.07
 REACH[[16, 17]] = 0.09
 
-# How far (a sine) the head may turn the nose, an eye or an ear away from the camera.
+# Least scalar product of the direction to the camera and that of a nose, an eye or an ear.
 NOSE_TURN, EYE_TURN, EAR_TURN = -0.4, -0.15, -0.3
-EYE_SIDE = 0.6  # how much an eye looks to its side of the head (a tangent)
+EYE_SIDE = 0.6  # tangent of the angle between the direction of an eye and that of the nose
 
-# Chances, each beyond those above it: a missed elbow takes its wrist along, a knee its ankle.
-NOBODY = 0.03  # nobody is found
-BOTH_LEGS, BOTH_ANKLES = 0.05, 0.04  # from the knees, from the ankles down
-KNEE, ANKLE = 0.015, 0.03  # one alone
-ARM, WRIST = 0.06, 0.05  # of a front
-BACK_ARM, BACK_WRIST = 0.12, 0.2
+# Probabilities of a miss. A missed elbow also removes its wrist, a missed knee its ankle.
+NOBODY = 0.03  # the whole person
+BOTH_LEGS, BOTH_ANKLES = 0.05, 0.04  # both knees and ankles, both ankles
+KNEE, ANKLE = 0.015, 0.03  # a single one
+ARM, WRIST = 0.06, 0.05  # of a person seen from the front
+BACK_ARM, BACK_WRIST = 0.12, 0.2  # of a person seen from behind
 NOSE_MISSED, EYE, EAR = 0.01, 0.08, 0.06
-COVERED_EAR = 0.4  # under long hair
+COVERED_EAR = 0.4  # an ear under long hair
 
 
 def sample_missed(rng: np.random.Generator, yaw: float, covers_ears: bool) -> np.ndarray:
-    """Which of the 18 joints are missed even where they are in sight, (18,) bool."""
+    """(18,) bool: the joints that the simulated estimator misses even if they are visible."""
     luck = rng.random(18)
     together = rng.random(3)
     missed = np.zeros(18, bool)
@@ -62,7 +62,7 @@ def seen_joints(
     missed: tuple[bool, ...], figure: Figure, camera: Camera, distance: float, frame: Frame,
     canvas: Canvas,
 ) -> np.ndarray:  # fmt: skip
-    """The joints in the picture, (18, 2) float32 pixels, NaN where hidden, outside or missed."""
+    """The found joints, (18, 2) float32 pixels; NaN if hidden, outside the image or missed."""
     places, depth = camera.project(figure.joints, distance)
     places = frame.canvas(places)
     size = np.array([[WIDTH * SCALE], [HEIGHT * SCALE]])
@@ -71,15 +71,18 @@ def seen_joints(
     surface = canvas.depths()[canvas.index[row, column]]
     seen = inside & (depth - surface < REACH) & _faces_camera(figure.joints, camera, distance)
     seen &= ~np.array(missed)
-    for limb in (*ARMS, *LEGS):  # no estimator finds a hand without its elbow
+    for limb in (
+        *ARMS,
+        *LEGS,
+    ):  # an estimator finds no wrist without its elbow and no ankle without its knee
         seen[limb[1]] &= seen[limb[0]]
-    xy = (places.T / SCALE - 0.5).astype(np.float32)  # a pixel's coordinate is that of its centre
+    xy = (places.T / SCALE - 0.5).astype(np.float32)  # coordinates are of pixel centres
     xy[~seen] = np.nan
     return xy
 
 
 def _faces_camera(places: np.ndarray, camera: Camera, distance: float) -> np.ndarray:
-    """(18,) bool: which joints of the head are on its side towards the camera."""
+    """(18,) bool: False for joints on the side of the head that is turned away from the camera."""
     head = places[:, [RIGHT_EAR, LEFT_EAR]].mean(axis=1)
     view = np.array([0, -distance, camera.height]) - head
     ahead, left = places[:, NOSE] - head, places[:, LEFT_EAR] - places[:, RIGHT_EAR]

@@ -1,4 +1,4 @@
-"""The folder of a data set of people: writing it whole, and knowing it again."""
+"""Writing, caching and reading the folder of a data set of people."""
 
 import json
 import multiprocessing
@@ -18,27 +18,27 @@ from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import new_folder
 
-RENDERER = 2  # version of the pictures: raised when any drawn pixel changes
+RENDERER = 2  # version of the images; increased when any rendered pixel changes
 LABEL = "people.json"
-WORTH_A_POOL = 32  # people; fewer are drawn sooner than processes start
-CHUNK = 8  # people a process draws in a row; neighbours are each other's bystanders
+WORTH_A_POOL = 32  # least number of people for a process pool; fewer render faster without it
+CHUNK = 8  # people per task of a process; neighbours share bystanders and so cached bodies
 
 Progress = Callable[[Iterable, int], Iterable]
 
 
 def write_people(root: Path, config: PeopleConfig, progress: Progress | None = None) -> None:
-    """Write a Market-1501 folder of people with their key points (``keypoints.csv``).
+    """Write people as a Market-1501 folder with their keypoints (``keypoints.csv``).
 
-    Large sets are drawn by several processes, which are started afresh: a script calls this under
+    Several spawned processes render a large data set, so a script must call this function under
     ``if __name__ == "__main__"``.
 
     Args:
-        root: Missing or an empty folder; it appears whole or not at all.
-        config: Which people.
-        progress: Wraps an iterable of the given length, to show how far it is.
+        root: A missing or an empty folder. It is written completely or not at all.
+        config: The people of the data set.
+        progress: Wraps an iterable of the given length and displays the progress.
 
     Raises:
-        UserError: If there is something at ``root``.
+        UserError: If ``root`` is a file or a folder that is not empty.
     """
     everybody = (*config.pids, *config.distractors)
     with new_folder(root) as folder:
@@ -56,19 +56,19 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
 
 @contextmanager
 def _mapper(people: int) -> Iterator[Callable]:
-    """A ``map``: the built-in one, or that of a process pool where that pays."""
+    """The built-in ``map``, or for many people the ``map`` of a process pool."""
     workers = min(os.cpu_count() or 1, 8)
     if people < WORTH_A_POOL or workers == 1:
         yield map
         return
-    # Not forked: a fork copies the locks of the threads that torch and BLAS have started.
+    # Spawned, not forked: a fork copies the locks of the threads of torch and BLAS.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield partial(pool.map, chunksize=CHUNK)
 
 
 def _write_person(folder: Path, config: PeopleConfig, pid: int) -> dict[str, Pose]:
-    """Write the pictures of one person; their key points by file name."""
+    """Write the images of one person; returns their keypoints by file name."""
     people = People(config)
     poses: dict[str, Pose] = {}
     for split, name, shot in people.files(pid):
@@ -80,26 +80,28 @@ def _write_person(folder: Path, config: PeopleConfig, pid: int) -> dict[str, Pos
 
 
 def cached_people(config: PeopleConfig, progress: Progress | None = None) -> Path:
-    """The folder of these people in the user's cache; drawn on first use."""
+    """The folder of these people in the user's cache; it is rendered on first use."""
     root = people_cache(config)
     if not is_people(root):
         try:
             write_people(root, config, progress)
         except UserError:
-            if not is_people(root):  # else another process drew the same people meanwhile
+            if not is_people(
+                root
+            ):  # otherwise another process has written the same people meanwhile
                 raise
     return root
 
 
 def people_cache(config: PeopleConfig) -> Path:
-    """Where these people lie in the user's cache, once they are drawn."""
+    """The path of these people in the user's cache; it need not exist."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-aug"
     counts = f"{config.identities}-{config.test_identities}-from-{config.first}"
     return cache / f"people-{RENDERER}-{config.difficulty}-{counts}-seed-{config.seed}"
 
 
 def is_people(root: Path) -> bool:
-    """Whether ``root`` is a folder of people that this version of the renderer drew."""
+    """Whether ``root`` is a folder of people of this version of the renderer."""
     try:
         read_people(root)
     except UserError:
@@ -108,22 +110,24 @@ def is_people(root: Path) -> bool:
 
 
 def read_people(root: Path) -> People:
-    """The people of a folder that :func:`write_people` made.
+    """The people of a folder that :func:`write_people` has written.
 
     Raises:
-        UserError: If it is none, or another version of the renderer drew it.
+        UserError: If it is not such a folder, or another version of the renderer wrote it.
     """
     path = Path(root) / LABEL
     if not path.is_file():
-        raise UserError(f"{path} is missing; only folders of the built-in people have one")
+        raise UserError(f"{path} is missing; it exists only in folders of the built-in people")
     try:
         label = json.loads(path.read_text(encoding="utf-8"))
         renderer = label.pop("renderer")
         values = {field.name: label[field.name] for field in fields(PeopleConfig)}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} must be what the built-in people wrote; make them anew") from None
+        raise UserError(
+            f"{path} must be a complete JSON file of the built-in people; write the folder again"
+        ) from None
     if renderer != RENDERER:
         raise UserError(
-            f"{path}: renderer must be {RENDERER}, got {renderer!r}; make the people anew"
+            f"{path}: renderer must be {RENDERER}, got {renderer!r}; write the folder again"
         )
     return People(PeopleConfig(**values))

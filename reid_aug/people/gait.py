@@ -1,4 +1,4 @@
-"""Postures: how somebody walks, stands or rides, and what the arms do meanwhile.
+"""Postures of walking, standing and riding people, with the gestures of their arms.
 
 Angles are radians; pairs are (right, left). See :class:`reid_aug.people.body.Posture`.
 """
@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from reid_aug.people.appearance import Appearance, Manner
 from reid_aug.people.body import Pair, Posture
-from reid_aug.people.look import Appearance, Manner
 
 Arm = tuple[float, float, float]  # shoulder, elbow and spread
 
@@ -40,20 +40,20 @@ HOLDING: dict[str, Arm] = {
 PUSHING: Arm = (0.55, 0.45, 0.1)
 PACE = {"slow": 0.6, "walking": 1.0, "fast": 1.2, "standing": 0.12, "resting": 0.1}
 
-# A bicycle's crank as seen from the hip (forwards, down), its length, and the leg's two halves.
+# Centre of the crank from the hip (forwards, down), length of the crank, length of thigh or shank.
 CRANK, PEDAL, LEG = (0.10, 0.56), 0.16, 0.41  # metres
 
 
 def posture(
-    rng: np.random.Generator, look: Appearance, gait: str, gesture: str, phase: float
+    rng: np.random.Generator, appearance: Appearance, gait: str, gesture: str, phase: float
 ) -> Posture:
-    """The posture at ``phase`` (radians) of a gait, a little different every time."""
-    if look.luggage.bicycle == "ridden":
+    """The posture at ``phase`` (radians) of a gait, with small random deviations."""
+    if appearance.luggage.bicycle == "ridden":
         return _ride(rng, phase)
-    manner = _paced(look.manner, PACE[gait])
+    manner = _paced(appearance.manner, PACE[gait])
     swing = manner.swing * np.sin(phase)
     arms = [_swinging_arm(manner, swing), _swinging_arm(manner, -swing)]
-    _gesticulate(arms, look, gesture)
+    _gesticulate(arms, appearance, gesture)
     legs = _resting_legs(phase) if gait == "resting" else _walking_legs(manner, phase)
     roll = 0.0
     if gait == "resting":
@@ -88,9 +88,9 @@ def _swinging_arm(manner: Manner, swing: float) -> Arm:
     return swing - 0.05, manner.elbow + 0.25 * max(swing, 0), manner.spread
 
 
-def _gesticulate(arms: list[Arm], look: Appearance, gesture: str) -> None:
-    """What both arms do; an arm that holds something goes on holding it."""
-    luggage = look.luggage
+def _gesticulate(arms: list[Arm], appearance: Appearance, gesture: str) -> None:
+    """Replace the angles of the arms by those of a gesture; a holding arm keeps holding."""
+    luggage = appearance.luggage
     if gesture in BOTH_ARMS and not luggage.held:
         arms[:] = [BOTH_ARMS[gesture]] * 2
     elif gesture in ONE_ARM:
@@ -107,13 +107,13 @@ def _walking_legs(manner: Manner, phase: float) -> tuple[Pair, Pair]:
 
 
 def _knee(manner: Manner, phase: float) -> float:
-    """The knee bends most while its leg swings forwards, and gives a little under load."""
+    """Angle of a knee: large while the leg swings forwards, small while it carries the weight."""
     swinging = manner.knee * max(math.sin(phase - 2.4), 0) ** 1.5
     return 0.06 + swinging + 0.06 * max(-math.sin(phase), 0)
 
 
 def _resting_legs(phase: float) -> tuple[Pair, Pair]:
-    """The weight on one leg, the other bent."""
+    """Hips and knees of a person who stands on one leg and bends the other."""
     hip, knee = (0.0, 0.2), (0.03, 0.38)
     if math.sin(phase) > 0:
         return hip, knee
@@ -121,7 +121,7 @@ def _resting_legs(phase: float) -> tuple[Pair, Pair]:
 
 
 def _ride(rng: np.random.Generator, phase: float) -> Posture:
-    """On a bicycle: hands on the bar, feet on the pedals."""
+    """The posture of a cyclist: hands on the bar, feet on the pedals."""
     right, left = _pedalling_leg(phase), _pedalling_leg(phase + np.pi)
     lean = rng.normal(0.14, 0.04)
     arm = _near(rng, (0.78 + 1.2 * lean,) * 2), _near(rng, (0.28, 0.28)), _near(rng, (0.1, 0.1))
@@ -141,7 +141,7 @@ def _ride(rng: np.random.Generator, phase: float) -> Posture:
 
 
 def _pedalling_leg(phase: float) -> Pair:
-    """The angles of hip and knee that put the foot on its pedal."""
+    """The angles of hip and knee for which the foot is on its pedal."""
     ahead, down = CRANK[0] + PEDAL * math.cos(phase), CRANK[1] + PEDAL * math.sin(phase)
     reach = min(math.hypot(ahead, down), 2 * LEG * 0.995)
     half = math.acos(reach / (2 * LEG))

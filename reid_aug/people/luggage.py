@@ -1,36 +1,36 @@
-"""What people carry or ride: bags, a jacket over the arm, an umbrella, a bicycle."""
+"""The surfaces of luggage: bags, a jacket over the arm, an umbrella, a bicycle."""
 
 import numpy as np
 
+from reid_aug.people.appearance import Appearance, Luggage
 from reid_aug.people.body import GRIP, HAND, HELD, Bone
-from reid_aug.people.look import Appearance, Luggage
 from reid_aug.people.shapes import Shape, box, ellipsoid, ring, rod
 from reid_aug.people.surface import Part, Surface, attach, pivots_of
 
 CANOPY, DOME, POLE = 0.47, 0.22, 0.37  # of an umbrella: radius, height and pole to the rim, metres
 WHEEL = 0.33  # radius, metres
-BESIDE = 0.48  # how far a pushed bicycle is from its person, metres
+BESIDE = 0.48  # distance of a pushed bicycle from the person, metres
 
 
-def luggage(look: Appearance) -> list[Surface]:
-    """Everything an identity has with it."""
-    carried = look.luggage
-    pieces = [*_pack(look), *_shoulder_bag(look)]
+def luggage(appearance: Appearance) -> list[Surface]:
+    """The surfaces of everything that an identity carries or rides."""
+    carried = appearance.luggage
+    pieces = [*_pack(appearance), *_shoulder_bag(appearance)]
     if carried.held:
         make = {"bag": _hand_bag, "jacket": _jacket, "umbrella": _umbrella}[carried.held]
         is_left = carried.side > 0
-        grip = pivots_of(look)[HAND[is_left]] + GRIP
+        grip = pivots_of(appearance)[HAND[is_left]] + GRIP
         pieces += [attach(*piece, HELD[is_left]) for piece in make(grip, carried.side)]
     if carried.bicycle:
         pieces += _bicycle(carried)
     return pieces
 
 
-def _pack(look: Appearance) -> list[Surface]:
-    size = look.luggage.pack
+def _pack(appearance: Appearance) -> list[Surface]:
+    size = appearance.luggage.pack
     if not size:
         return []
-    back = 0.11 * look.build.girth
+    back = 0.11 * appearance.build.girth
     half = np.array([0.14, 0.085, 0.20]) * size
     body = box(3600, np.array([0, back + half[1] * 0.95, 1.23]), half)
     pocket_half = half * np.array([0.8, 0.35, 0.42])
@@ -38,10 +38,10 @@ def _pack(look: Appearance) -> list[Surface]:
     return [attach(shape, Part.PACK, Bone.CHEST) for shape in (body, pocket)]
 
 
-def _shoulder_bag(look: Appearance) -> list[Surface]:
-    if not look.luggage.has_shoulder_bag:
+def _shoulder_bag(appearance: Appearance) -> list[Surface]:
+    if not appearance.luggage.has_shoulder_bag:
         return []
-    centre = np.array([look.luggage.side * 0.20 * look.build.girth, 0.02, 0.95])
+    centre = np.array([appearance.luggage.side * 0.20 * appearance.build.girth, 0.02, 0.95])
     return [attach(box(1500, centre, np.array([0.05, 0.13, 0.11])), Part.BAG, Bone.PELVIS)]
 
 
@@ -54,14 +54,14 @@ def _hand_bag(grip: np.ndarray, side: int) -> list[tuple[Shape, Part]]:
 
 
 def _jacket(grip: np.ndarray, side: int) -> list[tuple[Shape, Part]]:
-    """It hangs over the forearm, which points forwards: the arm lies in its fold."""
+    """A jacket over the forearm, which points forwards and lies in the fold."""
     fold = ellipsoid(700, grip + np.array([0, 0.14, 0.02]), np.array([0.062, 0.12, 0.06]))
     sheets = box(2000, grip + np.array([0, 0.14, -0.17]), np.array([0.055, 0.115, 0.20]))
     return [(fold, Part.HELD), (sheets, Part.HELD)]
 
 
 def _umbrella(grip: np.ndarray, side: int) -> list[tuple[Shape, Part]]:
-    """The pole leans back over the head; the canopy has an outer and an inner side."""
+    """An umbrella: the pole leans back over the head; the canopy has an outer and an inner side."""
     top = grip + POLE * np.array([-side * 0.3, 0.42, 0.86])
     dome = ellipsoid(14_000, top, np.array([CANOPY, CANOPY, DOME]))
     is_canopy = dome.normals[:, 2] > 0
@@ -74,7 +74,7 @@ def _umbrella(grip: np.ndarray, side: int) -> list[tuple[Shape, Part]]:
 
 
 def _bicycle(carried: Luggage) -> list[Surface]:
-    """A city bicycle under its rider, or beside the person who pushes it."""
+    """A city bicycle below its rider, or beside the person who pushes it."""
     is_ridden = carried.bicycle == "ridden"
     place = np.zeros(3) if is_ridden else np.array([carried.side * BESIDE, -0.1, 0])
     rear, front = np.array([0, 0.56, WHEEL]), np.array([0, -0.54, WHEEL])

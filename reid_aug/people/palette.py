@@ -1,7 +1,8 @@
-"""The colours of a look, and the palettes they come from.
+"""The colours of an appearance and the palettes that supply them.
 
-The street palette is short and greyish on purpose: many people wear much the same, so colour alone
-does not tell them apart. The dial of difficulty says how many garments leave it.
+The palette of ordinary clothes is deliberately short and greyish. Many people wear similar colours,
+so colour is not sufficient to distinguish them. The difficulty setting defines the share of
+garments that have a saturated colour instead.
 """
 
 from collections.abc import Mapping
@@ -50,25 +51,25 @@ PATTERNS = {
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """The colours of a look, the pattern of its top, and where wrinkles fall (``phases``)."""
+    """The colours of an appearance and the pattern of its top."""
 
     skin: Colour
     hair: Colour
     top: Colour
-    second: Colour
+    second: Colour  # of the pattern of the top
     bottom: Colour
     shoe: Colour
     pack: Colour
     bag: Colour
     held: Colour
     bicycle: Colour
-    pattern: str
-    frequency: float
-    phases: tuple[float, float, float, float]
+    pattern: str  # a key of PATTERNS
+    frequency: float  # of a striped or plaid pattern
+    phases: tuple[float, float, float, float]  # positions of the wrinkles, radians
 
 
 def sample_colours(rng: np.random.Generator, vivid: float) -> Colours:
-    """The colours of one look; a share ``vivid`` of the garments is saturated."""
+    """Random colours; ``vivid`` is the probability of a saturated garment, in [0, 1]."""
     skins, hairs = (0.3, 0.34, 0.2, 0.1, 0.06), (0.5, 0.25, 0.13, 0.07, 0.05)
     return Colours(
         skin=_dye(rng, SKINS[rng.choice(5, p=skins)], 6),
@@ -88,7 +89,7 @@ def sample_colours(rng: np.random.Generator, vivid: float) -> Colours:
 
 
 def pick(rng: np.random.Generator, weights: Mapping[Key, float]) -> Key:
-    """One key of ``weights``, as often as its value says."""
+    """A random key of ``weights``; its probability is proportional to its value."""
     shares = np.array(list(weights.values()), float)
     return list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
 

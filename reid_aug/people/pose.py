@@ -1,7 +1,7 @@
-"""Bodies: an identity made ready for drawing, and bent into a posture.
+"""Bodies in the rest pose and figures in a posture.
 
-Here and in all that follows arrays have one column a point, (3, n) float32: the coordinates of a
-cloud lie together, which halves the time of every step.
+From here on, arrays have one column per point, (3, n) float32. Each coordinate of a point cloud is
+contiguous in memory, which halves the time of every step.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from reid_aug.people.anatomy import person
+from reid_aug.people.appearance import Appearance
 from reid_aug.people.body import Bone, Posture, joints, place_bones
-from reid_aug.people.look import Appearance
 from reid_aug.people.luggage import luggage
 from reid_aug.people.paint import paint
 from reid_aug.people.surface import Surface, merge, pivots_of
@@ -19,7 +19,7 @@ from reid_aug.people.surface import Surface, merge, pivots_of
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The points from ``first`` to ``last`` that hang between the same two bones."""
+    """The points from ``first`` to ``last`` (exclusive) that follow the same two bones."""
 
     bone: int
     other_bone: int
@@ -29,49 +29,46 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """An identity made ready for drawing: points, normals and colours (3, n), weight (n,).
+    """The point cloud of an identity in the rest pose.
 
-    Things in a hand and a bicycle come last, from ``own`` and from ``bicycle`` on.
+    The order of the points is: the person with bags, held objects, bicycle.
     """
 
-    points: np.ndarray
-    normals: np.ndarray
-    colours: np.ndarray
-    weight: np.ndarray
+    points: np.ndarray  # (3, n) metres
+    normals: np.ndarray  # (3, n)
+    colours: np.ndarray  # (3, n) in [0, 255]
+    weight: np.ndarray  # (n,) weight of the bone of the group, in [0, 1]
     groups: tuple[Group, ...]
-    own: int
-    bicycle: int
-    pivots: np.ndarray
-    height: float
+    own: int  # number of points of the person with bags
+    bicycle: int  # index of the first point of the bicycle
+    pivots: np.ndarray  # (15, 3) metres
+    height: float  # factor of the size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Figure:
-    """A posed body: points, normals and colours (3, n), joints (3, 18); the ground is z = 0.
+    """A body in a posture; the ground is z = 0."""
 
-    Points before ``own`` are the person with bags, those after it what is held or ridden.
-    """
-
-    points: np.ndarray
-    normals: np.ndarray
-    colours: np.ndarray
-    joints: np.ndarray
-    own: int
+    points: np.ndarray  # (3, n) metres
+    normals: np.ndarray  # (3, n)
+    colours: np.ndarray  # (3, n) in [0, 255]
+    joints: np.ndarray  # (3, 18) metres
+    own: int  # number of points of the person with bags; held objects and bicycle follow
 
 
-def make_body(look: Appearance) -> Body:
-    """The body of an identity: the costly part, worth keeping between its pictures."""
-    surface = merge([*person(look), *luggage(look)])
+def make_body(appearance: Appearance) -> Body:
+    """The body of an identity; computing it is slow, so callers reuse it for all its images."""
+    surface = merge([*person(appearance), *luggage(appearance)])
     return Body(
         points=np.ascontiguousarray(surface.points.T),
         normals=np.ascontiguousarray(surface.normals.T),
-        colours=np.ascontiguousarray(paint(surface, look).T),
+        colours=np.ascontiguousarray(paint(surface, appearance).T),
         weight=surface.weight,
         groups=_groups(surface),
         own=int(np.searchsorted(surface.bone, Bone.RIGHT_HELD)),
         bicycle=int(np.searchsorted(surface.bone, Bone.BICYCLE)),
-        pivots=pivots_of(look),
-        height=look.build.height,
+        pivots=pivots_of(appearance),
+        height=appearance.build.height,
     )
 
 
@@ -85,7 +82,7 @@ def _groups(surface: Surface) -> tuple[Group, ...]:
 
 
 def pose(body: Body, yaw: float, posture: Posture) -> Figure:
-    """Bend the body into a posture and set it on the ground."""
+    """The body in a posture on the ground; ``yaw`` is in radians, 0 towards the camera."""
     rotations, shifts = place_bones(posture, yaw, body.pivots)
     turn, shift = rotations.astype(np.float32), shifts.astype(np.float32)[..., None]
     points, normals = np.empty_like(body.points), np.empty_like(body.normals)
@@ -106,7 +103,7 @@ def pose(body: Body, yaw: float, posture: Posture) -> Figure:
 
 
 def _ground(body: Body, points: np.ndarray, rides: bool) -> float:
-    """The height of the ground; a bicycle without a rider is moved to where its person stands."""
+    """The height of the ground; moves a pushed bicycle onto the ground of its person."""
     wheels = points[2, body.bicycle :]
     if rides and wheels.size:
         return float(wheels.min())

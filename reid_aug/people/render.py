@@ -1,4 +1,4 @@
-"""Drawing a shot: pose the body, frame it, splat it on a canvas, put it into the street."""
+"""Rendering of a shot: pose the body, frame it, write it on a canvas, add the street."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,15 @@ from reid_aug.people.shot import Bystander, Crop, Exposure, Shot
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A drawn shot.
+    """A rendered shot."""
 
-    ``image`` is (128, 64, 3) uint8 RGB; ``xy`` is (18, 2) float32 pixels, x right, y down, NaN
-    where unseen; ``mask`` is (128, 64) bool, where the person (not a bystander) is seen.
-    """
-
-    image: np.ndarray
-    xy: np.ndarray
-    mask: np.ndarray
+    image: np.ndarray  # (128, 64, 3) uint8 RGB
+    xy: np.ndarray  # (18, 2) float32 keypoints in pixels, x right and y down; NaN if not found
+    mask: np.ndarray  # (128, 64) bool; True at visible pixels of the person, not of a bystander
 
 
 def draw(shot: Shot, body: Body, camera: Camera, bystander: Body | None = None) -> Picture:
-    """Draw ``shot``: ``body`` and ``bystander`` are those of the identities it names."""
+    """Render ``shot``; ``body`` and ``bystander`` are the bodies of its two identities."""
     figure = pose(body, shot.yaw, shot.posture)
     frame = _frame(figure, camera, shot.distance, shot.crop)
     canvas = Canvas(camera, shot.distance, frame)
@@ -55,10 +51,10 @@ def _stand_beside(body: Body, beside: Bystander) -> Figure:
 
 
 def _frame(figure: Figure, camera: Camera, distance: float, crop: Crop) -> Frame:
-    """The detector's box about a figure.
+    """The simulated detector box of a figure.
 
-    Its height goes by the person, its width by the joints: neither a bag nor an umbrella nor a
-    bicycle may change where a pose lies in the picture.
+    Its height depends on the person and its width on the joints, so that bags, umbrellas and
+    bicycles do not change the position of a pose in the image.
     """
     down = camera.project(figure.points[:, : figure.own], distance)[0][1]
     places, depth = camera.project(figure.joints, distance)
@@ -76,9 +72,9 @@ def _frame(figure: Figure, camera: Camera, distance: float, crop: Crop) -> Frame
 
 
 def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
-    """The street behind the person and their shadow on it, (256, 128, 3) float32 of 255.
+    """The street with the shadow of the person, (256, 128, 3) float32 in [0, 255].
 
-    The window lies so that its horizon is where the camera's pitch puts it.
+    The vertical position of the window follows from the horizon and the pitch of the camera.
     """
     height, street = shot.window.height, camera.street
     width = min(max(40, int(height * frame.width / frame.height)), street.width)
@@ -100,13 +96,13 @@ def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
 
 
 def _halve(canvas: np.ndarray) -> np.ndarray:
-    """Mean over the canvas pixels of each picture pixel: (256, 128, ...) to (128, 64, ...)."""
+    """Mean of the canvas pixels per image pixel: (256, 128, ...) to (128, 64, ...)."""
     rows = canvas[::SCALE] + canvas[1::SCALE]
     return (rows[:, ::SCALE] + rows[:, 1::SCALE]) * np.float32(SCALE**-2)
 
 
 def _expose(scene: np.ndarray, camera: Camera, exposure: Exposure) -> np.ndarray:
-    """The picture the camera takes of a scene, (128, 64, 3) uint8."""
+    """Colour response, resolution, blur and noise of the camera, to (128, 64, 3) uint8."""
     image = Image.fromarray(camera.develop(scene, exposure.gain))
     if exposure.shrink < 1:
         small = (int(WIDTH * exposure.shrink), int(HEIGHT * exposure.shrink))
@@ -119,7 +115,10 @@ def _expose(scene: np.ndarray, camera: Camera, exposure: Exposure) -> np.ndarray
 
 
 def _grain(seed: int) -> np.ndarray:
-    """Noise of mean 0 and deviation 1, (128, 64, 4) float32: sums of two bytes are near enough."""
+    """Noise of mean 0 and standard deviation 1, (128, 64, 4) float32.
+
+    Each value is the scaled sum of two random bytes, an approximation of a normal distribution.
+    """
     size = HEIGHT * WIDTH * 4
     pairs = np.frombuffer(np.random.default_rng(seed).bytes(2 * size), np.uint8).reshape(2, size)
     noise = (pairs[0].astype(np.float32) + pairs[1] - 255) * np.float32(1 / 104.5)

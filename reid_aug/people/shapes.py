@@ -1,8 +1,9 @@
-"""Simple shapes as points: tubes, ellipsoids and boxes.
+"""Point clouds of simple shapes: tubes, ellipsoids, boxes, rods and rings.
 
-Points are spread by a low-discrepancy sequence, so a shape is covered evenly and always by the same
-points. ``along`` runs from 0 at the upper end of a shape to 1 at its lower end; ``around`` is the
-angle about its axis, 0 in front, pi/2 on the person's left.
+A low-discrepancy sequence distributes the points, so the cover of a shape is even and
+deterministic. ``along`` is 0 at the upper end of a shape and 1 at its lower end. ``around`` is the
+angle about the axis of the shape in radians, 0 in front and pi/2 on the person's left. Lengths are
+in metres.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Shape:
 
 
 def spread(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Evenly spread pairs: ``along`` in [0, 1) and ``around`` in [-pi, pi)."""
+    """Evenly distributed ``along`` (count,) in [0, 1) and ``around`` (count,) in [-pi, pi)."""
     steps = np.arange(1, count + 1)  # Roberts' R2 sequence
     along, around = (steps * 0.7548776662466927) % 1, (steps * 0.5698402909980532) % 1
     return along, (around * 2 - 1) * np.pi
@@ -33,7 +34,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def columns(*values: np.ndarray | float) -> np.ndarray:
-    """Stack columns, (n,) or one number for all, to (n, columns) float64."""
+    """Stack columns to (n, columns) float64; a column is (n,) or a single number."""
     return np.stack(np.broadcast_arrays(*values), axis=1).astype(float)
 
 
@@ -45,9 +46,15 @@ def tube(
     bulge: float = 0.0,
     tuck: float = 0.0,
 ) -> Shape:
-    """A tapered tube; ``bulge`` thickens its upper part, as a calf does; ``tuck`` narrows its top.
+    """A tapered tube.
 
-    ``bulge`` is metres, ``tuck`` a share of the radius.
+    Args:
+        count: Number of points.
+        top: (3,) centre of the upper end.
+        end: (3,) centre of the lower end.
+        radii: At the upper and the lower end.
+        bulge: Thickening of the upper part, as of a calf, in metres.
+        tuck: Narrowing of the upper end, as a share of the radius.
     """
     along, around = spread(count)
     radius = radii[0] + (radii[1] - radii[0]) * along
@@ -59,7 +66,7 @@ def tube(
 
 
 def ellipsoid(count: int, centre: np.ndarray, radii: np.ndarray) -> Shape:
-    """An ellipsoid with its poles above and below."""
+    """An ellipsoid with vertical poles; ``radii`` is (3,)."""
     along, around = spread(count)
     height = 1 - along * 2
     ring = np.sqrt(1 - height**2)
@@ -68,7 +75,10 @@ def ellipsoid(count: int, centre: np.ndarray, radii: np.ndarray) -> Shape:
 
 
 def box(count: int, centre: np.ndarray, half: np.ndarray) -> Shape:
-    """A box with softened edges; faces get points by their area."""
+    """A box with rounded corners; ``half`` is (3,) half the edge lengths.
+
+    The number of points of a face is proportional to its area.
+    """
     along, around = spread(count)
     places = np.stack([along * 2 - 1, around / np.pi], axis=1)
     areas = np.repeat(half.prod() / half, 2)
@@ -77,7 +87,9 @@ def box(count: int, centre: np.ndarray, half: np.ndarray) -> Shape:
     cube, normals = np.zeros((count, 3)), np.zeros((count, 3))
     cube[rows, axis] = normals[rows, axis] = sign
     cube[rows, (axis + 1) % 3], cube[rows, (axis + 2) % 3] = places.T
-    corner = (np.abs(cube).sum(axis=1, keepdims=True) - 1) / 2  # 0 amid a face, 1 in a corner
+    corner = (
+        np.abs(cube).sum(axis=1, keepdims=True) - 1
+    ) / 2  # 0 in the middle of a face, 1 in a corner
     points = centre + cube * half * (1 - 0.10 * corner)
     return Shape(points, normals, (1 - cube[:, 2]) / 2, np.arctan2(cube[:, 0], -cube[:, 1]))
 
@@ -94,7 +106,7 @@ def rod(count: int, start: np.ndarray, end: np.ndarray, radius: float) -> Shape:
 
 
 def ring(count: int, centre: np.ndarray, radius: float, thickness: float) -> Shape:
-    """A tyre: a circle about the x axis; ``thickness`` is its half."""
+    """A torus around the x axis, as a tyre; ``thickness`` is the radius of its tube."""
     along, around = spread(count)
     turn = along * 2 * np.pi
     spokewise = columns(0.0, np.cos(turn), np.sin(turn))

@@ -1,7 +1,8 @@
-"""What a picture shows, before it is drawn: who, from where, in which posture and light.
+"""Shots: the complete description of an image before it is rendered.
 
-A shot is all the chance there is: drawing one is a pure function, so two shots can exchange single
-properties (the pose of one, the camera of the other) and be drawn again.
+A shot contains every random choice: identity, camera, posture, crop and exposure. Rendering is a
+pure function of the shot. So single properties can be exchanged between two shots, for example the
+pose of one and the camera of the other, and the result can be rendered.
 """
 
 from collections.abc import Iterator
@@ -9,111 +10,99 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reid_aug.people.appearance import Appearance, sample_appearance
 from reid_aug.people.body import Posture
 from reid_aug.people.camera import CAMERAS
 from reid_aug.people.difficulty import Difficulty
 from reid_aug.people.estimator import sample_missed
 from reid_aug.people.gait import GAITS, GESTURES, posture
-from reid_aug.people.look import Appearance, sample_appearance
 from reid_aug.people.palette import pick
 
 FACINGS = {"towards": 0.55, "away": 0.395, "across": 0.055}
-TURNS = 0.3  # chance that a person faces another way than in the shot before
+TURNS = 0.3  # probability that a person changes direction between two shots
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """The box a detector would draw.
+    """The simulated box of a person detector."""
 
-    ``height`` counts heights of the person, ``width`` heights of the box; ``tightness`` is the
-    least width as a share of the person's width; the shifts are shares of the box.
-    """
-
-    height: float
-    width: float
-    tightness: float
-    shift_x: float
-    shift_y: float
+    height: float  # in heights of the person
+    width: float  # in heights of the box
+    tightness: float  # least width, as a share of the width of the person
+    shift_x: float  # in widths of the box, right is positive
+    shift_y: float  # in heights of the box, down is positive
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of a street that is behind: ``height`` in pixels, ``left`` in [0, 1) of the way."""
+    """The part of a street that is the background."""
 
-    height: int
-    left: float
+    height: int  # pixels of the street
+    left: float  # horizontal position in [0, 1): 0 is the left end of the street, 1 the right end
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What differs between two pictures of a camera.
+    """The image properties that differ between two images of one camera."""
 
-    ``gain`` and ``blur`` scale those of the camera; ``shrink`` is the share of pixels a side that
-    survives (1: all); ``noise_seed`` starts the grain.
-    """
-
-    gain: float
-    blur: float
-    shrink: float
-    noise_seed: int
+    gain: float  # factor of the gain of the camera
+    blur: float  # factor of the blur of the camera
+    shrink: float  # resolution per side relative to the full resolution, in (0, 1]
+    noise_seed: int  # seed of the noise
 
 
 @dataclass(frozen=True, slots=True)
 class Bystander:
-    """A second person, ``aside`` (right is positive) and ``behind`` by metres."""
+    """A second person in the image."""
 
     pid: int
-    yaw: float
+    yaw: float  # radians, 0 towards the camera
     posture: Posture
-    aside: float
-    behind: float
+    aside: float  # metres to the right of the first person
+    behind: float  # metres behind the first person
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture to be drawn.
-
-    ``camera`` is counted from 0; ``yaw`` is 0 towards the camera, pi away; ``distance`` is metres;
-    ``missed`` says which of the 18 joints stay unseen even where they are in sight.
-    """
+    """The complete description of an image."""
 
     pid: int
-    camera: int
-    yaw: float
+    camera: int  # counted from 0
+    yaw: float  # direction of the person in radians: 0 towards the camera, pi away from it
     posture: Posture
-    distance: float
+    distance: float  # of the person from the camera, metres
     crop: Crop
     window: Window
     exposure: Exposure
-    missed: tuple[bool, ...]
+    missed: tuple[bool, ...]  # 18 values: joints that are missing even if they are visible
     bystander: Bystander | None = None
 
 
 def appearance_of(seed: int, pid: int, difficulty: Difficulty) -> Appearance:
-    """What identity ``pid`` looks like."""
+    """The appearance of identity ``pid``."""
     return sample_appearance(np.random.default_rng([seed, 1, pid]), difficulty)
 
 
 def sample_shots(seed: int, pid: int, difficulty: Difficulty) -> Iterator[list[Shot]]:
-    """The shots of an identity: two to five under each of three to five cameras."""
+    """The shots of an identity per camera: two to five for each of three to five cameras."""
     rng = np.random.default_rng([seed, 2, pid])
-    look = appearance_of(seed, pid, difficulty)
+    appearance = appearance_of(seed, pid, difficulty)
     others = {
         other: appearance_of(seed, other, difficulty) for other in (pid + 1, pid + 2, pid + 3)
     }
     for camera in rng.permutation(CAMERAS)[: rng.integers(3, 6)]:
-        yield list(_walk_past(rng, pid, int(camera), look, others, difficulty))
+        yield list(_walk_past(rng, pid, int(camera), appearance, others, difficulty))
 
 
 def _walk_past(
     rng: np.random.Generator,
     pid: int,
     camera: int,
-    look: Appearance,
+    appearance: Appearance,
     others: dict[int, Appearance],
     difficulty: Difficulty,
 ) -> Iterator[Shot]:
-    """One person passes one camera: much the same facing and distance until they turn round."""
+    """The shots of one person and one camera; direction and distance are similar until a turn."""
     yaw, distance, phase = _facing(rng), rng.uniform(4.5, 11), rng.uniform(0, 6.3)
     gait, gesture = pick(rng, GAITS), pick(rng, GESTURES)
     for step in range(rng.integers(2, 6)):
@@ -126,12 +115,12 @@ def _walk_past(
             pid=pid,
             camera=camera,
             yaw=facing,
-            posture=posture(rng, look, gait, gesture, phase + step * rng.uniform(0.7, 2.2)),
+            posture=posture(rng, appearance, gait, gesture, phase + step * rng.uniform(0.7, 2.2)),
             distance=distance * rng.uniform(0.9, 1.1),
             crop=_sample_crop(rng, difficulty),
             window=window,
             exposure=exposure,
-            missed=tuple(sample_missed(rng, facing, look.hair.covers_ears).tolist()),
+            missed=tuple(sample_missed(rng, facing, appearance.hair.covers_ears).tolist()),
             bystander=_sample_bystander(rng, others) if has_company else None,
         )
 
@@ -156,7 +145,7 @@ def _sample_crop(rng: np.random.Generator, difficulty: Difficulty) -> Crop:
 
 
 def sample_sight(rng: np.random.Generator, difficulty: Difficulty) -> tuple[Window, Exposure]:
-    """Where a camera looks, and how it sees."""
+    """A random part of the street and a random exposure."""
     window = Window(int(rng.uniform(150, 210)), rng.random())
     is_coarse = rng.random() < difficulty.coarse
     exposure = Exposure(

@@ -1,4 +1,4 @@
-"""The street behind the people: sky, trees, buildings, parked things and paving, as one picture."""
+"""The background of a camera: sky, trees, buildings, clutter, parked bicycles and paving."""
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -6,12 +6,12 @@ from PIL import Image, ImageFilter
 SCENE = (320, 1280)  # height and width of a street, pixels
 GROUNDS = np.array([[150, 148, 145], [166, 159, 150], [124, 127, 126]], np.float32)
 SKY, LEAVES, WALL = (224, 228, 230), (66, 78, 60), (152, 143, 134)
-CLUTTER = 34  # signs, stalls and doors a street
-BICYCLES = 14  # parked in it
+CLUTTER = 34  # signs, stalls and cars per street
+BICYCLES = 14  # parked bicycles per street
 
 
 def paint_street(rng: np.random.Generator, horizon: int, number: int) -> Image.Image:
-    """The street of camera ``number``; its horizon is row ``horizon``."""
+    """The image of the street of camera ``number``; row ``horizon`` is the horizon."""
     sky, leaves, wall = (
         np.array(colour, np.float32) + rng.normal(0, 10) + rng.normal(0, 3, 3).astype(np.float32)
         for colour in (SKY, LEAVES, WALL)
@@ -32,7 +32,7 @@ def paint_street(rng: np.random.Generator, horizon: int, number: int) -> Image.I
 
 
 def _clouds(rng: np.random.Generator, scale: int, rows: slice = slice(None)) -> np.ndarray:
-    """Smooth noise over the street with features ``scale`` pixels wide: (H, W, 1) in [0, 1]."""
+    """Smooth noise over the street, with features ``scale`` pixels wide: (H, W, 1) in [0, 1]."""
     height, width = SCENE
     seeds = (rng.random((max(2, height // scale), max(2, width // scale))) * 255).astype(np.uint8)
     picture = Image.fromarray(seeds).resize((width, height), Image.Resampling.BICUBIC)
@@ -59,13 +59,13 @@ def _paint_building(
     is_window_row = np.arange(len(facade)) % 22 < 9
     is_window_column = np.arange(width) % 26 < 12
     facade[is_window_row[:, None] & is_window_column] *= 0.62
-    if rng.random() < 0.7:  # a gate in the dark
+    if rng.random() < 0.7:  # a dark gate
         door, breadth = rng.integers(0, width - 60), rng.integers(24, 60)
         facade[-rng.integers(50, 95) :, door : door + breadth] = rng.uniform(18, 60)
 
 
 def _paint_clutter(rng: np.random.Generator, street: np.ndarray, horizon: int) -> None:
-    """A box of some dull colour near the horizon: a car, a sign, a stall."""
+    """Add a box of a dull colour near the horizon, as a car, a sign or a stall."""
     left, top = rng.integers(0, SCENE[1] - 80), rng.integers(horizon - 6, horizon + 34)
     width, height = rng.integers(6, 70), rng.integers(8, 44)
     colour = rng.uniform(40, 190) + rng.normal(0, 7, 3)
@@ -75,7 +75,7 @@ def _paint_clutter(rng: np.random.Generator, street: np.ndarray, horizon: int) -
 
 
 def _paint_parked(rng: np.random.Generator, street: np.ndarray, horizon: int) -> None:
-    """A parked bicycle: two thin wheels and a frame."""
+    """Add a parked bicycle: two thin wheels and a frame."""
     left, bottom = int(rng.integers(40, SCENE[1] - 40)), int(horizon + rng.integers(46, 74))
     radius, colour = int(rng.integers(9, 13)), rng.uniform(30, 90)
     rows, columns = np.ogrid[-radius - 1 : radius + 2, -radius - 1 : radius + 2]
@@ -91,7 +91,7 @@ def _paint_parked(rng: np.random.Generator, street: np.ndarray, horizon: int) ->
 def _paint_ground(
     rng: np.random.Generator, street: np.ndarray, horizon: int, colour: np.ndarray
 ) -> None:
-    """Paving in perspective, from a little below the horizon downwards."""
+    """Add paving in perspective, from 40 pixels below the horizon to the lower edge."""
     first = horizon + 40
     below = (np.arange(first, SCENE[0]) - horizon)[:, None].astype(np.float32)
     across = (np.arange(SCENE[1], dtype=np.float32) - SCENE[1] / 2) / below * 8

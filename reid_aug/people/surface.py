@@ -1,7 +1,7 @@
-"""The surface of a person: some 15,000 points on the skin, the hair, the clothes and the luggage.
+"""The surface of a person: about 15,000 points on the skin, the hair, the clothes and the luggage.
 
-Points instead of triangles: at 128 x 64 pixels a cloud this dense has no holes, every point carries
-its own colour, and drawing it takes a sort and one array assignment.
+The surface consists of points instead of triangles. At 128 x 64 pixels, a cloud of this density has
+no holes, every point has its own colour, and rendering needs one sort and one array assignment.
 """
 
 from dataclasses import dataclass, fields
@@ -9,16 +9,16 @@ from enum import IntEnum
 
 import numpy as np
 
+from reid_aug.people.appearance import Appearance
 from reid_aug.people.body import ARM, FOREARM, HAND, PIVOTS
-from reid_aug.people.look import Appearance
 from reid_aug.people.shapes import Shape
 
 ARM_BONES = [*ARM, *FOREARM, *HAND]
-DENSITY = 8500  # points per square metre: no gap is wider than the stamp of a point
+DENSITY = 8500  # points per square metre; gaps are narrower than the stamp of a point
 
 
 class Part(IntEnum):
-    """What a point lies on."""
+    """The part of a person or its luggage to which a point belongs."""
 
     TORSO = 0
     NECK = 1
@@ -40,22 +40,19 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
-    """The points of a whole person; every field has one row a point.
+    """Points on bones; every field has one row per point."""
 
-    A point follows ``bone`` by its ``weight`` in [0, 1] and ``other_bone`` for the rest.
-    """
-
-    points: np.ndarray
-    normals: np.ndarray
-    along: np.ndarray
-    around: np.ndarray
-    part: np.ndarray
-    bone: np.ndarray
-    other_bone: np.ndarray
-    weight: np.ndarray
+    points: np.ndarray  # (n, 3) metres
+    normals: np.ndarray  # (n, 3)
+    along: np.ndarray  # (n,) see reid_aug.people.shapes
+    around: np.ndarray  # (n,) see reid_aug.people.shapes
+    part: np.ndarray  # (n,) Part
+    bone: np.ndarray  # (n,) Bone
+    other_bone: np.ndarray  # (n,) Bone; its weight is 1 - weight
+    weight: np.ndarray  # (n,) weight of the bone, in [0, 1]
 
     def rows(self, which: np.ndarray) -> "Surface":
-        """The points that ``which`` (a mask or an order) selects."""
+        """The points that ``which`` (a mask or an array of indices) selects."""
         return Surface(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
@@ -66,7 +63,7 @@ def attach(
     other_bone: int | None = None,
     weight: float | np.ndarray = 1.0,
 ) -> Surface:
-    """A shape on a bone, or between two."""
+    """A surface of a shape that follows one bone, or two bones with weights."""
     count = len(shape.points)
     return Surface(
         points=shape.points,
@@ -81,7 +78,7 @@ def attach(
 
 
 def merge(pieces: list[Surface]) -> Surface:
-    """One surface of many, sorted by the bones that move its points."""
+    """Join surfaces into one; its points are sorted by their bones."""
     merged = [
         np.concatenate([getattr(piece, field.name) for piece in pieces])
         for field in fields(Surface)
@@ -91,8 +88,8 @@ def merge(pieces: list[Surface]) -> Surface:
     return whole.rows(np.lexsort((whole.other_bone, whole.bone)))
 
 
-def pivots_of(look: Appearance) -> np.ndarray:
-    """(15, 3) pivots of the bones: broad shoulders hold the arms further out."""
+def pivots_of(appearance: Appearance) -> np.ndarray:
+    """(15, 3) pivots of the bones; broad shoulders increase the distance between the arms."""
     pivots = PIVOTS.copy()
-    pivots[ARM_BONES, 0] *= look.build.shoulders * (0.9 + 0.1 * look.build.girth)
+    pivots[ARM_BONES, 0] *= appearance.build.shoulders * (0.9 + 0.1 * appearance.build.girth)
     return pivots

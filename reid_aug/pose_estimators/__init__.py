@@ -1,16 +1,16 @@
-"""Pose estimators behind one small interface: a crop of one person in, 18 joints out.
+"""Pose estimators with one interface: from a crop of one person to 18 joints.
 
-    movenet   MoveNet Lightning or Thunder in plain PyTorch, weights from a path
-    rtmpose   RTMPose through the library rtmlib (``pip install "reid-aug[poses]"``), weights from a
-              path; or, and only when asked for by name, from where rtmlib fetches them
+    movenet   MoveNet Lightning or Thunder in plain PyTorch; the weights are a local file
+    rtmpose   RTMPose through the library rtmlib (``pip install "reid-aug[poses]"``); the weights
+              are a local file, or a model name for which rtmlib downloads them
 
-An estimator looks at one crop at a time and depends on nothing else, so crops are shared out over
-processes and come back the same.
+The result for a crop depends on that crop and the weights only. So crops can be distributed over
+processes without a change of the results.
 
-    graph_model       MoveNet's file as a PyTorch network
-    graph_operations  what such a network is made of
-    joint_layouts     the joints of COCO and BODY_25 as OpenPose's 18
-    files             what other tools have found already
+    graph_model       MoveNet's model file as a PyTorch network
+    graph_operations  the operations of such a network
+    joint_layouts     conversion of COCO and BODY_25 joints to OpenPose's 18 joints
+    files             reading of keypoints that other tools have estimated
 """
 
 import contextlib
@@ -31,34 +31,33 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
 RTMLIB_NAMES = {"rtmpose-s": "lightweight", "rtmpose-m": "balanced", "rtmpose-x": "performance"}
-RTMPOSE_SIZE = 192, 256  # width, height; what a file given by path is taken to be made for
+RTMPOSE_SIZE = 192, 256  # width, height; the assumed input size of a model file
 
 
 class Estimator(ABC):
-    """A network that finds joints.
-
-    ``sha256`` identifies its weights, so that a result can say who made it.
+    """A network that estimates joints.
 
     Args:
-        weights: where they are.
+        weights: Path of the weights, or a model name that the estimator supports.
     """
 
-    sha256: str
+    sha256: str  # identifies the weights; recorded with the results
 
     @abstractmethod
     def __init__(self, weights: str) -> None: ...
 
     @abstractmethod
     def estimate(self, image: np.ndarray) -> np.ndarray:
-        """Find the joints of the person in a crop (H, W, 3) uint8: (18, 3) float32.
+        """Estimate the joints of the person in a crop (H, W, 3) uint8.
 
-        x, y in pixels of the crop, whole numbers at the centres of pixels, and a confidence in
-        [0, 1]. A joint may lie outside the crop.
+        Returns:
+            (18, 3) float32: x and y in pixels of the crop, where pixel centres have integer
+            coordinates, and a confidence in [0, 1]. A joint may lie outside the crop.
         """
 
 
 class MoveNet(Estimator):
-    """MoveNet single pose; the crop is enlarged to fill the square that the network looks at."""
+    """MoveNet for a single person; the crop is resized to fill the square input of the network."""
 
     def __init__(self, weights: str) -> None:
         self.model = GraphModel(weights)
@@ -72,8 +71,9 @@ class MoveNet(Estimator):
         found = self.model(torch.from_numpy(square.astype(np.int64))[None])
         if found.numel() != 17 * 3:
             raise UserError(
-                f"{self.model.path}: must be a MoveNet of one person, with 17 joints of y, x and "
-                f"score, got {tuple(found.shape)}"
+                f"{self.model.path}: the model must be a single-person MoveNet with an output of "
+                f"17 joints x (y, x, score), got {tuple(found.shape)}; use MoveNet Lightning or "
+                f"Thunder"
             )
         y, x, score = found.reshape(17, 3).numpy().T
         size = np.array([x, y]).T * self.model.size[::-1]
@@ -81,10 +81,10 @@ class MoveNet(Estimator):
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float, np.ndarray]:
-    """Enlarge a crop until it fills ``size``, black around it.
+    """Resize a crop to fit into ``size`` (height, width), with a black border.
 
     Returns:
-        The picture (height, width, 3) uint8, the factor, and (x, y) where the crop begins.
+        The image (height, width, 3) uint8, the scale factor, and (x, y) of the crop's corner in it.
     """
     height, width = image.shape[:2]
     scale = min(size[0] / height, size[1] / width)
@@ -96,7 +96,7 @@ def fit(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float, np
 
 
 class RTMPose(Estimator):
-    """RTMPose as rtmlib runs it; the whole crop is the person's box."""
+    """RTMPose, run by rtmlib; the box of the person is the whole crop."""
 
     def __init__(self, weights: str) -> None:
         library = _rtmlib()
@@ -107,16 +107,18 @@ class RTMPose(Estimator):
         elif not Path(weights).is_file():
             raise UserError(
                 f"{weights} is missing; give the path of an RTMPose .onnx file, or one of "
-                f"{', '.join(RTMLIB_NAMES)}, which rtmlib fetches"
+                f"{', '.join(RTMLIB_NAMES)}, which rtmlib downloads"
             )
         else:
             path, size, self.sha256 = weights, RTMPOSE_SIZE, sha256(weights)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # it tells what it loads
+            with contextlib.redirect_stdout(sys.stderr):  # rtmlib prints the path
                 self.model = library.RTMPose(path, model_input_size=size)
-        except Exception as error:  # whatever onnxruntime, urllib and zipfile raise
+        except Exception as error:  # onnxruntime, urllib and zipfile raise many types
             reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            raise UserError(f"{weights}: rtmlib must be able to open it, got {reason}") from None
+            raise UserError(
+                f"{weights}: the file must be an RTMPose model that rtmlib can open, got {reason}"
+            ) from None
 
     def estimate(self, image: np.ndarray) -> np.ndarray:
         xy, scores = self.model(image)
@@ -128,7 +130,8 @@ def _rtmlib() -> ModuleType:
         return importlib.import_module("rtmlib")
     except ImportError as error:
         raise UserError(
-            f'estimator rtmpose needs the package rtmlib ({error}); pip install "reid-aug[poses]"'
+            f"estimator rtmpose requires the package rtmlib ({error}); "
+            f'run pip install "reid-aug[poses]"'
         ) from None
 
 
@@ -136,10 +139,10 @@ ESTIMATORS: dict[str, type[Estimator]] = {"movenet": MoveNet, "rtmpose": RTMPose
 
 
 def open_estimator(name: str, weights: str) -> Estimator:
-    """The estimator of that name with its weights.
+    """The estimator ``name`` with the given weights.
 
     Raises:
-        UserError: If there is no such estimator, or its weights cannot be read.
+        UserError: If the name is unknown or the weights cannot be read.
     """
     if name not in ESTIMATORS:
         raise UserError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {name!r}")

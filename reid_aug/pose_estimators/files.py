@@ -1,13 +1,13 @@
-"""Key points that other tools wrote, as estimates in OpenPose-18 order.
+"""Keypoint files of other tools, read as estimates in OpenPose-18 order.
 
-    a folder     OpenPose's --write_json: NAME_keypoints.json a picture, BODY_25 or COCO
-    *.json       COCO key points: an annotation file, or a list of results
+    a folder     OpenPose's --write_json: one NAME_keypoints.json per image, BODY_25 or COCO
+    *.json       COCO keypoints: an annotation file or a list of results
     *.csv        the published format (:mod:`reid_aug.data.keypoints`)
 
-Of several people in a picture the one with most confidence is taken. COCO's annotations have marks
-instead of confidences: a joint that is labelled, in sight or not, counts as found.
+If an image has several people, the person with the highest confidence is used. COCO annotations
+have visibility flags instead of confidences: a labelled joint, visible or not, has confidence 1.
 
-Everything here returns {name: (18, 3) float32}: x, y, confidence.
+All functions return {name: (18, 3) float32}: x, y, confidence.
 """
 
 import json
@@ -28,10 +28,10 @@ Estimates = dict[str, np.ndarray]
 
 
 def read_pose_files(path: Path | str) -> Estimates:
-    """Read key points of whichever format, by file name; OpenPose's by name without suffix.
+    """Read keypoints of any supported format, by file name; OpenPose's by name without suffix.
 
     Raises:
-        UserError: If there is nothing, or it is in no format known here; file and key are named.
+        UserError: If the path is missing or in no supported format; gives the file and the key.
     """
     path = Path(path)
     if path.is_dir():
@@ -45,33 +45,35 @@ def read_pose_files(path: Path | str) -> Estimates:
 
 
 def read_openpose(folder: Path) -> Estimates:
-    """OpenPose's JSON files, one a picture, by the picture's name without suffix."""
+    """Read OpenPose's JSON files, one per image, by the name of the image without suffix."""
     files = sorted(folder.glob(f"*{OPENPOSE}"))
     if not files:
-        raise UserError(f"{folder}: must hold OpenPose's files NAME{OPENPOSE}, got none")
-    return {file.name.removesuffix(OPENPOSE): _read_picture(file) for file in files}
+        raise UserError(
+            f"{folder}: the folder must contain OpenPose's files NAME{OPENPOSE}, got none"
+        )
+    return {file.name.removesuffix(OPENPOSE): _read_image(file) for file in files}
 
 
-def _read_picture(file: Path) -> np.ndarray:
+def _read_image(file: Path) -> np.ndarray:
     people = _get(_load(file), "people", list, f"{file}")
     found = []
     for place, person in enumerate(people):
         where = f"{file}: people[{place}]"
-        # "pose_keypoints" before OpenPose 1.3
+        # OpenPose before 1.3 writes "pose_keypoints"
         is_old = isinstance(person, dict) and "pose_keypoints_2d" not in person
         key = "pose_keypoints" if is_old and "pose_keypoints" in person else "pose_keypoints_2d"
         numbers = _numbers(_get(person, key, list, where), OPENPOSE_LAYOUTS, f"{where}.{key}")
         found.append(LAYOUTS[len(numbers)](numbers))
         if found[-1][:, 2].any() and found[-1][:, :2].max() <= 1:
             raise UserError(
-                f"{where}.{key} must be in pixels, got parts of the picture's size; write it again "
-                f"with OpenPose's --keypoint_scale 0"
+                f"{where}.{key} must be in pixels, got fractions of the image size; run OpenPose "
+                f"again with --keypoint_scale 0"
             )
-    return _surest(found)
+    return _most_confident(found)
 
 
 def read_coco(path: Path) -> Estimates:
-    """A COCO key-point file: annotations with the pictures' names, or a list of results."""
+    """Read a COCO keypoint file: annotations with image names, or a list of results."""
     content = _load(path)
     if isinstance(content, list):
         return _grouped(path, "", content, {}, is_marked=False)
@@ -79,8 +81,8 @@ def read_coco(path: Path) -> Estimates:
     names = {}
     for place, image in enumerate(images):
         where = f"{path}: images[{place}]"
-        identity = _get(image, "id", (int, str), where)
-        names[identity] = _get(image, "file_name", str, where)
+        image_id = _get(image, "id", (int, str), where)
+        names[image_id] = _get(image, "file_name", str, where)
     annotations = _get(content, "annotations", list, f"{path}")
     found = _grouped(path, "annotations", annotations, names, is_marked=True)
     nothing = np.zeros((18, 3), np.float32)
@@ -90,7 +92,7 @@ def read_coco(path: Path) -> Estimates:
 def _grouped(
     path: Path, key: str, entries: Iterable[Any], names: Mapping[Any, str], is_marked: bool
 ) -> Estimates:
-    """Entries of one picture each, the surest of every picture."""
+    """Estimates by image name; of several entries of an image, the one with the best score."""
     groups: dict[str, list[tuple[float, np.ndarray]]] = {}
     for place, entry in enumerate(entries):
         where = f"{path}: {key}[{place}]"
@@ -98,7 +100,7 @@ def _grouped(
         name = names.get(image, image)
         if not isinstance(name, str):
             raise UserError(
-                f"{where}.image_id must be the id of one of the file's images, or a file name, got "
+                f"{where}.image_id must be the id of an image of this file or a file name, got "
                 f"{image!r}"
             )
         raw = _get(entry, "keypoints", list, where)
@@ -112,7 +114,7 @@ def _grouped(
     return {name: max(group, key=lambda pair: pair[0])[1] for name, group in groups.items()}
 
 
-def _surest(people: list[np.ndarray]) -> np.ndarray:
+def _most_confident(people: list[np.ndarray]) -> np.ndarray:
     if not people:
         return np.zeros((18, 3), np.float32)
     return max(people, key=lambda scored: scored[:, 2].sum())
@@ -120,11 +122,13 @@ def _surest(people: list[np.ndarray]) -> np.ndarray:
 
 def _load(path: Path) -> Any:
     if not path.is_file():
-        raise UserError(f"{path} is missing; give a folder of OpenPose, or a .json or .csv file")
+        raise UserError(
+            f"{path} is missing; give a folder of OpenPose files, or a .json or .csv file"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: must be JSON, got {str(error)[:80]}") from None
+        raise UserError(f"{path}: the content must be JSON, got {str(error)[:80]}") from None
 
 
 def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
@@ -139,14 +143,14 @@ def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any
 
 
 def _numbers(values: list[Any], layouts: tuple[int, ...], where: str) -> np.ndarray:
-    """A flat list x, y, confidence, ... as (joints, 3) float64."""
+    """Convert a flat list x, y, confidence, ... to (joints, 3) float64."""
     counts = [3 * joints for joints in layouts]
     if len(values) not in counts:
         wanted = " or ".join(map(str, counts))
-        raise UserError(f"{where} must hold {wanted} numbers, got {len(values)}")
+        raise UserError(f"{where} must contain {wanted} numbers, got {len(values)}")
     if not all(type(value) in (int, float) for value in values):
-        raise UserError(f"{where} must hold numbers only, got {str(values)[:60]}")
+        raise UserError(f"{where} must contain numbers only, got {str(values)[:60]}")
     numbers = np.array(values, float).reshape(-1, 3)
     if not np.isfinite(numbers).all():
-        raise UserError(f"{where} must hold finite numbers, got {str(values)[:60]}")
+        raise UserError(f"{where} must contain finite numbers, got {str(values)[:60]}")
     return numbers

@@ -1,9 +1,9 @@
-"""TF.js graph models run by PyTorch: a network whose weights come with its graph.
+"""TF.js graph models, executed with PyTorch.
 
-Such a model is a JSON file, the graph and a list of weights, beside binary files with the weights.
-It is what MoveNet is published as, in packages that need no account and no script to fetch. The
-graph is data here: each node is one of two dozen operations, and an unknown one is refused. Nothing
-in the file is run.
+Such a model is a JSON file with the graph and a list of the weights, and binary files with the
+weights in the same folder. MoveNet is published in this format, in packages that can be downloaded
+without an account or a script. The graph is treated as data: each node is one of two dozen
+operations, and an unknown operation is an error. No code of the file is executed.
 """
 
 import json
@@ -62,7 +62,7 @@ class GraphModel:
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
-        """Run the graph on one image, (1, H, W, 3) int64 in 0..255 for the size it was made for."""
+        """Run the graph on one image (1, H, W, 3) int64 in [0, 255]; (H, W) must be ``size``."""
         values: dict[str, Value] = {**self.weights, self.input: image}
         try:
             for node in self.steps:
@@ -74,7 +74,8 @@ class GraphModel:
 
     def _refusal(self, found: str) -> UserError:
         return UserError(
-            f"{self.path}: must be a TF.js graph model that reid-aug knows, got {found}"
+            f"{self.path}: the file must be a TF.js graph model of supported operations, "
+            f"got {found}; use MoveNet's published model.json"
         )
 
 
@@ -84,9 +85,11 @@ def _pick(value: Value, place: int) -> Tensor:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise UserError(f"{path} is missing; a TF.js model is a .json file and its .bin beside it")
+        raise UserError(
+            f"{path} is missing; a TF.js model is a .json file and .bin files in one folder"
+        )
     if path.stat().st_size > LARGEST:
-        raise UserError(f"{path}: must be at most {LARGEST} bytes, got {path.stat().st_size}")
+        raise UserError(f"{path}: size must be at most {LARGEST} bytes, got {path.stat().st_size}")
     return path.read_bytes()
 
 
@@ -97,7 +100,7 @@ def _node(raw: Mapping[str, Any]) -> Node:
 
 
 def _input(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[int, int]]:
-    """Name and (height, width) of the picture that the graph takes."""
+    """Name and (height, width) of the input image of the graph."""
     node = next((node for node in nodes if node["op"] == "Placeholder"), None)
     if node is None:
         raise ValueError("no Placeholder")
@@ -106,7 +109,7 @@ def _input(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[int, int]]:
 
 
 def _ordered(nodes: Mapping[str, Node], output: str, known: set[str]) -> list[Node]:
-    """The nodes that the output needs, each after its inputs."""
+    """The nodes on which the output depends, each after its inputs."""
     order: list[Node] = []
     done, stack = set(known), [output]
     open_: set[str] = set()
@@ -119,7 +122,7 @@ def _ordered(nodes: Mapping[str, Node], output: str, known: set[str]) -> list[No
             order.append(nodes[stack.pop()])
             done.add(name)
         elif open_ & set(missing):
-            raise ValueError(f"a circle at {name}")
+            raise ValueError(f"a cycle at {name}")
         else:
             open_.add(name)
             stack += missing

@@ -1,7 +1,8 @@
-"""The operations of a :mod:`~reid_aug.pose_estimators.graph_model`, in TensorFlow's sense.
+"""The operations of a :mod:`~reid_aug.pose_estimators.graph_model`, as TensorFlow defines them.
 
-Tensors keep TensorFlow's layout, (B, H, W, C); convolutions see it as channels last, so nothing is
-copied. A kernel is brought to PyTorch's layout once, when the model is read.
+Tensors keep TensorFlow's layout, (B, H, W, C). For convolutions this is PyTorch's channels-last
+format, so no copy is needed. Kernels are converted to PyTorch's layout once, when the model is
+read.
 """
 
 import base64
@@ -18,29 +19,29 @@ Value = Tensor | tuple[Tensor, ...]
 
 
 class Attributes:
-    """The attributes of a node, as TF.js writes them in JSON."""
+    """The attributes of a node in the JSON form of TF.js."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
 
     def integer(self, key: str, default: int = 0) -> int:
-        """A number, as {"i": "3"}."""
+        """The integer of the form {"i": "3"}."""
         return int(self.values.get(key, {}).get("i", default))
 
     def integers(self, key: str, default: Sequence[int] = ()) -> list[int]:
-        """A list of numbers, as {"list": {"i": ["1", "2"]}}."""
+        """The integers of the form {"list": {"i": ["1", "2"]}}."""
         return [int(v) for v in self.values.get(key, {}).get("list", {}).get("i", default)]
 
     def flag(self, key: str) -> bool:
-        """A yes or no, as {"b": true}."""
+        """The boolean of the form {"b": true}; False if it is missing."""
         return bool(self.values.get(key, {}).get("b", False))
 
     def text(self, key: str) -> str:
-        """A text, as {"s": "U0FNRQ=="}."""
+        """The text of the form {"s": "U0FNRQ=="}, which is base64."""
         return _text(self.values[key]["s"])
 
     def texts(self, key: str) -> list[str]:
-        """A list of texts."""
+        """The texts of the form {"list": {"s": [...]}}."""
         return [_text(v) for v in self.values.get(key, {}).get("list", {}).get("s", [])]
 
 
@@ -50,18 +51,18 @@ def _text(encoded: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step of a graph; ``inputs`` are (name, which of its outputs)."""
+    """One node of a graph."""
 
     name: str
     operation: str
-    inputs: tuple[tuple[str, int], ...]
+    inputs: tuple[tuple[str, int], ...]  # (name of a node, index of its output)
     attributes: Attributes
 
 
 def convolve(node: Node, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A convolution with TensorFlow's padding, its bias and what is fused to it.
+    """A convolution with TensorFlow's padding, with bias and fused activations.
 
-    ``kernel`` is in PyTorch's layout already (:func:`planes_first`).
+    ``kernel`` has PyTorch's layout (:func:`planes_first`).
     """
     strides = node.attributes.integers("strides")[1:3]
     dilations = node.attributes.integers("dilations", (1, 1, 1, 1))[1:3]
@@ -86,14 +87,18 @@ def _is_depthwise(node: Node) -> bool:
 
 
 def planes_first(node: Node, kernel: Tensor) -> Tensor:
-    """(h, w, in, out) or, depthwise, (h, w, in, multiplier), to (out, in or 1, h, w)."""
+    """Convert a kernel from TensorFlow's to PyTorch's layout.
+
+    From (h, w, in, out) to (out, in, h, w); depthwise from (h, w, in, multiplier) to
+    (in * multiplier, 1, h, w).
+    """
     if _is_depthwise(node):
         return kernel.permute(2, 3, 0, 1).flatten(0, 1)[:, None].contiguous()
     return kernel.permute(3, 2, 0, 1).contiguous()
 
 
 FUSED: dict[str, Callable[[Tensor], Tensor]] = {
-    "BiasAdd": lambda x: x,  # given to the convolution
+    "BiasAdd": lambda x: x,  # the convolution adds the bias
     "Relu": torch.relu,
     "Relu6": F.relu6,
 }
@@ -102,7 +107,7 @@ FUSED: dict[str, Callable[[Tensor], Tensor]] = {
 def _same_padding(
     size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> list[int]:
-    """Pixels to add (left, right, top, bottom) so that the output is size / stride, rounded up."""
+    """Padding (left, right, top, bottom) in pixels for an output of size / stride, rounded up."""
     padding: list[int] = []
     for axis in (1, 0):
         steps = math.ceil(size[axis] / strides[axis]) - 1

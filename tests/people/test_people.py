@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pictures(root: Path) -> dict[str, Path]:
+def images(root: Path) -> dict[str, Path]:
     return {path.name: path for path in root.glob("*/*.jpg")}
 
 
@@ -42,7 +42,7 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_names_are_those_of_market_and_unique(root):
+def test_file_names_have_the_form_of_market_and_are_unique(root):
     names = [path.name for path in root.glob("*/*.jpg")]
 
     assert len(names) == len(set(names))
@@ -50,7 +50,7 @@ def test_names_are_those_of_market_and_unique(root):
     assert all(pattern.fullmatch(name) for name in names)
 
 
-def test_each_folder_holds_its_own_identities(root):
+def test_each_folder_contains_its_own_identities(root):
     def pids(folder: str) -> set[int]:
         return {int(path.name.split("_")[0]) for path in (root / folder).iterdir()}
 
@@ -68,8 +68,8 @@ def test_every_query_has_a_match_under_another_camera(root):
         assert any(other == pid and where != camera for other, where in gallery)
 
 
-def test_every_picture_is_128_by_64_and_has_key_points_inside_it(root):
-    poses, files = read_keypoints(root / "keypoints.csv"), pictures(root)
+def test_every_image_is_128_by_64_and_has_keypoints_inside(root):
+    poses, files = read_keypoints(root / "keypoints.csv"), images(root)
 
     assert poses.keys() == files.keys()
     for path in files.values():
@@ -79,7 +79,7 @@ def test_every_picture_is_128_by_64_and_has_key_points_inside_it(root):
     assert (xy < (64, 128)).all()
 
 
-def test_the_csv_reads_with_the_tools_of_others(root):
+def test_the_csv_has_the_format_of_other_tools(root):
     with (root / "keypoints.csv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter=":"))
 
@@ -90,32 +90,32 @@ def test_the_csv_reads_with_the_tools_of_others(root):
 def test_people_depend_on_seed_and_pid_only(root, tmp_path):
     write_people(tmp_path / "one", replace(CONFIG, identities=1, test_identities=1, first=2))
 
-    few, many = pictures(tmp_path / "one"), pictures(root)
+    few, many = images(tmp_path / "one"), images(root)
     common = [name for name in few if name[:4] == "0002"]
     assert common
     for name in common:
         assert np.array_equal(pixels(few[name]), pixels(many[name]))
 
 
-def test_processes_draw_what_one_process_draws(root, tmp_path, monkeypatch):
+def test_several_processes_write_the_same_files_as_one(root, tmp_path, monkeypatch):
     monkeypatch.setattr("reid_aug.people.folder.WORTH_A_POOL", 1)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
     write_people(tmp_path / "again", CONFIG)
 
-    again, files = pictures(tmp_path / "again"), pictures(root)
+    again, files = images(tmp_path / "again"), images(root)
     assert again.keys() == files.keys()
     assert all(again[name].read_bytes() == files[name].read_bytes() for name in files)
     assert (tmp_path / "again/keypoints.csv").read_bytes() == (root / "keypoints.csv").read_bytes()
 
 
-def test_another_seed_gives_other_people():
+def test_another_seed_gives_different_people():
     ours, theirs = (next(People(PeopleConfig(seed=seed)).files(1))[2] for seed in (0, 1))
 
     assert ours != theirs
 
 
-def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused_and_unchanged(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
 
     with pytest.raises(UserError, match="empty folder"):
@@ -124,7 +124,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_nothing_remains_of_a_failed_run(tmp_path):
+def test_a_failed_run_leaves_no_files(tmp_path):
     def fails(*_: object) -> list:
         raise KeyboardInterrupt
 
@@ -134,7 +134,7 @@ def test_nothing_remains_of_a_failed_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_people_that_another_process_drew_meanwhile_are_taken(root, tmp_path, monkeypatch):
+def test_people_that_another_process_has_written_meanwhile_are_used(root, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def meanwhile(steps, _):
@@ -147,7 +147,7 @@ def test_people_that_another_process_drew_meanwhile_are_taken(root, tmp_path, mo
     ]
 
 
-def test_progress_sees_every_person(tmp_path):
+def test_progress_counts_every_person(tmp_path):
     lengths = []
 
     def watch(steps, length):
@@ -156,10 +156,10 @@ def test_progress_sees_every_person(tmp_path):
 
     write_people(tmp_path, PeopleConfig(identities=1, test_identities=1), progress=watch)
 
-    assert lengths == [3, 1, 1, 1]  # two identities and a stranger
+    assert lengths == [3, 1, 1, 1]  # two identities and a distractor
 
 
-def test_a_folder_knows_its_people(root, tmp_path):
+def test_a_written_folder_is_recognised_and_read(root, tmp_path):
     assert is_people(root)
     assert read_people(root).config == CONFIG
     assert not is_people(tmp_path)
@@ -191,7 +191,7 @@ def test_impossible_configurations_are_refused(wrong):
         PeopleConfig(**wrong)
 
 
-def test_the_folder_keeps_the_difficulty_and_the_cache_keeps_both_apart(tmp_path, monkeypatch):
+def test_the_folder_records_the_difficulty_and_the_cache_separates_both(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     few = PeopleConfig(identities=1, test_identities=1)
 
@@ -202,7 +202,7 @@ def test_the_folder_keeps_the_difficulty_and_the_cache_keeps_both_apart(tmp_path
     assert all(json.loads((root / "people.json").read_text())["renderer"] == 2 for root in roots)
 
 
-def test_distractors_and_junk_are_as_many_as_in_market():
+def test_the_shares_of_distractors_and_junk_are_those_of_market():
     people = People(PeopleConfig())
     everybody = (*people.config.pids, *people.config.distractors)
     names = [n for pid in everybody for folder, n, _ in people.files(pid) if folder == GALLERY]
@@ -213,6 +213,6 @@ def test_distractors_and_junk_are_as_many_as_in_market():
     assert junk / wanted == pytest.approx(3819 / 13115, rel=0.2)
 
 
-def test_an_unknown_picture_is_refused():
+def test_an_unknown_image_is_refused():
     with pytest.raises(UserError, match=r"nobody\.jpg"):
         People(CONFIG).shot("nobody.jpg")

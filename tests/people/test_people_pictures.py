@@ -1,4 +1,4 @@
-"""What the pictures of the built-in people show, and how their key points compare to Market's."""
+"""Tests of the rendered images, and of their keypoints against those of Market-1501."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,11 @@ import pytest
 from benchmarks.people import drawn, statistics, summary
 from reid_aug.people import People, PeopleConfig
 from reid_aug.people.anatomy import person
+from reid_aug.people.appearance import Appearance
 from reid_aug.people.camera import Camera, make_camera
 from reid_aug.people.canvas import Canvas, Frame
 from reid_aug.people.difficulty import DIFFICULTIES
 from reid_aug.people.gait import posture
-from reid_aug.people.look import Appearance
 from reid_aug.people.luggage import luggage
 from reid_aug.people.pose import Body, make_body, pose
 from reid_aug.people.render import Picture, draw
@@ -27,8 +27,8 @@ FACE = [0, 14, 15]
 HEAD = [0, 14, 15, 16, 17]
 TRUNK = [1, 2, 5, 8, 11]
 
-# Market-1501, 12,936 training images with the key points OpenPose found (the published
-# market-annotation-train.csv): share missing in %, and median x and y in pixels of 64 x 128.
+# The 12,936 training images of Market-1501 with OpenPose's keypoints (the published
+# market-annotation-train.csv): missing share in %, median x and y in pixels of 64 x 128.
 MARKET = {
     "nose": (40.6, 31, 13), "neck": (3.3, 32, 25),
     "right_shoulder": (4.0, 26, 25), "right_elbow": (22.7, 19, 44), "right_wrist": (41.6, 21, 58),
@@ -58,7 +58,7 @@ def people() -> People:
 
 
 @pytest.fixture(scope="module")
-def key_points() -> np.ndarray:
+def keypoints() -> np.ndarray:
     return drawn(90, seed=5)
 
 
@@ -66,49 +66,49 @@ def shots(people: People, pids: range) -> list[Shot]:
     return [shot for pid in pids for _, _, shot in people.files(pid)]
 
 
-def alone(people: People, pid: int, start: str = "") -> list[str]:
-    """The names of the pictures of an identity without a second person."""
+def without_bystander(people: People, pid: int, start: str = "") -> list[str]:
+    """The names of the images of an identity without a bystander."""
     files = people.files(pid)
     return [name for _, name, shot in files if shot.bystander is None and name.startswith(start)]
 
 
-# Key points
+# Keypoints
 
 
-def test_joints_are_missing_as_often_and_lie_where_they_do_in_market(key_points):
-    rows = statistics(key_points)
+def test_missing_shares_and_positions_of_joints_are_those_of_market(keypoints):
+    rows = statistics(keypoints)
 
     for name, (missing, x, y) in MARKET.items():
         ours = rows[name]
         assert ours[0] == pytest.approx(missing, abs=6), f"{name} is missing"
-        # An arm is on the left of fronts and on the right of backs; its median is either.
+        # The side of an arm in the image differs between front and back, so its median varies.
         is_arm = name.endswith(("elbow", "wrist"))
         assert ours[2] == pytest.approx(x, abs=9 if is_arm else 4.5), f"x of {name}"
         assert ours[5] == pytest.approx(y, abs=3), f"y of {name}"
 
 
-def test_whole_people_are_found_and_face_the_camera_as_in_market(key_points):
-    ours = summary(key_points)
+def test_statistics_of_whole_people_are_those_of_market(keypoints):
+    ours = summary(keypoints)
 
     for name, (share, tolerance) in MARKET_WHOLE.items():
         assert ours[name] == pytest.approx(share, abs=tolerance), name
 
 
-def test_a_hand_is_never_found_without_its_arm_nor_a_foot_without_its_leg(key_points):
-    seen = ~np.isnan(key_points[..., 0])
+def test_no_wrist_is_found_without_its_elbow_and_no_ankle_without_its_knee(keypoints):
+    seen = ~np.isnan(keypoints[..., 0])
 
     for upper, lower in ((3, 4), (6, 7), (9, 10), (12, 13)):
         assert not (seen[:, lower] & ~seen[:, upper]).any()
 
 
-def test_misses_come_together(key_points):
-    missing = np.isnan(key_points[..., 0])
+def test_missing_ankles_are_correlated(keypoints):
+    missing = np.isnan(keypoints[..., 0])
 
     ankles = missing[:, [10, 13]]
     assert ankles.all(1).mean() > 2 * ankles[:, 0].mean() * ankles[:, 1].mean()
 
 
-def test_backs_have_no_face(people):
+def test_people_seen_from_behind_have_no_face(people):
     found = [
         people.draw(shot).xy
         for shot in shots(people, range(1, 40))
@@ -122,7 +122,7 @@ def test_backs_have_no_face(people):
         assert not xy[2, 0] < xy[5, 0]  # the right shoulder is on the right
 
 
-def test_seen_joints_lie_on_the_person(people):
+def test_found_joints_lie_on_the_person(people):
     for shot in shots(people, CONFIG.pids)[::6]:
         picture = people.draw(shot)
         x, y = np.rint(picture.xy[TRUNK]).T
@@ -131,29 +131,33 @@ def test_seen_joints_lie_on_the_person(people):
             assert picture.mask[y[seen].astype(int), x[seen].astype(int)].mean() >= 0.8
 
 
-# Things carried and ridden
+# Luggage and bicycles
 
 
 def plain_appearance(pid: int = 1, **carried: object) -> Appearance:
-    look = appearance_of(7, pid, MARKET_SETTING)
-    build = replace(look.build, height=1.0, girth=1.0, stoop=0.0)
+    appearance = appearance_of(7, pid, MARKET_SETTING)
+    build = replace(appearance.build, height=1.0, girth=1.0, stoop=0.0)
     nothing = {"pack": 0.0, "has_shoulder_bag": False, "held": "", "bicycle": "", "side": 1}
-    hair, clothes = replace(look.hair, length=0.0), replace(look.clothes, skirt=0.0)
-    bags = replace(look.luggage, **(nothing | carried))
-    return replace(look, build=build, hair=hair, clothes=clothes, luggage=bags)
+    hair, clothes = replace(appearance.hair, length=0.0), replace(appearance.clothes, skirt=0.0)
+    bags = replace(appearance.luggage, **(nothing | carried))
+    return replace(appearance, build=build, hair=hair, clothes=clothes, luggage=bags)
 
 
-def plain_shot(people: People, look: Appearance, yaw: float = 0.0, phase: float = 0.3) -> Shot:
+def plain_shot(
+    people: People, appearance: Appearance, yaw: float = 0.0, phase: float = 0.3
+) -> Shot:
     shot = next(people.files(1))[2]
-    stance = posture(np.random.default_rng(1), look, "walking", "none", phase)
+    stance = posture(np.random.default_rng(1), appearance, "walking", "none", phase)
     crop = replace(shot.crop, height=1.08, shift_x=0.0, shift_y=0.0)
     seen = {"distance": 6.0, "missed": (False,) * 18, "bystander": None}
     return replace(shot, yaw=yaw, posture=replace(stance, head_yaw=0.0), crop=crop, **seen)
 
 
-def photograph(people: People, look: Appearance, height: float = 2.0, **which: float) -> Picture:
-    shot = plain_shot(people, look, **which)
-    return draw(shot, make_body(look), replace(people.camera(shot), height=height))
+def photograph(
+    people: People, appearance: Appearance, height: float = 2.0, **which: float
+) -> Picture:
+    shot = plain_shot(people, appearance, **which)
+    return draw(shot, make_body(appearance), replace(people.camera(shot), height=height))
 
 
 def test_an_open_umbrella_hides_the_head_from_a_camera_above(people):
@@ -165,27 +169,30 @@ def test_an_open_umbrella_hides_the_head_from_a_camera_above(people):
     assert picture.mask[:8].mean() > bare.mask[:8].mean() + 0.2
 
 
-def test_the_hand_under_an_umbrella_is_up(people):
+def test_a_hand_that_holds_an_umbrella_is_raised(people):
     picture = photograph(people, plain_appearance(held="umbrella"))
 
     assert picture.xy[7, 1] < picture.xy[6, 1] - 8  # the left wrist above the left elbow
 
 
 @pytest.mark.parametrize("bicycle", ["ridden", "pushed"])
-def test_a_bicycle_is_drawn_and_stands_on_the_ground(people, bicycle):
-    look = plain_appearance(bicycle=bicycle)
-    body = make_body(look)
-    shot = plain_shot(people, look, yaw=np.pi / 2)
+def test_a_bicycle_is_rendered_and_stands_on_the_ground(people, bicycle):
+    appearance = plain_appearance(bicycle=bicycle)
+    body = make_body(appearance)
+    shot = plain_shot(people, appearance, yaw=np.pi / 2)
     figure = pose(body, shot.yaw, shot.posture)
     feet = figure.points[2, : figure.own].min()
 
     assert figure.points[2, figure.own :].min() == pytest.approx(0, abs=0.01)
     assert (feet > 0.05) == (bicycle == "ridden")
     walker = photograph(people, plain_appearance(), yaw=np.pi / 2)
-    assert photograph(people, look, yaw=np.pi / 2).mask[80:].mean() > walker.mask[80:].mean() + 0.05
+    assert (
+        photograph(people, appearance, yaw=np.pi / 2).mask[80:].mean()
+        > walker.mask[80:].mean() + 0.05
+    )
 
 
-def test_a_rider_sits(people):
+def test_a_cyclist_sits(people):
     riding = photograph(people, plain_appearance(bicycle="ridden"), yaw=np.pi / 2)
     walking = photograph(people, plain_appearance(), yaw=np.pi / 2)
 
@@ -209,20 +216,22 @@ def test_a_jacket_hangs_below_the_forearm(people):
     assert rows.max() - rows.min() > 15
 
 
-def test_what_is_carried_never_moves_the_box(people):
+def test_luggage_does_not_change_the_box(people):
     shot = plain_shot(people, plain_appearance(held="umbrella"))
-    looks = [plain_appearance(held=held) for held in ("umbrella", "bag", "")]
-    joints = [draw(shot, make_body(look), people.camera(shot)).xy for look in looks]
+    appearances = [plain_appearance(held=held) for held in ("umbrella", "bag", "")]
+    joints = [
+        draw(shot, make_body(appearance), people.camera(shot)).xy for appearance in appearances
+    ]
 
     for xy in joints[1:]:
         both = ~np.isnan(xy[:, 0]) & ~np.isnan(joints[0][:, 0])
         assert np.allclose(xy[both], joints[0][both], atol=0.01)
 
 
-def test_identities_keep_what_they_carry_under_all_cameras():
-    looks = [appearance_of(0, pid, MARKET_SETTING) for pid in range(1, 301)]
-    held = [look.luggage.held for look in looks]
-    bicycles = [look.luggage.bicycle for look in looks]
+def test_luggage_has_the_expected_shares():
+    appearances = [appearance_of(0, pid, MARKET_SETTING) for pid in range(1, 301)]
+    held = [appearance.luggage.held for appearance in appearances]
+    bicycles = [appearance.luggage.bicycle for appearance in appearances]
 
     assert 0.02 < np.mean([thing == "umbrella" for thing in held]) < 0.1
     assert 0.02 < np.mean([thing == "jacket" for thing in held]) < 0.1
@@ -234,14 +243,14 @@ def test_identities_keep_what_they_carry_under_all_cameras():
 
 
 def exposed(
-    look: Appearance, camera: Camera, yaw: float, phase: float, inner: Callable, outer: Part
+    appearance: Appearance, camera: Camera, yaw: float, phase: float, inner: Callable, outer: Part
 ):
-    """Canvas pixels (256, 128) where points of ``inner`` show, and those of the part ``outer``."""
-    body = make_body(look)
-    surface = merge([*person(look), *luggage(look)])
+    """Canvas pixels (256, 128) with visible points of ``inner``, and of the part ``outer``."""
+    body = make_body(appearance)
+    surface = merge([*person(appearance), *luggage(appearance)])
     marks = np.zeros_like(body.colours)
     marks[0, inner(surface, body)], marks[1, surface.part == outer] = 1, 1
-    stance = posture(np.random.default_rng(1), look, "walking", "none", phase)
+    stance = posture(np.random.default_rng(1), appearance, "walking", "none", phase)
     canvas = Canvas(camera, 5.0, Frame(0.0, 0.0, 0.16, 0.40))
     canvas.splat(pose(replace(body, colours=marks), yaw, stance))
     canvas.close()
@@ -250,7 +259,7 @@ def exposed(
 
 
 def enclosed(inner: np.ndarray, outer: np.ndarray) -> int:
-    """How many pixels of ``inner`` have ``outer`` on both sides, above and below."""
+    """The number of pixels of ``inner`` with ``outer`` on the left, right, upper and lower side."""
     sides = [np.maximum.accumulate(outer, axis=1), np.maximum.accumulate(outer, axis=0)]
     sides += [np.maximum.accumulate(outer[:, ::-1], axis=1)[:, ::-1]]
     sides += [np.maximum.accumulate(outer[::-1], axis=0)[::-1]]
@@ -259,25 +268,27 @@ def enclosed(inner: np.ndarray, outer: np.ndarray) -> int:
 
 @pytest.mark.parametrize("phase", [0.3, 1.6, 4.7])
 @pytest.mark.parametrize("yaw", [0.0, 1.3, 3.1])
-def test_no_leg_shows_through_a_skirt_or_a_coat(people, yaw, phase):
-    look = plain_appearance(2)
-    clothes = replace(look.clothes, skirt=0.5, flare=0.04, leg=2.0, is_one_piece=True)
+def test_no_leg_is_visible_through_a_skirt_or_a_coat(people, yaw, phase):
+    appearance = plain_appearance(2)
+    clothes = replace(appearance.clothes, skirt=0.5, flare=0.04, leg=2.0, is_one_piece=True)
     cloth, trousers = (8.0, 240.0, 8.0), (240.0, 8.0, 8.0)
-    colours = replace(look.colours, top=cloth, bottom=trousers, skin=trousers, pattern="plain")
-    look = replace(look, clothes=clothes, colours=colours)
+    colours = replace(
+        appearance.colours, top=cloth, bottom=trousers, skin=trousers, pattern="plain"
+    )
+    appearance = replace(appearance, clothes=clothes, colours=colours)
     below = (Part.TORSO, Part.THIGH, Part.SHANK)
 
     def bare(surface: object, body: Body) -> np.ndarray:
         return np.isin(surface.part, below) & (body.colours[0] > body.colours[1])
 
     camera = replace(people.camera(next(people.files(1))[2]), height=2.0)
-    leg, skirt = exposed(look, camera, yaw, phase, bare, Part.SKIRT)
+    leg, skirt = exposed(appearance, camera, yaw, phase, bare, Part.SKIRT)
     assert skirt.sum() > 1500
     assert enclosed(leg, skirt) == 0
 
 
 @pytest.mark.parametrize("yaw", [2.2, np.pi, 4.1])
-def test_no_body_shows_through_a_backpack(people, yaw):
+def test_no_body_is_visible_through_a_backpack(people, yaw):
     def torso(surface: object, body: Body) -> np.ndarray:
         return surface.part == Part.TORSO
 
@@ -294,13 +305,13 @@ def test_people_have_no_pinholes(people):
             mask = people.draw(shot).mask
             around = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
             holes, pictures = holes + (around & ~mask[1:-1, 1:-1]).sum(), pictures + 1
-    assert holes < pictures / 2  # between the legs there may be a real one
+    assert holes < pictures / 2  # a gap between the legs may be real
 
 
-# The dial
+# Difficulty
 
 
-def test_easy_people_are_more_colourful_and_their_cameras_more_alike():
+def test_easy_people_are_more_colourful_and_their_cameras_more_similar():
     def saturation(name: str) -> float:
         tops = [appearance_of(0, pid, DIFFICULTIES[name]).colours.top for pid in range(1, 60)]
         return float(np.mean([np.ptp(top) for top in tops]))
@@ -316,7 +327,7 @@ def test_easy_people_are_more_colourful_and_their_cameras_more_alike():
     assert np.ptp(brightness("market")) > 40
 
 
-def test_easy_boxes_lie_better_and_show_fewer_strangers():
+def test_easy_boxes_are_placed_better_and_contain_fewer_bystanders():
     def sample(name: str) -> list[Shot]:
         return shots(People(PeopleConfig(difficulty=name)), range(1, 20))
 
@@ -324,22 +335,22 @@ def test_easy_boxes_lie_better_and_show_fewer_strangers():
     for field in ("shift_x", "shift_y"):
         spreads = [np.std([getattr(shot.crop, field) for shot in each]) for each in (easy, market)]
         assert spreads[0] < spreads[1] / 2
-    distractors = [
-        np.mean([shot.bystander is not None for shot in each]) for each in (easy, market)
-    ]
-    assert distractors[0] < distractors[1] / 2
+    bystanders = [np.mean([shot.bystander is not None for shot in each]) for each in (easy, market)]
+    assert bystanders[0] < bystanders[1] / 2
 
 
 # Truth
 
 
-def test_truth_in_the_own_pose_is_the_picture(people):
-    for name in alone(people, 1)[:6]:
+def test_truth_for_the_same_pose_is_the_image_itself(people):
+    for name in without_bystander(people, 1)[:6]:
         assert np.array_equal(people.truth(name, name), people.draw(people.shot(name)).image)
 
 
-def test_truth_takes_the_pose_of_the_target_and_the_look_of_the_source(people):
-    for source, target in zip(alone(people, 1)[:4], alone(people, 4)[-4:], strict=True):
+def test_truth_has_the_pose_of_the_target_and_the_appearance_of_the_source(people):
+    for source, target in zip(
+        without_bystander(people, 1)[:4], without_bystander(people, 4)[-4:], strict=True
+    ):
         ours, theirs = people.shot(source), people.shot(target)
         image = people.truth(source, target)
         moved = people.draw(replace(ours, yaw=theirs.yaw, posture=theirs.posture, crop=theirs.crop))
@@ -349,8 +360,10 @@ def test_truth_takes_the_pose_of_the_target_and_the_look_of_the_source(people):
         assert colour_gap(moved, old) < colour_gap(moved, wanted)
 
 
-def test_truth_under_the_targets_camera_is_the_source_in_the_targets_picture(people):
-    for source, target in zip(alone(people, 1)[:4], alone(people, 4)[-4:], strict=True):
+def test_truth_under_the_camera_of_the_target_is_the_source_person_in_the_target_image(people):
+    for source, target in zip(
+        without_bystander(people, 1)[:4], without_bystander(people, 4)[-4:], strict=True
+    ):
         theirs = people.shot(target)
         image = people.truth(source, target, camid=theirs.camera + 1)
 
@@ -360,8 +373,8 @@ def test_truth_under_the_targets_camera_is_the_source_in_the_targets_picture(peo
     )
 
 
-def test_truth_under_a_third_camera_is_the_same_every_time(people):
-    source, target = alone(people, 1)[0], alone(people, 4)[0]
+def test_truth_under_a_third_camera_is_deterministic(people):
+    source, target = without_bystander(people, 1)[0], without_bystander(people, 4)[0]
     third = next(
         n for n in range(6) if n not in {people.shot(source).camera, people.shot(target).camera}
     )
@@ -370,13 +383,13 @@ def test_truth_under_a_third_camera_is_the_same_every_time(people):
     assert (shot.camera, shot.pid) == (third, 1)
     assert shot == People(CONFIG).transferred(source, target, camid=third + 1)
     assert shot.window != people.shot(source).window
-    other = alone(people, 4)[1]
+    other = without_bystander(people, 4)[1]
     assert shot.window != people.transferred(source, other, camid=third + 1).window
 
 
 @pytest.mark.parametrize("camid", [0, 7, "1", True])
 def test_an_unknown_camera_is_refused(people, camid):
-    name = alone(people, 1)[0]
+    name = without_bystander(people, 1)[0]
     with pytest.raises(UserError, match="camid must be"):
         people.truth(name, name, camid=camid)
 

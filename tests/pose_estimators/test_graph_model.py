@@ -13,7 +13,7 @@ CAST = node("x", "Cast", "input", DstT={"type": "DT_FLOAT"})
 
 
 def run(tmp_path, nodes, weights, size=(7, 6), half=False):
-    """The output of the last node, and the picture it was shown."""
+    """The output of the last node, and the input image."""
     path = write_graph(tmp_path / "m.json", size, [CAST, *nodes], weights, nodes[-1]["name"], half)
     image = RNG.integers(0, 256, (1, *size, 3))
     return GraphModel(path)(torch.from_numpy(image)).numpy(), image[0].astype(float)
@@ -40,7 +40,7 @@ def naive_conv(image, kernel, stride, same):
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(7, 6), (8, 9)])
-def test_a_convolution_is_tensorflows(tmp_path, padding, stride, size):
+def test_a_convolution_equals_tensorflows(tmp_path, padding, stride, size):
     kernel, bias = RNG.normal(size=(3, 2, 3, 4)).astype("f"), RNG.normal(size=4).astype("f")
     conv = node(
         "y", "_FusedConv2D", "x", "k", "b", strides=numbers(1, stride, stride, 1),
@@ -63,8 +63,10 @@ def test_a_depthwise_convolution_keeps_channels_apart(tmp_path):
     found, image = run(tmp_path, [conv], {"k": kernel})
 
     for channel in range(3):
-        alone = naive_conv(image[..., [channel]], kernel[:, :, [channel]], 1, True)
-        np.testing.assert_allclose(found[0, ..., 2 * channel : 2 * channel + 2], alone, rtol=1e-3)
+        expected = naive_conv(image[..., [channel]], kernel[:, :, [channel]], 1, True)
+        np.testing.assert_allclose(
+            found[0, ..., 2 * channel : 2 * channel + 2], expected, rtol=1e-3
+        )
 
 
 def test_resizing_interpolates_between_centres(tmp_path):
@@ -106,7 +108,7 @@ def test_arithmetic_and_shapes(tmp_path):
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-6)
 
 
-def test_the_highest_place_is_found_and_gathered(tmp_path):
+def test_argmax_and_gather_select_the_maximum(tmp_path):
     nodes = [
         node("flat", "Reshape", "x", "flat_shape"),
         node("best", "ArgMax", "flat", "axis"),
@@ -125,7 +127,7 @@ def test_the_highest_place_is_found_and_gathered(tmp_path):
     np.testing.assert_array_equal(found, flat[flat.argmax(0)])
 
 
-def test_weights_may_be_halves(tmp_path):
+def test_weights_may_be_float16(tmp_path):
     add = node("y", "AddV2", "x", "w")
 
     found, image = run(tmp_path, [add], {"w": np.array([0.5, 1.5, 2.5], "f")}, half=True)
@@ -141,14 +143,16 @@ def damaged(tmp_path, change):
     return path
 
 
-def test_an_unknown_operation_is_refused_by_name(tmp_path):
+def test_an_unknown_operation_is_refused_and_named(tmp_path):
     path = damaged(tmp_path, lambda g: g["modelTopology"]["node"][-1].update(op="ReadFile"))
 
-    with pytest.raises(UserError, match=r"m.json: must be a TF.js .* got the operation ReadFile"):
+    with pytest.raises(
+        UserError, match=r"m.json: the file must be a TF.js .* got the operation ReadFile"
+    ):
         GraphModel(path)
 
 
-def test_weights_of_another_folder_are_not_read(tmp_path):
+def test_weights_in_another_folder_are_refused(tmp_path):
     (tmp_path / "inner").mkdir()
     path = damaged(
         tmp_path, lambda g: g["weightsManifest"][0].update(paths=["../secret.bin"])
@@ -159,19 +163,19 @@ def test_weights_of_another_folder_are_not_read(tmp_path):
         GraphModel(path)
 
 
-def test_a_circle_is_refused(tmp_path):
+def test_a_cycle_is_refused(tmp_path):
     path = damaged(tmp_path, lambda g: g["modelTopology"]["node"][-3].update(input=["output"]))
 
-    with pytest.raises(UserError, match="a circle at"):
+    with pytest.raises(UserError, match="a cycle at"):
         GraphModel(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"weightsManifest": [], "modelTopology": 1}'])
-def test_what_is_no_model_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path, content):
     path = tmp_path / "m.json"
     path.write_text(content)
 
-    with pytest.raises(UserError, match=r"must be a TF.js graph model"):
+    with pytest.raises(UserError, match=r"the file must be a TF.js graph model"):
         GraphModel(path)
 
 
@@ -179,7 +183,7 @@ def test_short_weights_are_refused(tmp_path):
     path = write_movenet(tmp_path / "m.json", np.zeros((17, 3)))
     (tmp_path / "m.bin").write_bytes((tmp_path / "m.bin").read_bytes()[:-8])
 
-    with pytest.raises(UserError, match=r"must be a TF.js graph model"):
+    with pytest.raises(UserError, match=r"the file must be a TF.js graph model"):
         GraphModel(path)
 
 
@@ -192,8 +196,8 @@ def test_a_missing_file_is_named(tmp_path, missing):
         GraphModel(path)
 
 
-def test_a_picture_of_another_size_is_one_sentence(tmp_path):
+def test_an_image_of_another_size_is_refused(tmp_path):
     model = GraphModel(write_movenet(tmp_path / "m.json", np.zeros((17, 3))))
 
-    with pytest.raises(UserError, match=r"must be a TF.js graph model"):
+    with pytest.raises(UserError, match=r"the file must be a TF.js graph model"):
         model(torch.zeros(1, 9, 9, 3, dtype=torch.int64))

@@ -24,7 +24,7 @@ BODY_25 = [
 
 
 def numbered(names: list[str]) -> tuple[np.ndarray, dict[str, int]]:
-    """Joint i at (i, 2 i) with confidence 1, and where each name stands."""
+    """Joint i at (i, 2 i) with confidence 1, and the index of each name."""
     places = np.arange(len(names))
     return np.column_stack([places, 2 * places, np.ones(len(names))]), {
         name: place for place, name in enumerate(names)
@@ -43,7 +43,7 @@ def test_every_joint_keeps_its_name(names, convert):
             np.testing.assert_array_equal(scored[joint], joints[place[name]])
 
 
-def test_the_neck_lies_between_the_shoulders_and_is_as_sure_as_the_lesser():
+def test_the_neck_is_between_the_shoulders_and_has_the_lower_confidence():
     joints, place = numbered(COCO)
     joints[place["left_shoulder"]] = 10, 20, 0.9
     joints[place["right_shoulder"]] = 30, 24, 0.4
@@ -58,25 +58,25 @@ def test_without_a_shoulder_there_is_no_neck():
     assert from_coco(joints)[1, 2] == 0
 
 
-def test_layouts_are_known_by_their_number_of_joints():
+def test_the_number_of_joints_selects_the_layout():
     for joints, convert in LAYOUTS.items():
         assert convert(np.ones((joints, 3))).shape == (18, 3)
 
 
-def test_a_joint_below_the_threshold_is_unseen():
+def test_a_joint_below_the_threshold_is_missing():
     scored = np.column_stack([np.full((18, 2), 5.0), np.linspace(0, 1, 18)])
 
     assert pose_of(scored, 0.5).seen.tolist() == [c >= 0.5 for c in np.linspace(0, 1, 18)]
 
 
-def test_a_joint_without_confidence_is_unseen_even_at_threshold_0():
+def test_a_joint_with_confidence_0_is_missing_even_at_threshold_0():
     scored = np.column_stack([np.full((18, 2), 5.0), np.zeros(18)])
     scored[3, 2] = 1e-6
 
     assert np.flatnonzero(pose_of(scored, 0.0).seen).tolist() == [3]
 
 
-def test_a_joint_outside_the_picture_is_unseen():
+def test_a_joint_outside_the_image_is_missing():
     scored = np.column_stack([np.full((18, 2), 5.0), np.ones(18)])
     scored[:4, :2] = (-0.6, 5), (-0.4, 5), (63.4, 5), (63.6, 5)
     scored[4:6, :2] = (5, 127.4), (5, 127.6)
@@ -90,7 +90,7 @@ def shoulders(right: float, left: float) -> Pose:
     return Pose(xy)
 
 
-def test_who_is_seen_from_behind_has_no_nose_and_no_eyes():
+def test_a_person_seen_from_behind_has_no_nose_and_no_eyes():
     pose = without_face(shoulders(right=40, left=20))
 
     assert [JOINTS[joint] for joint in np.flatnonzero(~pose.seen)] == [
@@ -99,7 +99,7 @@ def test_who_is_seen_from_behind_has_no_nose_and_no_eyes():
 
 
 @pytest.mark.parametrize(("right", "left"), [(20, 40), (30, 30), (np.nan, 20), (40, np.nan)])
-def test_others_keep_their_face(right, left):
+def test_other_people_keep_nose_and_eyes(right, left):
     pose = shoulders(right, left)
 
     np.testing.assert_array_equal(without_face(pose).xy, pose.xy)

@@ -13,7 +13,7 @@ JOINTS = np.random.default_rng(0).uniform(0.1, 0.9, (17, 3))  # y, x, score
 CROP = np.full((128, 64, 3), 255, np.uint8)
 
 
-def test_joints_come_back_in_pixels_of_the_crop(tmp_path):
+def test_joints_are_in_pixels_of_the_crop(tmp_path):
     joints = JOINTS.copy()
     joints[5] = 0.5, 0.5, 0.8  # left shoulder in the middle of the square
     joints[6] = 0.0, 0.25, 0.8  # right shoulder in the upper left corner of the crop
@@ -25,7 +25,7 @@ def test_joints_come_back_in_pixels_of_the_crop(tmp_path):
     np.testing.assert_allclose(found[1], [15.5, 31.5, 0.8], atol=1e-4)
 
 
-def test_the_network_looks_at_the_crop(tmp_path):
+def test_the_result_depends_on_the_crop(tmp_path):
     estimator = MoveNet(str(write_movenet(tmp_path / "m.json", JOINTS)))
 
     white, black = estimator.estimate(CROP)[0, 2], estimator.estimate(CROP * 0)[0, 2]
@@ -33,7 +33,7 @@ def test_the_network_looks_at_the_crop(tmp_path):
     assert white - black == pytest.approx(0.5, abs=1e-4)  # the crop is half of the square
 
 
-def test_small_crops_are_enlarged_and_keep_their_shape():
+def test_small_crops_are_enlarged_with_the_same_aspect_ratio():
     square, scale, corner = fit(CROP, (256, 256))
 
     assert (scale, corner.tolist()) == (2, [64, 0])
@@ -42,14 +42,14 @@ def test_small_crops_are_enlarged_and_keep_their_shape():
     assert not square[:, 192:].any()
 
 
-def test_wide_crops_fit_too():
+def test_wide_crops_are_reduced_to_fit():
     square, scale, corner = fit(np.full((10, 40, 3), 9, np.uint8), (20, 20))
 
     assert (scale, corner.tolist()) == (0.5, [0, 7])
     assert (square[7:12] == 9).all()
 
 
-def test_other_weights_have_another_fingerprint(tmp_path):
+def test_different_weights_have_different_fingerprints(tmp_path):
     one, same, other = (
         MoveNet(str(write_movenet(tmp_path / f"{name}.json", joints)))
         for name, joints in (("a", JOINTS), ("a", JOINTS), ("b", JOINTS / 2))
@@ -59,21 +59,21 @@ def test_other_weights_have_another_fingerprint(tmp_path):
     assert one.sha256 != other.sha256
 
 
-def test_a_network_of_something_else_is_refused(tmp_path):
+def test_a_network_with_another_output_is_refused(tmp_path):
     weights = {"w": np.ones(4, np.float32)}
     path = write_graph(tmp_path / "m.json", (8, 8), [], weights, "w")
 
-    with pytest.raises(UserError, match="must be a MoveNet of one person"):
+    with pytest.raises(UserError, match="must be a single-person MoveNet"):
         MoveNet(str(path)).estimate(CROP)
 
 
-def test_an_unknown_estimator_is_one_sentence():
+def test_an_unknown_estimator_is_refused():
     with pytest.raises(UserError, match="estimator must be one of movenet, rtmpose, got 'bob'"):
         open_estimator("bob", "x")
 
 
 class FakePose:
-    """Stands in for rtmlib.RTMPose: COCO's joints at fixed places."""
+    """A substitute for rtmlib.RTMPose with COCO joints at fixed positions."""
 
     asked: tuple = ()
 
@@ -96,7 +96,7 @@ def rtmlib(monkeypatch):
 
 
 @pytest.mark.usefixtures("rtmlib")
-def test_rtmpose_gives_joints_of_the_crop(tmp_path, capsys):
+def test_rtmpose_returns_joints_of_the_crop(tmp_path, capsys):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"x")
 
@@ -110,7 +110,7 @@ def test_rtmpose_gives_joints_of_the_crop(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("rtmlib")
-def test_weights_are_fetched_only_when_asked_for_by_name(tmp_path):
+def test_weights_are_downloaded_only_for_a_model_name(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.onnx is missing; .* or one of rtmpose-s"):
         RTMPose("nowhere.onnx")
     assert FakePose.asked == ()
@@ -120,15 +120,16 @@ def test_weights_are_fetched_only_when_asked_for_by_name(tmp_path):
 
 
 @pytest.mark.usefixtures("rtmlib")
-def test_a_broken_file_is_one_sentence(tmp_path):
+def test_a_broken_file_is_refused_in_one_sentence(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"x")
 
-    with pytest.raises(UserError, match="rtmlib must be able to open it, got Protobuf parsing"):
+    message = "must be an RTMPose model that rtmlib can open, got Protobuf parsing"
+    with pytest.raises(UserError, match=message):
         RTMPose(str(path))
 
 
-def test_without_the_extra_the_remedy_is_named(monkeypatch):
+def test_without_the_extra_the_message_contains_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "rtmlib", None)
 
     with pytest.raises(UserError, match=r'pip install "reid-aug\[poses\]"'):

@@ -40,30 +40,30 @@ def test_openpose_coco(tmp_path, key):
     np.testing.assert_array_equal(read_pose_files(tmp_path)["a"], person)
 
 
-def test_the_surest_of_several_people_is_taken(tmp_path):
-    sure = joints(18, 0.6)
-    openpose(tmp_path, "a", joints(18, 0.5), sure, joints(18, 0.1))
+def test_the_most_confident_of_several_people_is_used(tmp_path):
+    confident = joints(18, 0.6)
+    openpose(tmp_path, "a", joints(18, 0.5), confident, joints(18, 0.1))
 
-    np.testing.assert_allclose(read_pose_files(tmp_path)["a"], sure, rtol=1e-6)
+    np.testing.assert_allclose(read_pose_files(tmp_path)["a"], confident, rtol=1e-6)
 
 
-def test_a_picture_of_nobody_has_no_joint(tmp_path):
+def test_an_image_without_people_has_no_joints(tmp_path):
     openpose(tmp_path, "a")
 
     assert not read_pose_files(tmp_path)["a"].any()
 
 
-def test_openpose_of_another_model_is_one_sentence(tmp_path):
+def test_a_file_of_another_openpose_model_is_refused(tmp_path):
     path = openpose(tmp_path, "a", joints(18), joints(17))
 
     with pytest.raises(UserError) as caught:
         read_pose_files(tmp_path)
 
-    text = f"{path}: people[1].pose_keypoints_2d must hold 54 or 75 numbers, got 51"
+    text = f"{path}: people[1].pose_keypoints_2d must contain 54 or 75 numbers, got 51"
     assert str(caught.value) == text
 
 
-def test_openpose_in_parts_of_the_picture_is_refused(tmp_path):
+def test_openpose_files_in_fractions_of_the_image_are_refused(tmp_path):
     person = joints(25)
     person[:, :2] /= 64
     openpose(tmp_path, "a", person)
@@ -73,16 +73,16 @@ def test_openpose_in_parts_of_the_picture_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("person", [3, "x", [1], None])
-def test_a_person_that_is_none_is_one_sentence(tmp_path, person):
+def test_a_malformed_person_is_refused(tmp_path, person):
     (tmp_path / "a_keypoints.json").write_text(json.dumps({"people": [person]}))
 
     with pytest.raises(UserError, match=r"people\[0\] must be an object with 'pose_keypoints_2d'"):
         read_pose_files(tmp_path)
 
 
-def test_a_folder_without_files_is_one_sentence(tmp_path):
+def test_a_folder_without_files_is_refused(tmp_path):
     with pytest.raises(
-        UserError, match=r"must hold OpenPose's files NAME_keypoints.json, got none"
+        UserError, match=r"must contain OpenPose's files NAME_keypoints.json, got none"
     ):
         read_pose_files(tmp_path)
 
@@ -130,31 +130,31 @@ def test_coco_results_by_file_name(tmp_path):
             {"images": [], "annotations": [{}]},
             r"annotations\[0\]: image_id must be a whole number or text",
         ),
-        ([{"image_id": 3, "keypoints": [0] * 51}], r"\[0\].image_id must be the id of one of"),
-        ([{"image_id": "a", "keypoints": [0] * 50}], r"keypoints must hold 51 numbers, got 50"),
-        ([{"image_id": "a", "keypoints": ["x"] * 51}], r"keypoints must hold numbers only"),
-        ([{"image_id": "a", "keypoints": [1e999] * 51}], r"keypoints must hold finite numbers"),
+        ([{"image_id": 3, "keypoints": [0] * 51}], r"\[0\].image_id must be the id of an image"),
+        ([{"image_id": "a", "keypoints": [0] * 50}], r"keypoints must contain 51 numbers, got 50"),
+        ([{"image_id": "a", "keypoints": ["x"] * 51}], r"keypoints must contain numbers only"),
+        ([{"image_id": "a", "keypoints": [1e999] * 51}], r"keypoints must contain finite numbers"),
     ],
 )
-def test_wrong_coco_files_are_one_sentence(tmp_path, content, message):
+def test_malformed_coco_files_are_refused(tmp_path, content, message):
     with pytest.raises(UserError, match=message):
         read_pose_files(write(tmp_path, content))
 
 
-def test_what_is_no_json_is_one_sentence(tmp_path):
+def test_a_file_that_is_not_json_is_refused(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{")
 
-    with pytest.raises(UserError, match=r"a.json: must be JSON"):
+    with pytest.raises(UserError, match=r"a.json: the content must be JSON"):
         read_pose_files(path)
 
 
-def test_a_missing_file_is_one_sentence(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"a.json is missing"):
         read_pose_files(tmp_path / "a.json")
 
 
-def test_the_published_file(tmp_path):
+def test_the_published_csv_is_read(tmp_path):
     xy = RNG.integers(0, 60, (18, 2)).astype(np.float32)
     xy[3] = np.nan
     write_keypoints(tmp_path / "k.csv", {"a.jpg": Pose(xy)})

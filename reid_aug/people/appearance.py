@@ -1,6 +1,6 @@
-"""What an identity looks like: the build, the hair, the clothes, what is carried.
+"""The appearance of an identity: build, hair, clothes, luggage, colours and gait.
 
-The numbers of one look are drawn from one generator.
+One random generator supplies all random numbers of one appearance.
 """
 
 from dataclasses import dataclass
@@ -17,87 +17,73 @@ BICYCLES = {"": 0.92, "ridden": 0.05, "pushed": 0.03}
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The shape of a body; factors around 1, ``belly`` and ``bust`` in metres.
+    """The shape of a body. A factor of 1 is the average adult."""
 
-    ``head`` is the size of the head against that of the body, which is larger in children;
-    ``stoop`` bends the upper body of the old, radians.
-    """
-
-    height: float
-    girth: float
-    shoulders: float
-    hips: float
-    belly: float
-    bust: float
-    head: float
-    stoop: float
+    height: float  # factor
+    girth: float  # factor of the width of trunk and limbs
+    shoulders: float  # factor of the width
+    hips: float  # factor of the width
+    belly: float  # extra depth, metres
+    bust: float  # extra depth, metres; 0 for men and children
+    head: float  # factor of the size relative to the body; larger in children
+    stoop: float  # forward lean of old people, radians
 
 
 @dataclass(frozen=True, slots=True)
 class Hair:
-    """``length`` in metres below the skull; 0 is short hair, below 0 none."""
+    """The hair of an identity."""
 
-    length: float
-    volume: float
-    is_tied: bool
+    length: float  # metres below the skull; 0 is short hair, a negative value is no hair
+    volume: float  # in [0, 1]
+    is_tied: bool  # a pony tail
 
     @property
     def covers_ears(self) -> bool:
-        """Whether it hangs down over the ears."""
+        """Whether the hair hangs over the ears."""
         return self.length > 0 and not self.is_tied
 
 
 @dataclass(frozen=True, slots=True)
 class Clothes:
-    """What is worn.
+    """The clothes of an identity."""
 
-    ``sleeve`` and ``leg`` count limbs covered: 0 bare, 1 to the elbow or knee, 2 to the wrist or
-    ankle. ``hem`` is the height where the top ends, ``skirt`` the length below the waist (0: none)
-    and ``flare`` its widening, in metres. A one-piece (dress, coat) has one colour.
-    """
-
-    sleeve: float
-    leg: float
-    top_looseness: float
-    bottom_looseness: float
-    hem: float
-    skirt: float
-    flare: float
-    is_one_piece: bool
+    sleeve: float  # covered part of the arm: 0 none, 1 to the elbow, 2 to the wrist
+    leg: float  # covered part of the leg: 0 none, 1 to the knee, 2 to the ankle
+    top_looseness: float  # width of the cloth / width of the body
+    bottom_looseness: float  # width of the cloth / width of the body
+    hem: float  # height of the lower end of the top, metres
+    skirt: float  # length of a skirt or coat below the waist, metres; 0: none
+    flare: float  # widening of the skirt or coat, metres
+    is_one_piece: bool  # a dress or a coat: top and bottom have one colour
 
 
 @dataclass(frozen=True, slots=True)
 class Luggage:
-    """What is carried, under all cameras.
+    """What an identity carries or rides; the same under all cameras."""
 
-    ``pack`` is the size of a backpack (0: none). A shoulder bag, and what is ``held`` ("", "bag",
-    "jacket" or "umbrella"), are on ``side`` -1 (right) or 1. A ``bicycle`` is "", "ridden" or
-    "pushed".
-    """
-
-    pack: float
+    pack: float  # size factor of a backpack; 0: none
     has_shoulder_bag: bool
-    has_strap: bool
-    held: str
-    bicycle: str
-    side: int
+    has_strap: bool  # a strap of the shoulder bag across the chest
+    held: str  # "", "bag", "jacket" or "umbrella"
+    bicycle: str  # "", "ridden" or "pushed"
+    side: int  # side of the shoulder bag, the held object and a pushed bicycle: -1 right, 1 left
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How somebody walks: amplitudes of the gait and the habitual angles, in radians."""
+    """The gait of an identity; all angles are in radians."""
 
-    stride: float
-    knee: float
-    swing: float
-    elbow: float
-    spread: float
-    lean: float
+    stride: float  # amplitude of the hips
+    knee: float  # amplitude of the knees
+    swing: float  # amplitude of the arms
+    elbow: float  # usual angle of the elbows
+    spread: float  # usual angle between the arms and the trunk
+    lean: float  # usual forward lean of the upper body
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """An identity."""
+    """The appearance of an identity."""
 
     build: Build
     hair: Hair
@@ -108,7 +94,7 @@ class Appearance:
 
 
 def sample_appearance(rng: np.random.Generator, difficulty: Difficulty) -> Appearance:
-    """A random pedestrian."""
+    """The appearance of a random pedestrian."""
     is_woman = bool(rng.random() < 0.5)
     build = _sample_build(rng, is_woman)
     return Appearance(
