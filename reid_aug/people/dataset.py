@@ -20,7 +20,7 @@ from reid_aug.runtime.errors import UserError
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 LAST_PID = 9999  # four digits in a file name
-DISTRACTORS = 10_000  # people with this number and above are distractors
+FIRST_DISTRACTOR = 10_000  # people with this number and above are distractors
 JUNK, STRANGER = "-1", "0000"  # what Market-1501 writes in place of a pid
 # Pictures of a stranger. Market-1501's gallery has 13,115 images of those it looks for, 2,798
 # distractors and 3,819 junk boxes; ours has about 24 of the first for each stranger.
@@ -64,7 +64,7 @@ class PeopleConfig:
     @property
     def distractors(self) -> range:
         """Numbers of the people who are only distractors: one for two test identities."""
-        return range(DISTRACTORS, DISTRACTORS + (self.test_identities + 1) // 2)
+        return range(FIRST_DISTRACTOR, FIRST_DISTRACTOR + (self.test_identities + 1) // 2)
 
     def is_training(self, pid: int) -> bool:
         """Whether ``pid`` is among the training identities."""
@@ -91,7 +91,7 @@ class People:
 
     def files(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
         """(folder, file name, shot) of every picture of an identity or a stranger."""
-        if pid >= DISTRACTORS:
+        if pid >= FIRST_DISTRACTOR:
             return self._distractors(pid)
         return self._photographs(pid)
 
@@ -110,7 +110,7 @@ class People:
         """Good pictures of somebody nobody looks for, and boxes that missed their person."""
         shots = [shot for passing in self._sample_shots(pid) for shot in passing]
         rng = np.random.default_rng([self.config.seed, 5, pid])
-        frame = 100 + 25 * (pid - DISTRACTORS)
+        frame = 100 + 25 * (pid - FIRST_DISTRACTOR)
         for box in range(DISTRACTORS + JUNK_BOXES):
             shot, who = shots[box % len(shots)], STRANGER
             if box >= DISTRACTORS:
