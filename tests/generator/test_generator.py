@@ -681,7 +681,7 @@ def test_an_import_done_before_is_left_and_another_generator_is_not_overwritten(
     import_checkpoint(official, path)
     assert path.stat().st_mtime_ns == before
     save_generator(Generator(SMALL), path)
-    with pytest.raises(UserError, match="is there already and is another generator"):
+    with pytest.raises(UserError, match="must be missing or the same generator, got another one"):
         import_checkpoint(official, path)
 
 
