@@ -55,7 +55,7 @@ class BnNeck(nn.Module):
 
 
 def torchreid_library() -> ModuleType:
-    """Import and return torchreid; on first use, because the import takes seconds, and without warnings."""
+    """Return torchreid, imported on first use (it takes seconds) and without its warnings."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Cython evaluation")
         import torchreid
@@ -148,8 +148,8 @@ def _check_classifier(model: nn.Module, name: str, size: int) -> None:
     classifier = getattr(model, "classifier", None)
     if not isinstance(classifier, nn.Linear) or classifier.in_features != size:
         raise UserError(
-            f"backbone {name} must have one feature vector and one classifier for train_reid.bnneck "
-            f"and triplet_weight, got others; switch both off, or choose a backbone such as "
+            f"backbone {name} must have one vector of features and one classifier for "
+            f"train_reid.bnneck and triplet_weight; switch both off, or choose a backbone such as "
             f"resnet50"
         )
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (104.0, 117.0, 128.0)  # BGR, of 0..255
 
-# One row per block of table 1: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool projection.
-# A block that halves the size has no 1x1 and no projection.
+# One row per block of table 1: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, and the
+# projection of the pool. A block that halves the size has no 1x1 and no projection.
 INCEPTION_BLOCKS = {
     "3a": (64, 64, 64, 64, 96, 32),
     "3b": (64, 64, 96, 64, 96, 64),
@@ -116,7 +116,7 @@ class InceptionV2(nn.Module):
         return F.relu(self.get_submodule(f"{name}_bn")(self.get_submodule(name)(x)))
 
     def apply_block(self, block: str, x: Tensor) -> Tensor:
-        """Apply the parallel branches of a block: (B, C, h, w) to (B, C', h, w), or to half the size."""
+        """Apply the branches of a block: (B, C, h, w) to (B, C', h, w), or to half the size."""
         name, projects = f"inception_{block}", INCEPTION_BLOCKS[block][0] > 0
         three = self.apply_conv(f"{name}_3x3", self.apply_conv(f"{name}_3x3_reduce", x))
         double = self.apply_conv(f"{name}_double_3x3_reduce", x)
@@ -143,9 +143,9 @@ def _halve(x: Tensor) -> Tensor:
 class OpenReidInception(nn.Module):
     """Open-ReID's Inception: three convolutions, six blocks, an embedding of 128 features.
 
-    A block has a branch of 1x1 and 3x3, a branch of 1x1, 3x3 and 3x3, and a pool. A block that keeps
-    the size also has a branch of 1x1, and a 1x1 after its pool. Open-ReID ranks by the output of
-    the classifier; here, as for every backbone, the features are its input.
+    A block has a branch of 1x1 and 3x3, a branch of 1x1, 3x3 and 3x3, and a pool. A block that
+    keeps the size also has a branch of 1x1, and a 1x1 after its pool. Open-ReID ranks by the output
+    of the classifier; here, as for every backbone, the features are its input.
     """
 
     def __init__(self, classes: int, with_features: bool = False) -> None:

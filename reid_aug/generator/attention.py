@@ -26,7 +26,7 @@ from reid_aug.runtime.errors import UserError
 
 @contextmanager
 def watched(generator: Generator) -> Iterator[list[Tensor]]:
-    """Yield a list that a forward pass fills with the mask of each block, (B, C, h, w) in [0, 1]."""
+    """Yield a list that a forward pass fills with the masks (B, C, h, w) of the blocks."""
     masks: list[Tensor] = []
 
     def keep(block: nn.Module, inputs: object, output: tuple[Tensor, Tensor]) -> None:
