@@ -61,7 +61,7 @@ def camera_styles(layers: nn.Sequential, cameras: int) -> nn.ModuleList:
 def encode(
     layers: nn.Sequential, styles: nn.ModuleList, image: Tensor, camera: Tensor | None
 ) -> list[Tensor]:
-    """The codes of ``image`` at every size, fine to coarse; each norm precedes a camera style."""
+    """The codes of ``image`` at every size, fine to coarse; a camera style follows each norm."""
     remaining, codes = iter(styles), []
     for layer in layers:
         image = styled(layer, remaining, image, camera)

@@ -99,16 +99,19 @@ def parts(source: Tensor, target: Tensor, size: tuple[int, int]) -> Parts:
     """The mask and map of each of the ten parts, in the order in which they are composited."""
     lengths = torso_length(source), torso_length(target)
     near, far, half = zip(*LIMBS, strict=True)
-    ours, theirs = _limbs(source, near, far), _limbs(target, near, far)
+    source_limbs, target_limbs = _limbs(source, near, far), _limbs(target, near, far)
     heads = _head(source), _head(target)
-    ours, theirs = torch.cat([ours, heads[0]], 1), torch.cat([theirs, heads[1]], 1)
+    source_limbs, target_limbs = (
+        torch.cat([source_limbs, heads[0]], 1),
+        torch.cat([target_limbs, heads[1]], 1),
+    )
     halves = torch.tensor([*half, HEAD], device=source.device) * lengths[1][:, None]
     corners = torso_corners(source, lengths[0]), torso_corners(target, lengths[1])
 
-    masks = [capsules(theirs, halves, size), quadrilaterals(corners[1], size)[:, None]]
-    maps = [similarity(ours, theirs), affine(corners[1], corners[0])[:, None]]
+    masks = [capsules(target_limbs, halves, size), quadrilaterals(corners[1], size)[:, None]]
+    maps = [similarity(source_limbs, target_limbs), affine(corners[1], corners[0])[:, None]]
     has_torso = (torch.stack(lengths).amin(0) >= SHORTEST)[:, None]  # False for NaN
-    known = _in_order([_is_long(ours) & _is_long(theirs), has_torso]) & has_torso
+    known = _in_order([_is_long(source_limbs) & _is_long(target_limbs), has_torso]) & has_torso
     return Parts(
         torch.where(known[..., None, None], _in_order(masks), 0),
         torch.where(known[..., None, None], _in_order(maps), 0),
@@ -168,10 +171,15 @@ def similarity(source: Tensor, target: Tensor) -> Tensor:
 
     With limbs as complex numbers this is one division.
     """
-    theirs, ours = target[:, :, 1] - target[:, :, 0], source[:, :, 1] - source[:, :, 0]
-    scale = theirs.square().sum(-1)
-    real = (ours * theirs).sum(-1) / scale
-    imaginary = (ours[..., 1] * theirs[..., 0] - ours[..., 0] * theirs[..., 1]) / scale
+    target_limbs, source_limbs = (
+        target[:, :, 1] - target[:, :, 0],
+        source[:, :, 1] - source[:, :, 0],
+    )
+    scale = target_limbs.square().sum(-1)
+    real = (source_limbs * target_limbs).sum(-1) / scale
+    imaginary = (
+        source_limbs[..., 1] * target_limbs[..., 0] - source_limbs[..., 0] * target_limbs[..., 1]
+    ) / scale
     turn = torch.stack([real, -imaginary, imaginary, real], -1).unflatten(-1, (2, 2))
     shift = source[:, :, 0] - (turn @ target[:, :, 0, :, None])[..., 0]
     return torch.cat([turn, shift[..., None]], -1)

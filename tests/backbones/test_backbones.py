@@ -67,12 +67,12 @@ def test_the_parameters_have_the_names_and_shapes_of_the_caffe_port(inception):
 
 
 @pytest.mark.parametrize("name", ["inception_3c_1x1", "inception_3c_pool_proj", "inception_4e_1x1"])
-def test_blocks_that_halve_the_picture_have_neither_projection(inception, name):
+def test_blocks_that_halve_the_size_have_neither_projection(inception, name):
     assert f"{name}.weight" not in inception.state_dict()
 
 
 @pytest.mark.parametrize("size", [(256, 128), (128, 64), (64, 32), (144, 56), (224, 224)])
-def test_inception_takes_pictures_of_many_sizes(inception, size):
+def test_inception_accepts_images_of_many_sizes(inception, size):
     with torch.inference_mode():
         features = inception(torch.zeros(1, 3, *size))
 
@@ -80,7 +80,7 @@ def test_inception_takes_pictures_of_many_sizes(inception, size):
     assert features.isfinite().all()
 
 
-def test_pictures_reach_the_network_as_bgr_of_0_to_255_without_the_mean(inception):
+def test_input_is_converted_to_bgr_of_0_to_255_minus_the_mean(inception):
     rgb = np.array([255.0, 51.0, 0.0]) / 255
     normalised = (rgb - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     image = torch.tensor(normalised, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, 2, 2)
@@ -328,12 +328,12 @@ def test_last_stride_is_refused_for_a_network_without_resnet_stages(name):
         build_backbone(name, CLASSES, 64, 32, last_stride=1)
 
 
-@pytest.mark.parametrize("asked", ["bnneck", "with_features"])
-def test_neck_and_triplets_are_refused_for_several_classifiers(asked):
+@pytest.mark.parametrize("option", ["bnneck", "with_features"])
+def test_neck_and_triplets_are_refused_for_several_classifiers(option):
     with pytest.raises(
         UserError, match=r"backbone pcb_p4 must have one vector of features and one classifier"
     ):
-        build_backbone("pcb_p4", CLASSES, 64, 32, **{asked: True})
+        build_backbone("pcb_p4", CLASSES, 64, 32, **{option: True})
 
 
 def test_weights_without_a_neck_fit_a_network_with_one_and_vice_versa(tmp_path):
@@ -384,7 +384,7 @@ SEVERAL = ("hacnn", "pcb_p4", "pcb_p6")  # classifiers, so no neck
 @pytest.mark.filterwarnings("ignore:.nn.functional.upsample")  # in torchreid's hacnn
 @pytest.mark.filterwarnings("ignore:Default grid_sample")  # there too
 def test_every_backbone_makes_a_step(request):
-    names = backbone_names()  # torchreid's imports look at sockets
+    names = backbone_names()  # the imports of torchreid use sockets
     request.getfixturevalue("no_network")
     for name in names:
         height, width = OTHER_SIZES.get(name, (128, 64))

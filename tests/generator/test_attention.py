@@ -52,12 +52,12 @@ def test_the_busiest_channel_has_the_largest_variance_over_the_blocks():
 
 
 def test_the_image_shows_source_target_generated_image_and_a_mask_per_block(generator, ends):
-    picture = np.asarray(attention_picture(generator, *ends))
+    image = np.asarray(attention_picture(generator, *ends))
 
     height, width = (2 * side for side in SIZE)
-    assert picture.shape == (TITLE + 2 * height, 5 * width, 3)
-    assert (picture[TITLE + height :, :width] == 77).all()
-    masks = picture[TITLE:, 2 * width :].astype(int)
+    assert image.shape == (TITLE + 2 * height, 5 * width, 3)
+    assert (image[TITLE + height :, :width] == 77).all()
+    masks = image[TITLE:, 2 * width :].astype(int)
     assert (masks[..., 0] == masks[..., 1]).all()
     assert masks.std() > 0
 
@@ -67,9 +67,9 @@ def test_masks_are_in_the_order_of_the_blocks(generator, ends):
         torch.nn.init.zeros_(block.pose[-1].weight)
         block.pose[-1].bias = torch.nn.Parameter(torch.full((16,), float(number - 1)))
 
-    picture = np.asarray(attention_picture(generator, *ends))
+    image = np.asarray(attention_picture(generator, *ends))
 
-    columns = picture[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
+    columns = image[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
     assert columns.tolist() == [round(255 / (1 + np.exp(-v))) for v in (-1, 0, 1)]
 
 

@@ -185,7 +185,7 @@ def test_an_entry_point_that_is_no_generator_is_refused(install, checkpoint, val
 def test_an_entry_point_that_cannot_be_imported_is_refused(install, checkpoint):
     install(metadata.EntryPoint(TAG, "no_such_package:Generator", "reid_aug.generators"))
 
-    with pytest.raises(UserError, match="got ModuleNotFoundError .*repair the package of no_such"):
+    with pytest.raises(UserError, match=r"got ModuleNotFoundError .*repair the package of no_such"):
         load_generator(checkpoint())
 
 

@@ -142,23 +142,27 @@ def naive_encoder(w: State, key: str, x: Tensor, config: GeneratorConfig) -> Ten
 def naive_patn(
     w: State, config: GeneratorConfig, image: Tensor, source: Tensor, target: Tensor
 ) -> Tensor:
-    look = naive_encoder(w, "model.stream1_down", image, config)
+    appearance = naive_encoder(w, "model.stream1_down", image, config)
     pose = naive_encoder(w, "model.stream2_down", torch.cat([source, target], 1), config)
     for i in range(config.blocks):
         one, two = f"model.att.{i}.conv_block_stream1", f"model.att.{i}.conv_block_stream2"
-        change = norm(w, f"{one}.2", conv(w, f"{one}.1", reflect(look, 1)), config.norm).relu()
+        change = norm(
+            w, f"{one}.2", conv(w, f"{one}.1", reflect(appearance, 1)), config.norm
+        ).relu()
         change = norm(w, f"{one}.7", conv(w, f"{one}.6", reflect(change, 1)), config.norm)
         code = norm(w, f"{two}.2", conv(w, f"{two}.1", reflect(pose, 1)), config.norm).relu()
         code = conv(w, f"{two}.6", reflect(code, 1))
-        look = look + change / (1 + torch.exp(-code))
-        pose = torch.cat([code, look], 1)
+        appearance = appearance + change / (1 + torch.exp(-code))
+        pose = torch.cat([code, appearance], 1)
     for i in range(config.downsamplings):
         up = f"model.stream1_up.{3 * i}"
         weight, bias = w[f"{up}.weight"], w.get(f"{up}.bias")
-        look = F.conv_transpose2d(look, weight, bias, stride=2, padding=1, output_padding=1)
-        look = norm(w, f"model.stream1_up.{3 * i + 1}", look, config.norm).relu()
+        appearance = F.conv_transpose2d(
+            appearance, weight, bias, stride=2, padding=1, output_padding=1
+        )
+        appearance = norm(w, f"model.stream1_up.{3 * i + 1}", appearance, config.norm).relu()
     last = f"model.stream1_up.{3 * config.downsamplings + 1}"
-    return torch.tanh(conv(w, last, reflect(look, 3)))
+    return torch.tanh(conv(w, last, reflect(appearance, 3)))
 
 
 def inputs(config: GeneratorConfig, height: int = 32, width: int = 16) -> tuple[Tensor, ...]:
@@ -235,14 +239,16 @@ def test_forward_is_that_of_a_naive_network_with_the_same_tensors(config):
 def test_block_returns_the_raw_pose_code_and_gates_the_image_with_its_sigmoid():
     torch.manual_seed(0)
     block = PoseAttention(8, 16, SMALL).eval()
-    look, pose = torch.randn(2, 8, 6, 6), 10 * torch.randn(2, 16, 6, 6)
+    appearance, pose = torch.randn(2, 8, 6, 6), 10 * torch.randn(2, 16, 6, 6)
 
-    new_appearance, code = block(look, pose)
+    new_appearance, code = block(appearance, pose)
 
     assert code.min() < 0
     assert code.max() > 1
     torch.testing.assert_close(code, block.pose(pose))
-    torch.testing.assert_close(new_appearance, look + code.sigmoid() * block.image(look))
+    torch.testing.assert_close(
+        new_appearance, appearance + code.sigmoid() * block.image(appearance)
+    )
 
 
 def test_dropout_is_active_in_training_mode_only():
@@ -349,7 +355,7 @@ def poses(batch: int = 2, height: int = 16, width: int = 16) -> tuple[Tensor, Te
 
 
 @pytest.mark.parametrize("sigma", [6.0, 2.0, 0.0])
-def test_repose_is_forward_from_keypoints(sigma):
+def test_repose_equals_forward_from_keypoints(sigma):
     plain, image = randomised(replace(SMALL, joints=18, sigma=sigma)), inputs(SMALL)[0]
     size, (source, target) = image.shape[-2:], poses()
 
@@ -380,24 +386,24 @@ def test_limbs_are_added_with_the_weight_that_the_decoder_returns():
     torch.nn.init.zeros_(last.weight)
     with torch.no_grad():
         last.bias.copy_(torch.tensor([0.1, 0.2, 0.3, -1.0, -0.5, 0.0]))
-    shown = warp_limbs(image, source, target)[0]
+    moved = warp_limbs(image, source, target)[0]
 
     generated = generator.repose(image, source, target, cameras)
 
-    kept = shown * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
+    kept = moved * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
     assert torch.allclose(generated, (kept + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)).tanh())
 
 
 def test_limbs_are_moved_in_full_precision(monkeypatch):
     generator, image, (source, target) = randomised(LIMB_CONDITIONED), inputs(SMALL)[0], poses()
-    shown, cameras = [], torch.ones(2, 2, dtype=torch.int64)
-    monkeypatch.setattr(generator, "forward", lambda *given: shown.append(given[-1]))
+    moved, cameras = [], torch.ones(2, 2, dtype=torch.int64)
+    monkeypatch.setattr(generator, "forward", lambda *given: moved.append(given[-1]))
 
     generator.repose(image, source, target, cameras)
     with torch.autocast("cpu", torch.bfloat16):
         generator.repose(image, source, target, cameras)
 
-    assert torch.equal(*shown)
+    assert torch.equal(*moved)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -36,12 +36,12 @@ def plain(channels: int, out: int, bias: bool = True) -> torch.nn.Conv2d:
 @pytest.mark.parametrize("size", [(6, 6), (10, 18), (34, 18)])
 def test_a_convolution_equals_the_direct_sum_to_single_precision(size, bias):
     layer = plain(64, 48, bias)
-    picture = torch.randn(3, 64, *size)
+    features = torch.randn(3, 64, *size)
 
     with torch.no_grad():
-        found = InferenceWinograd(layer, Workspace())(picture)
-        direct = layer(picture)
-        exact = copy.deepcopy(layer).double()(picture.double())
+        found = InferenceWinograd(layer, Workspace())(features)
+        direct = layer(features)
+        exact = copy.deepcopy(layer).double()(features.double())
 
     assert found.shape == exact.shape
     assert (found - exact).abs().max() < 5e-6
@@ -50,20 +50,20 @@ def test_a_convolution_equals_the_direct_sum_to_single_precision(size, bias):
 
 def test_the_direct_sum_computes_a_size_that_tiles_do_not_fill():
     layer = plain(8, 8)
-    picture = torch.randn(2, 8, 9, 18)
+    features = torch.randn(2, 8, 9, 18)
 
     with torch.no_grad():
-        assert torch.equal(InferenceWinograd(layer, Workspace())(picture), layer(picture))
+        assert torch.equal(InferenceWinograd(layer, Workspace())(features), layer(features))
 
 
 @pytest.mark.parametrize(("batch", "side"), [(1, 6), (2, 14)])
 def test_layers_share_memory_and_keep_each_others_results(batch, side):
     workspace, layer = Workspace(), plain(32, 64, bias=False)
     first, second = InferenceWinograd(layer, workspace), InferenceWinograd(plain(64, 32), workspace)
-    picture = torch.randn(batch, 32, side, side)
+    features = torch.randn(batch, 32, side, side)
 
     with torch.no_grad():
-        before = first(picture)
+        before = first(features)
         kept = before.clone()
         second(torch.nn.functional.pad(before, (1, 1, 1, 1)))
 
@@ -71,13 +71,13 @@ def test_layers_share_memory_and_keep_each_others_results(batch, side):
 
 
 def test_a_layer_works_with_and_without_inference_mode():
-    layer, picture = InferenceWinograd(plain(32, 32), Workspace()), torch.randn(1, 32, 10, 10)
+    layer, features = InferenceWinograd(plain(32, 32), Workspace()), torch.randn(1, 32, 10, 10)
 
     with torch.inference_mode():
-        expected = layer(picture)
+        expected = layer(features)
 
     with torch.no_grad():
-        assert torch.equal(layer(picture), expected)
+        assert torch.equal(layer(features), expected)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_cameras_that_are_missing_or_wrong_are_refused(cameras, message):
 
 @pytest.mark.parametrize("cameras", [CAMERAS, (None, CAMERAS[1])], ids=["both", "target"])
 def test_cameras_are_refused_by_a_generator_without_cameras(cameras):
-    with pytest.raises(UserError, match="must be left out .* not camera-conditioned"):
+    with pytest.raises(UserError, match=r"must be left out .* not camera-conditioned"):
         generate(Generator(SMALL), *arrays(), *cameras)
 
 

@@ -34,22 +34,22 @@ def included(found: Parts) -> list[bool]:
 
 
 def test_equal_poses_do_not_change_the_covered_pixels(image):
-    shown, cover = warp_limbs(image, STANDING, STANDING)
+    composite, cover = warp_limbs(image, STANDING, STANDING)
 
     assert all(included(parts(STANDING, STANDING, SIZE)))
     assert 1500 < cover.sum() < 3500
-    torch.testing.assert_close(shown, cover * image, atol=1e-4, rtol=0)
+    torch.testing.assert_close(composite, cover * image, atol=1e-4, rtol=0)
 
 
 def test_a_translated_pose_translates_the_parts(image):
-    shown, cover = warp_limbs(image, STANDING, STANDING + AWAY)
+    composite, cover = warp_limbs(image, STANDING, STANDING + AWAY)
 
     before = warp_limbs(image, STANDING, STANDING)[1]
     torch.testing.assert_close(cover[..., 4:, 6:], before[..., :-4, :-6], atol=1e-4, rtol=0)
     inside = (cover == 1)[0, 0, 4:, 6:]
-    moved, original = shown[0, :, 4:, 6:], image[0, :, :-4, :-6]
+    moved, original = composite[0, :, 4:, 6:], image[0, :, :-4, :-6]
     torch.testing.assert_close(moved[:, inside], original[:, inside], atol=1e-3, rtol=0)
-    assert not shown[:, :, cover[0, 0] == 0].any()
+    assert not composite[:, :, cover[0, 0] == 0].any()
 
 
 def test_a_limb_turns_about_its_joint(image):
@@ -72,11 +72,11 @@ def test_near_parts_cover_far_ones():
     crossed = STANDING.clone()
     crossed[0, [3, 4]] = torch.tensor([(20.0, 42.0), (34.0, 44.0)])  # in front of the belly
 
-    shown, cover = warp_limbs(image, STANDING, crossed)
+    composite, cover = warp_limbs(image, STANDING, crossed)
 
     assert cover[0, 0, 44, 30] == 1
-    assert (shown[0, :, 44, 30] > 0.9).all()
-    assert (shown[0, :, 54, 32] < 0.1).all()
+    assert (composite[0, :, 44, 30] > 0.9).all()
+    assert (composite[0, :, 54, 32] < 0.1).all()
 
 
 def test_a_torso_has_no_seam_and_a_torso_in_profile_has_a_width():
@@ -115,9 +115,9 @@ def test_a_triangle_without_area_has_no_interior(image, corners):
     odd = STANDING.clone()
     odd[0, [2, 5, 11, 8]] = torch.tensor(corners, dtype=torch.float32)
 
-    shown, cover = warp_limbs(image, STANDING, odd)
+    composite, cover = warp_limbs(image, STANDING, odd)
 
-    assert shown.isfinite().all()
+    assert composite.isfinite().all()
     assert not cover[..., :40, :8].any()
 
 
@@ -133,7 +133,7 @@ def test_three_collinear_corners_have_no_interior():
 
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize(("joint", "lost"), [(4, 1), (3, 2), (9, 2), (1, 1), (0, 0), (2, 10)])
-def test_an_unseen_joint_leaves_its_parts_out(image, joint, lost, both):
+def test_parts_with_an_unseen_joint_are_omitted(image, joint, lost, both):
     blind = STANDING.clone()
     blind[0, joint] = torch.nan
 
@@ -143,7 +143,7 @@ def test_an_unseen_joint_leaves_its_parts_out(image, joint, lost, both):
     assert all(one.isfinite().all() for one in warp_limbs(image, *poses))
 
 
-def test_a_limb_shorter_than_a_pixel_is_left_out():
+def test_a_limb_shorter_than_a_pixel_is_omitted():
     short = STANDING.clone()
     short[0, 4] = short[0, 3] + 0.5
 

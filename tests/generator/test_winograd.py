@@ -29,11 +29,11 @@ def batch(size: int = 4, height: int = 32, width: int = 32) -> Batch:
     return Batch(*(torch.from_numpy(one) for one in (*pixels, *xy, np.ones((size, 2), np.int64))))
 
 
-def gradients(layer, picture, gradient):
+def gradients(layer, features, gradient):
     """The output of a layer, and the gradients of the input and of every parameter."""
-    picture = picture.detach().requires_grad_()
-    found = layer(picture)
-    return [found, *torch.autograd.grad(found, [picture, *layer.parameters()], gradient)]
+    features = features.detach().requires_grad_()
+    found = layer(features)
+    return [found, *torch.autograd.grad(found, [features, *layer.parameters()], gradient)]
 
 
 def winograds(network: torch.nn.Module) -> int:
@@ -53,27 +53,27 @@ def test_the_maps_of_one_axis_give_four_sums_of_three_products():
 @pytest.mark.parametrize("size", [(6, 6), (10, 14)])
 def test_gradients_equal_finite_differences(size):
     workspace = Workspace(torch.float64)
-    picture = torch.randn(2, 2, *size, dtype=torch.double, requires_grad=True)
+    features = torch.randn(2, 2, *size, dtype=torch.double, requires_grad=True)
     weight = torch.randn(3, 2, 3, 3, dtype=torch.double, requires_grad=True)
 
     assert torch.autograd.gradcheck(
-        lambda *both: Convolution.apply(*both, workspace), (picture, weight)
+        lambda *both: Convolution.apply(*both, workspace), (features, weight)
     )
 
 
-@pytest.mark.parametrize("of", ["picture", "weight"])
+@pytest.mark.parametrize("of", ["features", "weight"])
 def test_a_single_gradient_equals_that_of_the_direct_sum(of):
     workspace = Workspace()
-    picture, weight = torch.randn(2, 8, 10, 18), torch.randn(16, 8, 3, 3)
-    one = picture if of == "picture" else weight
+    features, weight = torch.randn(2, 8, 10, 18), torch.randn(16, 8, 3, 3)
+    one = features if of == "features" else weight
     one.requires_grad_()
 
-    Convolution.apply(picture, weight, workspace).square().sum().backward()
+    Convolution.apply(features, weight, workspace).square().sum().backward()
 
     found, one.grad = one.grad, None
-    F.conv2d(picture, weight).square().sum().backward()
+    F.conv2d(features, weight).square().sum().backward()
     torch.testing.assert_close(found, one.grad, atol=1e-2, rtol=1e-4)
-    assert sum(tensor.grad is not None for tensor in (picture, weight)) == 1
+    assert sum(tensor.grad is not None for tensor in (features, weight)) == 1
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -81,12 +81,12 @@ def test_a_single_gradient_equals_that_of_the_direct_sum(of):
 def test_sums_and_gradients_equal_the_direct_ones_to_single_precision(channels, out, bias):
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(channels, out, 3, bias=bias).to(memory_format=torch.channels_last)
-    picture = torch.randn(2, channels, 34, 18).to(memory_format=torch.channels_last)
+    features = torch.randn(2, channels, 34, 18).to(memory_format=torch.channels_last)
     gradient = torch.randn(2, out, 32, 16)
 
-    found = gradients(Winograd(layer, Workspace()), picture, gradient)
-    direct = gradients(layer, picture, gradient)
-    exact = gradients(copy.deepcopy(layer).double(), picture.double(), gradient.double())
+    found = gradients(Winograd(layer, Workspace()), features, gradient)
+    direct = gradients(layer, features, gradient)
+    exact = gradients(copy.deepcopy(layer).double(), features.double(), gradient.double())
 
     for ours, theirs, true in zip(found, direct, exact, strict=True):
         assert ours.shape == true.shape
@@ -96,9 +96,9 @@ def test_sums_and_gradients_equal_the_direct_ones_to_single_precision(channels, 
 
 @pytest.mark.parametrize("size", [(2, 8, 9, 18), (1, 8, 6, 6)], ids=["no tiles fill it", "few"])
 def test_the_direct_sum_computes_few_tiles_and_sizes_that_tiles_do_not_fill(size):
-    layer, picture = torch.nn.Conv2d(8, 8, 3), torch.randn(size)
+    layer, features = torch.nn.Conv2d(8, 8, 3), torch.randn(size)
 
-    assert torch.equal(Winograd(layer, Workspace())(picture), layer(picture))
+    assert torch.equal(Winograd(layer, Workspace())(features), layer(features))
 
 
 def test_two_layers_of_one_workspace_have_separate_gradients():
@@ -107,9 +107,9 @@ def test_two_layers_of_one_workspace_have_separate_gradients():
     pad, first, second = torch.nn.ReflectionPad2d(1), *(torch.nn.Conv2d(8, 8, 3) for _ in "ab")
     plain = torch.nn.Sequential(pad, first, pad, second)
     tiled = torch.nn.Sequential(pad, Winograd(first, workspace), pad, Winograd(second, workspace))
-    picture, gradient = torch.randn(2, 2, 8, 16, 16)
+    features, gradient = torch.randn(2, 2, 8, 16, 16)
 
-    found, direct = (gradients(layers, picture, gradient) for layers in (tiled, plain))
+    found, direct = (gradients(layers, features, gradient) for layers in (tiled, plain))
 
     for ours, theirs in zip(found, direct, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
