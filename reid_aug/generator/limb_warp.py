@@ -99,12 +99,8 @@ def parts(source: Tensor, target: Tensor, size: tuple[int, int]) -> Parts:
     """The mask and map of each of the ten parts, in the order in which they are composited."""
     lengths = torso_length(source), torso_length(target)
     near, far, half = zip(*LIMBS, strict=True)
-    source_limbs, target_limbs = _limbs(source, near, far), _limbs(target, near, far)
-    heads = _head(source), _head(target)
-    source_limbs, target_limbs = (
-        torch.cat([source_limbs, heads[0]], 1),
-        torch.cat([target_limbs, heads[1]], 1),
-    )
+    source_limbs = torch.cat([_limbs(source, near, far), _head(source)], 1)
+    target_limbs = torch.cat([_limbs(target, near, far), _head(target)], 1)
     halves = torch.tensor([*half, HEAD], device=source.device) * lengths[1][:, None]
     corners = torso_corners(source, lengths[0]), torso_corners(target, lengths[1])
 
@@ -171,15 +167,10 @@ def similarity(source: Tensor, target: Tensor) -> Tensor:
 
     With limbs as complex numbers this is one division.
     """
-    target_limbs, source_limbs = (
-        target[:, :, 1] - target[:, :, 0],
-        source[:, :, 1] - source[:, :, 0],
-    )
-    scale = target_limbs.square().sum(-1)
-    real = (source_limbs * target_limbs).sum(-1) / scale
-    imaginary = (
-        source_limbs[..., 1] * target_limbs[..., 0] - source_limbs[..., 0] * target_limbs[..., 1]
-    ) / scale
+    a, b = source[:, :, 1] - source[:, :, 0], target[:, :, 1] - target[:, :, 0]
+    scale = b.square().sum(-1)
+    real = (a * b).sum(-1) / scale
+    imaginary = (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1]) / scale
     turn = torch.stack([real, -imaginary, imaginary, real], -1).unflatten(-1, (2, 2))
     shift = source[:, :, 0] - (turn @ target[:, :, 0, :, None])[..., 0]
     return torch.cat([turn, shift[..., None]], -1)
