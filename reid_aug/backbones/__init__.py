@@ -1,12 +1,12 @@
 """Re-ID networks: torchreid's by name, two Inceptions that torchreid does not have, and BNNeck.
 
 Every backbone follows torchreid's contract: in training mode it returns logits (B, classes), or
-(logits, features) where it was built with features; in eval mode features (B, D). Weights never
-come from the network; :func:`load_starting_weights` takes them from a path and says what it did not
-use.
+(logits, features) if it was built with features; in eval mode it returns features (B, D). Weights
+are never downloaded; :func:`load_starting_weights` reads them from a path and reports which tensors
+it did not use.
 
-    inceptions   BN-Inception and Open-ReID's
-    checkpoint   a trained network's file
+    inceptions   BN-Inception and the Inception of Open-ReID
+    checkpoint   the file of a trained network
 """
 
 import contextlib
@@ -25,20 +25,15 @@ from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.weights import read_weights
 
 OWN = {"inception_v2": InceptionV2, "inception_open_reid": OpenReidInception}
-SIZES = (
-    (256, 128),
-    (160, 64),
-    (144, 56),
-    (299, 299),
-)  # what the networks of the field were made for
+SIZES = ((256, 128), (160, 64), (144, 56), (299, 299))  # the usual (height, width), in pixels
 
 
 class BnNeck(nn.Module):
     """A batch norm between the features of a backbone and its classifier (Luo et al. 2019).
 
-    The triplet loss sees the features before the norm, the classifier and the ranking those behind
-    it; the norm has no shift and the classifier no bias. In eval mode features have length 1, so
-    that their Euclidean distance ranks as their cosine does, which the paper ranks by.
+    The triplet loss uses the features before the norm; the classifier and the ranking use those
+    after it. The norm has no shift and the classifier no bias. In eval mode features have length 1,
+    so that the Euclidean distance gives the same ranking as the cosine distance of the paper.
     """
 
     def __init__(self, backbone: nn.Module, size: int, classes: int, with_features: bool) -> None:
@@ -60,7 +55,7 @@ class BnNeck(nn.Module):
 
 
 def torchreid_library() -> ModuleType:
-    """The torchreid package, imported when first needed: that takes seconds, and it warns."""
+    """Return torchreid, imported on first use (it takes seconds) and without its warnings."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Cython evaluation")
         import torchreid
@@ -68,7 +63,7 @@ def torchreid_library() -> ModuleType:
 
 
 def backbone_names() -> list[str]:
-    """Every name that :func:`build_backbone` takes, sorted."""
+    """Return every name that :func:`build_backbone` accepts, sorted."""
     with contextlib.redirect_stdout(io.StringIO()) as text:
         torchreid_library().models.show_avai_models()
     names = text.getvalue().strip().strip("[]").replace("'", "").split(", ")
@@ -84,19 +79,19 @@ def build_backbone(
     bnneck: bool = False,
     with_features: bool = False,
 ) -> nn.Module:
-    """Build a network for ``classes`` identities, with fresh weights.
+    """Build a network for ``classes`` identities, with random weights.
 
-    They lie channels last, which is faster, wherever the network can work on pictures that do.
+    The weights are channels last in memory, which is faster, if the network supports it.
 
     Args:
-        last_stride: 1 lets the last stage of a ResNet or of BN-Inception keep the size of its
-            pictures; 0 leaves the network as it is.
-        bnneck: put a :class:`BnNeck` behind it.
-        with_features: return features beside the logits in training mode.
+        last_stride: 1 sets the stride of the last stage of a ResNet or of BN-Inception to 1; 0
+            leaves the network unchanged.
+        bnneck: add a :class:`BnNeck` after the backbone.
+        with_features: return features with the logits in training mode.
 
     Raises:
-        UserError: If there is no such network, or it cannot take pictures of this size, or it has
-            not what was asked for.
+        UserError: If the name is unknown, or the network does not support this image size,
+            ``last_stride``, ``bnneck`` or ``with_features``.
     """
     names = backbone_names()
     if name not in names:
@@ -108,7 +103,7 @@ def build_backbone(
     size = _feature_size(model, height, width)
     if not size:
         raise UserError(
-            f"backbone {name} must get pictures of another size than {height}x{width}; "
+            f"backbone {name} must have images of another size, got {height}x{width}; "
             f"{_sizes_for(model)}: --set train_reid.height=... --set train_reid.width=..."
         )
     if bnneck or with_features:
@@ -116,7 +111,7 @@ def build_backbone(
     if bnneck:
         model = BnNeck(model, size, classes, with_features)
     model.to(memory_format=torch.channels_last)
-    if not _feature_size(model, height, width):  # it flattens a map of features by ``view``
+    if not _feature_size(model, height, width):  # it flattens a feature map by ``view``
         model.to(memory_format=torch.contiguous_format)
     return model
 
@@ -133,13 +128,13 @@ def _build(name: str, classes: int, with_features: bool) -> nn.Module:
 
 
 def _keep_size(model: nn.Module, name: str) -> None:
-    """Let the last stage of a network that has one not halve its pictures."""
+    """Set the stride of the last stage to 1."""
     if isinstance(model, InceptionV2):
         return model.keep_size()
     stage = getattr(model, "layer4", None)  # of a ResNet
     if stage is None:
         raise UserError(
-            f"train_reid.last_stride must be 0 for {name}, which has not the stages of a ResNet; "
+            f"train_reid.last_stride must be 0 for {name}, which has no ResNet stages; "
             f"--set train_reid.last_stride=0, or choose a backbone such as resnet50"
         )
     for part in stage.modules():
@@ -149,25 +144,25 @@ def _keep_size(model: nn.Module, name: str) -> None:
 
 
 def _check_classifier(model: nn.Module, name: str, size: int) -> None:
-    """Refuse a network whose features are not what its one classifier sees."""
+    """Raise a UserError unless the features are the input of a single classifier."""
     classifier = getattr(model, "classifier", None)
     if not isinstance(classifier, nn.Linear) or classifier.in_features != size:
         raise UserError(
-            f"train_reid.bnneck and triplet_weight need one vector of features under one "
-            f"classifier, which backbone {name} has not; switch both off, or choose a backbone "
-            f"such as resnet50"
+            f"backbone {name} must have one vector of features and one classifier for "
+            f"train_reid.bnneck and triplet_weight; switch both off, or choose a backbone such as "
+            f"resnet50"
         )
 
 
 def _sizes_for(model: nn.Module) -> str:
     fits = [size for size in SIZES if _feature_size(model, *size)]
     sizes = ", ".join(f"{high}x{wide}" for high, wide in fits)
-    return f"{sizes} will do" if sizes else "none of the usual sizes will do"
+    return f"these sizes fit: {sizes}" if sizes else "none of the usual sizes fits"
 
 
 @torch.no_grad()
 def _feature_size(model: nn.Module, height: int, width: int) -> int:
-    """How many features a picture of this size gets; 0 where the network cannot take it."""
+    """The number of features of an image of this size; 0 if the network does not support it."""
     was_training = model.training
     try:
         with warnings.catch_warnings():
@@ -183,11 +178,10 @@ def _feature_size(model: nn.Module, height: int, width: int) -> int:
 def load_starting_weights(model: nn.Module, path: Path | str) -> str:
     """Load weights by name; the classifier (and torchreid's ``fc`` before it) may be missing.
 
-    Weights of a backbone alone start the backbone of a network with a neck, and the other way
-    round.
+    Weights without a neck fit the backbone of a network with a neck, and vice versa.
 
     Returns:
-        What was and was not loaded, in one line.
+        One line that lists which tensors were loaded and which were not.
 
     Raises:
         UserError: If a tensor other than the classifier's is missing or has another shape.
@@ -195,7 +189,7 @@ def load_starting_weights(model: nn.Module, path: Path | str) -> str:
     state = read_weights(path)
     has_neck = any(name.startswith("backbone.") for name in state)
     if isinstance(model, BnNeck) and not has_neck:
-        return f"{_load(model.backbone, state, path)}; the neck starts fresh"
+        return f"{_load(model.backbone, state, path)}; the neck has random weights"
     if not isinstance(model, BnNeck) and has_neck:
         state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     return _load(model, state, path)
@@ -214,13 +208,13 @@ def _load(model: nn.Module, state: dict[str, Tensor], path: Path | str) -> str:
         )
     model.load_state_dict(fitting, strict=False)
     unused = sorted(state.keys() - fitting.keys())
-    said = f"{Path(path).name}: {len(fitting)} of {len(own)} tensors loaded"
-    said += f", not in the file: {_few(missing)}" if missing else ""
-    return said + f", {len(unused)} in the file unused" + (f": {_few(unused)}" if unused else "")
+    report = f"{Path(path).name}: {len(fitting)} of {len(own)} tensors loaded"
+    report += f", not in the file: {_few(missing)}" if missing else ""
+    return report + f", {len(unused)} in the file unused" + (f": {_few(unused)}" if unused else "")
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first of some names.
+    """The first three names, and the number of the others.
 
     >>> _few(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'

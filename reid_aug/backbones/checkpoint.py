@@ -1,6 +1,6 @@
-"""A trained re-ID network, as ``reid-aug train-reid`` leaves it in ``model.safetensors``.
+"""A trained re-ID network: ``model.safetensors``, as ``reid-aug train-reid`` writes it.
 
-The file says which backbone it is, at what size it looks at people, and whom it has seen.
+The metadata of the file holds the backbone, the image size and the training images.
 """
 
 from dataclasses import dataclass
@@ -13,38 +13,40 @@ from reid_aug.data.provenance import recorded_fingerprints
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import read_tensors
 
-SIDES = range(16, 2049)  # pixels; the network is tried on a picture of its size
+SIDES = range(16, 2049)  # pixels; the network is run once on an image of its size
 
 
 @dataclass(frozen=True, slots=True)
 class ReidNetwork:
-    """A trained network in eval mode: normalised images of ``size`` to features (B, D).
-
-    ``seen`` are the fingerprints of all images that it knows, "" where nobody noted them.
-    """
+    """A trained network."""
 
     model: nn.Module
+    """The network in eval mode: normalised images (B, 3, height, width) to features (B, D)."""
+
     size: tuple[int, int]
+    """The (height, width) of its images, in pixels."""
+
     seen: str
+    """The fingerprints of its training images; "" if they are unknown."""
 
 
 def load_reid_network(path: Path | str) -> ReidNetwork:
     """Read ``model.safetensors``, as ``reid-aug train-reid`` writes it.
 
     Raises:
-        UserError: If the file is missing or is another.
+        UserError: If the file is missing or is not one that ``reid-aug train-reid`` wrote.
     """
-    notes = read_tensors(path)[1]
-    recipe = notes.get("recipe")
+    metadata = read_tensors(path)[1]
+    recipe = metadata.get("recipe")
     if not isinstance(recipe, dict) or not {"backbone", "height", "width"} <= recipe.keys():
         raise UserError(
             f"{path}: must be a network that reid-aug train-reid wrote (model.safetensors), got "
-            f"a file without its recipe"
+            f"a file without a recipe"
         )
     size = recipe["height"], recipe["width"]
     if not all(isinstance(side, int) and side in SIDES for side in size):
         raise UserError(f"{path}: height and width must be in 16..2048 pixels, got {size}")
     shape = recipe.get("last_stride", 0), recipe.get("bnneck", False)
-    model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the class layer is not asked
+    model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the classifier is not used
     load_starting_weights(model, path)
-    return ReidNetwork(model.eval(), size, recorded_fingerprints(notes))
+    return ReidNetwork(model.eval(), size, recorded_fingerprints(metadata))

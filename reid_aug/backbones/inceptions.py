@@ -1,15 +1,15 @@
-"""The two Inception networks of the field that torchreid does not have.
+"""Two Inception networks for re-ID that torchreid does not have.
 
 ``InceptionV2`` is BN-Inception (Ioffe and Szegedy 2015, arXiv:1502.03167, table 1). Its parameters
-have the names of the Caffe port, so that published weights load, and its input convention is theirs
-too: BGR, 0..255, mean subtracted.
+have the names of the Caffe port, so that published weights can be loaded, and it converts its input
+to the convention of that port: BGR, 0..255, mean subtracted.
 
-``OpenReidInception`` is the small one of Open-ReID, the code base of the PATN paper's re-ID
-experiment (meant for 144x56, trained from scratch). The paper calls its network Inception-v2;
-which of the two it was cannot be told from it.
+``OpenReidInception`` is the small Inception of Open-ReID, the code base of the PATN paper's re-ID
+experiment (meant for 144x56 images, trained from scratch). The paper calls its network
+Inception-v2; it does not state which of the two networks that is.
 
 Both take ImageNet-normalised RGB of any size, and follow torchreid's contract: in training mode
-logits (B, classes), or (logits, features) where ``with_features`` is set; in eval mode features.
+logits (B, classes), or (logits, features) if ``with_features`` is set; in eval mode features.
 """
 
 import torch
@@ -19,8 +19,8 @@ from torch.nn import functional as F
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN = (104.0, 117.0, 128.0)  # BGR, of 0..255
 
-# One row a block of table 1: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool projection.
-# No 1x1 and no projection where the block halves the picture.
+# One row per block of table 1: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, and the
+# projection of the pool. A block that halves the size has no 1x1 and no projection.
 INCEPTION_BLOCKS = {
     "3a": (64, 64, 64, 64, 96, 32),
     "3b": (64, 64, 96, 64, 96, 64),
@@ -33,15 +33,15 @@ INCEPTION_BLOCKS = {
     "5a": (352, 192, 320, 160, 224, 128),
     "5b": (352, 192, 320, 192, 224, 128),
 }
-MAX_POOLED = ("5b",)  # the others project an average
+MAX_POOLED = ("5b",)  # the other blocks project an average pool
 LAST_HALVING = "4e"
 
 
 class InceptionV2(nn.Module):
     """BN-Inception with a re-ID head: global average, then a classifier over 1024 features.
 
-    Takes any height and width of 32 pixels or more: the pools that halve the picture round up, as
-    in Caffe, and the convolutions beside them are padded to the same size.
+    It accepts any height and width of 32 pixels or more: the pools that halve the size round up, as
+    in Caffe, and the parallel convolutions are padded to the same size.
     """
 
     mean: Tensor
@@ -64,7 +64,7 @@ class InceptionV2(nn.Module):
         self.register_buffer("caffe", torch.tensor(CAFFE_MEAN).view(3, 1, 1), persistent=False)
 
     def keep_size(self) -> None:
-        """Let the last block that halves the picture leave it as it is (last stride 1)."""
+        """Set the stride of the last block that halves the size to 1."""
         self.halving.discard(LAST_HALVING)
         for branch in ("3x3", "double_3x3_2"):
             convolution = self.get_submodule(f"inception_{LAST_HALVING}_{branch}")
@@ -72,14 +72,14 @@ class InceptionV2(nn.Module):
             convolution.stride = (1, 1)
 
     def add(self, name: str, channels: int, out: int, kernel: int, stride: int = 1) -> None:
-        """Add a convolution and its norm under the Caffe port's names."""
+        """Add a convolution and its norm, with the names of the Caffe port."""
         convolution = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
         self.add_module(name, convolution)
         self.add_module(f"{name}_bn", nn.BatchNorm2d(out))
 
     def add_block(self, block: str, channels: int) -> int:
-        """Add the convolutions of one block; the number of channels that leave it."""
+        """Add the convolutions of one block; returns its number of output channels."""
         one, reduce, three, double_reduce, double, pool = INCEPTION_BLOCKS[block]
         stride, name = (2 if block in self.halving else 1), f"inception_{block}"
         if one:
@@ -108,15 +108,15 @@ class InceptionV2(nn.Module):
         return (logits, features) if self.with_features else logits
 
     def to_caffe(self, image: Tensor) -> Tensor:
-        """ImageNet-normalised RGB to BGR in 0..255 with the mean taken off."""
+        """ImageNet-normalised RGB to BGR in 0..255 with the mean subtracted."""
         return ((image * self.std + self.mean) * 255).flip(1) - self.caffe
 
     def apply_conv(self, name: str, x: Tensor) -> Tensor:
-        """Convolution, norm, ReLU."""
+        """Apply the convolution of this name, its norm, and a ReLU."""
         return F.relu(self.get_submodule(f"{name}_bn")(self.get_submodule(name)(x)))
 
     def apply_block(self, block: str, x: Tensor) -> Tensor:
-        """The branches of one block side by side: (B, C, h, w) to (B, C', h, w) or half of it."""
+        """Apply the branches of a block: (B, C, h, w) to (B, C', h, w), or to half the size."""
         name, projects = f"inception_{block}", INCEPTION_BLOCKS[block][0] > 0
         three = self.apply_conv(f"{name}_3x3", self.apply_conv(f"{name}_3x3_reduce", x))
         double = self.apply_conv(f"{name}_double_3x3_reduce", x)
@@ -131,10 +131,10 @@ class InceptionV2(nn.Module):
 
 
 def _halve(x: Tensor) -> Tensor:
-    """3x3 max pool with stride 2, h -> ceil(h / 2): the size a padded stride-2 convolution gives.
+    """3x3 max pool with stride 2, h -> ceil(h / 2): the size of a padded stride-2 convolution.
 
-    On even sizes this is Caffe's pool that rounds up; a missing last row is padded with what a
-    maximum ignores.
+    For even sizes this is Caffe's pool, which rounds up; the missing last row is padded with the
+    lowest finite value, which a maximum ignores.
     """
     low = torch.finfo(x.dtype).min
     return F.max_pool2d(F.pad(x, (0, 1 + x.shape[-1] % 2, 0, 1 + x.shape[-2] % 2), value=low), 3, 2)
@@ -143,9 +143,9 @@ def _halve(x: Tensor) -> Tensor:
 class OpenReidInception(nn.Module):
     """Open-ReID's Inception: three convolutions, six blocks, an embedding of 128 features.
 
-    A block has a branch of 1x1 and 3x3, one of 1x1, 3x3 and 3x3, and a pool; one that keeps the
-    size also a branch of 1x1, and a 1x1 behind its pool. Open-ReID ranks by the output of the
-    classifier; here, as with every backbone, features are what lies before it.
+    A block has a branch of 1x1 and 3x3, a branch of 1x1, 3x3 and 3x3, and a pool. A block that
+    keeps the size also has a branch of 1x1, and a 1x1 after its pool. Open-ReID ranks by the output
+    of the classifier; here, as for every backbone, the features are its input.
     """
 
     def __init__(self, classes: int, with_features: bool = False) -> None:
@@ -204,7 +204,7 @@ class _HalvingBlock(nn.Module):
 
 
 def _three_branches(channels: int, out: int, stride: int) -> list[nn.Module]:
-    """A 3x3 behind a 1x1, and two 3x3 behind a 1x1."""
+    """A branch of 1x1 and 3x3, and a branch of 1x1, 3x3 and 3x3."""
     once = [_convolution(channels, out, 1), _convolution(out, out, 3, stride)]
     twice = [_convolution(channels, out, 1), _convolution(out, out, 3)]
     return [nn.Sequential(*once), nn.Sequential(*twice, _convolution(out, out, 3, stride))]

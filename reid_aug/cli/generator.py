@@ -66,7 +66,7 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     """
     stage = stage_of(given)
     from reid_aug.data.pictures import write_picture
-    from reid_aug.generator import load_generator
+    from reid_aug.generator import Generator, load_generator
     from reid_aug.generator.attention import attention_picture, read_end
 
     data, checkpoint = stage.recipe.data, stage.generator(generator)
@@ -75,7 +75,7 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
     if dry_run:
         return say_dry_run(stage.recipe, f"would write {path}")
-    write_picture(path, attention_picture(load_generator(checkpoint), *ends))
+    write_picture(path, attention_picture(load_generator(checkpoint, Generator), *ends))
     click.echo(path)
     return None
 

@@ -1,39 +1,45 @@
-"""PATN: repose a person in another pose (Zhu et al., CVPR 2019, arXiv:1904.03349).
+"""PATN pose transfer: generate a person in another pose (Zhu et al., CVPR 2019, arXiv:1904.03349).
 
-Two streams of equal shape run side by side. The *image* stream carries what the person looks like;
-the *pose* stream carries where the joints are and where they should go. In each block the pose
-stream gates the image stream, then takes the new image in, so the person moves a little per block.
+Two streams of equal shape run side by side. The *image* stream carries the person's appearance; the
+*pose* stream carries the joints of the source and target poses. In each block the pose stream gates
+the change of the image stream and then takes in its output, so each block moves the person a
+little.
 
-Where the paper's figure and the authors' code differ, this follows the code: no norm at the end of
-a block's pose path, a mask per channel and pixel, and the raw pose code (not the mask) handed on.
+Where the paper's figure and the authors' code differ, this network follows the code: there is no
+norm at the end of a block's pose path, each channel and pixel has its own mask, and the block
+passes on the raw pose code, not the mask.
 
-Beyond the paper, a generator can be told cameras: which one took the image, and which one the
-drawing is for. Each camera then has its own scale and shift of every channel behind every norm of
-what reads the source (the camera is taken out) and of the decoder (the other is put in).
+Beyond the paper, a generator can be camera-conditioned: its inputs are then also the camera of the
+source image and the camera of the generated image. Each camera has its own scale and shift per
+channel after every norm of the encoders that read the source (they remove the camera) and of the
+decoder (they add the other camera).
 
-Also beyond it, a generator can be shown limbs: those of the source, cut out and moved to the target
-pose. A third encoder reads them. What it finds joins the image's code before the first block, and
-the decoder at every size. The decoder also says, for every pixel and colour, how much of the limbs
-themselves to lay under its drawing. So stripes, prints and rare colours need not pass through the
-narrow middle.
+Also beyond the paper, a generator can be limb-conditioned: its inputs are then also the limbs of
+the source, cut out and moved to the target pose. A third encoder reads them. Its codes are added to
+the image code before the first block, and to the decoder at every size. The decoder also returns
+a weight per pixel and colour, by which the limbs are added to its output. Stripes, prints and rare
+colours thus bypass the bottleneck.
 
-Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels there (256 by default).
+Shapes: B batch, K joints, H x W pixels, h x w after the encoder, C channels there (256 in the
+paper's network).
 
-    config      what a generator is built from
+    config      the hyperparameters of a network
+    interface   the abstract class that every generator network implements
     layers      encoder, block, decoder
-    network     the generator, and pixels to tensors and back
-    winograd    its convolutions on a CPU, sooner: to draw and to train
+    network     the PATN generator; conversion between pixels and tensors
+    winograd    faster convolutions on a CPU, for inference and training
     limb_warp   the source's limbs, moved to the target pose
-    inference   the network prepared for generating
-    attention   the mask of every block, as a picture
-    checkpoint  its file
+    inference   a network prepared for inference; images from arrays
+    attention   the mask of every block, as an image
+    checkpoint  the checkpoint file, and which class reads it
     released    the authors' weights
     adversary   discriminators, losses, image pool
 """
 
 from reid_aug.generator.checkpoint import load_generator, load_with_metadata, save_generator
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
-from reid_aug.generator.inference import ready_to_generate
+from reid_aug.generator.inference import generate, ready_to_generate
+from reid_aug.generator.interface import GeneratorNetwork
 from reid_aug.generator.layers import CameraStyle, PoseAttention, conv3, encoder
 from reid_aug.generator.network import Generator, initialise, to_pixels, to_signed
 from reid_aug.generator.released import (
@@ -49,12 +55,14 @@ __all__ = [
     "CameraStyle",
     "Generator",
     "GeneratorConfig",
+    "GeneratorNetwork",
     "PoseAttention",
     "check_dropout",
     "check_norm",
     "conv3",
     "encoder",
     "first_convolution",
+    "generate",
     "import_checkpoint",
     "import_official",
     "initialise",

@@ -1,10 +1,10 @@
-"""What each block of a generator changes: its masks, and a picture of them.
+"""The masks of the blocks, which gate the change of the image code, and an image of them.
 
-In each block the pose code becomes a mask in [0, 1] for every channel and pixel, and the change of
-the image code is multiplied by it. The paper shows these masks over the blocks: they
-walk from where the person was to where the person goes.
+In each block the sigmoid of the pose code is a mask in [0, 1] per channel and pixel. The change of
+the image code is multiplied by it. The paper shows these masks for all blocks: they move from the
+person's source position to the target position.
 
-Shapes: N blocks, C channels, h x w the picture's sides after the encoder.
+Shapes: N blocks, C channels, h x w pixels after the encoder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from reid_aug.runtime.errors import UserError
 
 @contextmanager
 def watched(generator: Generator) -> Iterator[list[Tensor]]:
-    """The masks of every block, (B, C, h, w) in [0, 1], filled in while the generator draws."""
+    """Yield a list that a forward pass fills with the masks (B, C, h, w) of the blocks."""
     masks: list[Tensor] = []
 
     def keep(block: nn.Module, inputs: object, output: tuple[Tensor, Tensor]) -> None:
@@ -41,24 +41,29 @@ def watched(generator: Generator) -> Iterator[list[Tensor]]:
 
 
 def busiest_channel(masks: Tensor) -> int:
-    """The channel whose mask, (N, C, h, w), changes most from block to block."""
+    """The channel of the masks (N, C, h, w) with the largest variance over the blocks."""
     return int(masks.var(0, correction=0).mean((1, 2)).argmax())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class End:
-    """An image that gives the look or the pose: (H, W, 3) uint8, its pose in pixels, its camid."""
+    """The source or the target of a generated image."""
 
     image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+
     pose: Pose
+    """The pose, in pixels of ``image``."""
+
     camid: int
+    """The camera of ``image``, counted from 1."""
 
 
 def read_end(dataset: Dataset, poses: Mapping[str, Pose], name: str, size: tuple[int, int]) -> End:
-    """An image of a data set by its file name, at (height, width).
+    """Read an image of a data set by its file name, resized to (height, width).
 
     Raises:
-        UserError: If there is no such image.
+        UserError: If the data set has no such image.
     """
     images = {i.name: i for i in (*dataset.train, *dataset.query, *dataset.gallery)}
     if name not in images:
@@ -72,27 +77,28 @@ def read_end(dataset: Dataset, poses: Mapping[str, Pose], name: str, size: tuple
 
 @torch.inference_mode()
 def attention_picture(generator: Generator, source: End, target: End) -> Image.Image:
-    """Source, target pose and drawing, then the mask of every block in two rows.
+    """Show source, target and generated image, then the mask of every block in two rows.
 
-    The upper row is the mean over channels, the lower one the channel that changes most; white is
-    1, black is 0. The target's own image stands beside the drawing.
+    The upper row shows the mean over the channels, the lower row the channel that changes most;
+    white is 1, black is 0. The upper left images are the source and the target pose, the lower left
+    ones the target image and the generated image.
     """
     size = source.image.shape[:2]
-    places, goals = (torch.from_numpy(end.pose.xy)[None] for end in (source, target))
-    with watched(generator) as found:
+    source_xy, target_xy = (torch.from_numpy(end.pose.xy)[None] for end in (source, target))
+    with watched(generator) as recorded:
         camids = torch.tensor([[source.camid, target.camid]])
         image = to_signed(torch.tensor(source.image)[None])
-        drawn = generator.repose(image, places, goals, camids)
-    masks = torch.cat(found)  # (N, C, h, w)
+        generated = generator.repose(image, source_xy, target_xy, camids)
+    masks = torch.cat(recorded)  # (N, C, h, w)
     busiest = masks[:, busiest_channel(masks)]
     upper = [source.image, draw_pose(target.pose, *size), *_grey(masks.mean(1), *size)]
-    lower = [target.image, to_pixels(drawn)[0].numpy(), *_grey(busiest, *size)]
+    lower = [target.image, to_pixels(generated)[0].numpy(), *_grey(busiest, *size)]
     numbers = [f"block {number}" for number in range(1, len(masks) + 1)]
-    return sheet([upper, lower], ["source, target", "pose, drawn", *numbers], zoom=2)
+    return sheet([upper, lower], ["source, target", "pose, generated", *numbers], zoom=2)
 
 
 def _grey(masks: Tensor, height: int, width: int) -> Sequence[np.ndarray]:
-    """Masks (N, h, w) in [0, 1] as pictures (H, W, 3) uint8."""
+    """Masks (N, h, w) in [0, 1] as images (H, W, 3) uint8."""
     levels = (masks * 255).round().byte().numpy()
     size = (width, height)
     large = (Image.fromarray(one).resize(size, Image.Resampling.NEAREST) for one in levels)

@@ -1,74 +1,109 @@
-"""The checkpoint: one safetensors file.
+"""The checkpoint of a generator: one safetensors file.
 
-It holds the tensors, and in the metadata ``format``, ``config`` and whatever the caller notes
-(recipe, seed, step, what it was trained on), each as JSON.
+The file holds the tensors. Its metadata holds ``format``, ``config`` and the entries that the
+caller adds (recipe, seed, step, training images), each as JSON. The ``format`` tag selects the
+class that reads the file (:mod:`reid_aug.generator.interface`).
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib import metadata as installed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
-import torch
-from torch import Tensor
-
-from reid_aug.generator.config import GeneratorConfig
+from reid_aug.generator.interface import GeneratorNetwork
 from reid_aug.generator.network import Generator
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.generator/1"
+GROUP = "reid_aug.generators"  # entry points: format tag = class
+
+Network = TypeVar("Network", bound=GeneratorNetwork)
 
 
 def save_generator(
     generator: Generator, path: Path | str, notes: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a checkpoint that says what it is; ``notes`` join its metadata as JSON."""
+    """Write a checkpoint; the entries of ``notes`` are added to its metadata as JSON."""
     head = {"format": FORMAT, "config": asdict(generator.config)}
     write_tensors(path, generator.state_dict(), {**(notes or {}), **head})
 
 
-def load_generator(path: Path | str) -> Generator:
-    """Read a checkpoint: the generator, in eval mode, on the CPU.
+@overload
+def load_generator(path: Path | str) -> GeneratorNetwork: ...
+@overload
+def load_generator(path: Path | str, kind: type[Network]) -> Network: ...
+def load_generator(
+    path: Path | str, kind: type[GeneratorNetwork] = GeneratorNetwork
+) -> GeneratorNetwork:
+    """Return the generator of a checkpoint, in eval mode, on the CPU.
+
+    Args:
+        kind: the class that the generator must be, for code that needs more than the interface.
 
     Raises:
-        UserError: If the file is missing or is no generator checkpoint of ours.
+        UserError: If the file is missing, is not a generator checkpoint of a known format, or holds
+            a generator of another class than ``kind``.
     """
-    return load_with_metadata(path)[0]
+    return load_with_metadata(path, kind)[0]
 
 
-def load_with_metadata(path: Path | str) -> tuple[Generator, dict[str, Any]]:
-    """Read a checkpoint and what is noted in its metadata."""
+@overload
+def load_with_metadata(path: Path | str) -> tuple[GeneratorNetwork, dict[str, Any]]: ...
+@overload
+def load_with_metadata(path: Path | str, kind: type[Network]) -> tuple[Network, dict[str, Any]]: ...
+def load_with_metadata(
+    path: Path | str, kind: type[GeneratorNetwork] = GeneratorNetwork
+) -> tuple[GeneratorNetwork, dict[str, Any]]:
+    """Return the generator of a checkpoint, as :func:`load_generator` does, and its metadata."""
     if not Path(path).is_file():
         raise UserError(f"{path} is missing; make it with: reid-aug train-generator")
-    tensors, notes = read_tensors(path)
-    if notes.get("format") != FORMAT:
+    tensors, metadata = read_tensors(path)
+    network = _network_class(metadata.get("format"), path)
+    if not issubclass(network, kind):
         raise UserError(
-            f"{path}: must be a generator checkpoint ({FORMAT}), got {notes.get('format')!r}; "
-            f"convert released weights with: reid-aug generator import"
+            f"{path}: must hold a generator of class {kind.__name__} for this command, got one of "
+            f"class {network.__name__} (format {metadata['format']}); name another checkpoint"
         )
     try:
-        config = GeneratorConfig(**notes["config"])
-        _check_shapes(config, tensors)
+        generator = network.from_checkpoint(tensors, metadata)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: must hold a config and its tensors, got {reason}") from None
-    generator = Generator(config)
-    generator.load_state_dict(tensors)
-    return generator.eval(), notes
+    return generator.eval(), metadata
 
 
-def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Raise a UserError unless these are the tensors of such a network.
+def _network_class(tag: object, path: Path | str) -> type[GeneratorNetwork]:
+    """The class that reads checkpoints of format ``tag``: built in, or of an installed package."""
+    if tag == FORMAT:
+        return Generator
+    entries = installed.entry_points(group=GROUP)
+    found = [entry for entry in entries if entry.name == tag]
+    if not found:
+        known = ", ".join(sorted({FORMAT, *(entry.name for entry in entries)}))
+        raise UserError(
+            f"{path}: must be a generator checkpoint of a known format ({known}), got {tag!r}; "
+            f"install the package that reads this format, or convert released weights with: "
+            f"reid-aug generator import"
+        )
+    if len({entry.value for entry in found}) > 1:
+        values = " and ".join(sorted(entry.value for entry in found))
+        raise UserError(
+            f"{path}: format {tag} must have one class, got {values}; uninstall one of the packages"
+        )
+    return _loaded(found[0], path)
 
-    A few bytes can announce a network beyond any memory, so one that takes none is asked.
-    """
-    if config.blocks > len(tensors):
-        raise UserError(f"{len(tensors)} tensors for {config.blocks} blocks")
-    with torch.device("meta"):
-        wanted = {name: tuple(t.shape) for name, t in Generator(config).state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            shape, due = found.get(name, "missing"), wanted.get(name, "missing")
-            raise UserError(f"{name} {shape}, where its config asks for {due}")
+
+def _loaded(entry: installed.EntryPoint, path: Path | str) -> type[GeneratorNetwork]:
+    """The class that an entry point names, imported."""
+    rule = f"{path}: the entry point {entry.name} must be a subclass of GeneratorNetwork"
+    try:
+        network = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{rule}, got {type(error).__name__} ({error}); repair the package of {entry.value}"
+        ) from None
+    if not (isinstance(network, type) and issubclass(network, GeneratorNetwork)):
+        raise UserError(f"{rule}, got {entry.value}; repair that package")
+    return network

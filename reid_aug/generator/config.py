@@ -1,4 +1,4 @@
-"""What a generator is built from: everything needed to rebuild one."""
+"""The configuration of a generator: every hyperparameter that is needed to rebuild it."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,48 @@ from reid_aug.runtime.errors import UserError, require_at_least
 
 NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
 COUNTS = ("joints", "width", "downsamplings", "blocks", "cameras")
-MOST = {"downsamplings": 11, "blocks": 256}  # a picture has at most 2,048 = 2**11 pixels a side
+MOST = {"downsamplings": 11, "blocks": 256}  # an image has at most 2,048 = 2**11 pixels per side
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
-    """Everything needed to rebuild a generator; the defaults are the paper's for Market-1501.
-
-    ``width`` counts the channels after the first convolution; each of the ``downsamplings`` halves
-    the picture and doubles them. ``norm`` is "batch" for Market-1501, "instance" for DeepFashion.
-    ``cameras`` is how many cameras the generator is told apart, camids 1 to this; 0: none, as in
-    the paper. ``limbs`` says whether it is shown the source's limbs in the target pose. ``sigma``
-    is the width of a joint's bump in the heatmaps, in pixels; 0 is one pixel a joint, as the
-    published training on DeepFashion had it.
-    """
+    """The hyperparameters of a generator; the defaults are the paper's for Market-1501."""
 
     joints: int = 18
+    """The number of joints of a pose; at least 1."""
+
     width: int = 64
+    """The number of channels after the first convolution; at least 1."""
+
     downsamplings: int = 2
+    """The number of stride-2 convolutions of an encoder, 1 to 11.
+
+    Each halves height and width and doubles the number of channels.
+    """
+
     blocks: int = 9
+    """The number of pose-attentional transfer blocks, 1 to 256."""
+
     norm: str = "batch"
+    """The norm behind the convolutions: "batch" (Market-1501) or "instance" (DeepFashion)."""
+
     dropout: float = 0.5
+    """The dropout probability inside a block, in [0, 1)."""
+
     cameras: int = 0
+    """The number of cameras the generator is conditioned on, camids 1 to ``cameras``.
+
+    0 builds a generator that is not camera-conditioned, as in the paper.
+    """
+
     limbs: bool = False
+    """Whether the generator is limb-conditioned: the source's limbs, moved, are an input."""
+
     sigma: float = SIGMA
+    """The standard deviation of a joint's Gaussian in the heatmaps, in pixels; 0 or more.
+
+    0 sets one pixel per joint, as in the published training on DeepFashion.
+    """
 
     def __post_init__(self) -> None:
         check_norm(self.norm)
@@ -48,7 +66,7 @@ class GeneratorConfig:
 
 
 def check_norm(norm: str) -> None:
-    """Raise a UserError unless ``norm`` is one that we build."""
+    """Raise a UserError unless ``norm`` is a key of :data:`NORMS`."""
     if norm not in NORMS:
         raise UserError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
 

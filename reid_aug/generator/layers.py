@@ -1,4 +1,4 @@
-"""The layers of PATN's networks: encoder, block, decoder, and the styles of cameras.
+"""The layers of PATN's networks: encoder, block, decoder, and the camera styles.
 
 The discriminators (:mod:`reid_aug.generator.adversary`) are built from the same encoder and
 convolutions.
@@ -13,7 +13,7 @@ from reid_aug.generator.config import NORMS, GeneratorConfig
 
 
 class PoseAttention(nn.Module):
-    """One step of the transfer (PATB): the pose code gates the change of the image."""
+    """One pose-attentional transfer block: the pose code gates the change of the image code."""
 
     def __init__(self, channels: int, pose_channels: int, config: GeneratorConfig) -> None:
         super().__init__()
@@ -31,13 +31,13 @@ class PoseAttention(nn.Module):
         )
 
     def forward(self, image: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) and (B, C or 2C, h, w) to the new image code and pose code, (B, C, h, w)."""
+        """(B, C, h, w) and (B, C or 2C, h, w) to the next image and pose codes, (B, C, h, w)."""
         pose = self.pose(pose)
         return image + torch.sigmoid(pose) * self.image(image), pose
 
 
 class CameraStyle(nn.Module):
-    """A scale and a shift of every channel for each camera; none at first."""
+    """A scale and a shift per camera and channel, initialised to the identity."""
 
     def __init__(self, cameras: int, channels: int) -> None:
         super().__init__()
@@ -47,27 +47,27 @@ class CameraStyle(nn.Module):
         nn.init.zeros_(self.shift.weight)
 
     def forward(self, code: Tensor, camera: Tensor) -> Tensor:
-        """(B, C, h, w) and (B,) camera numbers from 0 to (B, C, h, w)."""
+        """(B, C, h, w) and (B,) cameras, counted from 0, to (B, C, h, w)."""
         scale, shift = self.scale(camera), self.shift(camera)
         return code * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
 
 
 def camera_styles(layers: nn.Sequential, cameras: int) -> nn.ModuleList:
-    """One style behind every norm of ``layers``; none without cameras."""
+    """One style per norm of ``layers``; an empty list if ``cameras`` is 0."""
     norms = (layer for layer in layers if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d))
     return nn.ModuleList(CameraStyle(cameras, norm.num_features) for norm in norms if cameras)
 
 
 def encode(
-    layers: nn.Sequential, styles: nn.ModuleList, picture: Tensor, camera: Tensor | None
+    layers: nn.Sequential, styles: nn.ModuleList, image: Tensor, camera: Tensor | None
 ) -> list[Tensor]:
-    """The code of ``picture`` at every size, fine to coarse, each camera's style behind norms."""
-    waiting, found = iter(styles), []
+    """The codes of ``image`` at every size, fine to coarse; a camera style follows each norm."""
+    remaining, codes = iter(styles), []
     for layer in layers:
-        picture = styled(layer, waiting, picture, camera)
+        image = styled(layer, remaining, image, camera)
         if isinstance(layer, nn.ReLU):
-            found.append(picture)
-    return found
+            codes.append(image)
+    return codes
 
 
 def decode(
@@ -77,10 +77,10 @@ def decode(
     camera: Tensor | None,
     details: Iterable[Tensor] = (),
 ) -> Tensor:
-    """The picture of a code; ``details``, fine to coarse, join it where their size is reached."""
-    waiting, details = iter(styles), list(details)
+    """The image of a code; ``details``, fine to coarse, are added where their size is reached."""
+    remaining, details = iter(styles), list(details)
     for layer in layers:
-        code = styled(layer, waiting, code, camera)
+        code = styled(layer, remaining, code, camera)
         if isinstance(layer, nn.ConvTranspose2d) and details:
             code = code + details.pop()
     return code
@@ -89,7 +89,7 @@ def decode(
 def styled(
     layer: nn.Module, styles: Iterator[nn.Module], code: Tensor, camera: Tensor | None
 ) -> Tensor:
-    """Run a layer; behind a norm the next style too, of each row's camera, if there are cameras."""
+    """Run a layer; after a norm also the next style, for the camera of each image, if given."""
     code = layer(code)
     is_norm = isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d)
     return next(styles)(code, camera) if is_norm and camera is not None else code
@@ -111,7 +111,7 @@ def encoder(channels: int, width: int, downsamplings: int, norm: str) -> nn.Sequ
 
 
 def decoder(config: GeneratorConfig) -> nn.Sequential:
-    """(B, C, h, w) -> (B, 3, H, W), a picture before its tanh; with limbs 3 more channels."""
+    """(B, C, h, w) -> (B, 3, H, W), the image before its tanh; 6 channels with limbs."""
     width, biased = config.width * 2**config.downsamplings, has_bias(config.norm)
     layers: list[nn.Module] = []
     for _ in range(config.downsamplings):
@@ -127,7 +127,7 @@ def decoder(config: GeneratorConfig) -> nn.Sequential:
 
 
 def conv3(channels: int, out: int, norm: str, activation: bool = True) -> list[nn.Module]:
-    """3x3 convolution over a reflected border, norm, and ReLU where asked for."""
+    """A 3x3 convolution with reflection padding, a norm, and a ReLU if ``activation`` is set."""
     layers = norm_relu(out, norm)
     return [
         nn.ReflectionPad2d(1),
@@ -137,10 +137,10 @@ def conv3(channels: int, out: int, norm: str, activation: bool = True) -> list[n
 
 
 def norm_relu(channels: int, norm: str) -> list[nn.Module]:
-    """The norm by its name, then ReLU."""
+    """The norm of this name, then a ReLU."""
     return [NORMS[norm](channels), nn.ReLU(inplace=True)]
 
 
 def has_bias(norm: str) -> bool:
-    """Batch norm has its own shift, so a bias before it would be dead weight."""
+    """Whether a convolution has a bias; before batch norm, which has a shift, it has none."""
     return norm != "batch"

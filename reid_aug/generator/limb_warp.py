@@ -1,16 +1,16 @@
-"""Move the limbs of a person to another pose, one by one and without learning.
+"""Move the limbs of a person to another pose, part by part and without learning.
 
-Ten parts, each cut out of the picture along the source's joints, moved to the target's by its own
-affine map, and laid over those before it, far ones first: legs, torso, arms, head. Nothing fills
-the place where the person stood, and an arm behind the torso is laid in front of it. A part with a
-joint unseen in either pose is left out, and so is one shorter than a pixel; without the torso,
-which gives all others their width, nothing is left.
+There are ten parts. Each is cut out of the image along the joints of the source, moved to the
+joints of the target by its own affine map, and composited over the parts before it, in the order
+legs, torso, arms, head. Nothing fills the source position of the person, and an arm behind the
+torso appears in front of it. A part is omitted if one of its joints is unseen in either pose or if
+it is shorter than a pixel. All parts are omitted without the torso, whose length sets their widths.
 
-It is what a generator with ``limbs`` is shown beside the source, and by itself the cheapest
-baseline of any generator. A map is sampled backwards: it takes places (x, y, 1) of the picture that
-comes out to places (x, y) of the source.
+The result is an input of a limb-conditioned generator, and by itself the cheapest baseline for any
+generator. Maps are sampled backwards: a map takes positions (x, y, 1) of the output to positions
+(x, y) of the source.
 
-Shapes: B pictures of H x W pixels, P parts; poses are (B, 18, 2) pixels, NaN where unseen.
+Shapes: B images of H x W pixels, P parts; poses are (B, 18, 2) pixels, NaN for unseen joints.
 """
 
 from typing import NamedTuple
@@ -21,10 +21,11 @@ from torch.nn import functional as F
 
 R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = 2, 3, 4, 5, 6, 7
 R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13
-NECK, FACE = 1, [0, 14, 15, 16, 17]  # nose, eyes, ears: one of them is enough to place a head
+NECK, FACE = 1, [0, 14, 15, 16, 17]  # nose, eyes, ears: one of them suffices to locate the head
 CORNERS = [R_SHOULDER, L_SHOULDER, L_HIP, R_HIP]
 
-# Half widths as parts of the torso's length, chosen by eye: a quarter more changes next to nothing.
+# Half widths as fractions of the torso's length, chosen by inspection: a change of 25% has hardly
+# any effect.
 PADDING, HEAD = 0.1, 0.28
 LEGS = (
     (R_HIP, R_KNEE, 0.19),
@@ -37,38 +38,45 @@ ARMS = (
     (R_ELBOW, R_WRIST, 0.1), (L_ELBOW, L_WRIST, 0.1),
 )  # fmt: skip
 LIMBS = (*LEGS, *ARMS)
-TORSO = len(LEGS)  # its place among the parts; the head comes last
-BEYOND = 0.5  # feet and hands lie this many half widths beyond ankle and wrist
+TORSO = len(LEGS)  # its index among the parts; the head is the last part
+BEYOND = 0.5  # feet and hands extend this many half widths beyond ankle and wrist
 SHORTEST = 1.0  # pixels
-DIAGONAL = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 1.0))  # there two triangles overlap
+DIAGONAL = (
+    (0.0, 0.0, 0.0),
+    (0.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0),
+)  # makes two triangles overlap at their common side
 
 
 class Parts(NamedTuple):
-    """Masks (B, P, H, W) in [0, 1], 0 where a part is left out, and maps (B, P, 2, 3)."""
+    """The masks and maps of the parts."""
 
     masks: Tensor
+    """(B, P, H, W) in [0, 1]; 0 for an omitted part."""
+
     maps: Tensor
+    """(B, P, 2, 3), from the output to the source; 0 for an omitted part."""
 
 
 def warp_limbs(image: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring a picture (B, 3, H, W) from pose ``source`` to pose ``target``.
+    """Move the parts of images (B, 3, H, W) from pose ``source`` to pose ``target``.
 
     Returns:
-        What the parts show, (B, 3, H, W), times how much of a pixel they cover, and that cover,
-        (B, 1, H, W) in [0, 1].
+        The composited parts (B, 3, H, W), premultiplied by their coverage, and the coverage of
+        each pixel, (B, 1, H, W) in [0, 1].
     """
     masks, maps = parts(source, target, (image.shape[-2], image.shape[-1]))
     moved = _sampled(image, maps)
-    shown, cover = torch.zeros_like(image), torch.zeros_like(image[:, :1])
+    composite, cover = torch.zeros_like(image), torch.zeros_like(image[:, :1])
     for place in range(masks.shape[1]):
         mask = masks[:, place, None]
-        shown = shown.lerp(moved[:, :, place], mask)
+        composite = composite.lerp(moved[:, :, place], mask)
         cover = cover.lerp(torch.ones_like(cover), mask)
-    return shown, cover
+    return composite, cover
 
 
 def _sampled(image: Tensor, maps: Tensor) -> Tensor:
-    """The whole picture under each map, borders repeated: (B, 3, P, H, W)."""
+    """The image sampled by each map, (B, 3, P, H, W); its border pixels are repeated outside."""
     height, width = image.shape[-2:]
     per_pixel = torch.tensor([2 / width, 2 / height], device=image.device)
     corner = torch.tensor([1 / width - 1, 1 / height - 1], device=image.device)
@@ -81,26 +89,25 @@ def _sampled(image: Tensor, maps: Tensor) -> Tensor:
 
 
 def _pixels(height: int, width: int, device: torch.device) -> Tensor:
-    """(x, y, 1) of every pixel, (3, H * W), row by row."""
+    """The (x, y, 1) of every pixel, (3, H * W), row by row."""
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)]).flatten(1).float()
 
 
 def parts(source: Tensor, target: Tensor, size: tuple[int, int]) -> Parts:
-    """Mask and map of the ten parts, far to near."""
+    """The mask and map of each of the ten parts, in the order in which they are composited."""
     lengths = torso_length(source), torso_length(target)
     near, far, half = zip(*LIMBS, strict=True)
-    ours, theirs = _limbs(source, near, far), _limbs(target, near, far)
-    heads = _head(source), _head(target)
-    ours, theirs = torch.cat([ours, heads[0]], 1), torch.cat([theirs, heads[1]], 1)
+    source_limbs = torch.cat([_limbs(source, near, far), _head(source)], 1)
+    target_limbs = torch.cat([_limbs(target, near, far), _head(target)], 1)
     halves = torch.tensor([*half, HEAD], device=source.device) * lengths[1][:, None]
     corners = torso_corners(source, lengths[0]), torso_corners(target, lengths[1])
 
-    masks = [capsules(theirs, halves, size), quadrilaterals(corners[1], size)[:, None]]
-    maps = [similarity(ours, theirs), affine(corners[1], corners[0])[:, None]]
+    masks = [capsules(target_limbs, halves, size), quadrilaterals(corners[1], size)[:, None]]
+    maps = [similarity(source_limbs, target_limbs), affine(corners[1], corners[0])[:, None]]
     has_torso = (torch.stack(lengths).amin(0) >= SHORTEST)[:, None]  # False for NaN
-    known = _in_order([_is_long(ours) & _is_long(theirs), has_torso]) & has_torso
+    known = _in_order([_is_long(source_limbs) & _is_long(target_limbs), has_torso]) & has_torso
     return Parts(
         torch.where(known[..., None, None], _in_order(masks), 0),
         torch.where(known[..., None, None], _in_order(maps), 0),
@@ -108,31 +115,31 @@ def parts(source: Tensor, target: Tensor, size: tuple[int, int]) -> Parts:
 
 
 def _limbs(xy: Tensor, near: tuple[int, ...], far: tuple[int, ...]) -> Tensor:
-    """Both ends of limbs, (B, P, 2, 2)."""
+    """Both ends of each limb, (B, P, 2, 2)."""
     return torch.stack([xy[:, list(near)], xy[:, list(far)]], 2)
 
 
 def _in_order(limbs_and_torso: list[Tensor]) -> Tensor:
-    """What belongs to limbs and head, and what belongs to the torso, as parts are laid."""
+    """Insert the value of the torso among those of the limbs and the head, at :data:`TORSO`."""
     limbs, torso = limbs_and_torso
     return torch.cat([limbs[:, :TORSO], torso, limbs[:, TORSO:]], 1)
 
 
 def _is_long(limbs: Tensor) -> Tensor:
-    """Whether limbs (B, P, 2, 2) are seen, and long enough to know their direction: (B, P)."""
+    """Whether limbs (B, P, 2, 2) are seen and long enough to have a direction: (B, P) bool."""
     return (limbs[:, :, 1] - limbs[:, :, 0]).norm(dim=-1) >= SHORTEST  # False for NaN
 
 
 def torso_length(xy: Tensor) -> Tensor:
-    """Pixels from the middle of the shoulders to that of the hips, (B,); NaN where unseen."""
+    """The distance from mid-shoulder to mid-hip in pixels, (B,); NaN if a joint is unseen."""
     shoulders, hips = xy[:, [R_SHOULDER, L_SHOULDER]].mean(1), xy[:, [R_HIP, L_HIP]].mean(1)
     return (hips - shoulders).norm(dim=-1)
 
 
 def torso_corners(xy: Tensor, length: Tensor) -> Tensor:
-    """Shoulders and hips of poses, (B, 4, 2), each a bit further out than the joint.
+    """Shoulders and hips of poses, (B, 4, 2), each moved outwards by a padding.
 
-    So a torso seen from the side, whose joints lie on one line, still has a width.
+    The padding gives a width to a torso in profile, whose joints lie on one line.
     """
     right, left = xy[:, [R_SHOULDER, R_HIP]].mean(1), xy[:, [L_SHOULDER, L_HIP]].mean(1)
     down = xy[:, [R_HIP, L_HIP]].mean(1) - xy[:, [R_SHOULDER, L_SHOULDER]].mean(1)
@@ -144,26 +151,26 @@ def torso_corners(xy: Tensor, length: Tensor) -> Tensor:
 
 
 def _head(xy: Tensor) -> Tensor:
-    """From the neck to the mean of the joints seen on the head: (B, 1, 2, 2)."""
+    """The neck and the mean of the seen joints of the head: (B, 1, 2, 2)."""
     return torch.stack([xy[:, NECK], xy[:, FACE].nanmean(1)], 1)[:, None]
 
 
-def affine(places: Tensor, to: Tensor) -> Tensor:
-    """The maps (B, 2, 3) that take places (B, n, 2), n at least 3, nearest to others (B, n, 2)."""
-    ones = torch.ones_like(places[..., :1])
-    known = torch.cat([places, ones], -1).nan_to_num().double()
+def affine(points: Tensor, to: Tensor) -> Tensor:
+    """The least-squares maps (B, 2, 3) of points (B, n, 2), n at least 3, to points (B, n, 2)."""
+    ones = torch.ones_like(points[..., :1])
+    known = torch.cat([points, ones], -1).nan_to_num().double()
     return (torch.linalg.pinv(known) @ to.nan_to_num().double()).transpose(-1, -2).float()
 
 
 def similarity(source: Tensor, target: Tensor) -> Tensor:
-    """The maps (B, P, 2, 3) that turn and scale limbs of the target (B, P, 2, 2) into the source's.
+    """The similarity maps (B, P, 2, 3) of target limbs (B, P, 2, 2) to source limbs (B, P, 2, 2).
 
-    With limbs as complex numbers that is one division.
+    With limbs as complex numbers this is one division.
     """
-    theirs, ours = target[:, :, 1] - target[:, :, 0], source[:, :, 1] - source[:, :, 0]
-    scale = theirs.square().sum(-1)
-    real = (ours * theirs).sum(-1) / scale
-    imaginary = (ours[..., 1] * theirs[..., 0] - ours[..., 0] * theirs[..., 1]) / scale
+    a, b = source[:, :, 1] - source[:, :, 0], target[:, :, 1] - target[:, :, 0]
+    scale = b.square().sum(-1)
+    real = (a * b).sum(-1) / scale
+    imaginary = (a[..., 1] * b[..., 0] - a[..., 0] * b[..., 1]) / scale
     turn = torch.stack([real, -imaginary, imaginary, real], -1).unflatten(-1, (2, 2))
     shift = source[:, :, 0] - (turn @ target[:, :, 0, :, None])[..., 0]
     return torch.cat([turn, shift[..., None]], -1)
@@ -172,7 +179,7 @@ def similarity(source: Tensor, target: Tensor) -> Tensor:
 def capsules(limbs: Tensor, halves: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (B, P, H, W) of the pixels within ``halves`` (B, P) of limbs (B, P, 2, 2).
 
-    They reach a bit beyond the far end; the edge is two pixels wide.
+    They extend beyond the far end by :data:`BEYOND` half widths; the soft edge is two pixels wide.
     """
     start, along = limbs[:, :, 0], limbs[:, :, 1] - limbs[:, :, 0]  # (B, P, 2)
     length = along.norm(dim=-1)
@@ -186,10 +193,10 @@ def capsules(limbs: Tensor, halves: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def quadrilaterals(corners: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (B, H, W) of the pixels inside four corners (B, 4, 2) in turn, edges two pixels wide.
+    """Masks (B, H, W) of the pixels inside four consecutive corners (B, 4, 2).
 
-    A quadrilateral is the union of two triangles, so one that crosses itself (a person who twists)
-    is filled too; a triangle without area has no inside.
+    The soft edge is two pixels wide. A quadrilateral is the union of two triangles, so that one
+    that crosses itself (a twisted torso) is filled too; a triangle without area has no interior.
     """
     both = corners[:, [[0, 1, 2], [2, 3, 0]]]  # (B, 2, 3, 2); the last side is the diagonal
     sides = both.roll(-1, 2) - both
@@ -208,5 +215,5 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _soft(depth: Tensor) -> Tensor:
-    """From pixels inside an edge to a mask in [0, 1]."""
+    """The depth inside an edge, in pixels, to a mask in [0, 1]."""
     return (depth / 2 + 0.5).clamp(0, 1)

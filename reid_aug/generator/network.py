@@ -1,10 +1,14 @@
-"""The network: from an image and two poses to the image in the other pose."""
+"""The PATN network: an image and two poses in, the image in the other pose out."""
+
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from reid_aug.data.keypoints import heatmaps
 from reid_aug.generator.config import GeneratorConfig
+from reid_aug.generator.interface import GeneratorNetwork
 from reid_aug.generator.layers import (
     PoseAttention,
     camera_styles,
@@ -17,8 +21,10 @@ from reid_aug.generator.limb_warp import warp_limbs
 from reid_aug.runtime.errors import UserError
 
 
-class Generator(nn.Module):
+class Generator(GeneratorNetwork):
     """Map (image, source pose, target pose) to the image in the target pose."""
+
+    config: GeneratorConfig
 
     def __init__(self, config: GeneratorConfig = GeneratorConfig()) -> None:
         super().__init__()
@@ -40,6 +46,20 @@ class Generator(nn.Module):
         self.leave_camera_limbs = camera_styles(self.encode_limbs, config.cameras)
         self.enter_camera = camera_styles(self.decode, config.cameras)
 
+    @property
+    def step(self) -> int:
+        """Height and width of an image must be multiples of this: 2**downsamplings."""
+        return 2**self.config.downsamplings
+
+    @classmethod
+    def from_checkpoint(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
+        """Build the network of ``metadata["config"]`` and load its tensors."""
+        config = GeneratorConfig(**metadata["config"])
+        _check_shapes(config, tensors)
+        generator = cls(config)
+        generator.load_state_dict(tensors)
+        return generator
+
     def forward(
         self,
         image: Tensor,
@@ -48,42 +68,43 @@ class Generator(nn.Module):
         cameras: Tensor | None = None,
         limbs: Tensor | None = None,
     ) -> Tensor:
-        """Redraw ``image`` in the ``target`` pose.
+        """Generate ``image`` in the ``target`` pose.
 
         Args:
-            image: (B, 3, H, W) in [-1, 1]; H and W divisible by 2**downsamplings.
-            source: (B, K, H, W) heatmaps of the pose that ``image`` shows.
-            target: (B, K, H, W) heatmaps of the pose to draw.
-            cameras: (B, 2) int64, the camid that took ``image`` and the one to draw for; for a
-                generator that is told cameras only.
-            limbs: (B, 4, H, W), the moved limbs and how much of a pixel they cover; for a
-                generator that is shown limbs only.
+            image: (B, 3, H, W) in [-1, 1]; H and W are multiples of :attr:`step`.
+            source: (B, K, H, W) heatmaps of the pose of ``image``.
+            target: (B, K, H, W) heatmaps of the pose to generate.
+            cameras: (B, 2) int64, the camid of ``image`` and the camid to generate for; only for a
+                camera-conditioned generator.
+            limbs: (B, 4, H, W), the moved limbs and the fraction of each pixel that they cover;
+                only for a limb-conditioned generator.
 
         Returns:
             (B, 3, H, W) in [-1, 1].
 
         Raises:
-            UserError: If the sides do not fit, or the camids, or the limbs are missing.
+            UserError: If height, width or a camid is out of range, or if cameras or limbs are
+                missing.
         """
-        step = 2**self.config.downsamplings
-        if image.shape[-2] % step or image.shape[-1] % step:
-            size = f"{image.shape[-2]}x{image.shape[-1]}"
-            raise UserError(f"image height and width must be multiples of {step}, got {size}")
-        taken, drawn = self._camera_numbers(cameras)
-        look = encode(self.encode_image, self.leave_camera, image, taken)[-1]  # (B, C, h, w)
-        details = self._details(limbs, taken)
+        check_size(image.shape[-2], image.shape[-1], self.step)
+        source_camera, target_camera = self._camera_numbers(cameras)
+        encoded = encode(self.encode_image, self.leave_camera, image, source_camera)
+        appearance = encoded[-1]  # (B, C, h, w)
+        details = self._details(limbs, source_camera)
         if details:
-            look = look + details.pop()
+            appearance = appearance + details.pop()
         pose = self.encode_pose(torch.cat([source, target], 1))  # (B, C, h, w)
         for block in self.blocks[:-1]:
-            look, pose = block(look, pose)
-            pose = torch.cat([pose, look], 1)  # (B, 2C, h, w)
-        look, _ = self.blocks[-1](look, pose)
-        picture = decode(self.decode, self.enter_camera, look, drawn, details)  # (B, 3 or 6, H, W)
+            appearance, pose = block(appearance, pose)
+            pose = torch.cat([pose, appearance], 1)  # (B, 2C, h, w)
+        appearance, _ = self.blocks[-1](appearance, pose)
+        output = decode(  # (B, 3 or 6, H, W)
+            self.decode, self.enter_camera, appearance, target_camera, details
+        )
         if limbs is not None and self.config.limbs:
-            picture, gain = picture.chunk(2, 1)
-            picture = picture + (1 + gain) * limbs[:, :3]
-        return torch.tanh(picture)
+            output, gain = output.chunk(2, 1)
+            output = output + (1 + gain) * limbs[:, :3]
+        return torch.tanh(output)
 
     def repose(
         self,
@@ -92,38 +113,72 @@ class Generator(nn.Module):
         target: Tensor,
         cameras: Tensor | None = None,
     ) -> Tensor:
-        """As :meth:`forward`, from key points (B, 18, 2) in pixels, NaN where unseen."""
+        """As :meth:`forward`, from keypoints (B, 18, 2) in pixels, NaN for unseen joints."""
         (height, width), limbs = image.shape[-2:], None
-        with torch.autocast(image.device.type, enabled=False):  # places need whole precision
+        with torch.autocast(image.device.type, enabled=False):  # coordinates need full precision
             maps = [heatmaps(xy, height, width, self.config.sigma) for xy in (source, target)]
             if self.config.limbs:
                 limbs = torch.cat(warp_limbs(image, source, target), 1)
         return self(image, *maps, cameras, limbs)
 
-    def _details(self, limbs: Tensor | None, taken: Tensor | None) -> list[Tensor]:
-        """The code of the limbs at every size, fine to coarse; none for a generator without."""
+    def _details(self, limbs: Tensor | None, source_camera: Tensor | None) -> list[Tensor]:
+        """The codes of the limbs, fine to coarse; empty if not limb-conditioned."""
         if not self.config.limbs:
             return []
         if limbs is None:
-            raise UserError("this generator is shown limbs: it needs those of the source, moved")
-        return encode(self.encode_limbs, self.leave_camera_limbs, limbs, taken)
+            raise UserError(
+                "limbs must be the moved limbs of the source for a limb-conditioned generator, "
+                "got none; call repose, which computes them"
+            )
+        return encode(self.encode_limbs, self.leave_camera_limbs, limbs, source_camera)
 
     def _camera_numbers(self, cameras: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """The two cameras of each row, counted from 0; None where the generator is told none."""
+        """Source and target camera per image, counted from 0; None if not camera-conditioned."""
         last = self.config.cameras
         if not last:
             return None, None
         if cameras is None:
-            raise UserError("this generator is told cameras: it needs those of image and drawing")
+            raise UserError(
+                "cameras must be the camids of source and generated image for a camera-conditioned "
+                "generator, got none"
+            )
         low, high = cameras.aminmax()
         if low < 1 or high > last:
-            strange = int(low) if low < 1 else int(high)
-            raise UserError(f"this generator knows the camids 1 to {last}, got {strange}")
+            wrong = int(low) if low < 1 else int(high)
+            raise UserError(
+                f"camids must be in 1..{last}, the cameras of this generator, got {wrong}"
+            )
         return cameras[:, 0] - 1, cameras[:, 1] - 1
 
 
+def check_size(height: int, width: int, step: int) -> None:
+    """Raise a UserError unless height and width, in pixels, are multiples of ``step``."""
+    if height % step or width % step:
+        raise UserError(
+            f"image height and width must be multiples of {step}, got {height}x{width}; "
+            f"resize the images and their keypoints"
+        )
+
+
+def _check_shapes(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError unless the tensors are those of a network of this config.
+
+    A file of a few bytes can announce a network that exceeds the memory, so the shapes come from a
+    network on the meta device, which allocates nothing.
+    """
+    if config.blocks > len(tensors):
+        raise ValueError(f"{len(tensors)} tensors for {config.blocks} blocks")
+    with torch.device("meta"):
+        wanted = {name: tuple(t.shape) for name, t in Generator(config).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            shape, due = found.get(name, "missing"), wanted.get(name, "missing")
+            raise ValueError(f"{name} {shape}, where its config needs {due}")
+
+
 def initialise(generator: Generator) -> None:
-    """Convolutions N(0, 0.02), batch-norm scales N(1, 0.02): as published."""
+    """Set convolutions to N(0, 0.02) and batch-norm scales to N(1, 0.02), as published."""
     for module in generator.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)

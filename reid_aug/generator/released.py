@@ -1,9 +1,9 @@
-"""Weights that PATN's authors released, in our networks.
+"""The weights that the authors of PATN released, converted to this network.
 
-Their files are state dicts under their names for the modules. The config is not in them; it is read
-off the names and shapes. Files of PyTorch 0.3 carry running statistics under instance norm, which
-that version did not use even in eval mode; they are left out. Files of DataParallel carry a prefix,
-which :mod:`reid_aug.runtime.weights` takes off.
+Their files are state dicts with their own module names and without a config, which is inferred from
+the names and shapes. Files of PyTorch 0.3 contain running statistics of instance norm, which that
+version did not use even in eval mode; they are dropped. Files of DataParallel have a prefix, which
+:mod:`reid_aug.runtime.weights` removes.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import read_weights
 
-OFFICIAL = {  # our modules, and what the authors' released files call them
+OFFICIAL = {  # names of modules here: names in the authors' files
     "encode_image.": "model.stream1_down.",
     "encode_pose.": "model.stream2_down.",
     "blocks.": "model.att.",
@@ -31,10 +31,10 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def import_official(path: Path | str) -> Generator:
-    """Read a generator released by the PATN authors (``latest_net_netG.pth``), in eval mode.
+    """Return a generator that the PATN authors released (``latest_net_netG.pth``), in eval mode.
 
-    The config is inferred from the shapes. Instance norm says that it was trained on DeepFashion,
-    whose published heatmaps are one pixel a joint.
+    The config is inferred from the shapes. A network with instance norm was trained on DeepFashion,
+    whose published heatmaps have one pixel per joint.
 
     Raises:
         UserError: If the tensors are not those of a PATN generator.
@@ -47,12 +47,13 @@ def import_official(path: Path | str) -> Generator:
 
 
 def import_checkpoint(official: Path | str, path: Path) -> GeneratorConfig:
-    """Write a released generator as a checkpoint of ours; what it is.
+    """Write a released generator as a checkpoint of this package; returns its config.
 
-    Nobody noted which images it has seen, which counts as the worst.
+    Its training images are unknown, so ``trained_on`` is empty, which counts as the worst leak
+    status. An equal checkpoint at ``path`` is kept.
 
     Raises:
-        UserError: If it is no released generator, or ``path`` holds another one.
+        UserError: If the file is not a released generator, or ``path`` is another generator.
     """
     generator = import_official(official)
     notes = {
@@ -62,8 +63,8 @@ def import_checkpoint(official: Path | str, path: Path) -> GeneratorConfig:
     if path.exists():
         if load_with_metadata(path)[1].get("imported") != notes["imported"]:
             raise UserError(
-                f"{path}: is there already and is another generator; choose another folder with "
-                f"--out, or remove the file"
+                f"{path}: must be missing or the same generator, got another one; choose another "
+                f"folder with --out, or remove the file"
             )
         return generator.config
     save_generator(generator, path, notes)
@@ -75,15 +76,19 @@ def load_official(
 ) -> None:
     """Copy ``state``, whose tensors have the authors' names, into ``network``.
 
+    Args:
+        names: parts of tensor names here, and the authors' names for them.
+        path: the file of ``state``, for error messages.
+
     Raises:
-        UserError: If a tensor is missing, of another shape, or one too many.
+        UserError: If a tensor is missing, has another shape, or is unexpected.
     """
     official = {}
     for name in network.state_dict():
-        theirs = name
+        official_name = name
         for part, their_part in names.items():
-            theirs = theirs.replace(part, their_part)
-        official[name] = theirs
+            official_name = official_name.replace(part, their_part)
+        official[name] = official_name
     renamed = {name: state[theirs] for name, theirs in official.items() if theirs in state}
     missing = [
         name
@@ -91,7 +96,7 @@ def load_official(
         if not name.endswith("num_batches_tracked")
         and (name not in renamed or renamed[name].shape != tensor.shape)
     ]
-    strange = [
+    unexpected = [
         name
         for name in sorted(state.keys() - set(official.values()))
         if not name.endswith(STATISTICS)
@@ -102,16 +107,18 @@ def load_official(
         raise UserError(
             f"{rule}; {count} are missing or of another shape, the first is {missing[0]}"
         )
-    if strange:
-        raise UserError(f"{rule} and no others, got {len(strange)}, the first is {strange[0]}")
+    if unexpected:
+        raise UserError(
+            f"{rule} and no others, got {len(unexpected)}, the first is {unexpected[0]}"
+        )
     network.load_state_dict(renamed, strict=False)
 
 
 def first_convolution(state: Mapping[str, Tensor], name: str, path: Path | str) -> tuple[int, int]:
-    """(channels out, channels in) of a released network's first layer, a 7x7 convolution.
+    """Return (output channels, input channels) of a released network's first 7x7 convolution.
 
     Raises:
-        UserError: If there is no such layer.
+        UserError: If the tensor ``name`` is missing or is not the kernel of a 7x7 convolution.
     """
     shape = tuple(state[name].shape) if name in state else None
     if shape is None or len(shape) != 4 or shape[2:] != (7, 7):
@@ -122,13 +129,13 @@ def first_convolution(state: Mapping[str, Tensor], name: str, path: Path | str) 
 
 
 def released_norm(state: Mapping[str, Tensor], convolution: str) -> str:
-    """The norm behind a layer: with instance norm it has a bias."""
+    """Return the norm after a convolution: "instance" if it has a bias, else "batch"."""
     return "instance" if f"{convolution}.bias" in state else "batch"
 
 
 def _infer_config(state: Mapping[str, Tensor], path: Path | str) -> GeneratorConfig:
-    look, pose = "model.stream1_down.1", "model.stream2_down.1"
-    width, _ = first_convolution(state, f"{look}.weight", path)
+    image, pose = "model.stream1_down.1", "model.stream2_down.1"
+    width, _ = first_convolution(state, f"{image}.weight", path)
     _, maps = first_convolution(state, f"{pose}.weight", path)
     blocks = {name.split(".")[2] for name in state if name.startswith("model.att.")}
     downs = [
@@ -136,8 +143,8 @@ def _infer_config(state: Mapping[str, Tensor], path: Path | str) -> GeneratorCon
         for name, tensor in state.items()
         if name.startswith("model.stream1_down.") and tensor.ndim == 4
     ]
-    norm = released_norm(state, look)
-    sigma = 0.0 if norm == "instance" else SIGMA  # they stored DeepFashion's maps in whole numbers
+    norm = released_norm(state, image)
+    sigma = 0.0 if norm == "instance" else SIGMA  # DeepFashion's maps were stored as integers
     try:
         return GeneratorConfig(maps // 2, width, len(downs) - 1, len(blocks), norm, sigma=sigma)
     except UserError as error:

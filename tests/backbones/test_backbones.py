@@ -67,12 +67,12 @@ def test_the_parameters_have_the_names_and_shapes_of_the_caffe_port(inception):
 
 
 @pytest.mark.parametrize("name", ["inception_3c_1x1", "inception_3c_pool_proj", "inception_4e_1x1"])
-def test_blocks_that_halve_the_picture_have_neither_projection(inception, name):
+def test_blocks_that_halve_the_size_have_neither_projection(inception, name):
     assert f"{name}.weight" not in inception.state_dict()
 
 
 @pytest.mark.parametrize("size", [(256, 128), (128, 64), (64, 32), (144, 56), (224, 224)])
-def test_inception_takes_pictures_of_many_sizes(inception, size):
+def test_inception_accepts_images_of_many_sizes(inception, size):
     with torch.inference_mode():
         features = inception(torch.zeros(1, 3, *size))
 
@@ -80,30 +80,30 @@ def test_inception_takes_pictures_of_many_sizes(inception, size):
     assert features.isfinite().all()
 
 
-def test_pictures_reach_the_network_as_bgr_of_0_to_255_without_the_mean(inception):
+def test_input_is_converted_to_bgr_of_0_to_255_minus_the_mean(inception):
     rgb = np.array([255.0, 51.0, 0.0]) / 255
     normalised = (rgb - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     image = torch.tensor(normalised, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, 2, 2)
 
-    seen = inception.to_caffe(image)
+    recorded = inception.to_caffe(image)
 
     expected = torch.tensor([0.0 - 104, 51.0 - 117, 255.0 - 128]).view(1, 3, 1, 1)
-    torch.testing.assert_close(seen, expected.expand(1, 3, 2, 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(recorded, expected.expand(1, 3, 2, 2), atol=1e-4, rtol=0)
 
 
-def test_the_first_convolution_sees_what_the_caffe_port_sees(inception):
+def test_the_input_of_the_first_convolution_is_that_of_the_caffe_port(inception):
     pixels = torch.randint(0, 256, (1, 3, 32, 32), generator=torch.Generator().manual_seed(1))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     image = (pixels / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    seen = []
-    hook = inception.conv1_7x7_s2.register_forward_pre_hook(lambda _, given: seen.extend(given))
+    recorded = []
+    hook = inception.conv1_7x7_s2.register_forward_pre_hook(lambda _, given: recorded.extend(given))
 
     with torch.inference_mode():
         inception(image)
 
     hook.remove()
     bgr = pixels[:, [2, 1, 0]] - torch.tensor([104, 117, 128]).view(3, 1, 1)
-    torch.testing.assert_close(seen[0], bgr.float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(recorded[0], bgr.float(), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["inception_v2", "osnet_x0_25"])
@@ -158,7 +158,7 @@ def caffe_port(model: InceptionV2, x: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(x, 7).flatten(1)
 
 
-def test_on_imagenet_pictures_the_features_are_those_of_the_caffe_port(inception):
+def test_features_of_imagenet_images_are_those_of_the_caffe_port(inception):
     generator = torch.Generator().manual_seed(2)
     for name, buffer in inception.named_buffers():
         if name.endswith("running_mean"):
@@ -187,7 +187,7 @@ def test_the_names_are_sorted_and_unique():
     assert len(names) > 40
 
 
-def test_a_backbone_that_cannot_take_the_size_is_refused_with_sizes_that_do():
+def test_an_unsupported_image_size_is_refused_with_the_supported_sizes():
     with pytest.raises(UserError, match=r"inceptionv4.*128x64") as caught:
         build_backbone("inceptionv4", CLASSES, 128, 64)
 
@@ -201,7 +201,7 @@ def test_no_socket_is_opened_to_build_a_network(no_network):
     assert sum(p.numel() for p in model.parameters()) == 23_508_032 + 2048 * CLASSES + CLASSES
 
 
-def test_weights_of_the_caffe_port_load_whatever_their_classifier(inception, tmp_path):
+def test_weights_of_the_caffe_port_load_with_any_classifier(inception, tmp_path):
     state = {k: v for k, v in inception.state_dict().items() if "classifier" not in k}
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     state |= {"last_linear.weight": torch.ones(1000, 1024), "last_linear.bias": torch.ones(1000)}
@@ -221,7 +221,7 @@ def test_weights_of_the_caffe_port_load_whatever_their_classifier(inception, tmp
     assert "2 in the file unused" in line
 
 
-def test_a_classifier_of_other_people_is_left_out(inception, tmp_path):
+def test_a_classifier_of_other_identities_is_not_loaded(inception, tmp_path):
     save_file(inception.state_dict(), tmp_path / "reid.safetensors")
     model = InceptionV2(CLASSES + 1)
 
@@ -262,7 +262,7 @@ def test_torchvision_weights_of_resnet_load_without_their_classifier(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "is_last"), [("resnet18", True), ("pcb_p6", False)])
-def test_channels_lie_last_where_the_network_can_work_so(name, is_last):
+def test_weights_are_channels_last_if_the_network_supports_it(name, is_last):
     model = build_backbone(name, 2, 256, 128)
 
     weight = next(one for one in model.parameters() if one.ndim == 4 and one.shape[-1] > 1)
@@ -271,13 +271,13 @@ def test_channels_lie_last_where_the_network_can_work_so(name, is_last):
         assert model.eval()(torch.zeros(2, 3, 256, 128)).ndim == 2
 
 
-def strong(name, classes=CLASSES, height=64, width=32):
+def necked_network(name, classes=CLASSES, height=64, width=32):
     return build_backbone(name, classes, height, width, 0, bnneck=True, with_features=True)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "inception_v2", "inception_open_reid", "osnet_x0_25"])
-def test_a_neck_normalises_what_the_classifier_and_the_ranking_see(name):
-    model, images = strong(name), torch.randn(6, 3, 64, 32)
+def test_a_neck_normalises_the_features_for_classifier_and_ranking(name):
+    model, images = necked_network(name), torch.randn(6, 3, 64, 32)
 
     logits, features = model.train()(images)
 
@@ -290,7 +290,7 @@ def test_a_neck_normalises_what_the_classifier_and_the_ranking_see(name):
     torch.testing.assert_close(ranked, F.normalize(model.norm(model.backbone(images))))
 
 
-def test_a_neck_may_hide_the_features():
+def test_a_neck_without_features_returns_logits_only():
     model = build_backbone("resnet18", CLASSES, 64, 32, bnneck=True)
 
     assert model.train()(torch.randn(2, 3, 64, 32)).shape == (2, CLASSES)
@@ -305,16 +305,16 @@ def test_a_neck_may_hide_the_features():
         ("inception_v2", "inception_5b_3x3"),
     ],
 )
-def test_the_last_stage_of_a_network_may_keep_its_size(name, stage):
+def test_last_stride_1_keeps_the_size_in_the_last_stage(name, stage):
     sizes = {}
     for stride in (0, 1):
-        model, seen = build_backbone(name, CLASSES, 64, 32, stride), []
+        model, recorded = build_backbone(name, CLASSES, 64, 32, stride), []
         model.get_submodule(stage).register_forward_hook(
-            lambda _, given, made, seen=seen: seen.append(made.shape)
+            lambda _, given, made, recorded=recorded: recorded.append(made.shape)
         )
         with torch.inference_mode():
             model.eval()(torch.zeros(1, 3, 64, 32))
-        sizes[stride] = tuple(seen[0][2:])
+        sizes[stride] = tuple(recorded[0][2:])
         shapes = {key: value.shape for key, value in model.state_dict().items()}
         sizes.setdefault("weights", shapes)
         assert sizes["weights"] == shapes
@@ -323,37 +323,39 @@ def test_the_last_stage_of_a_network_may_keep_its_size(name, stage):
 
 
 @pytest.mark.parametrize("name", ["osnet_x0_25", "inception_open_reid"])
-def test_a_network_without_the_stages_of_a_resnet_has_no_last_stride(name):
+def test_last_stride_is_refused_for_a_network_without_resnet_stages(name):
     with pytest.raises(UserError, match=rf"last_stride must be 0 for {name}"):
         build_backbone(name, CLASSES, 64, 32, last_stride=1)
 
 
-@pytest.mark.parametrize("asked", ["bnneck", "with_features"])
-def test_a_network_with_several_classifiers_has_no_neck_and_no_triplets(asked):
-    with pytest.raises(UserError, match=r"one vector of features under one classifier.*pcb_p4"):
-        build_backbone("pcb_p4", CLASSES, 64, 32, **{asked: True})
+@pytest.mark.parametrize("option", ["bnneck", "with_features"])
+def test_neck_and_triplets_are_refused_for_several_classifiers(option):
+    with pytest.raises(
+        UserError, match=r"backbone pcb_p4 must have one vector of features and one classifier"
+    ):
+        build_backbone("pcb_p4", CLASSES, 64, 32, **{option: True})
 
 
-def test_weights_of_a_backbone_start_one_with_a_neck_and_the_other_way_round(tmp_path):
-    plain, necked = build_backbone("resnet18", CLASSES, 64, 32), strong("resnet18", 3)
+def test_weights_without_a_neck_fit_a_network_with_one_and_vice_versa(tmp_path):
+    plain, necked = build_backbone("resnet18", CLASSES, 64, 32), necked_network("resnet18", 3)
     torch.save(plain.state_dict(), tmp_path / "plain.pth")
     torch.save(necked.state_dict(), tmp_path / "necked.pth")
-    fresh, other = strong("resnet18"), build_backbone("resnet18", CLASSES, 64, 32)
+    fresh, other = necked_network("resnet18"), build_backbone("resnet18", CLASSES, 64, 32)
 
-    said = load_starting_weights(fresh, tmp_path / "plain.pth")
+    report = load_starting_weights(fresh, tmp_path / "plain.pth")
     load_starting_weights(other, tmp_path / "necked.pth")
 
-    assert "the neck starts fresh" in said
-    assert "unused: classifier.bias, classifier.weight" in said
+    assert "the neck has random weights" in report
+    assert "unused: classifier.bias, classifier.weight" in report
     torch.testing.assert_close(fresh.backbone.conv1.weight, plain.conv1.weight)
     torch.testing.assert_close(other.conv1.weight, necked.backbone.conv1.weight)
-    both = strong("resnet18")
+    both = necked_network("resnet18")
     load_starting_weights(both, tmp_path / "necked.pth")
     torch.testing.assert_close(both.norm.weight, necked.norm.weight)
 
 
 def step(name, height, width, bnneck):
-    """One step of a network as a training takes it: does it move, and is it finite?"""
+    """Run a training step; check that the loss is finite and most parameters get a gradient."""
     torch.manual_seed(0)
     model = build_backbone(name, 3, height, width, 0, bnneck, with_features=bnneck)
     outputs = model.train()(torch.randn(4, 3, height, width))
@@ -362,9 +364,9 @@ def step(name, height, width, bnneck):
     labels = torch.tensor([0, 1, 2, 0])
     loss = sum(F.cross_entropy(one, labels) for one in several) + features.square().mean()
     loss.backward()
-    moved = sum(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+    changed = sum(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
     assert loss.isfinite()
-    assert moved > len(list(model.parameters())) // 2
+    assert changed > len(list(model.parameters())) // 2
     assert model.eval()(torch.zeros(1, 3, height, width)).ndim == 2
 
 
@@ -382,7 +384,7 @@ SEVERAL = ("hacnn", "pcb_p4", "pcb_p6")  # classifiers, so no neck
 @pytest.mark.filterwarnings("ignore:.nn.functional.upsample")  # in torchreid's hacnn
 @pytest.mark.filterwarnings("ignore:Default grid_sample")  # there too
 def test_every_backbone_makes_a_step(request):
-    names = backbone_names()  # torchreid's imports look at sockets
+    names = backbone_names()  # the imports of torchreid use sockets
     request.getfixturevalue("no_network")
     for name in names:
         height, width = OTHER_SIZES.get(name, (128, 64))

@@ -1,4 +1,4 @@
-"""Open-ReID's Inception; BN-Inception is tested among the backbones."""
+"""Open-ReID's Inception; test_backbones.py tests BN-Inception."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_it_is_the_network_of_open_reid(network):
 
 
 @pytest.mark.parametrize("size", [(144, 56), (128, 64), (64, 32), (32, 16), (33, 17)])
-def test_it_takes_pictures_of_many_sizes(network, size):
+def test_it_accepts_images_of_many_sizes(network, size):
     with torch.inference_mode():
         features = network.eval()(torch.randn(2, 3, *size))
 
@@ -46,7 +46,7 @@ def test_gradients_reach_every_parameter(network):
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
-def test_features_are_what_the_classifier_sees_without_dropout():
+def test_features_are_the_input_of_the_classifier_without_dropout():
     torch.manual_seed(0)
     network = OpenReidInception(CLASSES, with_features=True)
     network.dropout.p = 0.0

@@ -92,7 +92,7 @@ def naive_relu1_2(w: State, image: Tensor) -> Tensor:
     return F.conv2d(x, w["features.2.weight"], w["features.2.bias"], padding=1).relu()
 
 
-def pictures(seed: int) -> Tensor:
+def images(seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     return torch.rand(2, 3, 16, 8, generator=rng) * 2 - 1
 
@@ -126,12 +126,12 @@ def test_output_is_a_map_of_logits_at_a_quarter_of_the_size(norm):
 
 
 @pytest.mark.parametrize("wrong", [{"norm": "layer"}, {"dropout": 1.0}], ids=str)
-def test_option_out_of_range_is_an_error_that_names_it(wrong):
+def test_an_option_out_of_range_is_an_error_that_names_it(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))} must be"):
         Discriminator(6, **wrong)
 
 
-def test_dropout_works_in_training_and_can_be_off():
+def test_dropout_is_active_in_training_and_can_be_zero():
     torch.manual_seed(0)
     stack = torch.randn(2, 6, 16, 16)
     with_dropout, without = Discriminator(6, width=4), Discriminator(6, width=4, dropout=0.0)
@@ -157,7 +157,7 @@ def test_official_weights_give_the_naive_network(tmp_path, channels, width, bloc
     torch.testing.assert_close(got, expected, atol=1e-8, rtol=0)
 
 
-def test_running_statistics_of_old_instance_norm_files_are_left_out(tmp_path):
+def test_running_statistics_of_old_instance_norm_files_are_dropped(tmp_path):
     state = official(6, 4, 3, "instance")
     stray = {"model.2.running_mean": torch.ones(4), "model.2.running_var": torch.ones(4)}
     torch.save({**state, **stray}, tmp_path / "d.pth")
@@ -179,7 +179,7 @@ def test_official_file_that_lacks_a_tensor_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.12.weight", "model.conv_block.weight"])
-def test_official_file_with_a_tensor_too_many_is_refused(tmp_path, name):
+def test_official_file_with_an_unexpected_tensor_is_refused(tmp_path, name):
     torch.save({**official(6, 4, 2, "batch"), name: torch.zeros(1)}, tmp_path / "d.pth")
 
     with pytest.raises(UserError, match=rf"d\.pth: .* no others, got 1, the first is {name}"):
@@ -244,14 +244,14 @@ def test_lsgan_is_the_squared_distance_to_the_label():
     assert gan_loss(logits, False, "lsgan").item() == pytest.approx((0.25 + 1 + 9) / 3)
 
 
-def test_bce_of_certain_logits_stays_finite():
+def test_bce_of_extreme_logits_is_finite():
     assert gan_loss(torch.tensor([500.0]), False, "bce").item() == 500
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_perceptual_distance_is_that_of_a_direct_computation(tmp_path, suffix):
     path = save_vgg(tmp_path / f"vgg19{suffix}")
-    generated, target = pictures(1), pictures(2)
+    generated, target = images(1), images(2)
 
     distance = Perceptual(path)(generated, target)
 
@@ -268,9 +268,9 @@ def save_vgg(path: Path) -> Path:
     return path
 
 
-def test_only_the_generated_picture_gets_a_gradient(tmp_path):
+def test_only_the_generated_image_gets_a_gradient(tmp_path):
     perceptual = Perceptual(save_vgg(tmp_path / "vgg19.pth"))
-    generated, target = pictures(1).requires_grad_(), pictures(2).requires_grad_()
+    generated, target = images(1).requires_grad_(), images(2).requires_grad_()
 
     perceptual(generated, target).backward()
 
@@ -292,7 +292,7 @@ def test_weights_that_are_not_those_of_vgg_are_refused(tmp_path, change):
         Perceptual(tmp_path / "vgg.pth")
 
 
-def test_pool_of_size_zero_gives_back_what_comes_in():
+def test_pool_of_size_zero_returns_its_input():
     pool, rng = ImagePool(0), np.random.default_rng(0)
     batch = torch.arange(8.0).reshape(4, 2)
 
@@ -301,7 +301,7 @@ def test_pool_of_size_zero_gives_back_what_comes_in():
     assert pool.images == []
 
 
-def test_pool_fills_with_what_comes_in_first():
+def test_pool_stores_the_first_samples_and_returns_them():
     pool, rng = ImagePool(6), np.random.default_rng(0)
     batches = torch.arange(12.0).reshape(2, 3, 2)
 
@@ -310,26 +310,26 @@ def test_pool_fills_with_what_comes_in_first():
     assert torch.equal(torch.stack(pool.images), batches.flatten(0, 1))
 
 
-def test_about_half_of_what_a_full_pool_gives_is_old():
+def test_about_half_of_the_samples_of_a_full_pool_are_old():
     pool, rng = ImagePool(50), np.random.default_rng(0)
-    came_in = torch.arange(2050.0)
+    given = torch.arange(2050.0)
 
-    went_out = torch.cat([pool.exchange(batch[:, None], rng)[:, 0] for batch in came_in.split(10)])
+    returned = torch.cat([pool.exchange(batch[:, None], rng)[:, 0] for batch in given.split(10)])
 
-    old = went_out[50:] != came_in[50:]
+    old = returned[50:] != given[50:]
     assert 900 < old.sum() < 1100
     assert len(pool.images) == 50
 
 
-def test_every_sample_leaves_a_full_pool_once_at_most():
+def test_a_full_pool_returns_every_sample_at_most_once():
     pool, rng = ImagePool(5), np.random.default_rng(0)
-    came_in = torch.arange(400.0)
+    given = torch.arange(400.0)
 
-    pool.exchange(came_in[:5, None], rng)
-    went_out = pool.exchange(came_in[5:, None], rng)[:, 0].tolist()
+    pool.exchange(given[:5, None], rng)
+    returned = pool.exchange(given[5:, None], rng)[:, 0].tolist()
 
     left = torch.cat(pool.images).tolist()
-    assert sorted(went_out + left) == came_in.tolist()
+    assert sorted(returned + left) == given.tolist()
 
 
 def test_pool_stores_copies():
@@ -342,7 +342,7 @@ def test_pool_stores_copies():
     assert torch.equal(torch.stack(pool.images), torch.ones(2, 3))
 
 
-def test_copies_made_when_the_pool_is_full_do_not_change_with_their_batch():
+def test_samples_of_a_full_pool_do_not_change_with_their_batch():
     pool, rng = ImagePool(4), np.random.default_rng(0)
     pool.exchange(torch.ones(4, 3), rng)
     batch = torch.full((64, 3), 2.0)

@@ -1,4 +1,4 @@
-"""The masks of the blocks: those that gate the change of the image, and the picture of them."""
+"""The masks of the blocks, which gate the change of the image code, and the image of them."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ def generator():
 
 @pytest.fixture
 def ends():
-    """A source and a target: noise in some pose, and one colour in another."""
+    """A source and a target: noise in one pose, and a uniform colour in another."""
     rng = np.random.default_rng(0)
     places = (rng.random((2, 18, 2)) * SIZE[::-1]).astype(np.float32)
     images = rng.integers(0, 256, (*SIZE, 3), np.uint8), np.full((*SIZE, 3), 77, np.uint8)
     return [End(images[i], Pose(places[i]), 1 + i) for i in range(2)]
 
 
-def test_a_mask_is_what_the_change_of_the_image_is_multiplied_with(generator):
+def test_a_mask_is_the_factor_of_the_change_of_the_image_code(generator):
     image, pose = torch.randn(2, 16, 8, 4), torch.randn(2, 16, 8, 4)
     block = generator.blocks[0]
     with watched(generator) as masks, torch.no_grad():
@@ -40,10 +40,10 @@ def test_a_mask_is_what_the_change_of_the_image_is_multiplied_with(generator):
     assert masks[0].shape == (2, 16, 8, 4)
     assert torch.allclose(after - image, masks[0] * change, atol=1e-6)
     block(image, pose)
-    assert len(masks) == 1  # watched no longer
+    assert len(masks) == 1  # the hook is removed
 
 
-def test_the_busiest_channel_is_that_of_the_largest_variance_over_blocks():
+def test_the_busiest_channel_has_the_largest_variance_over_the_blocks():
     masks = torch.full((4, 3, 2, 2), 0.5)
     masks[:, 1, 0, 0] = torch.tensor([0.0, 1.0, 0.0, 1.0])
     masks[:, 2] = torch.linspace(0.4, 0.6, 4)[:, None, None]
@@ -51,25 +51,25 @@ def test_the_busiest_channel_is_that_of_the_largest_variance_over_blocks():
     assert busiest_channel(masks) == 1
 
 
-def test_the_picture_shows_both_ends_the_drawing_and_a_mask_a_block(generator, ends):
-    picture = np.asarray(attention_picture(generator, *ends))
+def test_the_image_shows_source_target_generated_image_and_a_mask_per_block(generator, ends):
+    image = np.asarray(attention_picture(generator, *ends))
 
     height, width = (2 * side for side in SIZE)
-    assert picture.shape == (TITLE + 2 * height, 5 * width, 3)
-    assert (picture[TITLE + height :, :width] == 77).all()
-    masks = picture[TITLE:, 2 * width :].astype(int)
+    assert image.shape == (TITLE + 2 * height, 5 * width, 3)
+    assert (image[TITLE + height :, :width] == 77).all()
+    masks = image[TITLE:, 2 * width :].astype(int)
     assert (masks[..., 0] == masks[..., 1]).all()
     assert masks.std() > 0
 
 
-def test_each_mask_has_its_place_in_the_order_of_the_blocks(generator, ends):
+def test_masks_are_in_the_order_of_the_blocks(generator, ends):
     for number, block in enumerate(generator.blocks):
         torch.nn.init.zeros_(block.pose[-1].weight)
         block.pose[-1].bias = torch.nn.Parameter(torch.full((16,), float(number - 1)))
 
-    picture = np.asarray(attention_picture(generator, *ends))
+    image = np.asarray(attention_picture(generator, *ends))
 
-    columns = picture[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
+    columns = image[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
     assert columns.tolist() == [round(255 / (1 + np.exp(-v))) for v in (-1, 0, 1)]
 
 

@@ -60,12 +60,12 @@ def official_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
             shapes |= conv_keys(f"{down}.{3 * i + 1}", (out, out // 2, 3, 3), out, norm)
             shapes |= norm_keys(f"{down}.{3 * i + 2}", out, norm)
     for i in range(config.blocks):
-        look, pose = f"model.att.{i}.conv_block_stream1", f"model.att.{i}.conv_block_stream2"
+        image, pose = f"model.att.{i}.conv_block_stream1", f"model.att.{i}.conv_block_stream2"
         wide = inner if i == 0 else 2 * inner
-        shapes |= conv_keys(f"{look}.1", (inner, inner, 3, 3), inner, norm)
-        shapes |= norm_keys(f"{look}.2", inner, norm)
-        shapes |= conv_keys(f"{look}.6", (inner, inner, 3, 3), inner, norm)
-        shapes |= norm_keys(f"{look}.7", inner, norm)
+        shapes |= conv_keys(f"{image}.1", (inner, inner, 3, 3), inner, norm)
+        shapes |= norm_keys(f"{image}.2", inner, norm)
+        shapes |= conv_keys(f"{image}.6", (inner, inner, 3, 3), inner, norm)
+        shapes |= norm_keys(f"{image}.7", inner, norm)
         shapes |= conv_keys(f"{pose}.1", (wide, wide, 3, 3), wide, norm)
         shapes |= norm_keys(f"{pose}.2", wide, norm)
         shapes |= conv_keys(f"{pose}.6", (inner, wide, 3, 3), inner, norm)
@@ -90,7 +90,7 @@ def random_official(config: GeneratorConfig) -> State:
 
 
 def published(config: GeneratorConfig) -> GeneratorConfig:
-    """With instance norm, that of DeepFashion, the authors' heatmaps are one pixel a joint."""
+    """With instance norm, that of DeepFashion, the authors' heatmaps have one pixel per joint."""
     return replace(config, sigma=0.0) if config.norm == "instance" else config
 
 
@@ -142,23 +142,27 @@ def naive_encoder(w: State, key: str, x: Tensor, config: GeneratorConfig) -> Ten
 def naive_patn(
     w: State, config: GeneratorConfig, image: Tensor, source: Tensor, target: Tensor
 ) -> Tensor:
-    look = naive_encoder(w, "model.stream1_down", image, config)
+    appearance = naive_encoder(w, "model.stream1_down", image, config)
     pose = naive_encoder(w, "model.stream2_down", torch.cat([source, target], 1), config)
     for i in range(config.blocks):
         one, two = f"model.att.{i}.conv_block_stream1", f"model.att.{i}.conv_block_stream2"
-        change = norm(w, f"{one}.2", conv(w, f"{one}.1", reflect(look, 1)), config.norm).relu()
+        change = norm(
+            w, f"{one}.2", conv(w, f"{one}.1", reflect(appearance, 1)), config.norm
+        ).relu()
         change = norm(w, f"{one}.7", conv(w, f"{one}.6", reflect(change, 1)), config.norm)
         code = norm(w, f"{two}.2", conv(w, f"{two}.1", reflect(pose, 1)), config.norm).relu()
         code = conv(w, f"{two}.6", reflect(code, 1))
-        look = look + change / (1 + torch.exp(-code))
-        pose = torch.cat([code, look], 1)
+        appearance = appearance + change / (1 + torch.exp(-code))
+        pose = torch.cat([code, appearance], 1)
     for i in range(config.downsamplings):
         up = f"model.stream1_up.{3 * i}"
         weight, bias = w[f"{up}.weight"], w.get(f"{up}.bias")
-        look = F.conv_transpose2d(look, weight, bias, stride=2, padding=1, output_padding=1)
-        look = norm(w, f"model.stream1_up.{3 * i + 1}", look, config.norm).relu()
+        appearance = F.conv_transpose2d(
+            appearance, weight, bias, stride=2, padding=1, output_padding=1
+        )
+        appearance = norm(w, f"model.stream1_up.{3 * i + 1}", appearance, config.norm).relu()
     last = f"model.stream1_up.{3 * config.downsamplings + 1}"
-    return torch.tanh(conv(w, last, reflect(look, 3)))
+    return torch.tanh(conv(w, last, reflect(appearance, 3)))
 
 
 def inputs(config: GeneratorConfig, height: int = 32, width: int = 16) -> tuple[Tensor, ...]:
@@ -196,7 +200,7 @@ def test_number_of_parameters_is_the_published_one(norm, blocks, expected):
     assert sum(parameter.numel() for parameter in generator.parameters()) == expected
 
 
-def test_parts_have_the_published_numbers_of_parameters():
+def test_modules_have_the_published_numbers_of_parameters():
     with torch.device("meta"):
         generator = Generator()
 
@@ -209,7 +213,7 @@ def test_parts_have_the_published_numbers_of_parameters():
     assert counts == {**expected, "blocks": 40_125_952, "decode": 378_435}
 
 
-def test_default_config_is_the_paper_for_market():
+def test_default_config_is_that_of_the_paper_for_market1501():
     config = GeneratorConfig()
 
     assert config == GeneratorConfig(18, 64, 2, 9, "batch", 0.5)
@@ -232,20 +236,22 @@ def test_forward_is_that_of_a_naive_network_with_the_same_tensors(config):
     assert_equals_naive(generator, official_names(generator))
 
 
-def test_block_hands_on_the_raw_pose_code_and_gates_the_image_with_its_sigmoid():
+def test_block_returns_the_raw_pose_code_and_gates_the_image_with_its_sigmoid():
     torch.manual_seed(0)
     block = PoseAttention(8, 16, SMALL).eval()
-    look, pose = torch.randn(2, 8, 6, 6), 10 * torch.randn(2, 16, 6, 6)
+    appearance, pose = torch.randn(2, 8, 6, 6), 10 * torch.randn(2, 16, 6, 6)
 
-    new_appearance, code = block(look, pose)
+    new_appearance, code = block(appearance, pose)
 
     assert code.min() < 0
     assert code.max() > 1
     torch.testing.assert_close(code, block.pose(pose))
-    torch.testing.assert_close(new_appearance, look + code.sigmoid() * block.image(look))
+    torch.testing.assert_close(
+        new_appearance, appearance + code.sigmoid() * block.image(appearance)
+    )
 
 
-def test_dropout_works_in_training_and_not_afterwards():
+def test_dropout_is_active_in_training_mode_only():
     generator, batch = randomised(CONFIGS[1]), inputs(CONFIGS[1])
 
     assert torch.equal(generator(*batch), generator(*batch))
@@ -265,7 +271,7 @@ def test_source_pose_comes_before_target_pose():
     assert not torch.allclose(generator(image, source, target + 1), output)
 
 
-def told(limbs: bool = False) -> Generator:
+def camera_conditioned(limbs: bool = False) -> Generator:
     """A generator of three cameras that all differ."""
     generator = randomised(replace(SMALL, cameras=3, limbs=limbs))
     rng = torch.Generator().manual_seed(1)
@@ -275,7 +281,7 @@ def told(limbs: bool = False) -> Generator:
     return generator
 
 
-def test_fresh_camera_styles_change_nothing():
+def test_initial_camera_styles_change_nothing():
     generator, plain = Generator(replace(SMALL, cameras=3)).eval(), Generator(SMALL).eval()
     plain.load_state_dict({k: v for k, v in generator.state_dict().items() if "_camera" not in k})
 
@@ -297,8 +303,8 @@ def test_every_norm_of_image_encoder_and_decoder_has_a_style(norm):
 @pytest.mark.parametrize(
     ("part", "column"), [("leave_camera", 0), ("leave_camera_limbs", 0), ("enter_camera", 1)]
 )
-def test_only_the_rows_of_a_camera_follow_its_style(part, column):
-    generator, batch = told(limbs=True), inputs(SMALL)
+def test_a_style_changes_only_the_images_of_its_camera(part, column):
+    generator, batch = camera_conditioned(limbs=True), inputs(SMALL)
     cameras = torch.ones(len(batch[0]), 2, dtype=torch.int64)
     cameras[0, column] = 2
     limbs = torch.randn(len(batch[0]), 4, *batch[0].shape[-2:])
@@ -326,83 +332,83 @@ def test_a_style_scales_and_shifts_channels():
 @pytest.mark.parametrize(
     ("camids", "message"),
     [
-        (None, "it needs those of image and drawing"),
-        ([[0, 1]], "knows the camids 1 to 3, got 0"),
-        ([[1, 4]], "knows the camids 1 to 3, got 4"),
+        (None, "cameras must be the camids of source and generated image"),
+        ([[0, 1]], "camids must be in 1\\.\\.3, the cameras of this generator, got 0"),
+        ([[1, 4]], "camids must be in 1\\.\\.3, the cameras of this generator, got 4"),
     ],
 )
-def test_cameras_that_a_generator_was_not_told_are_refused(camids, message):
+def test_cameras_outside_the_condition_of_a_generator_are_refused(camids, message):
     cameras = None if camids is None else torch.tensor(camids)
 
     with pytest.raises(UserError, match=message):
-        told()(*inputs(SMALL), cameras)
+        camera_conditioned()(*inputs(SMALL), cameras)
 
 
-SHOWN = replace(SMALL, joints=18, cameras=3, limbs=True)
+LIMB_CONDITIONED = replace(SMALL, joints=18, cameras=3, limbs=True)
 
 
 def poses(batch: int = 2, height: int = 16, width: int = 16) -> tuple[Tensor, Tensor]:
-    """Key points of two poses with all joints seen, (B, 18, 2) each."""
+    """Keypoints of two poses with all joints seen, (B, 18, 2) each."""
     rng = torch.Generator().manual_seed(2)
     source, target = torch.rand(2, batch, 18, 2, generator=rng) * torch.tensor([width, height])
     return source, target
 
 
 @pytest.mark.parametrize("sigma", [6.0, 2.0, 0.0])
-def test_redraw_is_forward_from_key_points(sigma):
+def test_repose_equals_forward_from_keypoints(sigma):
     plain, image = randomised(replace(SMALL, joints=18, sigma=sigma)), inputs(SMALL)[0]
     size, (source, target) = image.shape[-2:], poses()
 
-    drawn = plain.repose(image, source, target)
+    generated = plain.repose(image, source, target)
 
     maps = [heatmaps(xy, *size, sigma) for xy in (source, target)]
-    assert torch.equal(drawn, plain(image, *maps))
+    assert torch.equal(generated, plain(image, *maps))
 
 
-def test_redraw_shows_the_limbs_to_a_generator_that_takes_them():
-    generator, image = randomised(SHOWN), inputs(SMALL)[0]
+def test_repose_passes_the_limbs_to_a_limb_conditioned_generator():
+    generator, image = randomised(LIMB_CONDITIONED), inputs(SMALL)[0]
     size, (source, target), cameras = image.shape[-2:], poses(), torch.tensor([[1, 2], [3, 1]])
     maps = heatmaps(source, *size), heatmaps(target, *size)
     limbs = torch.cat(warp_limbs(image, source, target), 1)
 
-    drawn = generator.repose(image, source, target, cameras)
+    generated = generator.repose(image, source, target, cameras)
 
-    assert torch.equal(drawn, generator(image, *maps, cameras, limbs))
-    assert not torch.allclose(drawn, generator(image, *maps, cameras, limbs.flip(0)))
-    with pytest.raises(UserError, match="is shown limbs: it needs those of the source"):
+    assert torch.equal(generated, generator(image, *maps, cameras, limbs))
+    assert not torch.allclose(generated, generator(image, *maps, cameras, limbs.flip(0)))
+    with pytest.raises(UserError, match="limbs must be the moved limbs of the source"):
         generator(image, *maps, cameras)
 
 
-def test_limbs_lie_under_the_drawing_as_far_as_the_decoder_says():
-    generator, (source, target) = randomised(SHOWN), poses()
+def test_limbs_are_added_with_the_weight_that_the_decoder_returns():
+    generator, (source, target) = randomised(LIMB_CONDITIONED), poses()
     image, cameras = inputs(SMALL)[0], torch.ones(2, 2, dtype=torch.int64)
     last = generator.decode[-1]
     torch.nn.init.zeros_(last.weight)
     with torch.no_grad():
         last.bias.copy_(torch.tensor([0.1, 0.2, 0.3, -1.0, -0.5, 0.0]))
-    shown = warp_limbs(image, source, target)[0]
+    moved = warp_limbs(image, source, target)[0]
 
-    drawn = generator.repose(image, source, target, cameras)
+    generated = generator.repose(image, source, target, cameras)
 
-    kept = shown * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
-    assert torch.allclose(drawn, (kept + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)).tanh())
+    kept = moved * torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
+    assert torch.allclose(generated, (kept + torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)).tanh())
 
 
-def test_limbs_are_moved_in_whole_precision(monkeypatch):
-    generator, image, (source, target) = randomised(SHOWN), inputs(SMALL)[0], poses()
-    shown, cameras = [], torch.ones(2, 2, dtype=torch.int64)
-    monkeypatch.setattr(generator, "forward", lambda *given: shown.append(given[-1]))
+def test_limbs_are_moved_in_full_precision(monkeypatch):
+    generator, image, (source, target) = randomised(LIMB_CONDITIONED), inputs(SMALL)[0], poses()
+    moved, cameras = [], torch.ones(2, 2, dtype=torch.int64)
+    monkeypatch.setattr(generator, "forward", lambda *given: moved.append(given[-1]))
 
     generator.repose(image, source, target, cameras)
     with torch.autocast("cpu", torch.bfloat16):
         generator.repose(image, source, target, cameras)
 
-    assert torch.equal(*shown)
+    assert torch.equal(*moved)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_limbs_join_the_drawing_at_every_size(monkeypatch, level):
-    generator, image, (source, target) = randomised(SHOWN), inputs(SMALL)[0], poses()
+def test_limbs_are_added_in_the_decoder_at_every_size(monkeypatch, level):
+    generator, image, (source, target) = randomised(LIMB_CONDITIONED), inputs(SMALL)[0], poses()
     cameras, details = torch.ones(2, 2, dtype=torch.int64), generator._details
     before, sizes = generator.repose(image, source, target, cameras), []
 
@@ -418,7 +424,7 @@ def test_limbs_join_the_drawing_at_every_size(monkeypatch, level):
     assert sizes == [[image.shape[-1], image.shape[-1] // 2, image.shape[-1] // 4]]
 
 
-def test_picture_that_cannot_be_halved_twice_is_refused():
+def test_an_image_whose_sides_are_not_multiples_of_the_step_is_refused():
     with pytest.raises(UserError, match="multiples of 4, got 30x16"):
         Generator(SMALL)(*inputs(SMALL, 30, 16))
     with pytest.raises(UserError, match="multiples of 4, got 32x18"):
@@ -439,7 +445,7 @@ def test_config_out_of_range_is_an_error_that_names_the_key(wrong):
         GeneratorConfig(**wrong)
 
 
-def test_every_pixel_value_survives_the_way_to_the_network_and_back():
+def test_every_pixel_value_survives_the_conversion_to_signed_and_back():
     pixels = torch.arange(256, dtype=torch.uint8).repeat(3).reshape(1, 16, 16, 3)
 
     signed = to_signed(pixels)
@@ -471,8 +477,8 @@ def test_checkpoint_comes_back_bit_for_bit(tmp_path, config):
         assert torch.equal(loaded.state_dict()[name], tensor)
 
 
-def test_a_checkpoint_remembers_its_cameras(tmp_path):
-    generator, cameras = told(), torch.tensor([[1, 2], [3, 1]])
+def test_a_checkpoint_keeps_the_number_of_cameras(tmp_path):
+    generator, cameras = camera_conditioned(), torch.tensor([[1, 2], [3, 1]])
 
     save_generator(generator, tmp_path / "g.safetensors")
 
@@ -497,7 +503,7 @@ def sorted_header(path) -> tuple[list[int], bytes]:
     return sorted(content[:start]), content[start:]
 
 
-def test_notes_join_format_and_config(tmp_path):
+def test_notes_are_added_to_format_and_config(tmp_path):
     save_generator(Generator(SMALL), tmp_path / "g.safetensors", {"step": 5, "recipe": {"a": [1]}})
 
     _, notes = load_with_metadata(tmp_path / "g.safetensors")
@@ -560,17 +566,19 @@ def test_checkpoint_whose_config_does_not_fit_is_an_error_that_names_it(tmp_path
     ],
     ids=str,
 )  # fmt: skip
-def test_a_small_file_that_announces_a_huge_network_is_refused_unbuilt(tmp_path, monkeypatch, huge):
+def test_a_small_file_with_the_config_of_a_huge_network_is_refused_without_building_it(
+    tmp_path, monkeypatch, huge
+):
     notes = {"format": "reid_aug.generator/1", "config": {**asdict(SMALL), **huge}}
     write_tensors(tmp_path / "g.safetensors", {"x": torch.zeros(1)}, notes)
     devices = []
 
-    def seen(self, config):
+    def record_device(self, config):
         devices.append(torch.empty(0).device.type)
         build(self, config)
 
     build = Generator.__init__
-    monkeypatch.setattr(Generator, "__init__", seen)
+    monkeypatch.setattr(Generator, "__init__", record_device)
     with pytest.raises(UserError, match=r"g\.safetensors: must hold a config and its tensors") as e:
         load_generator(tmp_path / "g.safetensors")
 
@@ -578,7 +586,7 @@ def test_a_small_file_that_announces_a_huge_network_is_refused_unbuilt(tmp_path,
     assert "cpu" not in devices
 
 
-def test_a_checkpoint_of_other_shapes_names_the_first(tmp_path):
+def test_a_checkpoint_with_other_shapes_is_an_error_that_names_the_first(tmp_path):
     tensors = Generator(SMALL).state_dict()
     config = asdict(replace(SMALL, cameras=2))
     write_tensors(
@@ -602,7 +610,7 @@ def test_official_weights_give_the_naive_network(tmp_path, config, prefix):
     assert_equals_naive(generator, state)
 
 
-def test_running_statistics_of_old_instance_norm_files_are_left_out(tmp_path):
+def test_running_statistics_of_old_instance_norm_files_are_dropped(tmp_path):
     state = random_official(CONFIGS[1])
     stray = {
         "model.stream1_down.2.running_mean": torch.ones(4),
@@ -626,7 +634,7 @@ def test_official_file_in_the_format_of_old_torch_gives_the_naive_network(tmp_pa
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_official_weights_give_the_published_picture_in_single_precision(tmp_path, norm):
+def test_official_weights_give_the_published_image_in_single_precision(tmp_path, norm):
     config = GeneratorConfig(width=16, norm=norm)
     state, batch = random_official(config), inputs(config, 64, 32)
     torch.save(state, tmp_path / "g.pth")
@@ -637,7 +645,7 @@ def test_official_weights_give_the_published_picture_in_single_precision(tmp_pat
     torch.testing.assert_close(got, naive_patn(state, config, *batch), atol=1e-5, rtol=0)
 
 
-def test_counters_of_newer_batch_norm_files_are_welcome(tmp_path):
+def test_counters_of_newer_batch_norm_files_are_accepted(tmp_path):
     state = random_official(SMALL)
     means = [name for name in state if name.endswith("running_mean")]
     counters = {
@@ -658,7 +666,7 @@ def test_imported_network_is_saved_and_loaded_like_any_other(tmp_path):
     assert torch.equal(loaded(*inputs(SMALL)), generator(*inputs(SMALL)))
 
 
-def test_an_imported_checkpoint_says_where_it_is_from_and_that_nobody_knows_what_it_saw(tmp_path):
+def test_an_imported_checkpoint_records_its_file_and_that_its_training_images_are_unknown(tmp_path):
     torch.save(random_official(SMALL), tmp_path / "latest_net_netG.pth")
     path = tmp_path / "run/generator.safetensors"
 
@@ -672,7 +680,7 @@ def test_an_imported_checkpoint_says_where_it_is_from_and_that_nobody_knows_what
     }  # fmt: skip
 
 
-def test_an_import_done_before_is_left_and_another_generator_is_not_overwritten(tmp_path):
+def test_a_repeated_import_changes_nothing_and_another_generator_is_not_overwritten(tmp_path):
     official, path = tmp_path / "latest_net_netG.pth", tmp_path / "generator.safetensors"
     torch.save(random_official(SMALL), official)
     import_checkpoint(official, path)
@@ -681,7 +689,7 @@ def test_an_import_done_before_is_left_and_another_generator_is_not_overwritten(
     import_checkpoint(official, path)
     assert path.stat().st_mtime_ns == before
     save_generator(Generator(SMALL), path)
-    with pytest.raises(UserError, match="is there already and is another generator"):
+    with pytest.raises(UserError, match="must be missing or the same generator, got another one"):
         import_checkpoint(official, path)
 
 
@@ -703,7 +711,7 @@ def test_official_file_with_a_tensor_of_another_shape_is_refused(tmp_path):
         import_official(tmp_path / "g.pth")
 
 
-def test_official_file_with_a_tensor_too_many_is_refused(tmp_path):
+def test_official_file_with_an_unexpected_tensor_is_refused(tmp_path):
     torch.save({**random_official(SMALL), "model.gate.weight": torch.zeros(1)}, tmp_path / "g.pth")
 
     with pytest.raises(UserError, match=r"g\.pth: .* no others, got 1, .* model\.gate\.weight"):

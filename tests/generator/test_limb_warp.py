@@ -28,28 +28,28 @@ def image():
     return to_signed(torch.from_numpy(np.array(large))[None])
 
 
-def drawn(found: Parts) -> list[bool]:
-    """Which of the ten parts are not left out."""
+def included(found: Parts) -> list[bool]:
+    """Which of the ten parts are not omitted."""
     return [bool(mask.any()) for mask in found.masks[0]]
 
 
-def test_equal_poses_leave_what_is_covered_as_it_is(image):
-    shown, cover = warp_limbs(image, STANDING, STANDING)
+def test_equal_poses_do_not_change_the_covered_pixels(image):
+    composite, cover = warp_limbs(image, STANDING, STANDING)
 
-    assert all(drawn(parts(STANDING, STANDING, SIZE)))
+    assert all(included(parts(STANDING, STANDING, SIZE)))
     assert 1500 < cover.sum() < 3500
-    torch.testing.assert_close(shown, cover * image, atol=1e-4, rtol=0)
+    torch.testing.assert_close(composite, cover * image, atol=1e-4, rtol=0)
 
 
-def test_a_translated_pose_takes_the_parts_along(image):
-    shown, cover = warp_limbs(image, STANDING, STANDING + AWAY)
+def test_a_translated_pose_translates_the_parts(image):
+    composite, cover = warp_limbs(image, STANDING, STANDING + AWAY)
 
     before = warp_limbs(image, STANDING, STANDING)[1]
     torch.testing.assert_close(cover[..., 4:, 6:], before[..., :-4, :-6], atol=1e-4, rtol=0)
     inside = (cover == 1)[0, 0, 4:, 6:]
-    moved, original = shown[0, :, 4:, 6:], image[0, :, :-4, :-6]
+    moved, original = composite[0, :, 4:, 6:], image[0, :, :-4, :-6]
     torch.testing.assert_close(moved[:, inside], original[:, inside], atol=1e-3, rtol=0)
-    assert not shown[:, :, cover[0, 0] == 0].any()
+    assert not composite[:, :, cover[0, 0] == 0].any()
 
 
 def test_a_limb_turns_about_its_joint(image):
@@ -66,20 +66,20 @@ def test_a_limb_turns_about_its_joint(image):
     assert masks[0, 5, 42, 18] == 0
 
 
-def test_near_parts_are_laid_over_far_ones():
+def test_near_parts_cover_far_ones():
     image = torch.zeros(1, 3, *SIZE)
     image[:, :, 36:, :20] = 1  # the right forearm and hand
     crossed = STANDING.clone()
-    crossed[0, [3, 4]] = torch.tensor([(20.0, 42.0), (34.0, 44.0)])  # before the belly
+    crossed[0, [3, 4]] = torch.tensor([(20.0, 42.0), (34.0, 44.0)])  # in front of the belly
 
-    shown, cover = warp_limbs(image, STANDING, crossed)
+    composite, cover = warp_limbs(image, STANDING, crossed)
 
     assert cover[0, 0, 44, 30] == 1
-    assert (shown[0, :, 44, 30] > 0.9).all()
-    assert (shown[0, :, 54, 32] < 0.1).all()
+    assert (composite[0, :, 44, 30] > 0.9).all()
+    assert (composite[0, :, 54, 32] < 0.1).all()
 
 
-def test_a_torso_has_no_seam_and_one_from_the_side_still_has_a_width():
+def test_a_torso_has_no_seam_and_a_torso_in_profile_has_a_width():
     side = STANDING.clone()
     side[0, [2, 5, 8, 11], 0] = 32
 
@@ -107,21 +107,21 @@ def test_a_torso_that_crosses_itself_is_filled():
 @pytest.mark.parametrize(
     "corners",
     [
-        [(35, 30), (29, 30), (40, 60), (24, 60)],  # two padded corners are one place
+        [(35, 30), (29, 30), (40, 60), (24, 60)],  # two padded corners coincide
         [(29.5, 30), (34.5, 30), (32, 60), (32, 60)],
     ],
 )
-def test_a_triangle_without_area_has_no_inside(image, corners):
+def test_a_triangle_without_area_has_no_interior(image, corners):
     odd = STANDING.clone()
     odd[0, [2, 5, 11, 8]] = torch.tensor(corners, dtype=torch.float32)
 
-    shown, cover = warp_limbs(image, STANDING, odd)
+    composite, cover = warp_limbs(image, STANDING, odd)
 
-    assert shown.isfinite().all()
+    assert composite.isfinite().all()
     assert not cover[..., :40, :8].any()
 
 
-def test_three_corners_in_a_line_have_no_inside():
+def test_three_collinear_corners_have_no_interior():
     line = torch.tensor([[(10.0, 10.0), (10.0, 20.0), (10.0, 30.0), (20.0, 20.0)]])
 
     mask = quadrilaterals(line, SIZE)[0]
@@ -133,24 +133,24 @@ def test_three_corners_in_a_line_have_no_inside():
 
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize(("joint", "lost"), [(4, 1), (3, 2), (9, 2), (1, 1), (0, 0), (2, 10)])
-def test_an_unseen_joint_leaves_its_parts_out(image, joint, lost, both):
+def test_parts_with_an_unseen_joint_are_omitted(image, joint, lost, both):
     blind = STANDING.clone()
     blind[0, joint] = torch.nan
 
     poses = (STANDING, blind) if both else (blind, STANDING)
 
-    assert sum(drawn(parts(*poses, SIZE))) == 10 - lost
+    assert sum(included(parts(*poses, SIZE))) == 10 - lost
     assert all(one.isfinite().all() for one in warp_limbs(image, *poses))
 
 
-def test_a_limb_shorter_than_a_pixel_is_left_out():
+def test_a_limb_shorter_than_a_pixel_is_omitted():
     short = STANDING.clone()
     short[0, 4] = short[0, 3] + 0.5
 
-    assert drawn(parts(short, STANDING, SIZE)) == [True] * 7 + [False] + [True] * 2
+    assert included(parts(short, STANDING, SIZE)) == [True] * 7 + [False] + [True] * 2
 
 
-def test_rows_of_a_batch_do_not_mix(image):
+def test_images_of_a_batch_are_independent(image):
     images = torch.cat([image, -image])
     sources = torch.cat([STANDING, STANDING - AWAY])
     targets = torch.cat([STANDING + AWAY, STANDING])
@@ -158,6 +158,6 @@ def test_rows_of_a_batch_do_not_mix(image):
     together = warp_limbs(images, sources, targets)
 
     for row in range(2):
-        alone = warp_limbs(*(one[row : row + 1] for one in (images, sources, targets)))
-        for one, part in zip(alone, together, strict=True):
+        single = warp_limbs(*(one[row : row + 1] for one in (images, sources, targets)))
+        for one, part in zip(single, together, strict=True):
             torch.testing.assert_close(one[0], part[row])

@@ -1,4 +1,4 @@
-"""Winograd's convolutions: the sums and gradients of PyTorch's own, to the digits of precision."""
+"""Winograd's convolutions: sums and gradients equal PyTorch's own to the precision of the type."""
 
 import copy
 from dataclasses import replace
@@ -22,18 +22,18 @@ SETTINGS = TrainGeneratorConfig(
 
 
 def batch(size: int = 4, height: int = 32, width: int = 32) -> Batch:
-    """Noise; 16 tiles where the networks are deepest."""
+    """Noise; 16 tiles at the smallest size of the networks."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2, size, height, width, 3), dtype=np.uint8)
     xy = (rng.random((2, size, 18, 2)) * (width, height)).astype(np.float32)
     return Batch(*(torch.from_numpy(one) for one in (*pixels, *xy, np.ones((size, 2), np.int64))))
 
 
-def gradients(layer, picture, asked):
-    """What comes out, and the gradients of the picture and of every parameter."""
-    picture = picture.detach().requires_grad_()
-    found = layer(picture)
-    return [found, *torch.autograd.grad(found, [picture, *layer.parameters()], asked)]
+def gradients(layer, features, gradient):
+    """The output of a layer, and the gradients of the input and of every parameter."""
+    features = features.detach().requires_grad_()
+    found = layer(features)
+    return [found, *torch.autograd.grad(found, [features, *layer.parameters()], gradient)]
 
 
 def winograds(network: torch.nn.Module) -> int:
@@ -43,77 +43,79 @@ def winograds(network: torch.nn.Module) -> int:
 def test_the_maps_of_one_axis_give_four_sums_of_three_products():
     rng = np.random.default_rng(0)
     signal, taps = rng.normal(size=6), rng.normal(size=3)
-    tile, kernel, back = transforms()
+    tile, kernel, output = transforms()
 
-    found = back @ ((kernel @ taps) * (tile @ signal))
+    found = output @ ((kernel @ taps) * (tile @ signal))
 
     np.testing.assert_allclose(found, np.correlate(signal, taps, "valid"), atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(6, 6), (10, 14)])
-def test_gradients_are_those_of_differences(size):
-    room = Workspace(torch.float64)
-    picture = torch.randn(2, 2, *size, dtype=torch.double, requires_grad=True)
+def test_gradients_equal_finite_differences(size):
+    workspace = Workspace(torch.float64)
+    features = torch.randn(2, 2, *size, dtype=torch.double, requires_grad=True)
     weight = torch.randn(3, 2, 3, 3, dtype=torch.double, requires_grad=True)
 
-    assert torch.autograd.gradcheck(lambda *both: Convolution.apply(*both, room), (picture, weight))
+    assert torch.autograd.gradcheck(
+        lambda *both: Convolution.apply(*both, workspace), (features, weight)
+    )
 
 
-@pytest.mark.parametrize("asked_for", ["picture", "weight"])
-def test_one_gradient_alone_is_as_with_the_other(asked_for):
-    room = Workspace()
-    picture, weight = torch.randn(2, 8, 10, 18), torch.randn(16, 8, 3, 3)
-    one = picture if asked_for == "picture" else weight
+@pytest.mark.parametrize("of", ["features", "weight"])
+def test_a_single_gradient_equals_that_of_the_direct_sum(of):
+    workspace = Workspace()
+    features, weight = torch.randn(2, 8, 10, 18), torch.randn(16, 8, 3, 3)
+    one = features if of == "features" else weight
     one.requires_grad_()
 
-    Convolution.apply(picture, weight, room).square().sum().backward()
+    Convolution.apply(features, weight, workspace).square().sum().backward()
 
     found, one.grad = one.grad, None
-    F.conv2d(picture, weight).square().sum().backward()
+    F.conv2d(features, weight).square().sum().backward()
     torch.testing.assert_close(found, one.grad, atol=1e-2, rtol=1e-4)
-    assert sum(tensor.grad is not None for tensor in (picture, weight)) == 1
+    assert sum(tensor.grad is not None for tensor in (features, weight)) == 1
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("channels", "out"), [(256, 128), (128, 256)])
-def test_sums_and_gradients_are_those_of_the_plain_sum_to_single_precision(channels, out, bias):
+def test_sums_and_gradients_equal_the_direct_ones_to_single_precision(channels, out, bias):
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(channels, out, 3, bias=bias).to(memory_format=torch.channels_last)
-    picture = torch.randn(2, channels, 34, 18).to(memory_format=torch.channels_last)
-    asked = torch.randn(2, out, 32, 16)
+    features = torch.randn(2, channels, 34, 18).to(memory_format=torch.channels_last)
+    gradient = torch.randn(2, out, 32, 16)
 
-    found = gradients(Winograd(layer, Workspace()), picture, asked)
-    usual = gradients(layer, picture, asked)
-    exact = gradients(copy.deepcopy(layer).double(), picture.double(), asked.double())
+    found = gradients(Winograd(layer, Workspace()), features, gradient)
+    direct = gradients(layer, features, gradient)
+    exact = gradients(copy.deepcopy(layer).double(), features.double(), gradient.double())
 
-    for ours, theirs, true in zip(found, usual, exact, strict=True):
+    for ours, theirs, true in zip(found, direct, exact, strict=True):
         assert ours.shape == true.shape
         assert (ours - true).abs().max() < 2e-5 * true.std()
         assert (ours - true).std() < 8 * (theirs - true).std()
 
 
 @pytest.mark.parametrize("size", [(2, 8, 9, 18), (1, 8, 6, 6)], ids=["no tiles fill it", "few"])
-def test_what_is_not_worth_it_is_left_to_the_plain_sum(size):
-    layer, picture = torch.nn.Conv2d(8, 8, 3), torch.randn(size)
+def test_the_direct_sum_computes_few_tiles_and_sizes_that_tiles_do_not_fill(size):
+    layer, features = torch.nn.Conv2d(8, 8, 3), torch.randn(size)
 
-    assert torch.equal(Winograd(layer, Workspace())(picture), layer(picture))
+    assert torch.equal(Winograd(layer, Workspace())(features), layer(features))
 
 
-def test_two_layers_of_one_workspace_keep_their_gradients_apart():
+def test_two_layers_of_one_workspace_have_separate_gradients():
     torch.manual_seed(0)
-    room = Workspace()
+    workspace = Workspace()
     pad, first, second = torch.nn.ReflectionPad2d(1), *(torch.nn.Conv2d(8, 8, 3) for _ in "ab")
     plain = torch.nn.Sequential(pad, first, pad, second)
-    tiled = torch.nn.Sequential(pad, Winograd(first, room), pad, Winograd(second, room))
-    picture, asked = torch.randn(2, 2, 8, 16, 16)
+    tiled = torch.nn.Sequential(pad, Winograd(first, workspace), pad, Winograd(second, workspace))
+    features, gradient = torch.randn(2, 2, 8, 16, 16)
 
-    found, usual = (gradients(layers, picture, asked) for layers in (tiled, plain))
+    found, direct = (gradients(layers, features, gradient) for layers in (tiled, plain))
 
-    for ours, theirs in zip(found, usual, strict=True):
+    for ours, theirs in zip(found, direct, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
 
 
-def test_a_network_ready_to_learn_has_the_same_parameters_under_the_same_names():
+def test_a_network_prepared_for_training_keeps_its_parameters_and_their_names():
     network = Generator(NETWORK)
     names = [name for name, _ in network.named_parameters()]
     tensors = list(network.parameters())
@@ -127,7 +129,7 @@ def test_a_network_ready_to_learn_has_the_same_parameters_under_the_same_names()
     assert list(network.state_dict()) == keys
 
 
-def test_a_training_in_single_precision_on_a_cpu_is_by_tiles_and_no_other():
+def test_only_training_in_single_precision_on_a_cpu_uses_tiles():
     trainers = {
         bf16: Trainer(NETWORK, replace(SETTINGS, bf16=bf16), 0, CPU) for bf16 in (False, True)
     }
@@ -141,7 +143,7 @@ def test_a_training_in_single_precision_on_a_cpu_is_by_tiles_and_no_other():
     assert set(counts[True].values()) == {0}
 
 
-def test_a_step_by_tiles_is_that_of_plain_sums_to_single_precision(monkeypatch):
+def test_a_training_step_with_tiles_equals_that_of_direct_sums_to_single_precision(monkeypatch):
     given = batch()
     ours = Trainer(NETWORK, SETTINGS, 0, CPU)
     with monkeypatch.context() as patch:
@@ -161,7 +163,7 @@ def test_a_step_by_tiles_is_that_of_plain_sums_to_single_precision(monkeypatch):
     assert not all(torch.equal(after[name], tensor) for name, tensor in ours.state().items())
 
 
-def test_a_training_by_tiles_that_is_restored_goes_on_to_the_same_bytes():
+def test_a_restored_training_with_tiles_ends_in_the_same_bytes():
     given = batch()
     whole = Trainer(NETWORK, SETTINGS, 0, CPU)
     whole.step(given, 0)

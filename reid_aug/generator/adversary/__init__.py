@@ -1,18 +1,19 @@
-"""What the generator is trained against: two discriminators, and the losses of PATN.
+"""The adversarial training of PATN: two discriminators, and the losses.
 
-One discriminator rates *appearance* (is this the person of the condition image?), one rates
-*pose* (is the person in the target pose?). Both are one class with different inputs, and both end
-in a map of ``4 * width`` channels, not in one score: the loss is a mean over the whole map, as in
-the authors' code. Logits come out; the sigmoid of the published network is in the loss (the same
-number, and it survives low precision).
+The *appearance* discriminator classifies whether an image is a real one of the person in the
+condition image; the *pose* discriminator, whether it is a real one in the target pose. Both are
+instances of one class with different inputs. Both return a map of ``4 * width`` channels, not one
+score, and the loss is the mean over the whole map, as in the authors' code. The outputs are logits;
+the sigmoid of the published network is part of the loss (the value is the same, and stable in low
+precision).
 
 Losses, with the published weights: gan (5) averaged over the two discriminators, l1 (10) between
-images in [-1, 1], perceptual (10) between relu1_2 features of VGG-19. The perceptual term needs VGG
-weights from a path; without them it is off, and every log and checkpoint says so.
+images in [-1, 1], perceptual (10) between relu1_2 features of VGG-19. The perceptual loss needs VGG
+weights from a path; without them it is off, which every log and checkpoint records.
 
     discriminator  the network
-    losses         its verdict as a loss, and the perceptual one
-    pool           old drawings among the new ones
+    losses         the adversarial loss and the perceptual loss
+    pool           a pool of earlier generated images
     checkpoint     the file of a discriminator
     released       the authors' weights
 """

@@ -1,7 +1,7 @@
-"""A discriminator's checkpoint: one safetensors file that says which of the two it is.
+"""The checkpoint of a discriminator: one safetensors file.
 
-In the metadata stand ``format``, ``discriminator`` ("appearance" or "pose") and whatever the caller
-notes, each as JSON.
+Its metadata holds ``format``, ``discriminator`` ("appearance" or "pose") and the entries that the
+caller adds, each as JSON.
 """
 
 from collections.abc import Mapping
@@ -18,29 +18,31 @@ FORMAT = "reid_aug.discriminator/1"
 
 
 def save_discriminator(
-    network: Discriminator, discriminator: str, path: Path | str, notes: Mapping[str, Any]
+    network: Discriminator, kind: str, path: Path | str, notes: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint that says what it is; ``notes`` join its metadata."""
-    head = {"format": FORMAT, "discriminator": discriminator}
+    """Write a checkpoint; the entries of ``notes`` are added to its metadata.
+
+    Args:
+        kind: "appearance" or "pose".
+    """
+    head = {"format": FORMAT, "discriminator": kind}
     write_tensors(path, network.state_dict(), {**notes, **head})
 
 
-def read_discriminator(
-    path: Path | str, discriminator: str
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a discriminator, and the notes of whoever wrote them.
+def read_discriminator(path: Path | str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a discriminator and the metadata of its file.
 
     Args:
-        discriminator: "appearance" or "pose".
+        kind: "appearance" or "pose".
 
     Raises:
-        UserError: If the file is missing or holds no such discriminator.
+        UserError: If the file is missing or is not a checkpoint of this discriminator.
     """
-    rule = f"{path}: must hold a discriminator of {discriminator} ({FORMAT})"
+    rule = f"{path}: must hold the {kind} discriminator ({FORMAT})"
     if Path(path).suffix != ".safetensors":
         raise UserError(f"{rule}; convert released weights with: reid-aug generator import")
-    tensors, notes = read_tensors(path)
-    found = f"{notes.get('format')!r} {notes.get('discriminator', '')}".strip()
-    if (notes.get("format"), notes.get("discriminator")) != (FORMAT, discriminator):
+    tensors, metadata = read_tensors(path)
+    found = f"{metadata.get('format')!r} {metadata.get('discriminator', '')}".strip()
+    if (metadata.get("format"), metadata.get("discriminator")) != (FORMAT, kind):
         raise UserError(f"{rule}, got {found}")
-    return tensors, notes
+    return tensors, metadata

@@ -6,7 +6,7 @@ from reid_aug.generator import check_dropout, check_norm, conv3, encoder
 
 
 class Discriminator(nn.Module):
-    """Judge pictures with a condition stacked onto their channels."""
+    """Classify images, concatenated with a condition along the channels, as real or generated."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential(*(Residual(4 * width, norm, dropout) for _ in range(blocks)))
 
     def forward(self, stack: Tensor) -> Tensor:
-        """(B, channels, H, W), picture first, to (B, 4 * width, H / 4, W / 4) logits."""
+        """(B, channels, H, W), the image first, to logits (B, 4 * width, H / 4, W / 4)."""
         return self.blocks(self.encode(stack))
 
 
@@ -44,10 +44,10 @@ class Residual(nn.Module):
 
 
 def initialise_discriminator(network: Discriminator) -> None:
-    """Batch-norm scales U(0, 1), all else as PyTorch leaves it: as published.
+    """Set batch-norm scales to U(0, 1) and keep PyTorch's defaults otherwise, as published.
 
-    The authors did not initialise their discriminators; the PyTorch of their time began these
-    scales so (until 1.2, see pytorch/pytorch#12259).
+    The authors did not initialise their discriminators, and PyTorch before 1.2 initialised these
+    scales to U(0, 1) (see pytorch/pytorch#12259).
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

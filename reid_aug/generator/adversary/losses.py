@@ -1,4 +1,4 @@
-"""What a drawing is conditions_of by: the discriminators' verdict, and VGG's features."""
+"""The losses of a generated image: adversarial, and perceptual by VGG-19's features."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,24 +17,24 @@ GAN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def gan_loss(logits: Tensor, is_real: bool, kind: str) -> Tensor:
-    """Mean over the whole map of "these are (not) real".
+    """The loss of a discriminator's logits for the label real or generated, averaged over the map.
 
     Args:
-        kind: "bce" (Market-1501) or "lsgan" (DeepFashion: squared distance to the label).
+        kind: "bce" (Market-1501) or "lsgan" (DeepFashion: the squared distance to the label).
     """
     label = torch.full_like(logits, float(is_real))
     return GAN_LOSSES[kind](logits, label)
 
 
 class Perceptual(nn.Module):
-    """Mean absolute difference between relu1_2 features of a frozen VGG-19."""
+    """The mean absolute difference between relu1_2 features of a frozen VGG-19."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, weights: Path | str) -> None:
         super().__init__()
-        self.features = nn.Sequential(  # VGG-19 up to relu1_2, under torchvision's names
+        self.features = nn.Sequential(  # VGG-19 up to relu1_2, with torchvision's names
             nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()
         )
         wanted = self.state_dict()
@@ -47,7 +47,7 @@ class Perceptual(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), False)
 
     def forward(self, generated: Tensor, target: Tensor) -> Tensor:
-        """Distance of two (B, 3, H, W) batches in [-1, 1]."""
+        """The distance between two batches (B, 3, H, W) in [-1, 1], a scalar."""
         return F.l1_loss(self._code(generated), self._code(target).detach())
 
     def _code(self, image: Tensor) -> Tensor:

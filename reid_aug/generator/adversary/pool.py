@@ -1,4 +1,4 @@
-"""The pool: old drawings among the new ones."""
+"""The image pool: it mixes earlier generated images into a batch for a discriminator."""
 
 import numpy as np
 import torch
@@ -6,10 +6,11 @@ from torch import Tensor
 
 
 class ImagePool:
-    """The last generated pictures, so that a discriminator does not forget old mistakes.
+    """A history of generated images, which stabilises the training of a discriminator.
 
-    Until it is full, what comes in goes out. Then each sample goes out with probability 1/2, or is
-    stored in exchange for a random one that goes out instead (Shrivastava et al., CVPR 2017).
+    Until the pool is full, every sample is stored and returned. Afterwards each sample is returned
+    with probability 1/2; otherwise it replaces a random stored sample, which is returned instead
+    (Shrivastava et al., CVPR 2017).
     """
 
     def __init__(self, size: int) -> None:
@@ -17,7 +18,7 @@ class ImagePool:
         self.images: list[Tensor] = []
 
     def exchange(self, batch: Tensor, rng: np.random.Generator) -> Tensor:
-        """(B, ...) to as many samples, old and new mixed."""
+        """(B, ...) to a batch of the same shape that mixes earlier and new samples."""
         return torch.stack([self._exchange(sample, rng) for sample in batch])
 
     def _exchange(self, sample: Tensor, rng: np.random.Generator) -> Tensor:

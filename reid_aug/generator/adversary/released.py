@@ -1,6 +1,7 @@
-"""Discriminators that PATN's authors released, in our networks.
+"""The discriminators that the authors of PATN released, converted to this network.
 
-Names and shapes say what they are, as for a generator (:mod:`reid_aug.generator.released`).
+The config is inferred from names and shapes, as for a generator
+(:mod:`reid_aug.generator.released`).
 """
 
 import re
@@ -13,12 +14,14 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import read_weights
 
-CONDITION = {"appearance": 3, "pose": 18}  # channels behind the three of the picture
+CONDITION = {"appearance": 3, "pose": 18}  # channels after the three of the image
 RESIDUAL = re.compile(r"model\.(\d+)\.conv_block\.")
 
 
 def import_official_discriminator(path: Path | str) -> Discriminator:
-    """Read a discriminator released by the PATN authors (``latest_net_netD_PP.pth``, ``..._PB``).
+    """Return a discriminator that the PATN authors released, in training mode.
+
+    Their files are ``latest_net_netD_PP.pth`` and ``latest_net_netD_PB.pth``.
 
     Raises:
         UserError: If the tensors are not those of a PATN discriminator.
@@ -33,32 +36,33 @@ def import_official_discriminator(path: Path | str) -> Discriminator:
     return network
 
 
-def import_discriminator_checkpoint(official: Path | str, discriminator: str, path: Path) -> None:
-    """Write a released discriminator as a checkpoint of ours.
+def import_discriminator_checkpoint(official: Path | str, kind: str, path: Path) -> None:
+    """Write a released discriminator as a checkpoint of this package.
 
-    Nobody noted which images it has seen, which counts as the worst.
+    Its training images are unknown, so ``trained_on`` is empty, which counts as the worst leak
+    status. An equal checkpoint at ``path`` is kept.
 
     Args:
-        discriminator: "appearance" (``netD_PP``) or "pose" (``netD_PB``).
+        kind: "appearance" (``netD_PP``) or "pose" (``netD_PB``).
 
     Raises:
-        UserError: If it is not that one, or ``path`` holds another one.
+        UserError: If the file is not this discriminator, or ``path`` is another one.
     """
     network = import_official_discriminator(official)
-    wanted, found = 3 + CONDITION[discriminator], next(network.parameters()).shape[1]
+    wanted, found = 3 + CONDITION[kind], next(network.parameters()).shape[1]
     if found != wanted:
         raise UserError(
-            f"{official}: must be the discriminator of {discriminator}, which takes {wanted} "
-            f"channels, got one of {found}"
+            f"{official}: must be the {kind} discriminator, which has {wanted} input channels, got "
+            f"one of {found}; choose the other file"
         )
     notes = {
         "imported": {"file": Path(official).name, "sha256": sha256(official)},
         "trained_on": "",
     }
     if not path.exists():
-        save_discriminator(network, discriminator, path, notes)
-    elif read_discriminator(path, discriminator)[1].get("imported") != notes["imported"]:
+        save_discriminator(network, kind, path, notes)
+    elif read_discriminator(path, kind)[1].get("imported") != notes["imported"]:
         raise UserError(
-            f"{path}: is there already and is another discriminator; choose another folder with "
-            f"--out, or remove the file"
+            f"{path}: must be missing or the same discriminator, got another one; choose another "
+            f"folder with --out, or remove the file"
         )

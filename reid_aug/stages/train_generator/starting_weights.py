@@ -92,7 +92,7 @@ def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
             f"{path}: train_generator.start must be a generator.safetensors; convert released "
             f"weights with: reid-aug generator import"
         )
-    return load_with_metadata(path)
+    return load_with_metadata(path, Generator)
 
 
 def _start_generator(generator: Generator, path: str) -> None:

@@ -119,7 +119,7 @@ def test_a_discriminator_of_another_shape_is_refused(files):
 
 def test_the_other_discriminator_is_refused(files):
     settings = config(start_pose=str(files / "appearance.safetensors"))
-    with pytest.raises(UserError, match=r"must hold a discriminator of pose .* appearance"):
+    with pytest.raises(UserError, match=r"must hold the pose discriminator .* appearance"):
         Trainer(NETWORK, settings, 0, CPU)
 
 
@@ -136,7 +136,9 @@ def test_released_weights_must_be_imported_first(files, key):
 
 
 def test_a_released_discriminator_of_the_other_kind_is_not_imported(files, tmp_path):
-    with pytest.raises(UserError, match=r"discriminator of pose, which takes 21 .* 6"):
+    with pytest.raises(
+        UserError, match=r"must be the pose discriminator, which has 21 input channels, got .* 6"
+    ):
         import_discriminator_checkpoint(
             files / "appearance.pth", "pose", tmp_path / "pose.safetensors"
         )
@@ -150,7 +152,9 @@ def test_an_imported_discriminator_is_not_overwritten_by_another(files, tmp_path
     before = path.read_bytes()
 
     import_discriminator_checkpoint(files / "pose.pth", "pose", path)
-    with pytest.raises(UserError, match="is there already and is another discriminator"):
+    with pytest.raises(
+        UserError, match="must be missing or the same discriminator, got another one"
+    ):
         import_discriminator_checkpoint(other, "pose", path)
 
     assert path.read_bytes() == before
