@@ -9,6 +9,7 @@ shows its traceback.
     grids                          many trainings, and their tables
     options, errors                how every command begins, and how one ends that cannot go on
     declared                       options that follow from declared metrics and scores
+    jobs                           the dry run of a stage
 """
 
 import click
