@@ -21,7 +21,7 @@ MASK_LIMBS = (
 
 
 def limb_mask(pose: Pose, height: int, width: int) -> np.ndarray:
-    """The person's region, (height, width) bool; all False if no joint is seen."""
+    """The region of the person, (height, width) bool; all False if no joint is seen."""
     mask = np.zeros((height, width), bool)
     points, seen = pose.xy[:, ::-1].astype(float), pose.seen  # rows, columns
     for a, b in MASK_LIMBS:

@@ -1,7 +1,7 @@
 """Metrics: each takes all pairs under one protocol and returns one or more values at the end.
 
-The memory of a metric grows by a few numbers per pair; that of the Inception metric by 2,048. What
-the command line knows of them is in :mod:`reid_aug.image_quality.declarations`.
+The memory of a metric grows by a few numbers per pair; that of the Inception metric by 2,048.
+Their command-line options are declared in :mod:`reid_aug.image_quality.declarations`.
 """
 
 from abc import ABC, abstractmethod
@@ -126,7 +126,7 @@ class JointsMetric(Metric):
 
     def __init__(self, protocol: str, network: object = None) -> None:
         super().__init__(protocol, network)
-        self.right = self.asked = 0
+        self.right = self.requested = 0
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> MoveNet:
@@ -141,12 +141,12 @@ class JointsMetric(Metric):
             height, width = view.generated.shape[:2]
             scored = self.network.estimate(view.generated)
             found = without_face(pose_of(scored, THRESHOLD, (height, width)))
-            right, asked = correct_joints(target, found, self.protocol)
+            right, requested = correct_joints(target, found, self.protocol)
             self.right += right
-            self.asked += asked
+            self.requested += requested
 
     def scores(self) -> Scores:
-        return {"PCKh": self.right / self.asked if self.asked else float("nan")}
+        return {"PCKh": self.right / self.requested if self.requested else float("nan")}
 
 
 class InceptionMetric(Metric):

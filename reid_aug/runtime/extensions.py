@@ -7,7 +7,7 @@ command-line option that gives the class its weights; its value is the path of t
     colour = "my_package.metrics:ColourMetric"
 
 A declaration is light: it holds texts only. The class is imported by :meth:`Declaration.load`, so
-the help of a command imports neither torch nor a package of somebody else.
+the help of a command imports neither torch nor the package of an extension.
 """
 
 import re

@@ -57,7 +57,7 @@ COLUMNS = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-1
 Progress = Callable[..., Iterable]
 
 
-class TestedNetwork:
+class EvaluatedNetwork:
     """A network, and the query and gallery images that it is tested on.
 
     ``data`` is the leak status of the network (:mod:`reid_aug.data.provenance`): "whole" if its
@@ -151,7 +151,7 @@ class Job:
 
     def __init__(
         self,
-        tested: TestedNetwork,
+        tested: EvaluatedNetwork,
         path: Path,
         posed: PosedFeatures | None = None,
         with_rerank: bool = False,
@@ -266,7 +266,7 @@ def prepare(
             recipe.seed,
             stage.device,
         )
-    tested = TestedNetwork(model, stage.dataset, recipe.data, stage.device)
+    tested = EvaluatedNetwork(model, stage.dataset, recipe.data, stage.device)
     return Job(tested, stage.run.evaluation(name_of(model, stage.root)), posed, rerank)
 
 
@@ -274,7 +274,7 @@ def prepare(
 class RankJob:
     """A picture of ranked lists to be made."""
 
-    tested: TestedNetwork
+    tested: EvaluatedNetwork
     path: Path
     """The picture."""
     queries: str
@@ -320,7 +320,7 @@ def prepare_ranking(
         UserError: If an input is missing or wrong, or the network was trained on test images.
     """
     check_choice(queries)
-    tested = TestedNetwork(model, stage.dataset, stage.recipe.data, stage.device)
+    tested = EvaluatedNetwork(model, stage.dataset, stage.recipe.data, stage.device)
     name = f"{name_of(model, stage.root)}-{queries}"
     path = stage.run.evaluation(name).with_suffix(".png")
     return RankJob(tested, path, queries, count, top)

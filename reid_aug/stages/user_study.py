@@ -289,13 +289,13 @@ def count_answers(key: dict[str, Any], files: Iterable[Path]) -> Outcome:
     Raises:
         UserError: If a file holds no answers, answers to another study, or no answer to some crop.
     """
-    asked = list(enumerate(key["truth"]))[key["practice"] :]
+    counted = list(enumerate(key["truth"]))[key["practice"] :]
     counts = {REAL: [0, 0], GENERATED: [0, 0]}
     people = 0
     for path in files:
         given = _answers(path, key)
         people += 1
-        for place, truth in asked:
+        for place, truth in counted:
             counts[truth][0] += 1
             counts[truth][1] += given[place] != truth
     return Outcome(people, *counts[REAL], *counts[GENERATED])

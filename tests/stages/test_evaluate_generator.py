@@ -202,8 +202,8 @@ def test_the_quality_of_something_else_is_not_overwritten(people, generator, tmp
 
 def test_a_generator_that_was_trained_on_test_images_is_refused(people, tmp_path):
     path = tmp_path / "g.safetensors"
-    seen = fingerprints(read_market1501(people).gallery)
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": seen})
+    trained_on = fingerprints(read_market1501(people).gallery)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": trained_on})
 
     result = evaluate(people, tmp_path / "run", "--generator", path)
 
@@ -213,8 +213,8 @@ def test_a_generator_that_was_trained_on_test_images_is_refused(people, tmp_path
 
 def test_a_re_id_network_that_was_trained_on_test_images_is_no_metric(people, generator, tmp_path):
     path = tmp_path / "model.safetensors"
-    seen = fingerprints(read_market1501(people).query)
-    write_tensors(path, {"a": torch.zeros(1)}, {"trained_on": seen})
+    trained_on = fingerprints(read_market1501(people).query)
+    write_tensors(path, {"a": torch.zeros(1)}, {"trained_on": trained_on})
 
     result = evaluate(people, tmp_path / "run", "--generator", generator, "--reid", path)
 

@@ -16,11 +16,11 @@ from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.runtime.weights import write_tensors
-from reid_aug.stages.evaluate_reid import Job, TestedNetwork, gain, name_of
+from reid_aug.stages.evaluate_reid import EvaluatedNetwork, Job, gain, name_of
 from reid_aug.stages.train_reid import MODEL_FORMAT, TrainReidConfig
 
 CPU = torch.device("cpu")
-DRAWN_SMALL = ("--set", "data.height=32", "--set", "data.width=16")
+SMALL_IMAGES = ("--set", "data.height=32", "--set", "data.width=16")
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP", "ap", "queries")
 
 
@@ -42,11 +42,11 @@ def small_backbones(monkeypatch):
     monkeypatch.setattr("reid_aug.backbones.checkpoint.build_backbone", small_backbone)
 
 
-def write_network(path, seen="0123456789ab"):
+def write_network(path, trained_on="0123456789ab"):
     model = small_backbone()
     recipe = asdict(TrainReidConfig("resnet18", height=32, width=16))
-    notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": seen}
-    write_tensors(path, model.state_dict(), notes)
+    metadata = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": trained_on}
+    write_tensors(path, model.state_dict(), metadata)
     return path
 
 
@@ -97,7 +97,7 @@ def test_the_plain_row_is_the_result_of_the_training(people, tmp_path, monkeypat
 
 
 def test_every_row_is_there_and_the_table_defines_its_numbers(words, generator):
-    result = call(*words, *DRAWN_SMALL, "--rerank", "--generator", generator, "--poses", 2)
+    result = call(*words, *SMALL_IMAGES, "--rerank", "--generator", generator, "--poses", 2)
 
     rows, content = rows_of(result)
     assert list(rows) == ["plain", "centralised", "rerank", "centralised + rerank"]
@@ -131,7 +131,7 @@ def test_the_same_command_finds_it_done_and_another_row_joins(words):
 def test_the_evaluation_of_another_network_is_not_overwritten(words, tmp_path):
     call(*words)
     other = tmp_path / words[2].parent.name / "model.safetensors"
-    write_network(other, seen="ba9876543210")
+    write_network(other, trained_on="ba9876543210")
 
     line = call(*words[:2], other, *words[3:], code=2).stderr
 
@@ -139,7 +139,7 @@ def test_the_evaluation_of_another_network_is_not_overwritten(words, tmp_path):
 
 
 def test_a_network_without_recorded_training_images_is_not_leak_free(words, tmp_path):
-    other = write_network(tmp_path / "unknown" / "model.safetensors", seen="")
+    other = write_network(tmp_path / "unknown" / "model.safetensors", trained_on="")
 
     result = call(*words[:2], other, *words[3:])
 
@@ -148,11 +148,11 @@ def test_a_network_without_recorded_training_images_is_not_leak_free(words, tmp_
 
 
 def test_a_network_or_generator_that_was_trained_on_test_images_is_refused(words, people, tmp_path):
-    seen = fingerprints(read_market1501(people).query[:1])
-    model = write_network(tmp_path / "leaky" / "model.safetensors", seen)
-    generator_file = tmp_path / "leaky.safetensors"
+    trained_on = fingerprints(read_market1501(people).query[:1])
+    model = write_network(tmp_path / "leaky" / "model.safetensors", trained_on)
+    unsafe = tmp_path / "leaky.safetensors"
     save_generator(
-        Generator(GeneratorConfig(width=4, blocks=1)), generator_file, {"trained_on": seen}
+        Generator(GeneratorConfig(width=4, blocks=1)), unsafe, {"trained_on": trained_on}
     )
 
     assert (
@@ -161,7 +161,7 @@ def test_a_network_or_generator_that_was_trained_on_test_images_is_refused(words
     )
     assert (
         "generator was trained on query or gallery images"
-        in call(*words, "--generator", generator_file, code=2).stderr
+        in call(*words, "--generator", unsafe, code=2).stderr
     )
     assert not (tmp_path / "run").exists()
 
@@ -201,9 +201,9 @@ def test_keypoints_of_other_images_are_refused_with_a_generator(words, generator
     mine = [line for line in lines[1:] if line.split(":")[0] in train]
     keypoints.write_text("\n".join([lines[0], *mine]) + "\n")
 
-    drawn = (*words, "--generator", generator, "--keypoints", keypoints)
+    given = (*words, "--generator", generator, "--keypoints", keypoints)
 
-    assert "query and gallery images has key points" in call(*drawn, code=2).stderr
+    assert "query and gallery images has key points" in call(*given, code=2).stderr
 
 
 def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path):
@@ -216,9 +216,9 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path
 
 
 def test_a_dry_run_prints_the_cost_and_writes_nothing(words, generator, tmp_path):
-    drawn = (*DRAWN_SMALL, "--generator", generator, "--poses", 1)
+    given = (*SMALL_IMAGES, "--generator", generator, "--poses", 1)
 
-    result = call(*words, *drawn, "--dry-run")
+    result = call(*words, *given, "--dry-run")
 
     assert "would write" in result.stdout
     assert ": about " in result.stdout
@@ -226,7 +226,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(words, generator, tmp_path
 
 
 def test_the_ranking_is_what_is_scored(network, people, tmp_path):
-    tested = TestedNetwork(network, read_market1501(people), DataConfig(), CPU)
+    tested = EvaluatedNetwork(network, read_market1501(people), DataConfig(), CPU)
     job = Job(tested, tmp_path / "a.json")
 
     distances, scores = tested.ranking()
@@ -236,7 +236,7 @@ def test_the_ranking_is_what_is_scored(network, people, tmp_path):
 
 
 def test_rows_are_computed_once(network, people, tmp_path, monkeypatch):
-    tested = TestedNetwork(network, read_market1501(people), DataConfig(), CPU)
+    tested = EvaluatedNetwork(network, read_market1501(people), DataConfig(), CPU)
     job = Job(tested, tmp_path / "a.json")
     assert job.run() == job.path
     rows = job.results()

@@ -125,7 +125,10 @@ def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> 
 
 
 class Batch(NamedTuple):
-    """Rows of a bank: (B, H, W, 3) uint8, (B,) pids, and (B, 18, 2) the poses asked for."""
+    """Rows of a bank.
+
+    (B, H, W, 3) uint8 images, (B,) pids, and (B, 18, 2) requested poses in pixels.
+    """
 
     images: np.ndarray
     pids: np.ndarray
@@ -172,7 +175,7 @@ class BankScore(ABC):
         """What the scores were made with, as JSON values.
 
         ``data`` is the leak status of the network (:mod:`reid_aug.data.provenance`): "kept" for
-        scores without weights, else "whole", unless the class knows better. ``scorer_sha256`` is
+        scores without weights, else "whole", unless the class overrides it. ``scorer_sha256`` is
         the hash of the weights.
         """
         if self.weights is None:
@@ -200,7 +203,7 @@ class PixelScore(BankScore):
         self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 2)."""
+        """The two scores of each row, (B, 2)."""
         images = batch.images
         own = _thumbnails(images)
         mirrored = _thumbnails(images[:, :, ::-1])
@@ -249,9 +252,9 @@ class NetworkScore(BankScore):
 
     @torch.inference_mode()
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 2)."""
-        looks = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
-        near = F.normalize(self.model(looks.to(self.device)).float().cpu(), dim=1) @ self.means.T
+        """The two scores of each row, (B, 2)."""
+        inputs = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
+        near = F.normalize(self.model(inputs.to(self.device)).float().cpu(), dim=1) @ self.means.T
         is_own: Tensor = torch.from_numpy(batch.pids.astype(np.int64))[:, None] == self.pids
         own = near[is_own]
         others = near.masked_fill(is_own, -1.0).amax(1)
@@ -272,12 +275,12 @@ class JointsScore(BankScore):
         return {"data": "external", "scorer_sha256": self.estimator.sha256}
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 1); 0 where no joint was asked for."""
+        """(B, 1); 0 if no joint was requested."""
         pairs = zip(batch.images, batch.keypoints, strict=True)
         return np.array([[self._agreement(*pair)] for pair in pairs])
 
-    def _agreement(self, image: np.ndarray, asked: np.ndarray) -> float:
+    def _agreement(self, image: np.ndarray, requested: np.ndarray) -> float:
         height, width = image.shape[:2]
         found = pose_of(self.estimator.estimate(image), LEAST_SURE, (height, width)).xy
-        near = np.hypot(*(found - asked).T) < height / 16  # False where either is unseen
-        return float(near.sum() / max(1, Pose(asked).seen.sum()))
+        near = np.hypot(*(found - requested).T) < height / 16  # False if either is unseen
+        return float(near.sum() / max(1, Pose(requested).seen.sum()))
