@@ -24,19 +24,13 @@ from typing import Any
 import numpy as np
 
 from reid_aug.bank import Bank
+from reid_aug.bank.scores import needs_of_scores
 from reid_aug.data.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
 from reid_aug.data.provenance import dataset_sha256, names_sha256
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
 MODES = ("supplement", "replace")
-SCORED_BY = {  # what reid-aug bank score needs for each of its scores
-    "sharpness": "",
-    "novelty": "",
-    "identity": " --scorer MODEL",
-    "margin": " --scorer MODEL",
-    "pose": " --movenet FILE",
-}
 
 
 def check_ratio(ratio: float, mode: str) -> None:
@@ -269,9 +263,10 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
 
 def how_to_score(bank: Bank, name: str) -> str:
     """What to do about a score that a bank lacks."""
-    if name not in SCORED_BY:
-        return f"reid-aug bank score makes {', '.join(SCORED_BY)}"
-    return f"make it with: reid-aug bank score {bank.path}{SCORED_BY[name]}"
+    needs = needs_of_scores()
+    if name not in needs:
+        return f"reid-aug bank score makes {', '.join(needs)}"
+    return f"make it with: reid-aug bank score {bank.path}{needs[name]}"
 
 
 def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:

@@ -22,6 +22,7 @@ is used.
     plan, coverage              source image, target pose and camera of each row
     methods                     what makes the image of a row
     shards                      the finished part of a bank in the making, safe from a kill
+    scores                      what can score the rows
     rows, writing               the finished file, and more rows or scores for it
     reading, hdf5_heaps         checks of a file before HDF5 reads it
     card, contact_sheet         bank.json and contact_sheet.png

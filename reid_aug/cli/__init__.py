@@ -8,6 +8,8 @@ shows its traceback.
     generator, bank, poses, reid   what else can be asked of a generator, a bank, ...
     grids                          many trainings, and their tables
     options, errors                how every command begins, and how one ends that cannot go on
+    declared                       options that follow from declared metrics and scores
+    jobs                           the dry run of a stage
 """
 
 import click

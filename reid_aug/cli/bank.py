@@ -1,11 +1,13 @@
 """Banks: check, score and show them, hand them on, take in those of others."""
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reid_aug.cli.declared import declared_options
 from reid_aug.cli.options import (
     min_score_option,
     mix_options,
@@ -13,6 +15,9 @@ from reid_aug.cli.options import (
     stage_of,
     stage_options,
 )
+
+if TYPE_CHECKING:
+    from reid_aug.runtime.extensions import Declaration
 
 bank_argument = click.argument("file", metavar="[BANK]", required=False)
 
@@ -46,41 +51,35 @@ def verify(file: str | None, dry_run: bool, **given: Any) -> None:
         sys.exit(2)
 
 
-@bank.command()
+def _scores() -> "tuple[Declaration, ...]":
+    from reid_aug.bank.scores import bank_scores
+
+    return bank_scores()
+
+
+@bank.command(cls=declared_options(_scores))
 @bank_argument
 @stage_options
-@click.option("--scorer", metavar="FILE", help="model.safetensors of a train-reid.")
-@click.option("--movenet", metavar="FILE", help="MoveNet's weights.")
-def score(
-    file: str | None, dry_run: bool, scorer: str | None, movenet: str | None, **given: Any
-) -> None:
+def score(file: str | None, dry_run: bool, weights: dict[str, str], **given: Any) -> None:
     """Score the images of a bank, for --min-score.
 
-    sharpness and novelty; with --scorer also identity and margin, with --movenet pose.
+    sharpness and novelty need no weights. Every other score is computed if the option of its
+    weights is given.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
     from reid_aug.runtime.progress import track
     from reid_aug.stages.bank.score import score_bank
 
-    path = Path(file or _own(stage))
-    network, eye = (Path(one) if one else None for one in (scorer, movenet))
-    opened = Bank(path)
+    opened = Bank(file or _own(stage))
     if dry_run:
-        say(f"dry run: would score {len(opened)} images of {path}")
-        return
-    found = score_bank(
-        opened,
-        stage.dataset,
-        network,
-        stage.device,
-        lambda starts: track(starts, "score"),
-        eye,
-    )
-    for name, values in found.items():
+        return say(f"dry run: would score {len(opened)} images of {opened.path}")
+    paths = {option: Path(path) for option, path in weights.items()}
+    show = partial(track, what="score")
+    for name, values in score_bank(opened, stage.dataset, paths, stage.device, show).items():
         low, middle, high = sorted(values)[0], sorted(values)[len(values) // 2], max(values)
         say(f"{name}: {low:.3f} to {high:.3f}, median {middle:.3f}")
-    click.echo(path)
+    return click.echo(opened.path)
 
 
 @bank.command()

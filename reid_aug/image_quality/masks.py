@@ -1,7 +1,8 @@
-"""Where the person is, as the published tools take it from the key points.
+"""The region of the person, computed from the keypoints as in the published tools.
 
-Every limb of a fixed list is a rectangle, 4 pixels to either side of the line between its joints;
-every joint is a disc of radius 4; the whole is closed with a square of 5 x 5 pixels.
+Every limb of a fixed list becomes a rectangle that extends 4 pixels to either side of the line
+between its joints. Every joint becomes a disc of radius 4 pixels. The union is closed with a square
+of 5 x 5 pixels.
 """
 
 import numpy as np
@@ -20,7 +21,7 @@ MASK_LIMBS = (
 
 
 def limb_mask(pose: Pose, height: int, width: int) -> np.ndarray:
-    """The person's region, (height, width) bool; all False where no joint is seen."""
+    """The region of the person, (height, width) bool; all False if no joint is seen."""
     mask = np.zeros((height, width), bool)
     points, seen = pose.xy[:, ::-1].astype(float), pose.seen  # rows, columns
     for a, b in MASK_LIMBS:
@@ -33,7 +34,7 @@ def limb_mask(pose: Pose, height: int, width: int) -> np.ndarray:
 
 
 def _rectangle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The corners of a limb, (4, 2) rows and columns."""
+    """The corners of the rectangle of a limb, (4, 2) rows and columns."""
     along = start - end
     aside = np.array([-along[1], along[0]]) * RADIUS / np.hypot(*along)
     return np.array([start + aside, start - aside, end - aside, end + aside])

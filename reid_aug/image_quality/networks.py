@@ -1,8 +1,8 @@
-"""Networks that look at images: read from a path, never fetched.
+"""The networks of the metrics. Their weights are read from a path, never downloaded.
 
-Each takes images (B, H, W, 3) uint8 and gives one row of numbers an image. Files that hold more
-than tensors are refused (:mod:`reid_aug.runtime.weights`), so the libraries are handed tensors, not
-paths.
+Each network takes images (B, H, W, 3) uint8 and returns one row of numbers per image. A file that
+holds more than tensors is refused (:mod:`reid_aug.runtime.weights`), so the libraries get tensors,
+not paths.
 """
 
 import io
@@ -21,15 +21,15 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import read_weights
 
-PERSON = 1  # the detector's class, COCO
+PERSON = 1  # the class of persons in COCO
 
 
 class Network(ABC):
     """A network and the SHA-256 of its weights.
 
     Args:
-        path: its weights.
-        device: where it computes.
+        path: the file of weights.
+        device: where the network computes.
     """
 
     def __init__(self, path: Path | str, device: torch.device) -> None:
@@ -42,11 +42,15 @@ class Network(ABC):
         """Read the weights.
 
         Raises:
-            UserError: If the file is missing or holds another network's.
+            UserError: If the file is missing or holds the weights of another network.
         """
 
     def load(self, model: nn.Module, state: dict[str, Tensor], what: str) -> None:
-        """Put ``state`` into ``model``, all of it."""
+        """Load ``state`` into ``model``.
+
+        Raises:
+            UserError: If it does not fit.
+        """
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -54,12 +58,12 @@ class Network(ABC):
             raise UserError(f"{self.path}: must hold the weights of {what}, got {reason}") from None
 
     def planes(self, images: np.ndarray) -> Tensor:
-        """(B, H, W, 3) uint8 to (B, 3, H, W) uint8 on the device."""
+        """Move (B, H, W, 3) uint8 to the device as (B, 3, H, W) uint8."""
         return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device)
 
 
 class Inception(Network):
-    """TensorFlow's Inception of 2015-12-05 in torch-fidelity's version: IS and FID are its."""
+    """TensorFlow's Inception of 2015-12-05, as ported by torch-fidelity; IS and FID use it."""
 
     def build(self) -> nn.Module:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -84,7 +88,7 @@ class Inception(Network):
 
 
 class Perception(Network):
-    """LPIPS as torchmetrics has it, on torchvision's AlexNet; its linear layers ship with it."""
+    """LPIPS of torchmetrics, on torchvision's AlexNet; torchmetrics ships the linear layers."""
 
     def build(self) -> nn.Module:
         from torchmetrics.functional.image.lpips import _LPIPS
@@ -101,13 +105,16 @@ class Perception(Network):
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray, others: np.ndarray) -> Tensor:
-        """Distances of images to others, (B,)."""
+        """The distances of ``images`` to ``others``, (B,)."""
         signed = (self.planes(part).float() / 127.5 - 1 for part in (images, others))
         return self.model(*signed).flatten().cpu()
 
 
 class PersonDetector(Network):
-    """torchvision's SSD-300 VGG-16, trained on COCO; the published one is Caffe's, on VOC."""
+    """torchvision's SSD-300 VGG-16, trained on COCO.
+
+    The published detector is that of Caffe, trained on VOC.
+    """
 
     def build(self) -> nn.Module:
         state = read_weights(self.path)
@@ -117,7 +124,7 @@ class PersonDetector(Network):
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Tensor:
-        """The highest confidence of a person in each image, 0 if there is none, (B,)."""
+        """The highest confidence of a person in each image, 0 if no person is found, (B,)."""
         found = self.model(list(self.planes(images).float() / 255))
         scores = [each["scores"][each["labels"] == PERSON] for each in found]
         return torch.stack([s.max() if len(s) else s.new_zeros(()) for s in scores]).cpu()

@@ -1,13 +1,14 @@
-"""What of a pair is looked at: the two protocols' pixels.
+"""The images of a pair under the two protocols.
 
-The published generator writes a sheet of five panels a pair, source | its pose | target | its pose
-| generated, as JPEG at Pillow's default quality, and the published tools cut source, target and
-drawing out of it. A panel does not come out of the sheet as it would come out of a JPEG of its own:
-half-size colour is interpolated across borders. So the sheet is made here too; the poses on it
-are ours, and reach what is measured in the outermost columns only.
+The published generator writes one sheet of five panels per pair: source | its pose | target | its
+pose | generated image. The sheet is saved as JPEG at the default quality of Pillow, and the
+published tools cut source, target and generated image out of it. A panel of such a sheet differs
+from a panel that was saved on its own, because JPEG interpolates its half-size colour across the
+borders of panels. The sheet is therefore made here too. Its pose panels are drawn by this project;
+they affect the outermost columns of the other panels only.
 
-DeepFashion's panels of 256x176 the published tools bring back to 256x256 with white columns before
-SSIM, IS and DS; that is the same in both images, and lifts SSIM.
+Before SSIM, IS and DS, the published tools extend DeepFashion's panels of 256x176 to 256x256 with
+white columns. These are equal in both images and raise SSIM.
 """
 
 import io
@@ -21,13 +22,13 @@ from reid_aug.data.pictures import draw_pose
 
 PROTOCOLS = ("patn", "clean")
 PANELS = 5
-SOURCE, TARGET, GENERATED = 0, 2, 4  # places on the sheet
+SOURCE, TARGET, GENERATED = 0, 2, 4  # panels of the sheet
 FASHION = (256, 176)  # height and width of DeepFashion's crops
 BORDER = 40  # white columns on each side of them
 
 
 class View(NamedTuple):
-    """Source, real target and drawing as one protocol sees them, each (H, W, 3) uint8."""
+    """Source, real target and generated image under one protocol, each (H, W, 3) uint8."""
 
     source: np.ndarray
     target: np.ndarray
@@ -37,12 +38,13 @@ class View(NamedTuple):
 def views(
     source: np.ndarray, target: np.ndarray, generated: np.ndarray, poses: tuple[Pose, Pose]
 ) -> dict[str, View]:
-    """A pair as each protocol sees it.
+    """The images of a pair, by protocol.
 
     Args:
-        source: (H, W, 3) uint8, as is ``target``.
-        generated: (H, W, 3) float32 in [-1, 1] as a generator gives it, or uint8 pixels.
-        poses: of source and target.
+        source: (H, W, 3) uint8.
+        target: (H, W, 3) uint8.
+        generated: (H, W, 3) float32 in [-1, 1], as a generator returns it, or uint8 pixels.
+        poses: the poses of source and target.
     """
     is_signed = generated.dtype != np.uint8
     rounded = np.rint((generated + 1) * 127.5).clip(0, 255).astype(np.uint8)
@@ -55,12 +57,15 @@ def views(
 
 
 def truncated(signed: np.ndarray) -> np.ndarray:
-    """Float32 in [-1, 1] to uint8 as the published tool does it: cut off, not rounded."""
+    """Convert float32 in [-1, 1] to uint8 as the published tool does: truncated, not rounded."""
     return ((signed + 1) / np.float32(2) * np.float32(255)).clip(0, 255).astype(np.uint8)
 
 
 def published_input(pixels: np.ndarray) -> np.ndarray:
-    """uint8 to float32 in [-1, 1] by the published steps, whose last bits decide a truncation."""
+    """Convert uint8 to float32 in [-1, 1] by the published steps.
+
+    The order of the steps decides the last bits, and these decide a truncation.
+    """
     return (pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
 
 
@@ -76,13 +81,16 @@ def _through_jpeg(pair: View, poses: tuple[Pose, Pose]) -> View:
 
 
 def cut(sheet: np.ndarray) -> View:
-    """Source, target and drawing of a sheet of five panels (H, 5 W, 3)."""
+    """Source, target and generated image of a sheet of five panels (H, 5 W, 3)."""
     panels = np.split(sheet, PANELS, axis=1)
     return View(panels[SOURCE], panels[TARGET], panels[GENERATED])
 
 
 def bordered(images: np.ndarray, protocol: str) -> np.ndarray:
-    """Images (..., H, W, 3) as SSIM, IS and DS see them: by ``patn`` DeepFashion's in a border."""
+    """Images (..., H, W, 3) as SSIM, IS and DS take them.
+
+    Under ``patn``, images of DeepFashion's size get a white border.
+    """
     if protocol != "patn" or images.shape[-3:-1] != FASHION:
         return images
     aside = [(0, 0)] * (images.ndim - 2) + [(BORDER, BORDER), (0, 0)]

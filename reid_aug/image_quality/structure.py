@@ -1,21 +1,28 @@
-"""Likeness of a drawing to the real target: SSIM, mask-SSIM, L1. Images are (H, W, 3) uint8."""
+"""Similarity of a generated image and the real target: SSIM, mask-SSIM, L1.
+
+Images are (H, W, 3) uint8.
+"""
 
 import numpy as np
 from skimage.metrics import structural_similarity
 
-SIGMA = 1.5  # pixels, of the Gaussian window
+SIGMA = 1.5  # standard deviation of the Gaussian window, in pixels
 
 
 def ssim(target: np.ndarray, generated: np.ndarray, protocol: str) -> float:
-    """Structural similarity; ``patn`` takes each drawing's own range of values for the range."""
+    """Structural similarity in [-1, 1].
+
+    The data range is 255 under ``clean`` and that of the generated image under ``patn``.
+    """
     return float(_map(target, generated, protocol)[0])
 
 
 def mask_ssim(target: np.ndarray, generated: np.ndarray, mask: np.ndarray, protocol: str) -> float:
-    """SSIM of the person, ``mask`` (H, W) bool; NaN where the mask is empty.
+    """SSIM of the person, given as ``mask`` (H, W) bool; NaN if the mask is empty.
 
-    ``patn`` blackens the rest in both images and takes the whole frame, so that what is black in
-    both counts as alike; ``clean`` blackens nothing and takes the mean over the mask.
+    ``patn`` sets the other pixels of both images to black and averages over the whole frame, so
+    pixels that are black in both count as equal. ``clean`` leaves the images unchanged and averages
+    over the mask.
     """
     if not mask.any():
         return float("nan")
@@ -25,9 +32,9 @@ def mask_ssim(target: np.ndarray, generated: np.ndarray, mask: np.ndarray, proto
 
 
 def _map(target: np.ndarray, generated: np.ndarray, protocol: str) -> tuple[float, np.ndarray]:
-    """The mean, and the map (H, W, 3)."""
+    """The mean SSIM, and its map (H, W, 3)."""
     extent = 255.0
-    if protocol == "patn":  # of a drawing of one colour no range can be taken
+    if protocol == "patn":  # an image of one colour has the range 0
         extent = max(float(generated.max()) - float(generated.min()), 1.0)
     return structural_similarity(
         target,
@@ -42,5 +49,5 @@ def _map(target: np.ndarray, generated: np.ndarray, protocol: str) -> tuple[floa
 
 
 def mean_difference(target: np.ndarray, generated: np.ndarray) -> float:
-    """L1: mean absolute difference in [-1, 1] scale."""
+    """L1: the mean absolute difference of pixels in [-1, 1], so in [0, 2]."""
     return float(np.abs(target.astype(float) - generated).mean() / 127.5)

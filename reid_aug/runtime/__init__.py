@@ -9,4 +9,5 @@
 - sync_batch_norm: batch norm over a process group
 - optimizer_state: the state of Adam as named tensors
 - pages: self-contained HTML files
+- extensions: classes that installed packages add through entry points
 """

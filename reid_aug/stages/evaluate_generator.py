@@ -1,9 +1,9 @@
-"""Metric a generator, or a folder of somebody's generated, on a list of pairs.
+"""Measure the quality of generated images on a list of pairs.
 
-The list is the published one, made from the key points (:mod:`reid_aug.data.pair_lists`), or any
-other. Images are streamed: a batch is drawn, seen under both protocols by every metric, and
-forgotten. What comes out is ``quality.json``. Where generated come from:
-:mod:`reid_aug.image_quality.generated_images`.
+The images come from a generator, or from a folder (:mod:`reid_aug.image_quality.generated_images`).
+The pairs are the published ones, chosen from the keypoints (:mod:`reid_aug.data.pair_lists`), or
+those of a file. Images are streamed: a batch is generated, measured by every metric under both
+protocols, and dropped. The result is ``quality.json``.
 """
 
 import json
@@ -23,34 +23,59 @@ from reid_aug.data.dataset import Dataset, PersonImage
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pair_lists import TEST_PAIRS, Pair, pairs_sha256, read_pairs, sampled_pairs
 from reid_aug.data.provenance import keypoints_sha256, leak_status, recorded_fingerprints
-from reid_aug.image_quality import METRICS, PROTOCOLS, Metric
-from reid_aug.image_quality.generated_images import Gallery, GeneratedImages
+from reid_aug.image_quality import PROTOCOLS, Metric
+from reid_aug.image_quality.declarations import metrics as declared_metrics
+from reid_aug.image_quality.generated_images import (
+    Gallery,
+    GeneratedImages,
+    ImagesOfFolder,
+    ImagesOfGenerator,
+)
 from reid_aug.image_quality.protocols import BORDER, FASHION
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.weights import read_tensors
+from reid_aug.stages.stage import Stage
 
 FORMAT = "reid_aug.quality/1"
 RESULT = "quality.json"
-BATCH = 16
+RESULT_BYTES = 4_000  # the usual size of a result
+BATCH = 16  # pairs
 LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvision", "Pillow")
+
+Progress = Callable[..., Iterable]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is judged: pairs, where they come from, generated, and who metrics.
-
-    ``weights`` are paths by the name of their option, as in :data:`reid_aug.image_quality.METRICS`.
-    """
+    """What is measured: pairs, their images, and the metrics."""
 
     pairs: list[Pair]
     gallery: Gallery
+    """The real images that the pairs name."""
     generated: GeneratedImages
+    folder: Path
+    """The run folder."""
+    device: torch.device
     weights: Mapping[str, str] = field(default_factory=dict)
+    """Files of weights by the option of their metric (:mod:`reid_aug.image_quality.declarations`);
+    a metric that needs weights is measured only if they are given."""
+
+    @property
+    def path(self) -> Path:
+        """The file of the result."""
+        return self.folder / RESULT
 
     def about(self) -> dict[str, Any]:
-        """What a result is of; two results with the same answer are the same."""
+        """What identifies a result; two results with equal values are the same result."""
         size = self.gallery.data.height, self.gallery.data.width
+        kinds = metric_classes()
+        extensions = sorted(
+            one.option
+            for one in declared_metrics()
+            if one.group and (one.option in self.weights or not kinds[one.option].needs)
+        )
         return {
             "format": FORMAT,
             "pairs": len(self.pairs),
@@ -61,47 +86,117 @@ class Job:
             **self.generated.about,
             "keypoints_sha256": keypoints_sha256(self.images(), self.gallery.poses),
             "weights": {
-                name: METRICS[name].fingerprint(path) for name, path in sorted(self.weights.items())
+                name: kinds[name].fingerprint(path) for name, path in sorted(self.weights.items())
             },
+            **({"extensions": extensions} if extensions else {}),
         }
 
     def images(self) -> list[PersonImage]:
-        """Every image of a pair, once."""
+        """Every image that a pair names, once, in order of name."""
         return [
             self.gallery.images[name] for name in sorted({n for pair in self.pairs for n in pair})
         ]
 
     def missing(self) -> dict[str, str]:
-        """Measures that nobody can take, and the file they need."""
+        """The metrics that are not measured, with the file that each needs."""
         return {
-            measure: f"not measured: needs {metric.needs}, --{option} FILE"
-            for option, metric in METRICS.items()
-            if metric.needs and option not in self.weights
-            for measure in metric.measures
+            name: f"not measured: needs {kind.needs}, --{option} FILE"
+            for option, kind in metric_classes().items()
+            if kind.needs and option not in self.weights
+            for name in kind.names
         }
 
-    def describe(self) -> Iterator[str]:
-        """What it is, line by line."""
-        yield json.dumps(self.about(), indent=1)
-        for name, reason in self.missing().items():
-            yield f"{name}: {reason}"
+    def describe(self) -> str:
+        """What is measured, and what is not, as text."""
+        missing = (f"{name}: {reason}" for name, reason in self.missing().items())
+        return "\n".join((json.dumps(self.about(), indent=1), *missing))
+
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds, from the first batch of the pairs, and bytes on the disk."""
+        some = self.pairs[:BATCH]
+        self.generated.to(device)
+        metrics = open_metrics(self.weights, device)
+        start = time.perf_counter()
+        measure(self.generated, self.gallery, some, metrics)
+        return (time.perf_counter() - start) / len(some) * len(self.pairs), RESULT_BYTES
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Measure, and write ``quality.json`` into the run folder; its path.
+
+        Args:
+            progress: wraps the first pairs of the batches, as
+                :func:`reid_aug.runtime.progress.track` does.
+
+        Raises:
+            UserError: If the folder holds the quality of something else, or weights cannot be read.
+        """
+        about = self.about()
+        if finished(self.path, about):
+            return self.path
+        self.generated.to(self.device)
+        metrics = open_metrics(self.weights, self.device)
+        starts = range(0, len(self.pairs), BATCH)
+        for start in progress(starts, "measure images") if progress else starts:
+            measure(self.generated, self.gallery, self.pairs[start : start + BATCH], metrics)
+        versions = {name: version(name) for name in LIBRARIES}
+        versions |= {"reid-aug": __version__, "python": platform.python_version()}
+        result = {**about, "measures": values_of(metrics), "missing": self.missing()}
+        write_json(self.path, {**result, "versions": versions})
+        return self.path
+
+
+def prepare(
+    stage: Stage,
+    generator: str | None = None,
+    images: str | None = None,
+    pairs: str | None = None,
+    count: int | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> Job:
+    """Resolve what is measured; nothing is written.
+
+    Args:
+        stage: data set, keypoints, run folder and device.
+        generator: a generator file or "demo"; None is the generator of the run folder.
+        images: a folder of generated images, instead of a generator.
+        pairs: a file of pairs; None is the published rule.
+        count: the number of pairs; None is 12,000 by the published rule, and all pairs of a file.
+        weights: files of weights by option, as :attr:`Job.weights`.
+
+    Raises:
+        UserError: If an input is missing or wrong, or a network was trained on test images.
+    """
+    if generator and images:
+        raise UserError("--generator must not be given with --images, which exist already")
+    weights = dict(weights or {})
+    check_weights(declared_metrics(), [*weights])
+    listed, known = choose_pairs(stage.dataset, stage.poses, pairs, count)
+    generated: GeneratedImages
+    if images:
+        generated = ImagesOfFolder(Path(images), listed)
+    else:
+        generated = ImagesOfGenerator(stage.generator(generator), stage.dataset, stage.device)
+    if "reid" in weights:
+        refuse_tested(weights["reid"], stage.dataset)
+    gallery = Gallery(known, stage.poses, stage.recipe.data)
+    return Job(listed, gallery, generated, stage.run.path, stage.device, weights)
 
 
 def choose_pairs(
     dataset: Dataset, poses: Mapping[str, Pose], file: str | None, count: int | None
 ) -> tuple[list[Pair], dict[str, PersonImage]]:
-    """The pairs to metric by, and the images they name.
+    """The pairs to measure, and the images that they name.
 
-    Without a file: the published rule over the gallery, in the order of the key-point file's rows.
+    Without a file: the published rule over the gallery, in the order of the rows of the keypoints.
 
     Raises:
-        UserError: If a file names an image that is not there, or there is no pair.
+        UserError: If a file names an image that does not exist, or there is no pair.
     """
     images = {image.name: image for image in (*dataset.train, *dataset.query, *dataset.gallery)}
     if file is None:
         gallery = {image.name for image in dataset.gallery}
-        shown = {name: pose for name, pose in poses.items() if name in gallery}
-        return sampled_pairs(shown, TEST_PAIRS if count is None else count), images
+        known = {name: pose for name, pose in poses.items() if name in gallery}
+        return sampled_pairs(known, TEST_PAIRS if count is None else count), images
     pairs = read_pairs(file)
     for number, pair in enumerate(pairs, start=2):
         for name in pair:
@@ -114,80 +209,82 @@ def choose_pairs(
 
 
 def refuse_tested(path: str, dataset: Dataset) -> None:
-    """Refuse a re-ID network as a metric that was trained on the people it would metric by.
+    """Refuse a re-ID network that was trained on the people whose images it would measure.
 
     Raises:
-        UserError: If it was.
+        UserError: If it was trained on query or gallery images.
     """
-    notes = read_tensors(path)[1]
-    leak_status(recorded_fingerprints(notes), dataset, dataset.train, "re-ID network")
+    metadata = read_tensors(path)[1]
+    leak_status(recorded_fingerprints(metadata), dataset, dataset.train, "re-ID network")
 
 
-def evaluate_generator(
-    job: Job,
-    folder: Path,
-    device: torch.device,
-    progress: Callable[[Sequence], Iterable] = iter,
-) -> Path:
-    """Metric, and write ``quality.json`` into ``folder``; the path.
+def metric_classes() -> dict[str, type[Metric]]:
+    """The class of every declared metric, by the option of its weights; "" for SSIM and kin.
 
     Raises:
-        UserError: If the folder holds the quality of something else, or weights cannot be read.
+        UserError: If a class cannot be imported, or two metrics have one name.
     """
-    path, about = folder / RESULT, job.about()
-    if finished(path, about):
-        return path
-    metrics = open_metrics(job.weights, device)
-    starts = range(0, len(job.pairs), BATCH)
-    for start in progress(starts):
-        _measure(job, job.pairs[start : start + BATCH], metrics)
-    measures: dict[str, dict[str, float | None]] = {}
-    for protocol, row in metrics.items():
-        for metric in row:
-            for name, value in metric.scores().items():
-                measures.setdefault(name, {})[protocol] = None if isnan(value) else value
-    versions = {name: version(name) for name in LIBRARIES}
-    versions |= {"reid-aug": __version__, "python": platform.python_version()}
-    result = {**about, "measures": measures, "missing": job.missing(), "versions": versions}
-    write_json(path, result)
-    return path
+    found: dict[str, type[Metric]] = {}
+    names: set[str] = set()
+    for declaration in declared_metrics():
+        kind = declaration.load()
+        if taken := names & {*kind.names}:
+            raise UserError(
+                f"{declaration.path}: the name of a metric must differ from those of others, got "
+                f"{min(taken)}; rename it in the package that declares it"
+            )
+        names |= {*kind.names}
+        found[declaration.option] = kind
+    return found
 
 
 def open_metrics(weights: Mapping[str, str], device: torch.device) -> dict[str, list[Metric]]:
-    """Everybody who can metric, by protocol; each network is read once."""
+    """The metrics that can be measured, by protocol; each network is read once.
+
+    Args:
+        weights: as :attr:`Job.weights`.
+        device: where networks compute.
+    """
     metrics: dict[str, list[Metric]] = {protocol: [] for protocol in PROTOCOLS}
-    for option, metric in METRICS.items():
-        if metric.needs and option not in weights:
+    for option, kind in metric_classes().items():
+        if kind.needs and option not in weights:
             continue
-        network = metric.open(weights[option], device) if metric.needs else None
-        for protocol in PROTOCOLS:
-            metrics[protocol].append(metric(protocol, network))
+        network = kind.open(weights[option], device) if kind.needs else None
+        for protocol in kind.protocols:
+            metrics[protocol].append(kind(protocol, network))
     return metrics
 
 
-def _measure(job: Job, pairs: Sequence[Pair], metrics: Mapping[str, Sequence[Metric]]) -> None:
-    read = [(job.gallery.read(source), job.gallery.read(target)) for source, target in pairs]
-    seen = job.generated.draw(read)
+def measure(
+    generated: GeneratedImages,
+    gallery: Gallery,
+    pairs: Sequence[Pair],
+    metrics: Mapping[str, Sequence[Metric]],
+) -> None:
+    """Generate the images of some pairs, and add them to every metric."""
+    read = [(gallery.read(source), gallery.read(target)) for source, target in pairs]
+    views = generated.generate(read)
     poses = [target.pose for _, target in read]
     for protocol, row in metrics.items():
         for metric in row:
-            metric.look([each[protocol] for each in seen], poses)
+            metric.update([each[protocol] for each in views], poses)
 
 
-def seconds_to_measure(job: Job, device: torch.device) -> float:
-    """How long judging takes, from a batch of the pairs; what comes after the last is left out."""
-    some = job.pairs[:BATCH]
-    metrics = open_metrics(job.weights, device)
-    start = time.perf_counter()
-    _measure(job, some, metrics)
-    return (time.perf_counter() - start) / len(some) * len(job.pairs)
+def values_of(metrics: Mapping[str, Sequence[Metric]]) -> dict[str, dict[str, float | None]]:
+    """The value of every metric by name and protocol; None if it is undefined."""
+    values: dict[str, dict[str, float | None]] = {}
+    for protocol, row in metrics.items():
+        for metric in row:
+            for name, value in metric.scores().items():
+                values.setdefault(name, {})[protocol] = None if isnan(value) else value
+    return values
 
 
 def finished(path: Path, about: Mapping[str, Any]) -> bool:
-    """Whether ``path`` holds the result of this.
+    """Whether ``path`` holds the result that ``about`` identifies.
 
     Raises:
-        UserError: If it holds another one's.
+        UserError: If it holds another result.
     """
     if not path.is_file():
         return False
@@ -202,7 +299,11 @@ def finished(path: Path, about: Mapping[str, Any]) -> bool:
 
 
 def read_quality(path: Path) -> dict[str, Any]:
-    """Read a ``quality.json``."""
+    """Read a ``quality.json``.
+
+    Raises:
+        UserError: If the file is none.
+    """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         if result["format"] == FORMAT:
@@ -213,12 +314,18 @@ def read_quality(path: Path) -> dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a result's table, the protocol named in every column's head."""
+    """The lines of the table of a result, with one column per protocol."""
     yield f"{result['pairs']} pairs, list {result['pairs_sha256'][:8]}"
-    yield f"{'measure':<18}" + "".join(f"{protocol:>10}" for protocol in PROTOCOLS)
+    yield f"{'metric':<18}" + "".join(f"{protocol:>10}" for protocol in PROTOCOLS)
     for name, values in result["measures"].items():
-        cells = [values[protocol] for protocol in PROTOCOLS]
-        shown = ["undefined" if cell is None else f"{cell:.4f}" for cell in cells]
-        yield f"{name:<18}" + "".join(f"{cell:>10}" for cell in shown)
+        cells = [_cell(values, protocol) for protocol in PROTOCOLS]
+        yield f"{name:<18}" + "".join(f"{cell:>10}" for cell in cells)
     for name, reason in result["missing"].items():
         yield f"{name:<18}  {reason}"
+
+
+def _cell(values: Mapping[str, float | None], protocol: str) -> str:
+    if protocol not in values:
+        return "-"
+    value = values[protocol]
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,19 +1,21 @@
-"""Evaluate a trained re-ID network on a data set, its own or another: plainly, and with more.
+"""Evaluate a trained re-ID network on a data set: its own or another one.
+
+A result has one row per way to rank:
 
     plain          features of query and gallery, ranked by Euclidean distance
-    centralised    every feature averaged with those of drawings
-    rerank         ranked by k-reciprocal neighbours
+    centralised    as plain, but every feature is averaged with those of generated images
+                   (:mod:`reid_aug.evaluation.centralisation`)
+    rerank         ranked by k-reciprocal neighbours (:mod:`reid_aug.evaluation.reranking`)
 
-The last two are :mod:`reid_aug.evaluation.centralisation` and :mod:`reid_aug.evaluation.reranking`.
-Each is a row of a table, for each is a protocol of its own; both together are one too. The file has
-the rows of one network on one data set. The same command again finds them done; other rows join
-them.
+The last two can be combined, which is one more row. Each row is a protocol of its own, so their
+numbers are not mixed. A file has the rows of one network on one data set. The same command again
+finds them done; other rows are added to the file.
 """
 
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +30,10 @@ from torch import Tensor
 from reid_aug import __version__
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
+from reid_aug.data.pictures import write_picture
 from reid_aug.data.provenance import dataset_sha256, leak_status
 from reid_aug.evaluation import AP_DEFINITION, PROTOCOL, Scores
-from reid_aug.evaluation.centralisation import PosedFeatures, centralised
+from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFeatures, centralised
 from reid_aug.evaluation.features import (
     check_queries,
     distance_matrix,
@@ -38,89 +41,62 @@ from reid_aug.evaluation.features import (
     look,
     score,
 )
+from reid_aug.evaluation.ranked_lists import check_choice, choose_queries, ranked_picture
 from reid_aug.evaluation.reranking import RerankConfig, rerank
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
+from reid_aug.stages.stage import Stage
 from reid_aug.stages.train_reid.folder import MODEL
 
 FORMAT = "reid_aug.evaluation/1"
 RERANK = RerankConfig()
-PROBED = 16  # images
+PROBED = 16  # images from which the time is estimated
+AP_BYTES = 60  # the usual size of the AP of one query in a row
+CROP_BYTES = 20_000  # the usual size of a crop in a picture of ranked lists
 COLUMNS = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
+Progress = Callable[..., Iterable]
 
 
-class Job:
-    """A network, and the data set that it is asked.
+class EvaluatedNetwork:
+    """A network, and the query and gallery images that it is tested on.
 
-    ``data`` says what the network knows of the data set (:mod:`reid_aug.data.provenance`): "whole"
-    where nobody noted it.
+    ``data`` is the leak status of the network (:mod:`reid_aug.data.provenance`): "whole" if its
+    training images are not recorded.
 
     Args:
         path: ``model.safetensors`` of a ``reid-aug train-reid``.
         dataset: the data set.
-        data: what of it is kept.
+        data: which of its training images are kept.
         device: where the network computes.
-        posed_features: for centralised rows; none otherwise.
-        with_rerank: whether every row is ranked by k-reciprocal neighbours too.
 
     Raises:
-        UserError: If the file is no such network or was trained on test images, or no query has a
-            match.
+        UserError: If the file holds no such network, the network was trained on test images, or no
+            query has a match.
     """
 
     def __init__(
-        self,
-        path: Path,
-        dataset: Dataset,
-        data: DataConfig,
-        device: torch.device,
-        posed_features: PosedFeatures | None = None,
-        with_rerank: bool = False,
+        self, path: Path, dataset: Dataset, data: DataConfig, device: torch.device
     ) -> None:
         check_queries(dataset)
-        self.path, self.dataset, self.device = path, dataset, device
+        self.path, self.dataset = path, dataset
         self.network = load_reid_network(path)
         real = kept(dataset.train, data.keep, data.keep_seed)
         self.data = leak_status(self.network.seen, dataset, real, "network")
-        self.model = self.network.model.to(device)
-        self.look = look(self.network.size)
-        self.posed_features, self.with_rerank = posed_features, with_rerank
+        self.transform = look(self.network.size)
+        self.to(device)
 
-    @property
-    def words(self) -> str:
-        """What it is, for people to read."""
+    def to(self, device: torch.device) -> None:
+        """Compute on ``device`` from now on."""
+        self.device, self.model = device, self.network.model.to(device)
+
+    def describe(self) -> str:
+        """The images and the network, as text."""
         lists = f"{len(self.dataset.query)} queries, {len(self.dataset.gallery)} gallery images"
-        if not self.network.seen:
-            known = "nobody noted what it has seen, which may be test images: not leak-free"
-        else:
+        if self.network.seen:
             known = f"trained on: {self.data}"
+        else:
+            known = "training images not recorded, so they may be test images: not leak-free"
         return f"{lists}; network {self.path}, {known}"
-
-    def about(self) -> dict[str, Any]:
-        """What all rows of a file have in common."""
-        return {
-            "format": FORMAT,
-            "model_sha256": sha256(self.path),
-            "model_data": self.data,
-            "dataset_sha256": dataset_sha256(self.dataset),
-            "gallery": len(self.dataset.gallery),
-            "ap_definition": AP_DEFINITION,
-            "protocol": PROTOCOL,
-        }
-
-    def rows(self) -> list["Row"]:
-        """The rows that are asked for."""
-        drawn = [{}, {"centralised": self.posed_features.settings}] if self.posed_features else [{}]
-        ways = [{}, {"rerank": asdict(RERANK)}] if self.with_rerank else [{}]
-        return [Row(features | way) for way in ways for features in drawn]
-
-    def scores(self, row: "Row") -> Scores:
-        """The scores of one row."""
-        features = self.centralised if "centralised" in row.settings else self.features
-        query, gallery = (part.to(self.device) for part in features)
-        if "rerank" in row.settings:
-            return score(rerank(query, gallery, RERANK), self.dataset)
-        return score(distance_matrix(query, gallery), self.dataset)
 
     def ranking(self) -> tuple[np.ndarray, Scores]:
         """The plain distances (Q, G), and their scores."""
@@ -131,61 +107,247 @@ class Job:
     @cached_property
     def features(self) -> list[Tensor]:
         """Features of query and gallery, (Q, D) and (G, D), on the CPU."""
-        return [extract_features(self.model, i, self.look, self.device) for i in self._lists]
+        return [self.extract(images) for images in self.lists]
+
+    def extract(self, images: Sequence[PersonImage]) -> Tensor:
+        """Features of images, (N, D), on the CPU."""
+        return extract_features(self.model, images, self.transform, self.device)
+
+    def centralised(
+        self, features: Tensor, images: Sequence[PersonImage], posed: PosedFeatures
+    ) -> Tensor:
+        """Features (N, D), each averaged with those of the generated images of its image."""
+        return centralised(features, images, posed, self.model, self.transform, self.device)
+
+    @property
+    def lists(self) -> tuple[Sequence[PersonImage], ...]:
+        """The query and the gallery images."""
+        return self.dataset.query, self.dataset.gallery
+
+    def seconds_per_image(self, posed: PosedFeatures | None = None) -> float:
+        """Estimated time per image, from a few queries."""
+        some = self.dataset.query[:PROBED]
+        start = time.perf_counter()
+        features = self.extract(some)
+        if posed:
+            self.centralised(features, some, posed)
+        return (time.perf_counter() - start) / len(some)
+
+    @property
+    def images(self) -> int:
+        """The number of query and gallery images."""
+        return sum(map(len, self.lists))
+
+
+class Job:
+    """Rows to be scored.
+
+    Args:
+        tested: the network and its images.
+        path: the file of the result.
+        posed: the generated images of centralised rows; None for no such row.
+        with_rerank: whether every row is also ranked by k-reciprocal neighbours.
+    """
+
+    def __init__(
+        self,
+        tested: EvaluatedNetwork,
+        path: Path,
+        posed: PosedFeatures | None = None,
+        with_rerank: bool = False,
+    ) -> None:
+        self.tested, self.path = tested, path
+        self.posed, self.with_rerank = posed, with_rerank
+
+    def about(self) -> dict[str, Any]:
+        """What identifies a file: the values that all its rows have in common."""
+        return {
+            "format": FORMAT,
+            "model_sha256": sha256(self.tested.path),
+            "model_data": self.tested.data,
+            "dataset_sha256": dataset_sha256(self.tested.dataset),
+            "gallery": len(self.tested.dataset.gallery),
+            "ap_definition": AP_DEFINITION,
+            "protocol": PROTOCOL,
+        }
+
+    def rows(self) -> list["Row"]:
+        """The rows of this job."""
+        posed = [{}, {"centralised": self.posed.settings}] if self.posed else [{}]
+        ways = [{}, {"rerank": asdict(RERANK)}] if self.with_rerank else [{}]
+        return [Row(features | way) for way in ways for features in posed]
+
+    def scores(self, row: "Row") -> Scores:
+        """The scores of one row."""
+        features = self.centralised if "centralised" in row.settings else self.tested.features
+        query, gallery = (part.to(self.tested.device) for part in features)
+        if "rerank" in row.settings:
+            return score(rerank(query, gallery, RERANK), self.tested.dataset)
+        return score(distance_matrix(query, gallery), self.tested.dataset)
 
     @cached_property
     def centralised(self) -> list[Tensor]:
-        """As ``features``, averaged with those of drawings."""
-        assert self.posed_features is not None
+        """The features of query and gallery, averaged with those of generated images."""
+        assert self.posed is not None
         return [
-            centralised(own, images, self.posed_features, self.model, self.look, self.device)
-            for own, images in zip(self.features, self._lists, strict=True)
+            self.tested.centralised(own, images, self.posed)
+            for own, images in zip(self.tested.features, self.tested.lists, strict=True)
         ]
 
-    @property
-    def _lists(self) -> tuple[Sequence[PersonImage], ...]:
-        return self.dataset.query, self.dataset.gallery
+    def describe(self) -> str:
+        """What is evaluated, as text."""
+        lines = [self.posed.words] if self.posed else []
+        return "\n".join((*lines, self.tested.describe()))
+
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds without the ranking, from a few queries, and bytes on the disk."""
+        self.tested.to(device)
+        seconds = self.tested.seconds_per_image(self.posed) * self.tested.images
+        return seconds, len(self.rows()) * len(self.tested.dataset.query) * AP_BYTES
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Score the rows that the file lacks, and write it; its path.
+
+        Args:
+            progress: wraps the missing rows, as :func:`reid_aug.runtime.progress.track` does.
+
+        Raises:
+            UserError: If the file holds the evaluation of something else, or an image does not
+                decode.
+        """
+        about = self.about()
+        rows = read_rows(self.path, about) if self.path.is_file() else []
+        missing = [row for row in self.rows() if row.find(rows) is None]
+        if not missing:
+            return self.path
+        names = [query.name for query in self.tested.dataset.query]
+        for row in progress(missing, "score rows") if progress else missing:
+            fields = self.scores(row).fields(names)
+            rows.append({"row": row.name, "settings": row.settings, **fields})
+        write_json(self.path, {**about, "rows": rows, "versions": versions()})
+        return self.path
+
+    def results(self) -> list[Mapping[str, Any]]:
+        """The rows of this job in the file that was written."""
+        rows = read_rows(self.path, self.about())
+        return [found for row in self.rows() if (found := row.find(rows))]
+
+
+def prepare(
+    stage: Stage,
+    model: Path,
+    rerank: bool = False,
+    generator: str | None = None,
+    poses: int | None = None,
+) -> Job:
+    """Resolve what is evaluated; nothing is written.
+
+    Args:
+        stage: data set, keypoints, run folder and device.
+        model: ``model.safetensors`` of a ``reid-aug train-reid``.
+        rerank: whether every row is also ranked by k-reciprocal neighbours.
+        generator: a generator file or "demo", for centralised rows; None for no such row.
+        poses: generated images per image; None is 8.
+
+    Raises:
+        UserError: If an input is missing or wrong, or a network was trained on test images.
+    """
+    if poses is not None and not generator:
+        raise UserError("--poses must be given with --generator FILE|demo, which it is for")
+    recipe, posed = stage.recipe, None
+    if generator:
+        config = CentraliseConfig(POSES if poses is None else poses, recipe.synthesize.cameras)
+        posed = PosedFeatures(
+            stage.generator(generator),
+            stage.dataset,
+            stage.poses,
+            recipe.data,
+            config,
+            recipe.seed,
+            stage.device,
+        )
+    tested = EvaluatedNetwork(model, stage.dataset, recipe.data, stage.device)
+    return Job(tested, stage.run.evaluation(name_of(model, stage.root)), posed, rerank)
+
+
+@dataclass(frozen=True, slots=True)
+class RankJob:
+    """A picture of ranked lists to be made."""
+
+    tested: EvaluatedNetwork
+    path: Path
+    """The picture."""
+    queries: str
+    """Which queries are shown: the "worst" or the "best" by AP, or "spread" over it."""
+    count: int
+    """The number of queries."""
+    top: int
+    """The number of gallery images per query."""
+
+    def describe(self) -> str:
+        """What is shown, as text."""
+        return self.tested.describe()
+
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds without the ranking, from a few queries, and bytes on the disk."""
+        self.tested.to(device)
+        seconds = self.tested.seconds_per_image() * self.tested.images
+        return seconds, self.count * (self.top + 2) * CROP_BYTES
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Rank, and write the picture; its path."""
+        distances, scores = self.tested.ranking()
+        chosen = choose_queries(scores.ap, self.queries, self.count)
+        dataset = self.tested.dataset
+        picture = ranked_picture(dataset, distances, scores.ap, chosen, self.top)
+        write_picture(self.path, picture)
+        return self.path
+
+
+def prepare_ranking(
+    stage: Stage, model: Path, queries: str = "worst", count: int = 10, top: int = 10
+) -> RankJob:
+    """Resolve a picture of ranked lists; nothing is written.
+
+    Args:
+        stage: data set, run folder and device.
+        model: ``model.safetensors`` of a ``reid-aug train-reid``.
+        queries: as :attr:`RankJob.queries`.
+        count: the number of queries.
+        top: the number of gallery images per query.
+
+    Raises:
+        UserError: If an input is missing or wrong, or the network was trained on test images.
+    """
+    check_choice(queries)
+    tested = EvaluatedNetwork(model, stage.dataset, stage.recipe.data, stage.device)
+    name = f"{name_of(model, stage.root)}-{queries}"
+    path = stage.run.evaluation(name).with_suffix(".png")
+    return RankJob(tested, path, queries, count, top)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to evaluate: ``settings`` by what is done beyond the plain."""
+    """One way to rank."""
 
     settings: Mapping[str, Any]
+    """The settings of each step beyond plain ranking, by its name."""
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """The name of the row in a table."""
         return " + ".join(self.settings) or "plain"
 
     def find(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """The result of this among others, if it is there."""
+        """The result with these settings; None if there is none."""
         return next((row for row in rows if row["settings"] == self.settings), None)
 
 
-def evaluate_reid(job: Job, path: Path) -> list[Mapping[str, Any]]:
-    """Score what of the job is not in ``path`` yet, and write that; the rows of the job.
-
-    Raises:
-        UserError: If ``path`` holds the evaluation of something else, or an image does not decode.
-    """
-    about = job.about()
-    rows = read_rows(path, about) if path.is_file() else []
-    missing = [row for row in job.rows() if row.find(rows) is None]
-    if missing:
-        names = [query.name for query in job.dataset.query]
-        for row in missing:
-            fields = job.scores(row).fields(names)
-            rows.append({"row": row.name, "settings": row.settings, **fields})
-        write_json(path, {**about, "rows": rows, "versions": versions()})
-    return [found for row in job.rows() if (found := row.find(rows))]
-
-
 def read_rows(path: Path, about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows of an evaluation of what ``about`` says.
+    """Read the rows of the evaluation that ``about`` identifies.
 
     Raises:
-        UserError: If the file is of something else.
+        UserError: If the file holds another evaluation, or none.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -202,7 +364,7 @@ def read_rows(path: Path, about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def name_of(model: Path, root: Path) -> str:
-    """What the evaluation of a network on the data set in ``root`` is called.
+    """The name of the evaluation of a network on the data set in ``root``.
 
     >>> name_of(Path("runs/demo/reid/resnet18-baseline-keep1-seed0/model.safetensors"), Path("DIR"))
     'resnet18-baseline-keep1-seed0-on-DIR'
@@ -211,21 +373,14 @@ def name_of(model: Path, root: Path) -> str:
     return f"{path.parent.name if path.name == MODEL else path.stem}-on-{root.absolute().name}"
 
 
-def seconds_to_evaluate(job: Job) -> float:
-    """How long it takes, from a few images; ranking is left out."""
-    some = job.dataset.query[:PROBED]
-    start = time.perf_counter()
-    features = extract_features(job.model, some, job.look, job.device)
-    if job.posed_features:
-        centralised(features, some, job.posed_features, job.model, job.look, job.device)
-    images = len(job.dataset.query) + len(job.dataset.gallery)
-    return (time.perf_counter() - start) / len(some) * images
-
-
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The lines of a table, per cent, below what its numbers mean; the first row is plain."""
+    """The lines of a table in per cent, below the definition of its numbers.
+
+    Args:
+        rows: results; the first row is plain.
+    """
     yield f"AP: {AP_DEFINITION}; {PROTOCOL}"
-    about = "; mAP gained on plain, with a 95 % interval over queries" if len(rows) > 1 else ""
+    about = "; gain in mAP over plain, with a 95 % interval over queries" if len(rows) > 1 else ""
     yield f"{rows[0]['queries']} queries counted{about}"
     wide = max(len(row["row"]) for row in rows) + 2
     yield " " * wide + "".join(f"{name:>9}" for name in COLUMNS.values())
@@ -237,9 +392,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def gain(ap: Mapping[str, float | None], plain: Mapping[str, float | None]) -> tuple[float, float]:
-    """Mean difference of AP, query by query, and half its 95 % interval (Student's t), fractions.
+    """Mean difference of AP per query, and half its 95 % interval (Student's t), as fractions.
 
-    The half width is NaN with one query. It says what other queries would do, not another training.
+    The half width is NaN for one query. The interval covers other queries, not other trainings.
     """
     pairs = [(own, plain[name]) for name, own in ap.items()]
     apart = np.array([own - other for own, other in pairs if own is not None and other is not None])
@@ -250,7 +405,7 @@ def gain(ap: Mapping[str, float | None], plain: Mapping[str, float | None]) -> t
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the scores depend on."""
+    """The versions of the packages on which the scores depend."""
     return {
         "reid_aug": __version__,
         "torch": torch.__version__,

@@ -1,45 +1,52 @@
-"""The user study of the paper, for anyone: can people tell generated crops from real ones?
+"""The user study of the paper: how often people take generated crops for real ones.
 
-Three files. ``user_study.html`` is one page that needs nothing else: it shows real and generated
-crops in random order, each for a fixed time, and gives the answers as a file. It does not know
-which is which; that is in ``user_study.json``, which stays with whoever asks. ``answers-*.json`` is
-what comes back.
+There are three kinds of files. ``user_study.html`` is one self-contained page. It shows real and
+generated crops in random order, each for a fixed time, and saves the answers as a file. It does not
+hold the kind of a crop; ``user_study.json``, the key, does, and stays with the author of the study.
+``answers-*.json`` are the files that participants return.
 
-    R2G   the part of real crops that were taken for generated
-    G2R   the part of generated crops that were taken for real; 50 % of either is guessing
+    R2G   the fraction of real crops that were taken for generated
+    G2R   the fraction of generated crops that were taken for real; guessing gives 50 % of both
 
-The first few crops are for practice and are not counted.
+The first crops are for practice and are not counted.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from reid_aug.bank import Bank
-from reid_aug.data.dataset import PersonImage, read_image
+from reid_aug.data.dataset import DISTRACTOR, PersonImage, read_image
 from reid_aug.image_quality import View
 from reid_aug.image_quality.generated_images import generated_files, open_generated
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
+from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY = "user_study.html", "user_study.json"
 REAL, GENERATED = "real", "generated"
+Progress = Callable[..., Iterable]
 
 
 @dataclass(frozen=True, slots=True)
 class UserStudyConfig:
-    """How many crops of either kind, how many more of either for practice, and seconds each."""
+    """The size of a study."""
 
     count: int = 50
+    """Real crops that are counted, and as many generated ones."""
     practice: int = 5
+    """Real crops for practice, and as many generated ones."""
     seconds: float = 1.0
+    """How long a crop is shown, in seconds, in [0.05, 60]."""
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.practice < 0:
@@ -52,13 +59,13 @@ class UserStudyConfig:
 
     @property
     def needed(self) -> int:
-        """Crops of either kind."""
+        """The number of crops of each kind, practice included."""
         return self.count + self.practice
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What people answered: of so many crops of a kind, how many were taken for the other."""
+    """The counted answers: how many crops of each kind were shown, and taken for the other."""
 
     people: int
     real: int
@@ -68,23 +75,98 @@ class Outcome:
 
     @property
     def r2g(self) -> float:
-        """Part of real crops taken for generated."""
+        """The fraction of real crops that were taken for generated."""
         return self.real_as_generated / self.real
 
     @property
     def g2r(self) -> float:
-        """Part of generated crops taken for real."""
+        """The fraction of generated crops that were taken for real."""
         return self.generated_as_real / self.generated
+
+    def describe(self) -> str:
+        """The outcome as lines of text, in per cent."""
+        r2g = f"{100 * self.r2g:.2f} % ({self.real_as_generated} of {self.real})"
+        g2r = f"{100 * self.g2r:.2f} % ({self.generated_as_real} of {self.generated})"
+        return f"people: {self.people}\nR2G: {r2g}\nG2R: {g2r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A study to be written."""
+
+    real: list[np.ndarray]
+    """``config.needed`` real crops, (H, W, 3) uint8."""
+    generated: list[np.ndarray]
+    """As many generated crops."""
+    config: UserStudyConfig
+    folder: Path
+    """The run folder."""
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.folder / PAGE
+
+    def describe(self) -> str:
+        """What is written, as text."""
+        needed = self.config.needed
+        return f"{needed} real and {needed} generated crops; do not hand out the key, {KEY}"
+
+    def cost(self, device: torch.device) -> tuple[float, int]:
+        """Estimated seconds, and bytes on the disk, from one crop of each kind."""
+        begin = time.perf_counter()
+        size = len(_png(self.real[0])) + len(_png(self.generated[0]))
+        seconds = (time.perf_counter() - begin) * self.config.needed
+        return seconds, size * self.config.needed
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Write the page and the key into the run folder; the path of the page.
+
+        Raises:
+            UserError: If the folder holds another study.
+        """
+        return write_user_study(self.real, self.generated, self.config, self.folder, self.seed)
+
+
+def prepare(
+    stage: Stage, config: UserStudyConfig, bank: str | None = None, images: str | None = None
+) -> Job:
+    """Choose and read the crops of a study; nothing is written.
+
+    Args:
+        stage: data set, run folder and seed.
+        config: the size of the study.
+        bank: the bank of the generated crops; None is that of the run folder.
+        images: a folder of generated images, instead of a bank.
+
+    Raises:
+        UserError: If an input is missing, or there are too few crops of either kind.
+    """
+    data, seed, needed = stage.recipe.data, stage.recipe.seed, config.needed
+    if images:
+        size = data.height, data.width
+        people = [image for image in stage.dataset.gallery if image.pid != DISTRACTOR]
+        real, generated = crops_of_folder(people, Path(images), size, needed, seed)
+    else:
+        source = Bank(bank or stage.run.find_bank(data.keep))
+        real, generated = crops_of_bank(stage.dataset.train, source, needed, seed)
+    return Job(real, generated, config, stage.run.path, seed)
+
+
+def outcome(folder: Path, answers: Iterable[Path]) -> Outcome:
+    """Count the answers to the study in a run folder; see :func:`count_answers`."""
+    return count_answers(read_key(folder / KEY), answers)
 
 
 Crops = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def crops_of_bank(images: Sequence[PersonImage], bank: Bank, needed: int, seed: int) -> Crops:
-    """Real crops and rows of a bank at the bank's size, drawn at random.
+    """Real crops and rows of a bank, chosen at random, at the size of the bank.
 
     Raises:
-        UserError: If there are fewer than ``needed`` of either.
+        UserError: If there are fewer than ``needed`` of either kind.
     """
     rng = np.random.default_rng([seed, 8])
     generated = [bank.image(place) for place in _some(rng, len(bank), needed)]
@@ -94,11 +176,15 @@ def crops_of_bank(images: Sequence[PersonImage], bank: Bank, needed: int, seed: 
 def crops_of_folder(
     images: Sequence[PersonImage], folder: Path, size: tuple[int, int], needed: int, seed: int
 ) -> Crops:
-    """Real crops and somebody's drawings, as :func:`crops_of_bank`."""
+    """Real crops and generated images of a folder, as :func:`crops_of_bank`.
+
+    Args:
+        size: (height, width) of the crops, in pixels.
+    """
     rng = np.random.default_rng([seed, 8])
     files = sorted(generated_files(folder).values())
-    drawn = [open_generated(files[place], *size) for place in _some(rng, len(files), needed)]
-    generated = [each.generated if isinstance(each, View) else each for each in drawn]
+    found = [open_generated(files[place], *size) for place in _some(rng, len(files), needed)]
+    generated = [each.generated if isinstance(each, View) else each for each in found]
     return _photographs(rng, images, size, needed), generated
 
 
@@ -111,7 +197,7 @@ def _photographs(
 def _some(rng: np.random.Generator, of: int, needed: int) -> list[int]:
     if of < needed:
         raise UserError(
-            f"a study of {needed} crops needs as many of either kind, got {of}; ask for fewer with "
+            f"a study of {needed} crops needs as many of either kind, got {of}; choose fewer with "
             f"--count and --practice"
         )
     return rng.choice(of, needed, replace=False).tolist()
@@ -127,11 +213,11 @@ def write_user_study(
     """Write the page and the key into ``folder``; the path of the page.
 
     Args:
-        real: ``config.needed`` crops (H, W, 3) uint8, all of one size, as are ``generated``.
-        generated: as many.
-        config: how many of them are for practice, and how long each is shown.
+        real: ``config.needed`` crops (H, W, 3) uint8 of one size.
+        generated: as many crops of the same size.
+        config: the size of the study.
         folder: the run folder.
-        seed: of the order.
+        seed: decides the order of the crops.
 
     Raises:
         UserError: If the folder holds another study.
@@ -157,7 +243,7 @@ def _shuffled(
     config: UserStudyConfig,
     rng: np.random.Generator,
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Crops and what they are, in random order; as many of either kind for practice, first."""
+    """The crops and their kinds in random order; those for practice come first."""
     crops, truth = [], []
     for part in (slice(config.practice), slice(config.practice, config.needed)):
         some = [(crop, REAL) for crop in real[part]]
@@ -169,15 +255,15 @@ def _shuffled(
 
 
 def _png(crop: np.ndarray) -> str:
-    """As PNG, whichever kind it is, so that no trace of a format tells them apart."""
+    """A crop as PNG; both kinds have the same format, so traces of it do not tell them apart."""
     return picture(crop, "PNG")
 
 
 def read_key(path: Path) -> dict[str, Any]:
-    """Which crop is what, as :func:`write_user_study` noted it.
+    """Read the key: the kind of every crop, as :func:`write_user_study` wrote it.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, or it is damaged.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; make a study with: reid-aug generator user-study")
@@ -196,16 +282,20 @@ def read_key(path: Path) -> dict[str, Any]:
 def count_answers(key: dict[str, Any], files: Iterable[Path]) -> Outcome:
     """Count the answers of one or more people.
 
+    Args:
+        key: as :func:`read_key` returns it.
+        files: one file of answers per person.
+
     Raises:
-        UserError: If a file holds no answers, those to another study, or not one to every crop.
+        UserError: If a file holds no answers, answers to another study, or no answer to some crop.
     """
-    asked = list(enumerate(key["truth"]))[key["practice"] :]
+    counted = list(enumerate(key["truth"]))[key["practice"] :]
     counts = {REAL: [0, 0], GENERATED: [0, 0]}
     people = 0
     for path in files:
         given = _answers(path, key)
         people += 1
-        for place, truth in asked:
+        for place, truth in counted:
             counts[truth][0] += 1
             counts[truth][1] += given[place] != truth
     return Outcome(people, *counts[REAL], *counts[GENERATED])

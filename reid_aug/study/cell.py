@@ -15,16 +15,15 @@ from typing import Any, NamedTuple
 
 from reid_aug.bank.methods import METHODS
 from reid_aug.bank.plan import CAMERAS
+from reid_aug.bank.scores import scores_of_grid
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
 from reid_aug.runtime.errors import UserError
-from reid_aug.stages.bank.score import Network, Plain
 from reid_aug.stages.recipe import Recipe
 from reid_aug.stages.train_reid.folder import cell_name
 from reid_aug.stages.train_reid.settings import LABELS, PLAIN, PRESETS, marks_of
 
 GENERATORS = ("given", "kept", "whole")
 STARTS = ("scratch", "external")
-SCORES = (*Network.names, *Plain.names)  # that a grid makes itself
 
 
 class Axis(NamedTuple):
@@ -163,9 +162,9 @@ class Cell:
         """The least scores as one text, the same for the same scores."""
         least = self.least_scores
         for name in least if not self.bank else ():
-            if name not in SCORES:
+            if name not in (known := scores_of_grid()):
                 raise UserError(
-                    f"min_score must be of {', '.join(SCORES)}, which a grid makes itself, "
+                    f"min_score must be of {', '.join(known)}, which a grid makes itself, "
                     f"got {name!r}; for another score, name a bank that has it: bank = [FILE]"
                 )
         return ",".join(f"{name}={value:g}" for name, value in sorted(least.items()))

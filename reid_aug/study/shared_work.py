@@ -18,13 +18,14 @@ import numpy as np
 
 from reid_aug.bank import Bank
 from reid_aug.bank.contact_sheet import write_contact_sheet
+from reid_aug.bank.scores import NETWORK
 from reid_aug.data.dataset import PersonImage, kept, read_market1501
 from reid_aug.generator import load_generator
 from reid_aug.mixing import share_out
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.progress import track
 from reid_aug.stages import train_generator as generators
-from reid_aug.stages.bank.score import Network, score_bank
+from reid_aug.stages.bank.score import score_bank
 from reid_aug.stages.recipe import RunFolder
 from reid_aug.stages.stage import Stage, people_folder
 from reid_aug.stages.synthesize import Job, prepare, synthesize
@@ -137,7 +138,8 @@ def score_banks(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> 
         model = scorer_.folder / MODEL if scorer_ else None
         if not _is_scored(Bank(bank), names, model):
             show = partial(track, what=f"score {bank.parent.name}")
-            score_bank(Bank(bank), stage.dataset, model, stage.device, show)
+            weights = {NETWORK.option: model} if model else {}
+            score_bank(Bank(bank), stage.dataset, weights, stage.device, show)
     return failed
 
 
@@ -158,7 +160,7 @@ def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]
     found = {}
     wanted = _scores_wanted(tasks)
     for task in tasks:
-        if task.bank in wanted and wanted[task.bank] & {*Network.names}:
+        if task.bank in wanted and wanted[task.bank] & {*NETWORK.names}:
             part, seed = task.cell.real_part, stage.recipe.seed
             cell = Cell(grid.backbone[0], "supplement", 0.0, part, seed)
             folder = stage.run.cell(cell.name)
@@ -170,7 +172,7 @@ def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
     """Whether the bank has these scores of every row, by this network, and its card knows."""
     if not names <= bank.scores.keys() or any(np.isnan(bank.scores[n]).any() for n in names):
         return False
-    by_network = names & {*Network.names}
+    by_network = names & {*NETWORK.names}
     if by_network and model:
         digest = sha256(model)
         if any(bank.about_scores[name]["scorer_sha256"] != digest for name in by_network):

@@ -64,7 +64,7 @@ PAIRS = [(image(0), image(1)), (image(2), image(3, 60, 180)), (image(4), image(4
 
 
 @pytest.mark.parametrize(("target", "generated"), PAIRS)
-def test_patn_ssim_is_scikit_images_with_the_range_of_the_drawing(target, generated):
+def test_patn_ssim_is_scikit_images_with_the_range_of_the_generated_image(target, generated):
     expected = structural_similarity(
         target, generated, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
         channel_axis=-1, data_range=int(generated.max()) - int(generated.min()),
@@ -83,7 +83,7 @@ def test_ssim_is_the_formula(target, generated, protocol):
 
 
 @pytest.mark.parametrize(("target", "generated"), PAIRS)
-def test_patn_mask_ssim_blackens_the_rest_and_counts_it(target, generated):
+def test_patn_mask_ssim_sets_the_rest_to_black_and_counts_it(target, generated):
     mask = limb_mask(pose(0), HEIGHT, WIDTH)
     black = [np.where(mask[..., None], each, 0).astype(np.uint8) for each in (target, generated)]
     inner = formula(*black, float(np.ptp(black[1])))[5:-5, 5:-5]
@@ -101,7 +101,7 @@ def test_clean_mask_ssim_is_the_mean_over_the_person():
     assert found == pytest.approx(formula(target, generated, 255)[mask].mean(), abs=1e-6)
 
 
-def test_common_black_inflates_the_patn_measure_only():
+def test_common_black_raises_the_patn_metric_only():
     target, generated = PAIRS[0]
     small = np.zeros((HEIGHT, WIDTH), bool)
     small[50:60, 30:40] = True
@@ -118,7 +118,7 @@ def test_without_a_mask_there_is_no_mask_ssim(protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_drawing_of_one_colour_has_a_number(protocol):
+def test_a_generated_image_of_one_colour_has_a_number(protocol):
     assert -1 <= ssim(image(0), np.full((HEIGHT, WIDTH, 3), 7, np.uint8), protocol) < 0.5
 
 
@@ -140,7 +140,7 @@ def closed(mask: np.ndarray) -> np.ndarray:
 
 
 def direct_mask(xy: np.ndarray) -> np.ndarray:
-    """The mask from its description: every pixel is asked about every limb and joint."""
+    """The mask from its description: every pixel is compared with every limb and joint."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     points = np.stack([columns, rows], -1).astype(float)
     mask = np.zeros((HEIGHT, WIDTH), bool)
@@ -191,7 +191,7 @@ def test_truncation_is_that_of_the_published_steps():
     assert truncated(values).tolist() == expected
 
 
-def test_the_real_target_loses_a_level_here_and_there_only():
+def test_the_real_target_changes_by_at_most_one_level():
     pixels = np.arange(256, dtype=np.uint8)
 
     away = pixels.astype(int) - truncated(published_input(pixels))
@@ -199,24 +199,24 @@ def test_the_real_target_loses_a_level_here_and_there_only():
     assert set(away.tolist()) <= {0, 1}
 
 
-def test_patn_looks_at_panels_of_one_jpeg_sheet():
-    source, target, drawn = image(0), image(1), image(2)
+def test_patn_takes_the_panels_of_one_jpeg_sheet():
+    source, target, generated = image(0), image(1), image(2)
     poses = pose(0), pose(1)
 
-    seen = views(source, target, drawn, poses)["patn"]
+    seen = views(source, target, generated, poses)["patn"]
 
-    # what lies beside a panel shows in its outermost column only
+    # the neighbours of a panel affect its outermost columns only
     empty = np.zeros_like(source)
     reals = [truncated(published_input(each)) for each in (source, target)]
-    sheet = np.concatenate([reals[0], empty, reals[1], empty, drawn], axis=1)
+    sheet = np.concatenate([reals[0], empty, reals[1], empty, generated], axis=1)
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "JPEG", quality=75)
     for mine, plain in zip(seen, cut(np.asarray(Image.open(file))), strict=True):
         np.testing.assert_array_equal(mine[:, 1:-1], plain[:, 1:-1])
-    assert (seen.generated != drawn).mean() > 0.3
+    assert (seen.generated != generated).mean() > 0.3
 
 
-def test_clean_looks_at_the_pixels_as_they_are():
+def test_clean_takes_the_pixels_unchanged():
     source, target = image(0), image(1)
     signed = np.random.default_rng(0).uniform(-1, 1, source.shape).astype(np.float32)
 
@@ -257,7 +257,7 @@ FOUND = head(
     left_hip=(40, 70),  # right, right
     left_knee=(44, 101),  # 4 and 6: right, right (7.21)
     right_ankle=(33, 124),  # 5 and 6: right, wrong (7.81)
-    left_ankle=(40, 118),  # not asked for
+    left_ankle=(40, 118),  # not requested
 )  # the right knee is not found
 
 
@@ -273,7 +273,7 @@ def test_a_head_of_one_joint_is_left_out(protocol):
     assert correct_joints(target, target, protocol) == (0, 0)
 
 
-def test_in_a_box_without_width_nothing_is_right_by_patn():
+def test_in_a_box_without_width_no_joint_is_correct_under_patn():
     target = head(nose=(33, 10), neck=(33, 30), right_hip=(28, 70))
 
     assert correct_joints(target, target, "patn") == (0, 3)
@@ -281,12 +281,12 @@ def test_in_a_box_without_width_nothing_is_right_by_patn():
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_nobody_found_is_all_wrong(protocol):
+def test_without_a_person_found_every_joint_is_wrong(protocol):
     assert correct_joints(TARGET, NO_POSE, protocol) == (0, 9)
 
 
-class Sees:
-    """An estimator that sees one pose in everything."""
+class FixedEstimator:
+    """An estimator that finds one pose in every image."""
 
     def __init__(self, seen: Pose) -> None:
         self.seen = seen
@@ -295,12 +295,12 @@ class Sees:
         return np.column_stack([np.nan_to_num(self.seen.xy), self.seen.seen])
 
 
-def test_pckh_counts_joints_not_drawings():
-    metric = JointsMetric("patn", Sees(FOUND))
+def test_pckh_counts_joints_not_images():
+    metric = JointsMetric("patn", FixedEstimator(FOUND))
     view = View(*[image(0)] * 3)
     far = head(nose=(2, 2), neck=(9, 9))
 
-    metric.look([view, view], [TARGET, far])
+    metric.update([view, view], [TARGET, far])
 
     assert metric.scores() == {"PCKh": 6 / 11}
 
@@ -311,12 +311,12 @@ def test_structure_is_the_mean_over_pairs():
     pairs = [View(image(9), *PAIRS[0]), View(image(9), *PAIRS[1])]
 
     for view, person in zip(pairs, people, strict=True):
-        metric.look([view], [person])
+        metric.update([view], [person])
 
     mask = limb_mask(people[0], HEIGHT, WIDTH)
     assert metric.scores() == pytest.approx({
         "SSIM": np.mean([ssim(*pair, "clean") for pair in PAIRS[:2]]),
-        "mask-SSIM": mask_ssim(*PAIRS[0], mask, "clean"),  # the other has no mask
+        "mask-SSIM": mask_ssim(*PAIRS[0], mask, "clean"),  # the other pair has no mask
         "L1": np.mean([mean_difference(*pair) for pair in PAIRS[:2]]),
     })  # fmt: skip
 
@@ -332,12 +332,12 @@ def in_white(pixels: np.ndarray) -> np.ndarray:
     return whole
 
 
-def test_patn_looks_at_deepfashion_in_a_white_border():
+def test_patn_extends_deepfashion_by_a_white_border():
     views, person = View(*map(fashion, (0, 1, 2))), pose(0)
     found = {}
     for protocol in PROTOCOLS:
         metric = StructureMetric(protocol)
-        metric.look([views], [person])
+        metric.update([views], [person])
         found[protocol] = metric.scores()
 
     pair = views.target, views.generated
@@ -348,10 +348,10 @@ def test_patn_looks_at_deepfashion_in_a_white_border():
 
 
 @pytest.mark.parametrize(("protocol", "width"), [("patn", 256), ("clean", 176)])
-def test_networks_see_the_border_where_the_published_tools_do(protocol, width):
+def test_networks_get_the_border_where_the_published_tools_add_it(protocol, width):
     import torch
 
-    class Seen:
+    class Recorder:
         def __init__(self) -> None:
             self.images = []
 
@@ -361,20 +361,20 @@ def test_networks_see_the_border_where_the_published_tools_do(protocol, width):
 
     views, seen = [View(*map(fashion, (0, 1, 2)))], {}
     for metric in (DetectorMetric, InceptionMetric):
-        network, is_detector = Seen(), metric is DetectorMetric
-        metric(protocol, network).look(views, [pose(0)])
+        network, is_detector = Recorder(), metric is DetectorMetric
+        metric(protocol, network).update(views, [pose(0)])
         seen[metric] = [images.shape[2] for images in network.images]
         if protocol == "patn":
             widest = next(images for images in network.images if images.shape[2] == 256)
             np.testing.assert_array_equal(widest[0], in_white(views[0].generated))
 
     assert seen[DetectorMetric] == [width] * 2
-    # the drawing for FID, for IS, masked, and the real target
+    # the generated image for FID, for IS and masked, then the real target
     assert seen[InceptionMetric] == ([176, 256, 176, 176] if protocol == "patn" else [176] * 3)
 
 
 def test_inception_score_worked_by_hand():
-    # ten parts of two generated, each surely of its own class of two: exp(H(1/2, 1/2)) = 2
+    # ten parts of two images, each surely of its own class of two: exp(H(1/2, 1/2)) = 2
     logits = np.tile([[40.0, 0.0], [0.0, 40.0]], (10, 1))
     import torch
 

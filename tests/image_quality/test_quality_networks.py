@@ -79,7 +79,7 @@ def ssd(folder) -> Path:
 @pytest.fixture(autouse=True)
 def nothing_is_fetched(monkeypatch):
     def fetch(*_, **__):
-        raise AssertionError("the network was asked")
+        raise AssertionError("a file was requested from the internet")
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", fetch)
     monkeypatch.setattr("torch.hub.download_url_to_file", fetch)
@@ -95,9 +95,9 @@ def test_inception_gives_features_and_logits_of_each_image(inception):
     torch.testing.assert_close(logits, features @ weight.T, rtol=1e-3, atol=1e-4)  # no bias
 
 
-def test_inception_judges_drawings_masked_drawings_and_targets(inception):
+def test_inception_measures_generated_images_masked_ones_and_targets(inception):
     class Means:
-        """Stands in for the network: the mean of each picture, as features and as logits."""
+        """In place of the network: the mean of each picture, as features and as logits."""
 
         def __call__(self, images):
             means = torch.tensor(images.reshape(len(images), -1).mean(1))[:, None]
@@ -106,14 +106,14 @@ def test_inception_judges_drawings_masked_drawings_and_targets(inception):
     metric = InceptionMetric("patn", Means())
     views = [View(*IMAGES[[0, 1, place]]) for place in (0, 1, 2)]
 
-    metric.look(views[:2], [NO_POSE] * 2)
-    metric.look(views[2:], [NO_POSE])
+    metric.update(views[:2], [NO_POSE] * 2)
+    metric.update(views[2:], [NO_POSE])
 
-    drawn, real = torch.cat(metric.generated), torch.cat(metric.targets)
-    np.testing.assert_allclose(drawn[:, 0], IMAGES.reshape(3, -1).mean(1))
+    generated, real = torch.cat(metric.generated), torch.cat(metric.targets)
+    np.testing.assert_allclose(generated[:, 0], IMAGES.reshape(3, -1).mean(1))
     np.testing.assert_allclose(real[:, 0], IMAGES[1].mean())
-    assert not torch.cat(metric.masked).any()  # without a joint all is black
-    assert metric.scores()["FID"] == pytest.approx(frechet(drawn, real))
+    assert not torch.cat(metric.masked).any()  # without a joint every pixel is black
+    assert metric.scores()["FID"] == pytest.approx(frechet(generated, real))
 
 
 def test_lpips_is_zero_for_equal_images_and_grows(alex):
@@ -131,7 +131,7 @@ def test_lpips_is_torchmetrics_own_with_the_same_weights(alex, monkeypatch):
     state = torch.load(alex)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: state)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that torchvision no longer likes
+        warnings.simplefilter("ignore")  # torchvision deprecates these names
         own = LearnedPerceptualImagePatchSimilarity("alex", reduction="sum")
     signed = (torch.tensor(part.copy()).permute(0, 3, 1, 2) / 127.5 - 1
               for part in (IMAGES, IMAGES[::-1]))  # fmt: skip
@@ -150,12 +150,12 @@ def test_lpips_uses_the_weights_of_the_file(alex, folder):
     assert (changed(IMAGES, other) != Perception(alex, CPU)(IMAGES, other)).any()
 
 
-def test_lpips_judge_compares_drawing_and_target(alex):
+def test_the_lpips_metric_compares_generated_image_and_target(alex):
     network = Perception(alex, CPU)
     metric = PerceptualMetric("clean", network)
 
-    metric.look([View(*IMAGES)], [NO_POSE])
-    metric.look([View(IMAGES[0], IMAGES[1], IMAGES[1])], [NO_POSE])
+    metric.update([View(*IMAGES)], [NO_POSE])
+    metric.update([View(IMAGES[0], IMAGES[1], IMAGES[1])], [NO_POSE])
 
     expected = float(network(IMAGES[[2]], IMAGES[[1]])) / 2
     assert metric.scores() == {"LPIPS": pytest.approx(expected)}
@@ -169,11 +169,11 @@ def test_identity_is_a_cosine(reid):
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
 
 
-def test_identity_judge_compares_with_the_source(reid):
+def test_the_identity_metric_compares_with_the_source(reid):
     network = IdentityNetwork(reid, CPU)
     metric = IdentityMetric("clean", network)
 
-    metric.look([View(IMAGES[0], IMAGES[1], IMAGES[0])], [NO_POSE])
+    metric.update([View(IMAGES[0], IMAGES[1], IMAGES[0])], [NO_POSE])
 
     source, real = network(IMAGES[:2])
     assert metric.scores() == {
@@ -182,7 +182,7 @@ def test_identity_judge_compares_with_the_source(reid):
     }
 
 
-def test_a_re_id_network_of_somebody_else_is_refused(alex, folder):
+def test_a_re_id_network_of_another_program_is_refused(alex, folder):
     path = folder / "strange.safetensors"
     write_tensors(path, {"a": torch.zeros(2)}, {})
 
@@ -204,10 +204,10 @@ def test_the_detector_gives_the_confidence_of_the_best_person(ssd, monkeypatch):
     assert network(IMAGES[:2]).tolist() == [0.5, 0]
 
 
-def test_the_detector_judges_drawing_and_target():
+def test_the_detector_metric_measures_generated_image_and_target():
     metric = DetectorMetric("patn", lambda images: torch.tensor(images.mean((1, 2, 3)) / 255))
 
-    metric.look([View(*IMAGES)], [NO_POSE])
+    metric.update([View(*IMAGES)], [NO_POSE])
 
     assert metric.scores() == {
         "DS": pytest.approx(IMAGES[2].mean() / 255),
@@ -237,7 +237,7 @@ def test_missing_weights_are_named(kind, folder):
 
 
 class Runs:
-    """What runs code when unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return (Path.touch, (Path("ran"),))

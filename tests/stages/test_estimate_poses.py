@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from tfjs_graphs import write_movenet
 
@@ -11,7 +12,7 @@ from reid_aug.cli import main
 from reid_aug.data.keypoints import JOINTS, read_keypoints
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages import estimate_poses as verb
-from reid_aug.stages.estimate_poses import EstimatePosesConfig, data_files, estimate_poses
+from reid_aug.stages.estimate_poses import EstimatePosesConfig, data_files, prepare
 
 JOINTS_SEEN = np.column_stack([
     np.linspace(0.1, 0.9, 17), np.linspace(0.4, 0.6, 17), np.linspace(0.15, 0.95, 17)
@@ -21,6 +22,13 @@ JOINTS_SEEN = np.column_stack([
 @pytest.fixture
 def config(tmp_path: Path) -> EstimatePosesConfig:
     return EstimatePosesConfig(weights=str(write_movenet(tmp_path / "m.json", JOINTS_SEEN)))
+
+
+def estimate_poses(data, config, path, workers=1, progress=None):
+    """Estimate as the command does; the poses in the file that it writes."""
+    job = prepare(data, path, config.estimator, config.weights, None, config.threshold, workers)
+    assert job.run(progress) == path
+    return read_keypoints(path)
 
 
 def names(people: Path) -> list[str]:
@@ -38,7 +46,7 @@ def test_every_image_gets_a_row(people, config, tmp_path):
     assert not path.with_suffix(".journal").exists()
 
 
-def test_who_is_seen_from_behind_has_no_face(people, tmp_path):
+def test_a_person_seen_from_behind_has_no_face(people, tmp_path):
     joints = JOINTS_SEEN.copy()
     joints[:, 2] = 0.9
     joints[5, 1], joints[6, 1] = 0.4, 0.6  # left and right shoulder
@@ -78,16 +86,16 @@ def stopped(items, after):
 
 
 def counted(monkeypatch) -> list[str]:
-    """The names of images that are looked at from now on."""
-    looked: list[str] = []
+    """The names of the images that are estimated from now on."""
+    estimated: list[str] = []
     estimate = verb._estimate
 
     def watch(config, files):
-        looked.extend(file.name for file in files)
+        estimated.extend(file.name for file in files)
         return estimate(config, files)
 
     monkeypatch.setattr(verb, "_estimate", watch)
-    return looked
+    return estimated
 
 
 def test_a_stopped_run_goes_on(people, config, tmp_path, monkeypatch):
@@ -98,22 +106,22 @@ def test_a_stopped_run_goes_on(people, config, tmp_path, monkeypatch):
     assert not path.exists()
     with path.with_suffix(".journal").open("a") as file:
         file.write('["half a li')
-    looked = counted(monkeypatch)
+    estimated = counted(monkeypatch)
 
     estimate_poses(people, config, path, workers=1)
 
-    assert len(looked) == len(names(people)) - 2 * verb.CHUNK
+    assert len(estimated) == len(names(people)) - 2 * verb.CHUNK
     assert path.read_bytes() == whole.read_bytes()
 
 
 def test_the_same_command_again_does_nothing(people, config, tmp_path, monkeypatch):
     estimate_poses(people, config, tmp_path / "k.csv", workers=1)
     before = (tmp_path / "k.csv").read_bytes()
-    looked = counted(monkeypatch)
+    estimated = counted(monkeypatch)
 
     estimate_poses(people, config, tmp_path / "k.csv", workers=1)
 
-    assert looked == []
+    assert estimated == []
     assert (tmp_path / "k.csv").read_bytes() == before
 
 
@@ -122,21 +130,19 @@ def test_added_images_are_added(people, config, tmp_path, monkeypatch):
     estimate_poses(data, config, tmp_path / "k.csv", workers=1)
     first = data_files(data)[0]
     shutil.copy(first, first.with_name("0999_c1s1_000001_01.jpg"))
-    looked = counted(monkeypatch)
+    estimated = counted(monkeypatch)
 
     estimate_poses(data, config, tmp_path / "k.csv", workers=1)
 
-    assert looked == ["0999_c1s1_000001_01.jpg"]
+    assert estimated == ["0999_c1s1_000001_01.jpg"]
     assert "0999_c1s1_000001_01.jpg" in read_keypoints(tmp_path / "k.csv")
 
 
-def test_key_points_of_somebody_else_are_not_overwritten(people, config, tmp_path):
+def test_keypoints_of_another_tool_are_not_overwritten(people, config, tmp_path):
     path = Path(shutil.copy(people / "keypoints.csv", tmp_path / "k.csv"))
     before = path.read_bytes()
 
-    with pytest.raises(
-        UserError, match=r"k.csv: holds key points that these settings did not make"
-    ):
+    with pytest.raises(UserError, match=r"k.csv: holds keypoints that these settings did not make"):
         estimate_poses(people, config, path, workers=1)
     assert path.read_bytes() == before
 
@@ -159,7 +165,7 @@ def test_a_journal_of_other_settings_is_refused(people, config, tmp_path):
 
 
 @pytest.mark.parametrize("left", ["", '{"format": "reid_aug.key'])
-def test_a_journal_of_a_run_killed_at_once_is_as_if_none(people, config, tmp_path, left):
+def test_the_journal_of_a_run_killed_at_once_counts_as_none(people, config, tmp_path, left):
     (tmp_path / "k.journal").write_text(left)
 
     with pytest.raises(KeyboardInterrupt):
@@ -169,14 +175,14 @@ def test_a_journal_of_a_run_killed_at_once_is_as_if_none(people, config, tmp_pat
     assert poses.keys() == set(names(people))
 
 
-def test_what_makes_the_rows_is_on_the_disk_before_the_first_row(people, config, tmp_path):
+def test_the_settings_are_on_the_disk_before_the_first_row(people, config, tmp_path):
     journal = verb.Journal(tmp_path / "k.csv", {"threshold": 0.2})
 
-    def looks():
+    def no_rows():
         assert journal.file.read_text() == '{"threshold": 0.2}\n'
         yield []
 
-    assert list(journal.kept(looks())) == [[]]
+    assert list(journal.kept(no_rows())) == [[]]
 
 
 def test_an_unreadable_image_is_one_sentence(people, config, tmp_path):
@@ -189,7 +195,7 @@ def test_an_unreadable_image_is_one_sentence(people, config, tmp_path):
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
-def test_a_threshold_that_is_none_is_refused(threshold):
+def test_a_threshold_outside_0_to_1_is_refused(threshold):
     with pytest.raises(UserError, match=r"threshold must be in 0\.\.1"):
         EstimatePosesConfig(threshold=threshold)
 
@@ -211,7 +217,7 @@ def test_the_command_ends_with_the_path(people, config, tmp_path):
 def test_the_command_imports(people, tmp_path):
     stem = Path(names(people)[0]).stem
     numbers = [5.0, 6.0, 0.9] * 25
-    for name in (stem, "stranger"):
+    for name in (stem, "unknown"):
         (tmp_path / f"{name}_keypoints.json").write_text(
             json.dumps({"people": [{"pose_keypoints_2d": numbers}]})
         )
@@ -220,7 +226,7 @@ def test_the_command_imports(people, tmp_path):
     result = command(people, "--from", tmp_path, "--keypoints", path)
 
     assert (result.exit_code, result.stdout) == (0, f"{path}\n")
-    assert "1 key points" in result.stderr
+    assert "1 keypoints" in result.stderr
     poses = read_keypoints(path)
     assert list(poses) == [names(people)[0]]
     assert poses[names(people)[0]].xy.tolist() == [[5, 6]] * 18
@@ -233,7 +239,7 @@ def test_an_import_that_fits_no_image_is_one_sentence(people, tmp_path):
     result = command(people, "--from", tmp_path, "--keypoints", tmp_path / "k.csv")
 
     assert result.exit_code == 2
-    assert "must hold key points of images in" in result.stderr
+    assert "must hold keypoints of images in" in result.stderr
     assert not (tmp_path / "k.csv").exists()
 
 
@@ -250,3 +256,18 @@ def test_an_import_takes_no_weights(people, tmp_path):
 
     assert result.exit_code == 2
     assert "--weights must not be given with --from" in result.stderr
+
+
+def test_a_job_describes_itself_and_its_cost_and_writes_nothing(people, config, tmp_path):
+    path = tmp_path / "k.csv"
+    count = len(names(people))
+
+    job = prepare(people, path, weights=config.weights, workers=1)
+
+    assert job.describe() == (
+        f"keypoints of {count} images by movenet, from a confidence of 0.2; processes: 1"
+    )
+    seconds, size = job.cost(torch.device("cpu"))
+    assert seconds > 0
+    assert size > 100 * count
+    assert not path.exists()

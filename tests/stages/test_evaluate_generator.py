@@ -1,6 +1,9 @@
 import itertools
 import json
 import re
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +19,14 @@ from reid_aug.data.keypoints import read_keypoints
 from reid_aug.data.pair_lists import sampled_pairs, write_pairs
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
-from reid_aug.image_quality import MEASURES, cut, ssim
+from reid_aug.image_quality import cut, ssim
+from reid_aug.image_quality.declarations import BUILT_IN, GROUP
+from reid_aug.image_quality.metrics import Metric
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.evaluate_generator import choose_pairs
 
 FREE = ("SSIM", "mask-SSIM", "L1")
+NAMES = {name for declaration in BUILT_IN for name in declaration.names}
 COUNT = 20
 
 
@@ -47,8 +53,8 @@ def quality(out) -> dict:
     return json.loads((out / "quality.json").read_text())
 
 
-def drawings(people, folder, pairs, suffix=".png"):
-    """The real targets as somebody's drawings: nothing could be better."""
+def generated_images(people, folder, pairs, suffix=".png"):
+    """The real targets as generated images: the best that is possible."""
     folder.mkdir()
     for source, target in pairs:
         image = Image.open(people / "bounding_box_test" / target)
@@ -72,7 +78,7 @@ def test_every_number_names_its_protocol_and_nothing_is_skipped(people, generato
     found = quality(tmp_path / "run")
     assert tuple(found["measures"]) == FREE
     assert all(set(values) == {"patn", "clean"} for values in found["measures"].values())
-    assert set(found["missing"]) == set(MEASURES) - set(FREE)
+    assert set(found["missing"]) == NAMES - set(FREE)
     assert "not measured: needs alexnet-owt" in found["missing"]["LPIPS"]
     for name in found["missing"]:
         assert f"\n{name:<18}  not measured: needs " in result.stdout
@@ -91,8 +97,8 @@ def test_pckh_is_measured_with_an_estimator(people, generator, tmp_path):
     assert set(found["weights"]) == {"movenet"}
 
 
-def test_the_real_targets_are_perfect_drawings(people, pairs, tmp_path):
-    folder = drawings(people, tmp_path / "theirs", pairs)
+def test_the_real_targets_are_perfect_generated_images(people, pairs, tmp_path):
+    folder = generated_images(people, tmp_path / "theirs", pairs)
 
     result = evaluate(people, tmp_path / "run", "--images", folder)
 
@@ -104,7 +110,7 @@ def test_the_real_targets_are_perfect_drawings(people, pairs, tmp_path):
     assert 0 < measures["L1"]["patn"] < 0.03
 
 
-def test_published_sheets_are_taken_as_they_are(people, pairs, tmp_path):
+def test_published_sheets_are_used_as_they_are(people, pairs, tmp_path):
     folder, rng = tmp_path / "theirs", np.random.default_rng(0)
     folder.mkdir()
     expected = []
@@ -122,19 +128,22 @@ def test_published_sheets_are_taken_as_they_are(people, pairs, tmp_path):
     assert found["clean"] < 0.2  # against the data set's own target
 
 
-def test_a_pair_without_a_drawing_is_one_sentence(people, pairs, tmp_path):
-    folder = drawings(people, tmp_path / "theirs", pairs)
+def test_a_pair_without_a_generated_image_is_one_sentence(people, pairs, tmp_path):
+    folder = generated_images(people, tmp_path / "theirs", pairs)
     next(folder.iterdir()).unlink()
 
     result = evaluate(people, tmp_path / "run", "--images", folder)
 
     assert result.exit_code == 2
-    assert f"must hold a drawing of every pair, got none of 1 of {COUNT}; the" in result.stderr
+    assert (
+        f"must hold a generated image of every pair, got none for 1 of {COUNT}; the"
+        in result.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_drawing_of_another_size_is_one_sentence(people, pairs, tmp_path):
-    folder = drawings(people, tmp_path / "theirs", pairs)
+def test_a_generated_image_of_another_size_is_one_sentence(people, pairs, tmp_path):
+    folder = generated_images(people, tmp_path / "theirs", pairs)
     path = sorted(folder.iterdir())[0]
     Image.new("RGB", (65, 128)).save(path)
 
@@ -145,7 +154,7 @@ def test_a_drawing_of_another_size_is_one_sentence(people, pairs, tmp_path):
     assert not (tmp_path / "run" / "quality.json").exists()
 
 
-def test_any_pairs_can_be_judged(people, generator, tmp_path):
+def test_any_pairs_can_be_measured(people, generator, tmp_path):
     train = [image.name for image in read_market1501(people).train]
     write_pairs(tmp_path / "p.csv", [*itertools.pairwise(train[:6])])
 
@@ -157,7 +166,7 @@ def test_any_pairs_can_be_judged(people, generator, tmp_path):
     assert quality(tmp_path / "run")["pairs"] == 5
 
 
-def test_a_pair_of_strangers_is_one_sentence_with_the_line(people, generator, tmp_path):
+def test_a_pair_of_unknown_images_is_one_sentence_with_the_line(people, generator, tmp_path):
     train = [image.name for image in read_market1501(people).train]
     write_pairs(tmp_path / "p.csv", [(train[0], train[1]), (train[0], "gone.jpg")])
 
@@ -191,10 +200,10 @@ def test_the_quality_of_something_else_is_not_overwritten(people, generator, tmp
     assert "holds the quality of something else, which differs in generator_sha256" in result.stderr
 
 
-def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
+def test_a_generator_that_was_trained_on_test_images_is_refused(people, tmp_path):
     path = tmp_path / "g.safetensors"
-    seen = fingerprints(read_market1501(people).gallery)
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": seen})
+    trained_on = fingerprints(read_market1501(people).gallery)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"trained_on": trained_on})
 
     result = evaluate(people, tmp_path / "run", "--generator", path)
 
@@ -202,10 +211,10 @@ def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
     assert "was trained on query or gallery images" in result.stderr
 
 
-def test_a_re_id_network_that_saw_test_images_is_no_judge(people, generator, tmp_path):
+def test_a_re_id_network_that_was_trained_on_test_images_is_no_metric(people, generator, tmp_path):
     path = tmp_path / "model.safetensors"
-    seen = fingerprints(read_market1501(people).query)
-    write_tensors(path, {"a": torch.zeros(1)}, {"trained_on": seen})
+    trained_on = fingerprints(read_market1501(people).query)
+    write_tensors(path, {"a": torch.zeros(1)}, {"trained_on": trained_on})
 
     result = evaluate(people, tmp_path / "run", "--generator", generator, "--reid", path)
 
@@ -213,7 +222,7 @@ def test_a_re_id_network_that_saw_test_images_is_no_judge(people, generator, tmp
     assert "the re-ID network was trained on query or gallery images" in result.stderr
 
 
-def test_generators_that_are_told_cameras_are_told_them(people, tmp_path):
+def test_a_camera_conditioned_generator_gets_the_cameras(people, tmp_path):
     path = tmp_path / "g.safetensors"
     save_generator(Generator(GeneratorConfig(width=4, blocks=1, cameras=6, limbs=True)), path)
 
@@ -238,8 +247,111 @@ def test_a_dry_run_writes_nothing(people, generator, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_generator_and_drawings_exclude_each_other(people, generator, tmp_path):
+def test_a_generator_and_a_folder_exclude_each_other(people, generator, tmp_path):
     result = evaluate(people, tmp_path / "run", "--generator", generator, "--images", tmp_path)
 
     assert result.exit_code == 2
     assert "--generator must not be given with --images" in result.stderr
+
+
+class Difference(Metric):
+    """A metric of another package, without weights and under one protocol."""
+
+    names, protocols = ("difference",), ("clean",)
+
+    def __init__(self, protocol, network=None):
+        super().__init__(protocol, network)
+        self.found = []
+
+    def update(self, views, targets):
+        assert len(views) == len(targets)
+        self.found += [np.ptp(view.target.astype(float) - view.generated) for view in views]
+
+    def scores(self):
+        return {"difference": float(np.mean(self.found))}
+
+
+class FromFile(Difference):
+    """A metric of another package that reads its one value from its weights."""
+
+    names, needs, protocols = ("from file",), "number.txt", ("patn", "clean")
+
+    @classmethod
+    def open(cls, path, device):
+        return float(Path(path).read_text())
+
+    def scores(self):
+        return {"from file": self.network}
+
+
+@pytest.fixture
+def extensions(monkeypatch):
+    """Declare metrics as an installed package does."""
+
+    def declare(**classes):
+        entries = [EntryPoint(name, f"{__name__}:{kind}", GROUP) for name, kind in classes.items()]
+        monkeypatch.setattr(
+            "importlib.metadata.entry_points", lambda group: entries if group == GROUP else []
+        )
+
+    return declare
+
+
+def test_a_metric_of_another_package_is_reached_without_a_change_of_the_command_line(
+    extensions, people, pairs, tmp_path
+):
+    extensions(difference="Difference", number="FromFile")
+    (tmp_path / "number.txt").write_text("0.25")
+    words = ("--images", generated_images(people, tmp_path / "theirs", pairs))
+
+    result = evaluate(people, tmp_path / "run", *words, "--number", tmp_path / "number.txt")
+
+    assert result.exit_code == 0, result.output
+    found = quality(tmp_path / "run")
+    assert found["measures"]["difference"] == {"clean": 0}
+    assert found["measures"]["from file"] == {"patn": 0.25, "clean": 0.25}
+    assert set(found["weights"]) == {"number"}
+    assert found["extensions"] == ["difference", "number"]
+    assert re.search(r"^difference +- +0\.0000$", result.stdout, re.MULTILINE)
+    assert "--number FILE" in CliRunner().invoke(main, ["generator", "evaluate", "--help"]).stdout
+
+
+def test_a_metric_of_another_package_without_weights_is_listed(extensions, people, pairs, tmp_path):
+    extensions(number="FromFile")
+    words = ("--images", generated_images(people, tmp_path / "theirs", pairs))
+
+    result = evaluate(people, tmp_path / "run", *words)
+
+    missing = quality(tmp_path / "run")["missing"]
+    assert missing["from file"] == "not measured: needs number.txt, --number FILE"
+    assert result.exit_code == 0
+
+
+def test_a_metric_with_a_name_that_is_taken_is_one_sentence(
+    extensions, people, pairs, tmp_path, monkeypatch
+):
+    extensions(difference="Difference")
+    monkeypatch.setattr(Difference, "names", ("SSIM",))
+
+    words = ("--images", generated_images(people, tmp_path / "theirs", pairs))
+    result = evaluate(people, tmp_path / "run", *words)
+
+    assert result.exit_code == 2
+    assert "the name of a metric must differ from those of others, got SSIM" in result.stderr
+
+
+def test_the_help_of_the_command_loads_no_torch():
+    code = """
+import sys
+from click.testing import CliRunner
+from reid_aug.cli import main
+result = CliRunner().invoke(main, ["generator", "evaluate", "--help"])
+assert "--movenet FILE" in result.stdout and "torch" not in sys.modules, result.output
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_built_in_class_has_the_names_of_its_declaration():
+    for declaration in BUILT_IN:
+        kind = declaration.load()
+        assert (kind.names, kind.needs) == (declaration.names, declaration.needs)

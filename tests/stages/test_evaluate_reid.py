@@ -16,11 +16,11 @@ from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.runtime.weights import write_tensors
-from reid_aug.stages.evaluate_reid import Job, evaluate_reid, gain, name_of
+from reid_aug.stages.evaluate_reid import EvaluatedNetwork, Job, gain, name_of
 from reid_aug.stages.train_reid import MODEL_FORMAT, TrainReidConfig
 
 CPU = torch.device("cpu")
-DRAWN_SMALL = ("--set", "data.height=32", "--set", "data.width=16")
+SMALL_IMAGES = ("--set", "data.height=32", "--set", "data.width=16")
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP", "ap", "queries")
 
 
@@ -31,7 +31,7 @@ def call(*words, code=0):
 
 
 def small_backbone(*_):
-    """What stands in for a backbone, for the sake of time."""
+    """A small network in place of a backbone, to save time."""
     torch.manual_seed(0)
     pool = nn.AdaptiveAvgPool2d((4, 1))
     return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), pool, nn.Flatten())
@@ -42,11 +42,11 @@ def small_backbones(monkeypatch):
     monkeypatch.setattr("reid_aug.backbones.checkpoint.build_backbone", small_backbone)
 
 
-def write_network(path, seen="0123456789ab"):
+def write_network(path, trained_on="0123456789ab"):
     model = small_backbone()
     recipe = asdict(TrainReidConfig("resnet18", height=32, width=16))
-    notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": seen}
-    write_tensors(path, model.state_dict(), notes)
+    metadata = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": trained_on}
+    write_tensors(path, model.state_dict(), metadata)
     return path
 
 
@@ -96,8 +96,8 @@ def test_the_plain_row_is_the_result_of_the_training(people, tmp_path, monkeypat
     assert content["model_data"] == "kept"
 
 
-def test_every_row_is_there_and_the_table_says_what_its_numbers_mean(words, generator):
-    result = call(*words, *DRAWN_SMALL, "--rerank", "--generator", generator, "--poses", 2)
+def test_every_row_is_there_and_the_table_defines_its_numbers(words, generator):
+    result = call(*words, *SMALL_IMAGES, "--rerank", "--generator", generator, "--poses", 2)
 
     rows, content = rows_of(result)
     assert list(rows) == ["plain", "centralised", "rerank", "centralised + rerank"]
@@ -131,27 +131,29 @@ def test_the_same_command_finds_it_done_and_another_row_joins(words):
 def test_the_evaluation_of_another_network_is_not_overwritten(words, tmp_path):
     call(*words)
     other = tmp_path / words[2].parent.name / "model.safetensors"
-    write_network(other, seen="ba9876543210")
+    write_network(other, trained_on="ba9876543210")
 
     line = call(*words[:2], other, *words[3:], code=2).stderr
 
     assert "evaluation of something else, which differs in model_sha256" in line
 
 
-def test_a_network_that_nobody_knows_anything_of_is_not_leak_free(words, tmp_path):
-    other = write_network(tmp_path / "unknown" / "model.safetensors", seen="")
+def test_a_network_without_recorded_training_images_is_not_leak_free(words, tmp_path):
+    other = write_network(tmp_path / "unknown" / "model.safetensors", trained_on="")
 
     result = call(*words[:2], other, *words[3:])
 
-    assert "nobody noted what it has seen" in result.stderr
+    assert "training images not recorded" in result.stderr
     assert rows_of(result)[1]["model_data"] == "whole"
 
 
 def test_a_network_or_generator_that_was_trained_on_test_images_is_refused(words, people, tmp_path):
-    seen = fingerprints(read_market1501(people).query[:1])
-    model = write_network(tmp_path / "leaky" / "model.safetensors", seen)
-    drawer = tmp_path / "leaky.safetensors"
-    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), drawer, {"trained_on": seen})
+    trained_on = fingerprints(read_market1501(people).query[:1])
+    model = write_network(tmp_path / "leaky" / "model.safetensors", trained_on)
+    unsafe = tmp_path / "leaky.safetensors"
+    save_generator(
+        Generator(GeneratorConfig(width=4, blocks=1)), unsafe, {"trained_on": trained_on}
+    )
 
     assert (
         "network was trained on query or gallery images"
@@ -159,12 +161,12 @@ def test_a_network_or_generator_that_was_trained_on_test_images_is_refused(words
     )
     assert (
         "generator was trained on query or gallery images"
-        in call(*words, "--generator", drawer, code=2).stderr
+        in call(*words, "--generator", unsafe, code=2).stderr
     )
     assert not (tmp_path / "run").exists()
 
 
-def test_what_a_user_can_get_wrong_is_one_sentence(words, people, generator, tmp_path):
+def test_every_mistake_of_a_user_is_one_sentence(words, people, generator, tmp_path):
     data = shutil.copytree(people, tmp_path / "data")
     absent = "reid", "evaluate", tmp_path / "absent.safetensors", "--data", people
     wrong = "reid", "evaluate", generator, "--data", people
@@ -192,16 +194,16 @@ def test_an_image_that_does_not_decode_leaves_nothing(words, people, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_key_points_of_others_are_refused_where_drawings_need_them(words, generator, tmp_path):
+def test_keypoints_of_other_images_are_refused_with_a_generator(words, generator, tmp_path):
     keypoints = tmp_path / "none.csv"
     train = [image.name for image in read_market1501(words[4]).train]
     lines = (words[4] / "keypoints.csv").read_text().splitlines()
     mine = [line for line in lines[1:] if line.split(":")[0] in train]
     keypoints.write_text("\n".join([lines[0], *mine]) + "\n")
 
-    drawn = (*words, "--generator", generator, "--keypoints", keypoints)
+    given = (*words, "--generator", generator, "--keypoints", keypoints)
 
-    assert "query and gallery images has key points" in call(*drawn, code=2).stderr
+    assert "query and gallery images has key points" in call(*given, code=2).stderr
 
 
 def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path):
@@ -213,34 +215,39 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path
     assert path.read_text() == "[]"
 
 
-def test_a_dry_run_says_what_it_costs_and_writes_nothing(words, generator, tmp_path):
-    drawn = (*DRAWN_SMALL, "--generator", generator, "--poses", 1)
+def test_a_dry_run_prints_the_cost_and_writes_nothing(words, generator, tmp_path):
+    given = (*SMALL_IMAGES, "--generator", generator, "--poses", 1)
 
-    result = call(*words, *drawn, "--dry-run")
+    result = call(*words, *given, "--dry-run")
 
     assert "would write" in result.stdout
     assert ": about " in result.stdout
     assert not (tmp_path / "run").exists()
 
 
-def test_the_ranking_is_what_is_scored(network, people):
-    job = Job(network, read_market1501(people), DataConfig(), CPU)
+def test_the_ranking_is_what_is_scored(network, people, tmp_path):
+    tested = EvaluatedNetwork(network, read_market1501(people), DataConfig(), CPU)
+    job = Job(tested, tmp_path / "a.json")
 
-    distances, scores = job.ranking()
+    distances, scores = tested.ranking()
 
-    assert distances.shape == (len(job.dataset.query), len(job.dataset.gallery))
+    assert distances.shape == (len(tested.dataset.query), len(tested.dataset.gallery))
     assert scores.mAP == job.scores(job.rows()[0]).mAP
 
 
 def test_rows_are_computed_once(network, people, tmp_path, monkeypatch):
-    job = Job(network, read_market1501(people), DataConfig(), CPU)
-    rows = evaluate_reid(job, tmp_path / "a.json")
+    tested = EvaluatedNetwork(network, read_market1501(people), DataConfig(), CPU)
+    job = Job(tested, tmp_path / "a.json")
+    assert job.run() == job.path
+    rows = job.results()
     monkeypatch.setattr(Job, "scores", None)
 
-    assert evaluate_reid(job, tmp_path / "a.json") == rows
+    assert job.run() == job.path
+    assert [row["row"] for row in rows] == ["plain"]
+    assert job.results() == rows
 
 
-def test_a_gain_is_of_queries_both_count():
+def test_a_gain_is_over_queries_that_both_count():
     own, plain = {"a": 0.5, "b": 0.7, "c": None}, {"a": 0.4, "b": 0.4, "c": None}
 
     mean, width = gain(own, plain)
@@ -250,6 +257,6 @@ def test_a_gain_is_of_queries_both_count():
     assert np.isnan(gain({"a": 1.0}, {"a": 0.5})[1])
 
 
-def test_what_an_evaluation_is_called(tmp_path):
+def test_the_name_of_an_evaluation(tmp_path):
     assert name_of(tmp_path / "cell" / "model.safetensors", tmp_path / "m") == "cell-on-m"
     assert name_of(tmp_path / "nets" / "mine.safetensors", tmp_path / "m") == "mine-on-m"

@@ -25,12 +25,12 @@ CONFIG = UserStudyConfig(count=6, practice=2, seconds=0.5)
 
 
 def crops(value: int, count: int = CONFIG.needed) -> list[np.ndarray]:
-    """Crops that tell their number and what they are."""
+    """Crops whose pixels hold their kind and number."""
     return [np.full((16, 8, 3), (value, place, 0), np.uint8) for place in range(count)]
 
 
 def study_in(folder: Path, seed: int = 0) -> tuple[dict, dict]:
-    """What the page holds, and the key."""
+    """The content of the page, and the key."""
     page = write_user_study(crops(200), crops(100), CONFIG, folder, seed)
     text = re.search(r'<script id="study" type="application/json">(.*?)</script>', page.read_text())
     return json.loads(text[1]), read_key(folder / "user_study.json")
@@ -64,7 +64,7 @@ def test_a_damaged_key_is_refused_by_name(tmp_path, change):
         read_key(path)
 
 
-def test_the_page_shows_every_crop_once_and_the_key_says_what_it_is(tmp_path):
+def test_the_page_shows_every_crop_once_and_the_key_holds_its_kind(tmp_path):
     shown, key = study_in(tmp_path)
 
     kinds = {200: REAL, 100: GENERATED}
@@ -74,14 +74,14 @@ def test_the_page_shows_every_crop_once_and_the_key_says_what_it_is(tmp_path):
     assert shown["seconds"] == 0.5
 
 
-def test_practice_comes_first_with_as_many_of_either_kind(tmp_path):
+def test_practice_comes_first_with_equally_many_crops_of_each_kind(tmp_path):
     shown, key = study_in(tmp_path)
 
     assert shown["practice"] == key["practice"] == 4
     assert sorted(key["truth"][:4]) == [GENERATED] * 2 + [REAL] * 2
 
 
-def test_the_page_does_not_know_what_is_what(tmp_path):
+def test_the_page_does_not_hold_the_kind_of_a_crop(tmp_path):
     shown, _ = study_in(tmp_path)
 
     assert set(shown) == {"study", "practice", "seconds", "images"}
@@ -94,7 +94,7 @@ def test_the_page_needs_nothing_else(tmp_path):
     assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!data:)|https?://|@import|url\(", text)
 
 
-def test_the_order_is_random_and_of_the_seed(tmp_path):
+def test_the_order_is_random_and_decided_by_the_seed(tmp_path):
     first, again, other = (study_in(tmp_path / str(i), seed) for i, seed in enumerate((0, 0, 1)))
 
     assert first == again
@@ -113,7 +113,7 @@ def test_another_study_is_not_overwritten(tmp_path):
 
 def test_answers_worked_by_hand(tmp_path):
     _, key = study_in(tmp_path)
-    # in practice all wrong; then the first two real ones and the first three generated ones wrong
+    # all practice answers are wrong; then those to the first two real and three generated crops
     wrong = {REAL: 2, GENERATED: 3}
     given = []
     for place, truth in enumerate(key["truth"]):
@@ -162,7 +162,7 @@ def test_wrong_answers_are_one_sentence(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("values", [{"count": 0}, {"practice": -1}, {"seconds": 0}])
-def test_a_study_that_cannot_be_is_refused(values):
+def test_an_impossible_study_is_refused(values):
     with pytest.raises(UserError, match="must be"):
         UserStudyConfig(**values)
 
@@ -171,7 +171,7 @@ def run(*words: object):
     return CliRunner().invoke(main, ["generator", "user-study", *map(str, words)])
 
 
-def drawings(people: Path, folder: Path) -> Path:
+def generated_images(people: Path, folder: Path) -> Path:
     folder.mkdir()
     for image in read_market1501(people).train[:8]:
         black = np.zeros_like(open_image(image.path))
@@ -179,8 +179,8 @@ def drawings(people: Path, folder: Path) -> Path:
     return folder
 
 
-def test_from_drawings_to_an_outcome(people, tmp_path):
-    folder, out = drawings(people, tmp_path / "drawn"), tmp_path / "run"
+def test_from_generated_images_to_an_outcome(people, tmp_path):
+    folder, out = generated_images(people, tmp_path / "drawn"), tmp_path / "run"
     words = ("--data", people, "--out", out)
 
     made = run(*words, "--images", folder, "--count", 5, "--practice", 1)
@@ -204,11 +204,27 @@ def test_the_bank_of_the_run_folder_is_shown(people, tmp_path):
     assert (tmp_path / "run" / "user_study.html").is_file()
 
 
-def test_too_few_drawings_are_one_sentence(people, tmp_path):
+def test_too_few_generated_images_are_one_sentence(people, tmp_path):
     result = run(
-        "--data", people, "--out", tmp_path / "run", "--images", drawings(people, tmp_path / "d")
+        "--data",
+        people,
+        "--out",
+        tmp_path / "run",
+        "--images",
+        generated_images(people, tmp_path / "d"),
     )
 
     assert result.exit_code == 2
     assert "a study of 55 crops needs as many of either kind, got 8" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_prints_the_cost_and_writes_nothing(people, tmp_path):
+    folder = generated_images(people, tmp_path / "d")
+    words = ("--data", people, "--out", tmp_path / "run", "--images", folder)
+
+    result = run(*words, "--count", 5, "--practice", 1, "--dry-run")
+
+    assert result.exit_code == 0, result.output
+    assert re.search(r"would write \S+user_study.html: about \d+ s on cpu, \d", result.stdout)
     assert not (tmp_path / "run").exists()

@@ -1,22 +1,20 @@
-"""Score the images of a bank, so that a mix can leave out the bad ones without drawing again.
+"""Score the images of a bank, so that a mix can leave out bad ones without generating again.
 
-For every score more is better, so ``--min-score NAME=VALUE`` reads the same for all:
+The scores and the weights that they need are declared in :mod:`reid_aug.bank.scores`. A larger
+score is better, so ``--min-score NAME=VALUE`` means the same for all.
 
-    identity    cosine of a re-ID network's feature to the mean feature of the person's kept images
-    margin      that, minus the largest such cosine to anybody else
-    sharpness   contrast of neighbouring pixels, 1 as in the median kept image
-    novelty     1 minus the correlation with the nearest kept image, as thumbnails; 0 is a copy
-    pose        part of the joints asked for that MoveNet sees within a sixteenth of the height
-
-The first two need a network that ``reid-aug train-reid`` wrote. What it has seen of the data set is
-noted with its scores, since a mix that is filtered by it leaks what it knows. The last one needs
-MoveNet's weights, which are taken to have seen other data.
+``identity`` and ``margin`` need a network that ``reid-aug train-reid`` wrote. Its leak status is
+stored with the scores, because a mix that is filtered by them depends on the images that trained
+the network. ``pose`` needs the weights of MoveNet, which count as trained on external data. A joint
+counts if MoveNet finds it within a sixteenth of the image height.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +24,7 @@ from torch.nn import functional as F
 
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.bank import Bank, write_bank
+from reid_aug.bank.scores import JOINTS, NETWORK, PIXELS, bank_scores
 from reid_aug.data.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import leak_status, names_sha256
@@ -34,12 +33,12 @@ from reid_aug.mixing import require_same_dataset
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import sha256, write_json
 
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
 LEAST_SURE = 0.2  # confidence of a joint that MoveNet finds
-OWN = {"data": "kept"}  # scores that ask no network
 NOT_GIVEN = ("images_sha256", "content_sha256", "synthetic", "scores")
 
 Progress = Callable[[Sequence[int]], Iterable[int]]
@@ -48,51 +47,67 @@ Progress = Callable[[Sequence[int]], Iterable[int]]
 def score_bank(
     bank: Bank,
     dataset: Dataset,
-    scorer: Path | None,
+    weights: Mapping[str, Path],
     device: torch.device,
     progress: Progress = iter,
-    movenet: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Score every row, and write the bank anew with the scores in it; (N,) by name.
 
     Args:
         bank: the bank.
         dataset: its data set.
-        scorer: a network of ``reid-aug train-reid``.
-        device: where the network computes.
+        weights: files of weights by the option of their score, as "scorer" and "movenet"
+            (:mod:`reid_aug.bank.scores`). A score that needs weights is computed only if they are
+            given.
+        device: where networks compute.
         progress: wraps the first rows of the batches.
-        movenet: weights of MoveNet.
 
     Raises:
-        UserError: If the bank is of another data set, or the scorer is no such network or was
-            trained on test images, or MoveNet's weights cannot be read.
+        UserError: If the bank is of another data set, a network was trained on test images, or
+            weights cannot be read.
     """
     require_same_dataset(bank, dataset)
     bank.check_pixels()
     real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
     if names_sha256(real) != bank.attributes["kept_sha256"]:
         raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
-    scorers_: list[Any] = [Plain(real, (bank.height, bank.width))]
-    about: dict[str, dict[str, Any]] = dict.fromkeys(Plain.names, OWN)
-    if scorer is not None:
-        scorer_ = Network(scorer, dataset, real, device)
-        scorers_.append(scorer_)
-        made = {"data": scorer_.data, "scorer_sha256": sha256(scorer)}
-        about |= dict.fromkeys(Network.names, made)
-    if movenet is not None:
-        eye = Joints(movenet)
-        scorers_.append(eye)
-        about["pose"] = {"data": "external", "scorer_sha256": eye.estimator.sha256}
+    material = Material(dataset, real, (bank.height, bank.width), device)
+    scores = open_scores(weights, material)
     parts = []
     for start in progress(range(0, len(bank), BATCH)):
         stop = min(start + BATCH, len(bank))
         batch = Batch(
             bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
         )
-        parts.append(np.hstack([scorer_.scores(batch) for scorer_ in scorers_]))
-    names = [name for scorer_ in scorers_ for name in scorer_.names]
+        parts.append(np.hstack([score.scores(batch) for score in scores]))
+    names = [name for score in scores for name in score.names]
     found = dict(zip(names, np.concatenate(parts).T.astype(np.float32), strict=True))
+    about = {name: score.about for score in scores for name in score.names}
     _write(bank, {**bank.scores, **found}, {**bank.about_scores, **about})
+    return found
+
+
+def open_scores(weights: Mapping[str, Path], material: "Material") -> list["BankScore"]:
+    """The scores that need no weights, and those whose weights are given.
+
+    Raises:
+        UserError: If weights are given to a score that needs none, or two scores have one name.
+    """
+    declarations = bank_scores()
+    check_weights(declarations, [*weights])
+    found: list[BankScore] = []
+    names: set[str] = set()
+    for declaration in declarations:
+        kind = declaration.load()
+        if kind.needs and declaration.option not in weights:
+            continue
+        if taken := names & {*kind.names}:
+            raise UserError(
+                f"{declaration.path}: the name of a score must differ from those of others, got "
+                f"{min(taken)}; rename it in the package that declares it"
+            )
+        names |= {*kind.names}
+        found.append(kind(material, weights.get(declaration.option)))
     return found
 
 
@@ -110,29 +125,85 @@ def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> 
 
 
 class Batch(NamedTuple):
-    """Rows of a bank: (B, H, W, 3) uint8, (B,) pids, and (B, 18, 2) the poses asked for."""
+    """Rows of a bank.
+
+    (B, H, W, 3) uint8 images, (B,) pids, and (B, 18, 2) requested poses in pixels.
+    """
 
     images: np.ndarray
     pids: np.ndarray
     keypoints: np.ndarray
 
 
-class Plain:
-    """Scores that pixels alone give: sharpness and novelty."""
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a bank is scored with."""
 
-    names = ("sharpness", "novelty")
+    dataset: Dataset
+    real: tuple[PersonImage, ...]
+    """The kept training images."""
+    size: tuple[int, int]
+    """(height, width) of the bank's images, in pixels."""
+    device: torch.device
+    """Where networks compute."""
 
-    def __init__(self, real: Sequence[PersonImage], size: tuple[int, int]) -> None:
+
+class BankScore(ABC):
+    """One or more scores of the rows of a bank; larger is better.
+
+    An installed package adds one through the entry point group ``reid_aug.bank_scores``
+    (:mod:`reid_aug.runtime.extensions`). The name of the entry point is the option of the weights.
+
+    Args:
+        material: the data set of the bank.
+        weights: the file of weights; None if ``needs`` is "".
+
+    Raises:
+        UserError: If the weights cannot be read.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    """The names of the scores, as ``--min-score`` takes them."""
+    needs: ClassVar[str] = ""
+    """The file of weights, in words; "" if the scores need none."""
+
+    def __init__(self, material: Material, weights: Path | None) -> None:
+        self.material, self.weights = material, weights
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the scores were made with, as JSON values.
+
+        ``data`` is the leak status of the network (:mod:`reid_aug.data.provenance`): "kept" for
+        scores without weights, else "whole", unless the class overrides it. ``scorer_sha256`` is
+        the hash of the weights.
+        """
+        if self.weights is None:
+            return {"data": "kept"}
+        return {"data": "whole", "scorer_sha256": sha256(self.weights)}
+
+    @abstractmethod
+    def scores(self, batch: Batch) -> np.ndarray:
+        """The scores of some rows, (B, len(names))."""
+
+
+class PixelScore(BankScore):
+    """Scores computed from pixels: sharpness and novelty."""
+
+    names = PIXELS.names
+
+    def __init__(self, material: Material, weights: Path | None = None) -> None:
+        super().__init__(material, weights)
         thumbnails, contrasts = [], []
-        for image in real:
-            pixels = read_image(image.path, *size)[None]
+        for image in material.real:
+            pixels = read_image(image.path, *material.size)[None]
             thumbnails.append(_thumbnails(pixels))
             contrasts.append(_contrast(pixels))
         self.known = np.concatenate(thumbnails)
         self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 2)."""
+        """The two scores of each row, (B, 2)."""
         images = batch.images
         own = _thumbnails(images)
         mirrored = _thumbnails(images[:, :, ::-1])
@@ -156,16 +227,16 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
-class Network:
-    """Scores that a re-ID network gives: identity and margin."""
+class NetworkScore(BankScore):
+    """Scores computed by a re-ID network: identity and margin."""
 
-    names = ("identity", "margin")
+    names, needs = NETWORK.names, NETWORK.needs
 
-    def __init__(
-        self, path: Path, dataset: Dataset, real: Sequence[PersonImage], device: torch.device
-    ) -> None:
-        network = load_reid_network(path)
-        self.data = leak_status(network.seen, dataset, real, "scorer")
+    def __init__(self, material: Material, weights: Path) -> None:
+        super().__init__(material, weights)
+        real, device = material.real, material.device
+        network = load_reid_network(weights)
+        self.data = leak_status(network.seen, material.dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
         self.look = look(network.size)
         features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)
@@ -175,32 +246,41 @@ class Network:
             torch.stack([features[pids == pid].mean(0) for pid in self.pids]), dim=1
         )
 
+    @property
+    def about(self) -> dict[str, Any]:
+        return {**super().about, "data": self.data}
+
     @torch.inference_mode()
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 2)."""
-        looks = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
-        near = F.normalize(self.model(looks.to(self.device)).float().cpu(), dim=1) @ self.means.T
+        """The two scores of each row, (B, 2)."""
+        inputs = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
+        near = F.normalize(self.model(inputs.to(self.device)).float().cpu(), dim=1) @ self.means.T
         is_own: Tensor = torch.from_numpy(batch.pids.astype(np.int64))[:, None] == self.pids
         own = near[is_own]
         others = near.masked_fill(is_own, -1.0).amax(1)
         return torch.stack([own, own - others], 1).numpy()
 
 
-class Joints:
-    """A score that a pose estimator gives: whether the pose asked for was drawn."""
+class JointsScore(BankScore):
+    """A score computed by a pose estimator: whether the image has the requested pose."""
 
-    names = ("pose",)
+    names, needs = JOINTS.names, JOINTS.needs
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, material: Material, weights: Path) -> None:
+        super().__init__(material, weights)
         self.estimator = MoveNet(str(weights))
 
+    @property
+    def about(self) -> dict[str, Any]:
+        return {"data": "external", "scorer_sha256": self.estimator.sha256}
+
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 1); 0 where no joint was asked for."""
+        """(B, 1); 0 if no joint was requested."""
         pairs = zip(batch.images, batch.keypoints, strict=True)
         return np.array([[self._agreement(*pair)] for pair in pairs])
 
-    def _agreement(self, image: np.ndarray, asked: np.ndarray) -> float:
+    def _agreement(self, image: np.ndarray, requested: np.ndarray) -> float:
         height, width = image.shape[:2]
         found = pose_of(self.estimator.estimate(image), LEAST_SURE, (height, width)).xy
-        near = np.hypot(*(found - asked).T) < height / 16  # False where either is unseen
-        return float(near.sum() / max(1, Pose(asked).seen.sum()))
+        near = np.hypot(*(found - requested).T) < height / 16  # False if either is unseen
+        return float(near.sum() / max(1, Pose(requested).seen.sum()))

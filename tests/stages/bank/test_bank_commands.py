@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from reid_aug.bank import Bank, write_bank
+from reid_aug.bank.scores import BUILT_IN, needs_of_scores
 from reid_aug.cli import main
 from reid_aug.cli.errors import with_own_places
 from reid_aug.data.dataset import read_market1501
-from reid_aug.mixing import SCORED_BY, Mix, parse_min_score
+from reid_aug.mixing import Mix, parse_min_score
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.bank.import_ import Foreign, read_csv
-from reid_aug.stages.bank.score import Joints, Network, Plain
 
 SMALL = ("--set", "data.height=32", "--set", "data.width=16", "--set", "synthesize.method=copies")
 
@@ -198,7 +198,11 @@ def test_the_command_that_makes_a_score_runs_as_printed(people, run):
 
 
 def test_what_a_score_needs_is_known_of_every_score():
-    assert [*SCORED_BY] == [*Plain.names, *Network.names, *Joints.names]
+    needs = needs_of_scores()
+
+    kinds = [declaration.load() for declaration in BUILT_IN]
+    assert [*needs] == [name for kind in kinds for name in kind.names]
+    assert all(bool(needs[name]) == bool(kind.needs) for kind in kinds for name in kind.names)
 
 
 @pytest.mark.parametrize("text", ["identity", "identity=", "identity=much", "identity=nan"])

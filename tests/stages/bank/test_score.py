@@ -73,7 +73,7 @@ def test_identity_and_margin_are_those_of_a_direct_computation(people, network, 
     means = {p: F.normalize(known[pids == p].mean(0), dim=0) for p in sorted(set(pids.tolist()))}
     drawn = features(network, [bank.image(row) for row in range(len(bank))])
 
-    found = score_bank(bank, dataset, scorer(fingerprints(real)), CPU)
+    found = score_bank(bank, dataset, {"scorer": scorer(fingerprints(real))}, CPU)
 
     again = Bank(bank.path)
     for row, pid in enumerate(bank.rows.pid.tolist()):
@@ -98,7 +98,7 @@ def test_what_the_scorer_knows_counts_for_a_mix_that_it_filters(
 ):
     dataset = read_market1501(people)
     known = {"kept": kept(dataset.train, 0.5), "left out": dataset.train}.get(seen, ())
-    score_bank(bank, dataset, scorer(fingerprints(known)), CPU)
+    score_bank(bank, dataset, {"scorer": scorer(fingerprints(known))}, CPU)
     mix = Mix(dataset.train, Bank(bank.path), 0.5, keep=0.5, min_score=parse_min_score((least,)))
 
     path = train_reid(
@@ -113,7 +113,7 @@ def test_pose_is_the_part_of_the_joints_asked_for_that_are_found(people, bank, t
     scored = write_movenet(tmp_path / "movenet.json", joints)
     seen = MoveNet(str(scored)).estimate(bank.image(0))[:, :2]
 
-    found = score_bank(bank, read_market1501(people), None, CPU, movenet=scored)
+    found = score_bank(bank, read_market1501(people), {"movenet": scored}, CPU)
 
     for row in range(len(bank)):
         asked = bank.rows.keypoints[row]
@@ -129,5 +129,5 @@ def test_a_scorer_that_knows_the_test_is_refused(people, scorer, bank):
     dataset = read_market1501(people)
 
     with pytest.raises(UserError, match="scorer was trained on query or gallery images"):
-        score_bank(bank, dataset, scorer(fingerprints(dataset.query)), CPU)
+        score_bank(bank, dataset, {"scorer": scorer(fingerprints(dataset.query))}, CPU)
     assert not Bank(bank.path).scores

@@ -26,7 +26,7 @@ def scored(people, tmp_path_factory):
     settings = SynthesizeConfig(ratio=1.0, method="copies")
     job = prepare(dataset, poses, None, settings, DataConfig(32, 16), 0)
     bank = Bank(synthesize(job, tmp_path_factory.mktemp("bank"), torch.device("cpu")))
-    score_bank(bank, dataset, None, torch.device("cpu"))
+    score_bank(bank, dataset, {}, torch.device("cpu"))
     return Bank(bank.path)
 
 
