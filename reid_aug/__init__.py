@@ -11,8 +11,8 @@ docstring says the rest, that of a package what its files are.
 - judging: evaluation, evaluate_reid, image_quality, evaluate_generator, user_study
 - studies: benchmark, study, report
 - front: recipe, stage, cli
-- under all: errors, files, weights, provenance, ranks, shared_norm, adam_state, workers, progress,
-  pictures, pages
+- under all: errors, files, weights, provenance, ranks, bfloat16, shared_norm, adam_state, workers,
+  progress, pictures, pages
 """
 
 __version__ = "0.1.0"

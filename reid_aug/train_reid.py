@@ -64,7 +64,7 @@ from reid_aug.reid_training.folder import (
     write_state,
 )
 from reid_aug.reid_training.settings import TrainReidConfig
-from reid_aug.reid_training.trainer import ReidTrainer
+from reid_aug.reid_training.trainer import ReidTrainer, check_precision
 from reid_aug.weights import read_tensors, write_tensors
 
 MODEL_FORMAT = "reid_aug.reid/1"
@@ -91,7 +91,7 @@ def train_reid(
 
     Raises:
         UserError: If an image does not decode, the bank is of another data set, the backbone or
-            its weights do not fit, or the training diverges.
+            its weights do not fit, bfloat16 is computed wrong here, or the training diverges.
     """
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
@@ -105,6 +105,7 @@ def train_reid(
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
     Batches(mix, config, seed, part=_part(config, ranks))  # refuses what cannot make one
+    check_precision(model, config, device, config.batch // ranks.size)
     with locked(folder) if ranks.is_first else contextlib.nullcontext():
         with ranks.joined(device):
             trainer = ReidTrainer(model, config, seed, device, ranks)
@@ -231,7 +232,7 @@ def _steps(
             is_saved = time.monotonic() - saved > SAVED_EVERY
             if not (is_logged or is_saved):
                 continue
-            values = _finite(losses, step)
+            values = _finite(losses, step, config)
             if is_logged:
                 line = {"step": step + 1, "lr": trainer.rate(step), **values}
                 log.write(json.dumps(line) + "\n")
@@ -241,7 +242,7 @@ def _steps(
                 saved = time.monotonic()
 
 
-def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
+def _finite(losses: dict[str, Tensor], step: int, config: TrainReidConfig) -> dict[str, float]:
     """The losses of a step, for which the device is waited.
 
     Raises:
@@ -249,7 +250,10 @@ def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
     """
     values = {name: value.item() for name, value in losses.items()}
     if not math.isfinite(values["loss"]):
-        raise UserError(f"the loss is no longer a number at step {step + 1}; lower train_reid.lr")
+        without = ", or train without bfloat16 (train_reid.bf16=false)" if config.bf16 else ""
+        raise UserError(
+            f"the loss is no longer a number at step {step + 1}; lower train_reid.lr{without}"
+        )
     return values
 
 
@@ -352,7 +356,9 @@ def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) ->
     torchreid_library().utils.set_random_seed(0)
     training = Training(mix, transforms_of(config)[0], 0)
     three = replace(config, steps=3, workers=0)
-    trainer = ReidTrainer(build_network(three, len(training.labels)), three, 0, device)
+    model = build_network(three, len(training.labels))
+    check_precision(model, three, device, three.batch)
+    trainer = ReidTrainer(model, three, 0, device)
     elapsed, began = [], time.perf_counter()
     for step, batch in enumerate(_loader(training, three, trainer, 0)):
         trainer.step(batch, step)["loss"].item()

@@ -13,8 +13,8 @@ import reid_aug
 PACKAGE = Path(reid_aug.__file__).parent
 NOUNS = [
     "errors", "files", "progress", "workers", "pages", "pictures", "weights", "ranks",
-    "shared_norm", "adam_state", "provenance", "dataset", "poses", "pair_lists", "people",
-    "pose_estimators",
+    "bfloat16", "shared_norm", "adam_state", "provenance", "dataset", "poses", "pair_lists",
+    "people", "pose_estimators",
     "generator", "adversary", "generator_training", "bank", "mixing", "backbones", "reid_training",
     "evaluation", "image_quality",
 ]  # fmt: skip

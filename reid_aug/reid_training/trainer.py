@@ -18,10 +18,30 @@ import torch
 from torch import Tensor, nn
 
 from reid_aug.adam_state import adam_tensors, restore_adam, under
+from reid_aug.bfloat16 import require_right_bfloat16
 from reid_aug.ranks import Ranks
 from reid_aug.reid_training.losses import identity_loss, triplet_loss
 from reid_aug.reid_training.settings import TrainReidConfig
 from reid_aug.shared_norm import share_norms
+
+
+def check_precision(
+    model: nn.Module, config: TrainReidConfig, device: torch.device, size: int
+) -> None:
+    """Check the network's layers in bfloat16, where a training on a CPU asks for it.
+
+    Args:
+        model: as that of :class:`ReidTrainer`, before it; nothing of it changes.
+        size: images of a batch, of one rank.
+
+    Raises:
+        UserError: If a layer is computed wrong.
+    """
+    if not config.bf16 or device.type != "cpu":
+        return
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(size, 3, config.height, config.width, generator=random)
+    require_right_bfloat16(lambda: model(images), [model], device, "train_reid.bf16")
 
 
 class ReidTrainer:
