@@ -91,14 +91,16 @@ def train_generator(
         group: who trains together; the first one writes.
 
     Raises:
-        UserError: If the folder holds another training, an image does not decode, the training
-            diverges, another process is at work in the folder, or a rank is gone.
+        UserError: If the folder holds another training, an image does not decode, bfloat16 is
+            computed wrong here, the training diverges, another process is at work in the folder, or
+            a rank is gone.
     """
     files = TrainingFolder(folder, notes, group.size)
     if files.is_finished():
         return files.result
     _check_cameras(pairs, network)
     trainer = Trainer(network, config, pairs.seed, device, group)
+    trainer.check_precision(pairs.data.height, pairs.data.width)
     start, state = files.newest_state()
     if state:
         trainer.restore(state)
@@ -142,9 +144,10 @@ def _steps(
     for number, batch in enumerate(batches, start):
         losses = trainer.step(batch, number)
         if not all(map(math.isfinite, losses.values())):
+            without = ", or train without bfloat16 (train_generator.bf16=false)"
             raise UserError(
-                f"the losses are no longer numbers at step {number + 1}; "
-                f"lower train_generator.lr, and choose another folder with --out"
+                f"the losses are no longer numbers at step {number + 1}; lower train_generator.lr"
+                f"{without if trainer.config.bf16 else ''}, and choose another folder with --out"
             )
         yield number + 1, losses
 
@@ -163,6 +166,7 @@ def seconds_per_step(
 ) -> float:
     """Mean time of a training step with and without discriminators, each the median of three."""
     trainer = Trainer(network, config, pairs.seed, device)
+    trainer.check_precision(pairs.data.height, pairs.data.width)
     elapsed = {}
     for is_alone in sorted(
         {number < config.steps_before_discriminators for number in (0, config.steps - 1)}

@@ -19,6 +19,7 @@ number too, batch norm, which sees the rank's part only unless it is shared, and
 identity_model's maps.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ from reid_aug.generator.adversary import (
     gan_loss,
     initialise_discriminator,
 )
+from reid_aug.runtime.bfloat16 import require_right_bfloat16
 from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
@@ -112,6 +114,36 @@ class Trainer:
     def _optimiser(self, module: nn.Module) -> torch.optim.Adam:
         rate, betas = self.config.lr, (0.5, 0.999)
         return torch.optim.Adam(module.parameters(), rate, betas, fused=True)
+
+    def check_precision(self, height: int, width: int) -> None:
+        """Check the networks' layers in bfloat16, where a training on a CPU asks for it.
+
+        Nothing of the training changes. With shared batch norm all ranks must call it.
+
+        Args:
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+
+        Raises:
+            UserError: If a layer is computed wrong.
+        """
+        if not self.config.bf16 or self.device.type != "cpu":
+            return
+        inputs = _noise(self.config.batch // self.group.size, height, width)
+        modules = [*self.networks.values(), *self.comparisons.values()]
+
+        def run() -> None:
+            """One pass of every network, not compiled."""
+            is_compiled, eager = self.config.compile, torch.compiler.set_stance
+            with eager("force_eager") if is_compiled else contextlib.nullcontext():
+                drawn = self.generator.repose(*inputs.questions())
+                for name, condition in inputs.conditions(self.generator.config.sigma).items():
+                    if name in self.networks:
+                        self.networks[name](torch.cat([drawn, condition], 1))
+                for compare in self.comparisons.values():
+                    compare(drawn, inputs.truth)
+
+        require_right_bfloat16(run, modules, self.device, "train_generator.bf16")
 
     @property
     def generator(self) -> Generator:
@@ -250,6 +282,18 @@ class Trainer:
             restore_adam(self.optimisers[name], under(tensors, f"{name}.adam/"))
         for name, pool in self.pools.items():
             pool.images = [image for _, image in sorted(under(tensors, f"{name}.pool/").items())]
+
+
+def _noise(size: int, height: int, width: int) -> Inputs:
+    """Random pairs, on the CPU; images (size, 3, height, width)."""
+    random = torch.Generator().manual_seed(0)
+    image, truth = (
+        to_signed(torch.randint(256, (size, height, width, 3), generator=random).byte())
+        for _ in range(2)
+    )
+    scale = torch.tensor([width, height])
+    source, target = (torch.rand(size, 18, 2, generator=random) * scale for _ in range(2))
+    return Inputs(image, truth, source, target, torch.ones(size, 2, dtype=torch.int64))
 
 
 def build_networks(

@@ -72,7 +72,7 @@ from reid_aug.stages.train_reid.folder import (
     write_state,
 )
 from reid_aug.stages.train_reid.settings import TrainReidConfig
-from reid_aug.stages.train_reid.trainer import ReidTrainer
+from reid_aug.stages.train_reid.trainer import ReidTrainer, check_precision
 
 MODEL_FORMAT = "reid_aug.reid/1"
 LOGGED_EVERY = 10  # steps
@@ -98,7 +98,7 @@ def train_reid(
 
     Raises:
         UserError: If an image does not decode, the bank is of another data set, the backbone or
-            its weights do not fit, or the training diverges.
+            its weights do not fit, bfloat16 is computed wrong here, or the training diverges.
     """
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
@@ -112,6 +112,7 @@ def train_reid(
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
     Batches(mix, config, seed, part=_part(config, group))  # refuses what cannot make one
+    check_precision(model, config, device, config.batch // group.size)
     with locked(folder) if group.is_first else contextlib.nullcontext():
         with group.joined(device):
             trainer = ReidTrainer(model, config, seed, device, group)
@@ -240,7 +241,7 @@ def _steps(
             is_saved = time.monotonic() - saved > SAVED_EVERY
             if not (is_logged or is_saved):
                 continue
-            values = _finite(losses, step)
+            values = _finite(losses, step, config)
             if is_logged:
                 line = {"step": step + 1, "lr": trainer.rate(step), **values}
                 log.write(json.dumps(line) + "\n")
@@ -250,7 +251,7 @@ def _steps(
                 saved = time.monotonic()
 
 
-def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
+def _finite(losses: dict[str, Tensor], step: int, config: TrainReidConfig) -> dict[str, float]:
     """The losses of a step, for which the device is waited.
 
     Raises:
@@ -258,7 +259,10 @@ def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
     """
     values = {name: value.item() for name, value in losses.items()}
     if not math.isfinite(values["loss"]):
-        raise UserError(f"the loss is no longer a number at step {step + 1}; lower train_reid.lr")
+        without = ", or train without bfloat16 (train_reid.bf16=false)" if config.bf16 else ""
+        raise UserError(
+            f"the loss is no longer a number at step {step + 1}; lower train_reid.lr{without}"
+        )
     return values
 
 
@@ -361,7 +365,9 @@ def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) ->
     torchreid_library().utils.set_random_seed(0)
     training = Training(mix, transforms_of(config)[0], 0)
     three = replace(config, steps=3, workers=0)
-    trainer = ReidTrainer(build_network(three, len(training.labels)), three, 0, device)
+    model = build_network(three, len(training.labels))
+    check_precision(model, three, device, three.batch)
+    trainer = ReidTrainer(model, three, 0, device)
     elapsed, began = [], time.perf_counter()
     for step, batch in enumerate(_loader(training, three, trainer, 0)):
         trainer.step(batch, step)["loss"].item()

@@ -18,11 +18,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reid_aug.runtime.bfloat16 import require_right_bfloat16
 from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
 from reid_aug.runtime.sync_batch_norm import share_norms
 from reid_aug.stages.train_reid.losses import identity_loss, triplet_loss
 from reid_aug.stages.train_reid.settings import TrainReidConfig
+
+
+def check_precision(
+    model: nn.Module, config: TrainReidConfig, device: torch.device, size: int
+) -> None:
+    """Check the network's layers in bfloat16, where a training on a CPU asks for it.
+
+    Args:
+        model: as that of :class:`ReidTrainer`, before it; nothing of it changes.
+        size: images of a batch, of one rank.
+
+    Raises:
+        UserError: If a layer is computed wrong.
+    """
+    if not config.bf16 or device.type != "cpu":
+        return
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(size, 3, config.height, config.width, generator=random)
+    require_right_bfloat16(lambda: model(images), [model], device, "train_reid.bf16")
 
 
 class ReidTrainer:
