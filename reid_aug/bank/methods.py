@@ -29,6 +29,7 @@ from reid_aug.generator import load_with_metadata, ready_to_generate, to_pixels,
 from reid_aug.people import is_people, read_people
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
+from reid_aug.runtime.random_streams import BankStream
 
 COPIES = 0.3  # the jitter of copies
 HUE = 1 / 6  # of the circle of hues, either way, at jitter 1
@@ -91,7 +92,7 @@ class Method(ABC):
         """The drawings of some rows, each in a light of its own, (B, H, W, 3) uint8."""
         if not jitter:
             return images
-        seeds = [[self.scene.seed, 6, draw.source.pid, draw.seat] for draw in draws]
+        seeds = [[self.scene.seed, BankStream.JITTER, draw.source.pid, draw.seat] for draw in draws]
         rngs = map(np.random.default_rng, seeds)
         return np.stack([relit(*pair, jitter) for pair in zip(images, rngs, strict=True)])
 

@@ -16,6 +16,7 @@ from reid_aug.people.estimator import sample_missed
 from reid_aug.people.gait import GAITS, GESTURES, posture
 from reid_aug.people.look import Appearance, sample_appearance
 from reid_aug.people.palette import pick
+from reid_aug.runtime.random_streams import PeopleStream
 
 FACINGS = {"towards": 0.55, "away": 0.395, "across": 0.055}
 TURNS = 0.3  # chance that a person faces another way than in the shot before
@@ -91,12 +92,14 @@ class Shot:
 
 def appearance_of(seed: int, pid: int, difficulty: Difficulty) -> Appearance:
     """What identity ``pid`` looks like."""
-    return sample_appearance(np.random.default_rng([seed, 1, pid]), difficulty)
+    return sample_appearance(
+        np.random.default_rng([seed, PeopleStream.APPEARANCE, pid]), difficulty
+    )
 
 
 def sample_shots(seed: int, pid: int, difficulty: Difficulty) -> Iterator[list[Shot]]:
     """The shots of an identity: two to five under each of three to five cameras."""
-    rng = np.random.default_rng([seed, 2, pid])
+    rng = np.random.default_rng([seed, PeopleStream.SHOTS, pid])
     look = appearance_of(seed, pid, difficulty)
     others = {
         other: appearance_of(seed, other, difficulty) for other in (pid + 1, pid + 2, pid + 3)

@@ -27,6 +27,7 @@ from reid_aug.image_quality.generated_images import generated_files, open_genera
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
+from reid_aug.runtime.random_streams import UserStudyStream
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY = "user_study.html", "user_study.json"
@@ -86,7 +87,7 @@ def crops_of_bank(images: Sequence[PersonImage], bank: Bank, needed: int, seed: 
     Raises:
         UserError: If there are fewer than ``needed`` of either.
     """
-    rng = np.random.default_rng([seed, 8])
+    rng = np.random.default_rng([seed, UserStudyStream.CROPS])
     generated = [bank.image(place) for place in _some(rng, len(bank), needed)]
     return _photographs(rng, images, (bank.height, bank.width), needed), generated
 
@@ -95,7 +96,7 @@ def crops_of_folder(
     images: Sequence[PersonImage], folder: Path, size: tuple[int, int], needed: int, seed: int
 ) -> Crops:
     """Real crops and somebody's drawings, as :func:`crops_of_bank`."""
-    rng = np.random.default_rng([seed, 8])
+    rng = np.random.default_rng([seed, UserStudyStream.CROPS])
     files = sorted(generated_files(folder).values())
     drawn = [open_generated(files[place], *size) for place in _some(rng, len(files), needed)]
     generated = [each.generated if isinstance(each, View) else each for each in drawn]
@@ -136,7 +137,8 @@ def write_user_study(
     Raises:
         UserError: If the folder holds another study.
     """
-    crops, truth = _shuffled(real, generated, config, np.random.default_rng([seed, 7]))
+    rng = np.random.default_rng([seed, UserStudyStream.ORDER])
+    crops, truth = _shuffled(real, generated, config, rng)
     images = [_png(crop) for crop in crops]
     shown = {"practice": 2 * config.practice, "seconds": config.seconds, "images": images}
     name = hashlib.sha256(json.dumps([shown, truth]).encode()).hexdigest()
