@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_aug.bank.coverage import CLUSTERS, clusters_sha256, coverage, normalised, pose_clusters
-from reid_aug.bank.plan import Draw, plan, usable
+from reid_aug.bank.plan import PlannedRow, plan, usable
 from reid_aug.data.dataset import PersonImage, read_market1501
 from reid_aug.data.keypoints import Pose, read_keypoints
 
@@ -99,15 +99,15 @@ def test_the_hash_tells_clusterings_apart():
 def test_coverage_counts_what_each_identity_is_seen_in():
     a, b, c = image(0, 1, 1), image(1, 1, 2), image(2, 2, 3)
     clusters = {a: 0, b: 1, c: 2}
-    draws = [Draw(a, c, 1, 0), Draw(a, b, 2, 1), Draw(c, a, 1, 0)]
+    planned = [PlannedRow(a, c, 1, 0), PlannedRow(a, b, 2, 1), PlannedRow(c, a, 1, 0)]
 
-    found = coverage([a, b, c], draws, clusters)
+    found = coverage([a, b, c], planned, clusters)
 
     assert (found.clusters, found.clusters_before, found.clusters_after) == (3, 1.5, 2.5)
     assert (found.cameras, found.cameras_before, found.cameras_after) == (3, 1.5, 2.0)
     assert str(found) == (
-        "coverage: an identity is seen in 1.5 of 3 pose clusters before and 2.5 after, "
-        "under 1.5 of 3 cameras before and 2.0 after"
+        "coverage: per identity, 1.5 of 3 pose clusters before and 2.5 after, "
+        "1.5 of 3 cameras before and 2.0 after"
     )
 
 
@@ -116,8 +116,8 @@ def test_the_policies_cover_what_they_aim_at(people):
     clusters = pose_clusters(usable(real, poses), poses, 0)
 
     def covered(policy: str):
-        draws = plan(real, poses, len(real), 0, "target", policy, clusters)
-        return coverage(real, draws, clusters)
+        planned = plan(real, poses, len(real), 0, "target", policy, clusters)
+        return coverage(real, planned, clusters)
 
     chance, cameras, aimed = map(covered, ("random", "cross-camera", "coverage"))
     assert aimed.clusters_after > chance.clusters_after > chance.clusters_before

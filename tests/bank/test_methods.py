@@ -12,12 +12,14 @@ from torch import nn
 
 from reid_aug.bank import Bank, shards
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.bank.methods import COPIES, GeneratorMethod, relit
+from reid_aug.bank.methods import GeneratorMethod, relit
+from reid_aug.bank.methods.copies import COPIES
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501, resize
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, save_generator
 from reid_aug.people import read_people
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.random_streams import BankStream
 from reid_aug.stages.synthesize import SynthesizeConfig, describe, prepare, synthesize
 
 DATA = DataConfig(height=32, width=16)
@@ -34,11 +36,11 @@ class Told(nn.Module):
 
     def repose(self, image, source, target, cameras):
         assert source.shape == target.shape == (len(image), 18, 2)
-        drawn = torch.full_like(image, -1.0)
+        generated = torch.full_like(image, -1.0)
         if self.config.cameras:
             assert cameras.dtype == torch.int64
-            drawn[:, :2] = (cameras.float() / 127.5 - 1)[:, :, None, None]
-        return drawn
+            generated[:, :2] = (cameras.float() / 127.5 - 1)[:, :, None, None]
+        return generated
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,8 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def told(monkeypatch):
     monkeypatch.setattr(
-        "reid_aug.bank.methods.load_with_metadata", lambda path: (Told(), {"trained_on": "0" * 12})
+        "reid_aug.bank.methods.generator.load_with_metadata",
+        lambda path: (Told(), {"trained_on": "0" * 12}),
     )
 
 
@@ -72,22 +75,24 @@ def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, ca
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
-    for row, draw in enumerate(job.draws):
-        wanted = (draw.target if cameras == "target" else draw.source).camid
-        assert bank.image(row)[0, 0, :2].tolist() == [draw.source.camid, wanted]
-        assert bank.rows.camid[row] == wanted
-    assert len({draw.target.camid == draw.source.camid for draw in job.draws}) == 2
+    for number, row in enumerate(job.rows):
+        wanted = (row.target if cameras == "target" else row.source).camid
+        assert bank.image(number)[0, 0, :2].tolist() == [row.source.camid, wanted]
+        assert bank.rows.camid[number] == wanted
+    assert len({row.target.camid == row.source.camid for row in job.rows}) == 2
 
 
 def test_a_generator_without_cameras_is_told_none(people, checkpoint, monkeypatch):
-    monkeypatch.setattr("reid_aug.bank.methods.load_with_metadata", lambda path: (Told(0), {}))
+    monkeypatch.setattr(
+        "reid_aug.bank.methods.generator.load_with_metadata", lambda path: (Told(0), {})
+    )
     job = job_of(people, checkpoint, "generator", 0.5)
 
-    assert not job.method.draw(job.draws[:2]).any()
+    assert not job.method.generate(job.rows[:2]).any()
 
 
 def test_the_target_s_camera_needs_a_generator_that_is_told(people, checkpoint):
-    with pytest.raises(UserError, match=r"told no cameras.*generator\.cameras above 0"):
+    with pytest.raises(UserError, match=r"must be camera-conditioned.*generator\.cameras above 0"):
         job_of(people, checkpoint, "generator", cameras="target")
 
 
@@ -100,11 +105,11 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
     job = job_of(people, None, "copies", 0.5)
     poses = read_keypoints(people / "keypoints.csv")
 
-    drawn = job.method.draw(job.draws)
+    generated = job.method.generate(job.rows)
 
-    for draw, image in zip(job.draws, drawn, strict=True):
-        assert draw.target == draw.source
-        source = read_image(draw.source.path, 32, 16)
+    for row, image in zip(job.rows, generated, strict=True):
+        assert row.target == row.source
+        source = read_image(row.source.path, 32, 16)
         flipped, straight = (
             np.corrcoef(image.mean(2).ravel(), other.mean(2).ravel())[0, 1]
             for other in (source[:, ::-1], source)
@@ -113,30 +118,30 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
         assert flipped > straight
         change = image.mean() / source.mean()
         assert (1 - COPIES) ** 2 < change < (1 + COPIES) ** 2
-        wanted = poses[draw.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
-        assert np.array_equal(job.method.keypoints(draw), wanted, equal_nan=True)
+        wanted = poses[row.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
+        assert np.array_equal(job.method.keypoints(row), wanted, equal_nan=True)
 
 
 def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(people):
     job, other = (job_of(people, None, "copies", 4.0, seed=seed) for seed in (0, 1))
-    name = job.draws[0].source.name
-    same = [draw for draw in job.draws if draw.source.name == name]
+    name = job.rows[0].source.name
+    same = [row for row in job.rows if row.source.name == name]
     assert len(same) >= 4
 
-    drawn = job.method.draw(same)
+    generated = job.method.generate(same)
 
-    assert len({image.tobytes() for image in drawn}) == len(same)
-    assert np.array_equal(job.method.draw(same[2:3])[0], drawn[2])
-    assert not np.array_equal(other.method.draw(same[2:3])[0], drawn[2])
+    assert len({image.tobytes() for image in generated}) == len(same)
+    assert np.array_equal(job.method.generate(same[2:3])[0], generated[2])
+    assert not np.array_equal(other.method.generate(same[2:3])[0], generated[2])
 
 
 def test_jitter_gives_each_drawing_a_light_of_its_own(people, checkpoint):
     plain, lit = (job_of(people, checkpoint, "generator", 0.5, jitter=j) for j in (0.0, 0.4))
 
-    before, after = (job.method.draw(job.draws) for job in (plain, lit))
+    before, after = (job.method.generate(job.rows) for job in (plain, lit))
 
-    for draw, one, two in zip(lit.draws, before, after, strict=True):
-        rng = np.random.default_rng([0, 6, draw.source.pid, draw.seat])
+    for row, one, two in zip(lit.rows, before, after, strict=True):
+        rng = np.random.default_rng([0, BankStream.JITTER, row.source.pid, row.seat])
         assert np.array_equal(two, relit(one, rng, 0.4))
         assert not np.array_equal(two, one)
     assert plain.attributes["plan"] != lit.attributes["plan"]
@@ -170,7 +175,7 @@ def test_the_renderer_draws_the_truth(people, tmp_path):
     known = read_people(people)
     for row in (0, len(bank) - 1):
         entry = bank[row]
-        names, camid = (entry.source, entry.target), job.draws[row].source.camid
+        names, camid = (entry.source, entry.target), job.rows[row].source.camid
         assert entry.camid == camid
         assert np.array_equal(entry.image, resize(known.truth(*names, camid), 32, 16))
         in_the_light_of_its_source = resize(known.truth(*names), 32, 16)
@@ -179,15 +184,15 @@ def test_the_renderer_draws_the_truth(people, tmp_path):
 
 def test_the_renderer_draws_under_the_target_s_camera(people, tmp_path):
     job = job_of(people, None, "renderer", 0.25, cameras="target")
-    row, draw = next((i, d) for i, d in enumerate(job.draws) if d.camid != d.source.camid)
+    number, row = next((i, r) for i, r in enumerate(job.rows) if r.camid != r.source.camid)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
-    names = draw.source.name, draw.target.name
+    names = row.source.name, row.target.name
     known = read_people(people)
-    assert np.array_equal(bank.image(row), resize(known.truth(*names, draw.camid), 32, 16))
-    assert not np.array_equal(bank.image(row), resize(known.truth(*names), 32, 16))
-    assert bank.rows.camid[row] == draw.target.camid
+    assert np.array_equal(bank.image(number), resize(known.truth(*names, row.camid), 32, 16))
+    assert not np.array_equal(bank.image(number), resize(known.truth(*names), 32, 16))
+    assert bank.rows.camid[number] == row.target.camid
 
 
 @pytest.mark.parametrize("cameras", ["source", "target"])
@@ -224,7 +229,7 @@ def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, me
 
     assert (bank.plan["method"], bank.plan["cameras"]) == (method, "source")
     assert bank.attributes["generator_data"] == data
-    assert job.method.words in describe(job)
+    assert job.method.description in describe(job)
     card = json.loads((tmp_path / "bank.json").read_text())
     assert (card["plan"]["method"], card["generator"]) == (method, None)
 
@@ -274,8 +279,8 @@ def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
     method = job_of(people, checkpoint, "generator").method
 
     assert isinstance(method, GeneratorMethod)
-    assert method.data == "external"
-    assert str(checkpoint) in method.words
+    assert method.generator_data == "external"
+    assert str(checkpoint) in method.description
 
 
 @pytest.mark.parametrize(("weights", "is_off"), [(None, True), ("0" * 64, False)])
@@ -287,4 +292,4 @@ def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
 
     method = job_of(people, tmp_path / "g.safetensors", "generator").method
 
-    assert ("perceptual loss off" in method.words) == is_off
+    assert ("perceptual loss off" in method.description) == is_off

@@ -52,7 +52,7 @@ def test_a_feature_is_the_mean_of_the_image_s_and_its_drawings(checkpoint, peopl
     found = centralised(own, images, drawn, MeanColour(), to_tensor, CPU)
 
     for image, feature in zip(images, found, strict=True):
-        pictures = [open_image(image.path), *drawn.draw([image])]
+        pictures = [open_image(image.path), *drawn.generate([image])]
         means = np.stack([picture.mean((0, 1)) for picture in pictures])
         np.testing.assert_allclose(feature, means.mean(0), atol=0.05)
 
@@ -68,7 +68,9 @@ def test_identities_are_not_asked(checkpoint, people):
     known, unknown = (posed_features(checkpoint, people, each) for each in (dataset, strangers))
 
     assert known.settings == unknown.settings
-    np.testing.assert_array_equal(known.draw(dataset.query[:2]), unknown.draw(strangers.query[:2]))
+    np.testing.assert_array_equal(
+        known.generate(dataset.query[:2]), unknown.generate(strangers.query[:2])
+    )
 
 
 def test_poses_are_of_training_images_and_differ(checkpoint, people):
@@ -85,7 +87,7 @@ def test_cameras_are_the_image_s_own_or_the_target_s(checkpoint, people, monkeyp
     for cameras in ("source", "target"):
         drawn = posed_features(checkpoint, people, cameras=cameras)
         monkeypatch.setattr(drawn.method, "draw", asked.append)
-        drawn.draw([image])
+        drawn.generate([image])
 
     own, theirs = ([draw.camid for draw in draws] for draws in asked)
     assert own == [image.camid] * 8
@@ -103,7 +105,7 @@ def test_all_images_are_drawn_and_those_without_a_pose_are_counted(checkpoint, p
 
     assert drawn.poseless == before + 1
     assert f"{before + 1} images have no whole torso" in drawn.words
-    assert drawn.draw([lost]).shape == (8, 32, 16, 3)
+    assert drawn.generate([lost]).shape == (8, 32, 16, 3)
 
 
 def test_no_pose_at_all_is_refused(checkpoint, people):
