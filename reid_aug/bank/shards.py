@@ -99,7 +99,7 @@ class Shards:
 
     @contextmanager
     def membership(self) -> Iterator[None]:
-        """Work on this bank together with other processes; the last one to finish removes the shards.
+        """Work on this bank together with other processes; the last one removes the shards.
 
         Raises:
             UserError: If another command uses the run folder, or generates another bank there.
@@ -121,8 +121,8 @@ class Shards:
                 with Claim(path) as claim:
                     if not claim.is_held:
                         raise UserError(
-                            f"{self.bank.parent}: another command generates a bank with other settings here; "
-                            f"wait for it, or choose another folder with --out"
+                            f"{self.bank.parent}: another command generates a bank with other "
+                            f"settings here; wait for it, or choose another folder with --out"
                         )
 
     def _tidy_up(self) -> None:

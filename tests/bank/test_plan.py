@@ -75,7 +75,7 @@ def test_a_plan_of_as_many_rows_as_images_uses_every_image_once():
     assert sorted(row.source for row in planned) == sorted(images)
 
 
-def test_nobody_is_drawn_into_the_pose_of_the_source_itself():
+def test_no_row_has_its_own_source_as_target():
     images = people({1: 2, 2: 1})
 
     planned = plan(images, poses_of(images), count=300, seed=0)
@@ -94,7 +94,7 @@ def test_the_only_pose_there_is_serves_its_own_image_too():
     ]
 
 
-def test_a_row_is_drawn_under_the_camera_of_its_source_or_of_its_target():
+def test_a_row_has_the_camera_of_its_source_or_of_its_target():
     images = [PersonImage(i.path, i.pid, 1 + k % 3) for k, i in enumerate(people(COUNTS))]
     poses = poses_of(images)
 
@@ -102,8 +102,10 @@ def test_a_row_is_drawn_under_the_camera_of_its_source_or_of_its_target():
 
     assert [row.camid for row in ours] == [row.source.camid for row in ours]
     assert [row.camid for row in theirs] == [row.target.camid for row in theirs]
-    assert [(row.source, row.target) for d in ours] == [(row.source, row.target) for d in theirs]
-    assert [d.camid for d in ours] != [d.camid for d in theirs]
+    assert [(row.source, row.target) for row in ours] == [
+        (row.source, row.target) for row in theirs
+    ]
+    assert [row.camid for row in ours] != [row.camid for row in theirs]
 
 
 def test_the_seats_of_an_identity_count_its_rows_from_0():
@@ -214,7 +216,7 @@ def test_every_policy_keeps_identities_sources_and_prefixes(policy):
     for count in (1, 4, 33):
         assert policies(images, policy, count) == whole[:count]
     at_random = policies(images, "random", 80)
-    assert [row.source for d in whole] == [row.source for d in at_random]
+    assert [row.source for row in whole] == [row.source for row in at_random]
     assert all(row.target != row.source for row in whole)
 
 
@@ -230,7 +232,7 @@ def test_no_policy_depends_on_the_order_of_the_images(policy):
 def test_a_policy_draws_something_else_than_chance_and_another_seed_something_else_again(policy):
     images = photographed(COUNTS, 3)
 
-    targets = [[row.target for d in policies(images, *how)] for how in (
+    targets = [[row.target for row in policies(images, *how)] for how in (
         ("random", 40), (policy, 40), (policy, 40, 1),
     )]  # fmt: skip
 
