@@ -1,4 +1,4 @@
-"""The methods: a generator that may be told cameras, and the two it is compared with."""
+"""The methods: generators with and without cameras, and the references beside them."""
 
 import json
 import shutil
@@ -22,13 +22,14 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.random_streams import BankStream
 from reid_aug.stages.synthesize import SynthesizeConfig, describe, prepare, synthesize
 
+LOAD = "reid_aug.bank.methods.generator.load_with_metadata"
 DATA = DataConfig(height=32, width=16)
 CPU = torch.device("cpu")
-OTHERS = ("copies", "renderer")
+OTHERS = ("copies", "limb-warp", "renderer")
 
 
-class Told(nn.Module):
-    """Stands in for a generator with cameras: paints what it was told, as two grey values."""
+class CameraConditioned(nn.Module):
+    """Stands in for a camera-conditioned generator: its images hold both cameras as grey values."""
 
     def __init__(self, cameras: int = 6) -> None:
         super().__init__()
@@ -51,10 +52,10 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture
-def told(monkeypatch):
+def camera_conditioned(monkeypatch):
     monkeypatch.setattr(
-        "reid_aug.bank.methods.generator.load_with_metadata",
-        lambda path: (Told(), {"trained_on": "0" * 12}),
+        LOAD,
+        lambda path: (CameraConditioned(), {"trained_on": "0" * 12}),
     )
 
 
@@ -70,7 +71,9 @@ def job_of(people, checkpoint, method, ratio=1.0, data=DATA, seed=0, **more):
 
 
 @pytest.mark.parametrize("cameras", ["source", "target"])
-def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, cameras):
+def test_a_camera_conditioned_generator_receives_both_cameras(
+    people, checkpoint, tmp_path, camera_conditioned, cameras
+):
     job = job_of(people, checkpoint, "generator", 0.5, cameras=cameras)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
@@ -82,21 +85,19 @@ def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, ca
     assert len({row.target.camid == row.source.camid for row in job.rows}) == 2
 
 
-def test_a_generator_without_cameras_is_told_none(people, checkpoint, monkeypatch):
-    monkeypatch.setattr(
-        "reid_aug.bank.methods.generator.load_with_metadata", lambda path: (Told(0), {})
-    )
+def test_a_generator_without_cameras_receives_none(people, checkpoint, monkeypatch):
+    monkeypatch.setattr(LOAD, lambda path: (CameraConditioned(0), {}))
     job = job_of(people, checkpoint, "generator", 0.5)
 
     assert not job.method.generate(job.rows[:2]).any()
 
 
-def test_the_target_s_camera_needs_a_generator_that_is_told(people, checkpoint):
+def test_the_target_s_camera_needs_a_camera_conditioned_generator(people, checkpoint):
     with pytest.raises(UserError, match=r"must be camera-conditioned.*generator\.cameras above 0"):
         job_of(people, checkpoint, "generator", cameras="target")
 
 
-def test_the_generator_is_no_artist_without_a_checkpoint(people):
+def test_the_method_generator_needs_a_checkpoint(people):
     with pytest.raises(UserError, match="--generator"):
         job_of(people, None, "generator")
 
@@ -135,7 +136,7 @@ def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(peop
     assert not np.array_equal(other.method.generate(same[2:3])[0], generated[2])
 
 
-def test_jitter_gives_each_drawing_a_light_of_its_own(people, checkpoint):
+def test_jitter_changes_the_light_of_each_image_separately(people, checkpoint):
     plain, lit = (job_of(people, checkpoint, "generator", 0.5, jitter=j) for j in (0.0, 0.4))
 
     before, after = (job.method.generate(job.rows) for job in (plain, lit))
@@ -157,7 +158,7 @@ def test_the_light_changes_by_no_more_than_the_jitter():
     assert np.array_equal(relit(image, np.random.default_rng(0), 0.0), image)
 
 
-def test_a_jitter_that_cannot_be_is_refused():
+def test_a_jitter_outside_its_range_is_refused():
     with pytest.raises(UserError, match="jitter must be at least 0 and below 1, got 1"):
         SynthesizeConfig(jitter=1.0)
 
@@ -167,7 +168,7 @@ def test_copies_have_no_other_camera(people):
         SynthesizeConfig(method="copies", cameras="target")
 
 
-def test_the_renderer_draws_the_truth(people, tmp_path):
+def test_the_renderer_makes_the_true_images(people, tmp_path):
     job = job_of(people, None, "renderer", 0.25)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
@@ -182,7 +183,7 @@ def test_the_renderer_draws_the_truth(people, tmp_path):
         assert not np.array_equal(entry.image, in_the_light_of_its_source)
 
 
-def test_the_renderer_draws_under_the_target_s_camera(people, tmp_path):
+def test_the_renderer_shows_the_target_s_camera(people, tmp_path):
     job = job_of(people, None, "renderer", 0.25, cameras="target")
     number, row = next((i, r) for i, r in enumerate(job.rows) if r.camid != r.source.camid)
 
@@ -196,7 +197,7 @@ def test_the_renderer_draws_under_the_target_s_camera(people, tmp_path):
 
 
 @pytest.mark.parametrize("cameras", ["source", "target"])
-def test_the_contact_sheet_shows_the_truth_under_the_camera_drawn(
+def test_the_contact_sheet_shows_the_truth_under_the_camera_of_the_row(
     people, tmp_path, monkeypatch, cameras
 ):
     job = job_of(people, None, "renderer", 0.25, DataConfig(), cameras=cameras)
@@ -213,7 +214,7 @@ def test_the_contact_sheet_shows_the_truth_under_the_camera_drawn(
     assert all(np.array_equal(generated, truth) for _, _, generated, truth in shown)
 
 
-def test_the_renderer_knows_the_built_in_people_only(people, tmp_path):
+def test_the_renderer_works_on_the_built_in_people_only(people, tmp_path):
     copy = shutil.copytree(people, tmp_path / "data")
     (copy / "people.json").unlink()
 
@@ -221,8 +222,10 @@ def test_the_renderer_knows_the_built_in_people_only(people, tmp_path):
         job_of(copy, None, "renderer")
 
 
-@pytest.mark.parametrize(("method", "data"), [("copies", "kept"), ("renderer", "whole")])
-def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, method, data):
+@pytest.mark.parametrize(
+    ("method", "data"), [("copies", "kept"), ("limb-warp", "kept"), ("renderer", "whole")]
+)
+def test_a_bank_records_its_method_and_the_leak_status(people, tmp_path, method, data):
     job = job_of(people, None, method, 0.25)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
@@ -235,7 +238,7 @@ def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, me
 
 
 @pytest.mark.parametrize("method", OTHERS)
-def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, method):
+def test_a_bank_grows_to_the_bytes_of_one_generated_at_once(people, tmp_path, method):
     small = synthesize(job_of(people, None, method, 0.3), tmp_path / "grown", CPU)
     images, count = Bank(small).images(0, 10), len(Bank(small))
     assert count % 8  # the last batch was filled up
@@ -247,18 +250,18 @@ def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, method
     assert np.array_equal(Bank(whole).images(0, 10), images)
 
 
-def test_no_artist_goes_on_with_the_bank_of_another(people, checkpoint, tmp_path):
+def test_no_method_extends_the_bank_of_another(people, checkpoint, tmp_path):
     path = synthesize(job_of(people, None, "copies", 0.25), tmp_path, CPU)
     before = path.read_bytes()
 
-    for method in ("generator", "renderer"):
+    for method in ("generator", "limb-warp", "renderer"):
         with pytest.raises(UserError, match="another generator"):
             synthesize(job_of(people, checkpoint, method, 0.5), tmp_path, CPU)
 
     assert path.read_bytes() == before
 
 
-def test_a_bank_under_other_cameras_is_another(people, checkpoint, tmp_path, told):
+def test_a_bank_under_other_cameras_is_another(people, checkpoint, tmp_path, camera_conditioned):
     synthesize(job_of(people, checkpoint, "generator", 0.25), tmp_path, CPU)
 
     with pytest.raises(UserError, match="another plan"):
@@ -275,7 +278,7 @@ def test_the_contact_sheet_of_copies_has_no_truth(people, tmp_path):
         assert sheet.width == 4 * (3 * 2 * 64 + 8) - 8
 
 
-def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
+def test_the_method_generator_states_the_leak_status(people, checkpoint):
     method = job_of(people, checkpoint, "generator").method
 
     assert isinstance(method, GeneratorMethod)
@@ -284,7 +287,7 @@ def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
 
 
 @pytest.mark.parametrize(("weights", "is_off"), [(None, True), ("0" * 64, False)])
-def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
+def test_the_method_generator_states_whether_the_perceptual_loss_was_off(
     people, checkpoint, tmp_path, weights, is_off
 ):
     generator, notes = load_with_metadata(checkpoint)

@@ -191,7 +191,7 @@ def test_nobody_is_without_a_pose_when_one_image_has_a_torso():
 
 @pytest.mark.parametrize("known", [{}, {"0001_c1s1_000000_01.jpg": pose(2)}], ids=["none", "half"])
 def test_no_pose_to_draw_into_is_an_error(known):
-    with pytest.raises(UserError, match="none of the 3 kept images has key points"):
+    with pytest.raises(UserError, match="none of the 3 kept images has keypoints"):
         plan(people({1: 2, 2: 1}), known, count=2, seed=0)
 
 

@@ -129,7 +129,7 @@ def test_a_faulty_entry_point_is_one_sentence(installed, name, words):
 
 
 def test_an_unknown_leak_status_is_refused_before_anything_is_generated(people, installed):
-    with pytest.raises(UserError, match="generator_data must be one of .*, got 'perhaps'"):
+    with pytest.raises(UserError, match=r"generator_data must be one of .*, got 'perhaps'"):
         job_of(people, "leaky")
 
 

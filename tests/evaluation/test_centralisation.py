@@ -59,17 +59,17 @@ def test_a_feature_is_the_mean_of_the_image_s_and_its_drawings(checkpoint, peopl
 
 def test_identities_are_not_asked(checkpoint, people):
     dataset = read_market1501(people)
-    strangers = replace(
+    others = replace(
         dataset,
         query=tuple(replace(image, pid=99) for image in dataset.query),
         gallery=tuple(replace(image, pid=98) for image in dataset.gallery),
     )
 
-    known, unknown = (posed_features(checkpoint, people, each) for each in (dataset, strangers))
+    known, unknown = (posed_features(checkpoint, people, each) for each in (dataset, others))
 
     assert known.settings == unknown.settings
     np.testing.assert_array_equal(
-        known.generate(dataset.query[:2]), unknown.generate(strangers.query[:2])
+        known.generate(dataset.query[:2]), unknown.generate(others.query[:2])
     )
 
 
@@ -86,10 +86,10 @@ def test_cameras_are_the_image_s_own_or_the_target_s(checkpoint, people, monkeyp
     image = read_market1501(people).query[0]
     for cameras in ("source", "target"):
         drawn = posed_features(checkpoint, people, cameras=cameras)
-        monkeypatch.setattr(drawn.method, "draw", asked.append)
+        monkeypatch.setattr(drawn.method, "generate", asked.append)
         drawn.generate([image])
 
-    own, theirs = ([draw.camid for draw in draws] for draws in asked)
+    own, theirs = ([row.camid for row in rows] for rows in asked)
     assert own == [image.camid] * 8
     assert theirs == [target.camid for target in drawn.targets]
 
@@ -112,7 +112,7 @@ def test_no_pose_at_all_is_refused(checkpoint, people):
     poses = read_keypoints(people / "keypoints.csv")
     train = {image.name for image in read_market1501(people).train}
 
-    with pytest.raises(UserError, match="give key points with --keypoints"):
+    with pytest.raises(UserError, match="give keypoints with --keypoints"):
         posed_features(checkpoint, people, poses={k: v for k, v in poses.items() if k in train})
     with pytest.raises(UserError, match="poses must be at least 1"):
         CentraliseConfig(0)

@@ -201,7 +201,7 @@ def test_key_points_of_others_are_refused_where_drawings_need_them(words, genera
 
     drawn = (*words, "--generator", generator, "--keypoints", keypoints)
 
-    assert "query and gallery images has key points" in call(*drawn, code=2).stderr
+    assert "query and gallery images has keypoints" in call(*drawn, code=2).stderr
 
 
 def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path):

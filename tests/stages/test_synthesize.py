@@ -151,7 +151,7 @@ def test_a_bank_is_not_extended_under_other_key_points(people, checkpoint, tmp_p
     train = read_market1501(copy).train
     name = next(image.name for image in train if poses[image.name].seen.any())
     write_keypoints(copy / "keypoints.csv", {**poses, name: poses[name].mirrored(64)})
-    with pytest.raises(UserError, match="another set of key points"):
+    with pytest.raises(UserError, match="another set of keypoints"):
         make(copy, checkpoint, tmp_path / "run", 1.0)
 
 
