@@ -284,7 +284,7 @@ def test_a_bank_holds_what_was_written(path):
         np.testing.assert_array_equal(entry.keypoints, KEYPOINTS[row])
 
 
-def test_a_bank_says_how_it_was_drawn_and_an_old_one_by_whom(path):
+def test_the_plan_of_a_bank_has_its_method_also_in_older_files(path):
     assert Bank(path).plan == {
         "method": "generator", "cameras": "source", "poses": "random", "batch": 32,
         "height": HEIGHT, "width": WIDTH,
@@ -510,7 +510,7 @@ def test_a_writer_that_fails_midway_leaves_no_file(tmp_path):
 def test_a_writer_that_fails_midway_leaves_the_old_file(path):
     before = path.read_bytes()
 
-    with pytest.raises(ValueError, match="6 rows were promised, 4 drawn"):
+    with pytest.raises(ValueError, match="6 rows were announced, got 4"):
         write_bank(path, ROWS, [PIXELS[:4]], ATTRIBUTES)
 
     assert path.read_bytes() == before

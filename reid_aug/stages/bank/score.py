@@ -1,16 +1,16 @@
-"""Score the images of a bank, so that a mix can leave out the bad ones without drawing again.
+"""Score the images of a bank, so that a mix can leave out bad images without a new bank.
 
-For every score more is better, so ``--min-score NAME=VALUE`` reads the same for all:
+For every score higher is better, so ``--min-score NAME=VALUE`` has the same meaning for all:
 
     identity    cosine of a re-ID network's feature to the mean feature of the person's kept images
-    margin      that, minus the largest such cosine to anybody else
-    sharpness   contrast of neighbouring pixels, 1 as in the median kept image
+    margin      identity, minus the largest such cosine to another person
+    sharpness   contrast of neighbouring pixels; 1 is that of the median kept image
     novelty     1 minus the correlation with the nearest kept image, as thumbnails; 0 is a copy
-    pose        part of the joints asked for that MoveNet sees within a sixteenth of the height
+    pose        part of the target's joints that MoveNet finds within a sixteenth of the height
 
-The first two need a network that ``reid-aug train-reid`` wrote. What it has seen of the data set is
-noted with its scores, since a mix that is filtered by it leaks what it knows. The last one needs
-MoveNet's weights, which are taken to have seen other data.
+The first two need a network of ``reid-aug train-reid``. Its leak status is recorded with its
+scores, because a mix that is filtered by the network leaks its training images. The last one needs
+the weights of MoveNet, which count as trained on other data.
 """
 
 import json
@@ -38,8 +38,8 @@ from reid_aug.runtime.files import sha256, write_json
 
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
-LEAST_SURE = 0.2  # confidence of a joint that MoveNet finds
-OWN = {"data": "kept"}  # scores that ask no network
+LEAST_SURE = 0.2  # confidence of a joint of MoveNet
+OWN = {"data": "kept"}  # the origin of scores without a network
 NOT_GIVEN = ("images_sha256", "content_sha256", "synthetic", "scores")
 
 Progress = Callable[[Sequence[int]], Iterable[int]]
@@ -53,14 +53,14 @@ def score_bank(
     progress: Progress = iter,
     movenet: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """Score every row, and write the bank anew with the scores in it; (N,) by name.
+    """Score every row, and rewrite the bank with the scores; returns them by name, (N,) each.
 
     Args:
         bank: the bank.
         dataset: its data set.
         scorer: a network of ``reid-aug train-reid``.
         device: where the network computes.
-        progress: wraps the first rows of the batches.
+        progress: wraps the numbers of the first rows of the batches.
         movenet: weights of MoveNet.
 
     Raises:
@@ -72,25 +72,25 @@ def score_bank(
     real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
     if names_sha256(real) != bank.attributes["kept_sha256"]:
         raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
-    scorers_: list[Any] = [Plain(real, (bank.height, bank.width))]
+    scorers: list[Any] = [Plain(real, (bank.height, bank.width))]
     about: dict[str, dict[str, Any]] = dict.fromkeys(Plain.names, OWN)
     if scorer is not None:
-        scorer_ = Network(scorer, dataset, real, device)
-        scorers_.append(scorer_)
-        made = {"data": scorer_.data, "scorer_sha256": sha256(scorer)}
+        network = Network(scorer, dataset, real, device)
+        scorers.append(network)
+        made = {"data": network.data, "scorer_sha256": sha256(scorer)}
         about |= dict.fromkeys(Network.names, made)
     if movenet is not None:
-        eye = Joints(movenet)
-        scorers_.append(eye)
-        about["pose"] = {"data": "external", "scorer_sha256": eye.estimator.sha256}
+        joints = Joints(movenet)
+        scorers.append(joints)
+        about["pose"] = {"data": "external", "scorer_sha256": joints.estimator.sha256}
     parts = []
     for start in progress(range(0, len(bank), BATCH)):
         stop = min(start + BATCH, len(bank))
         batch = Batch(
             bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
         )
-        parts.append(np.hstack([scorer_.scores(batch) for scorer_ in scorers_]))
-    names = [name for scorer_ in scorers_ for name in scorer_.names]
+        parts.append(np.hstack([each.scores(batch) for each in scorers]))
+    names = [name for each in scorers for name in each.names]
     found = dict(zip(names, np.concatenate(parts).T.astype(np.float32), strict=True))
     _write(bank, {**bank.scores, **found}, {**bank.about_scores, **about})
     return found
@@ -110,7 +110,7 @@ def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> 
 
 
 class Batch(NamedTuple):
-    """Rows of a bank: (B, H, W, 3) uint8, (B,) pids, and (B, 18, 2) the poses asked for."""
+    """Rows of a bank: images (B, H, W, 3) uint8, pids (B,) and target poses (B, 18, 2)."""
 
     images: np.ndarray
     pids: np.ndarray
@@ -118,7 +118,7 @@ class Batch(NamedTuple):
 
 
 class Plain:
-    """Scores that pixels alone give: sharpness and novelty."""
+    """Scores that are computed from pixels only: sharpness and novelty."""
 
     names = ("sharpness", "novelty")
 
@@ -132,7 +132,7 @@ class Plain:
         self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 2)."""
+        """Sharpness and novelty of each image, (B, 2)."""
         images = batch.images
         own = _thumbnails(images)
         mirrored = _thumbnails(images[:, :, ::-1])
@@ -141,7 +141,7 @@ class Plain:
 
 
 def _contrast(images: np.ndarray) -> np.ndarray:
-    """Standard deviation of the Laplacian of grey, (B,)."""
+    """Standard deviation of the Laplacian of the grey images, (B,)."""
     grey = images.mean(3)
     centre, sides = grey[:, 1:-1, 1:-1], grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1]
     sides = sides + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
@@ -149,7 +149,7 @@ def _contrast(images: np.ndarray) -> np.ndarray:
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """Small pictures with mean 0 and length 1, (B, n)."""
+    """Flattened thumbnails with mean 0 and length 1, (B, n)."""
     small = np.stack([resize(np.ascontiguousarray(image), *THUMBNAIL) for image in images])
     flat = small.reshape(len(small), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
@@ -157,7 +157,7 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 class Network:
-    """Scores that a re-ID network gives: identity and margin."""
+    """Scores of a re-ID network: identity and margin."""
 
     names = ("identity", "margin")
 
@@ -167,8 +167,8 @@ class Network:
         network = load_reid_network(path)
         self.data = leak_status(network.seen, dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
-        self.look = look(network.size)
-        features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)
+        self.transform = look(network.size)
+        features = F.normalize(extract_features(self.model, real, self.transform, device), dim=1)
         pids = torch.tensor([image.pid for image in real])
         self.pids = pids.unique()
         self.means = F.normalize(
@@ -177,9 +177,9 @@ class Network:
 
     @torch.inference_mode()
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 2)."""
-        looks = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
-        near = F.normalize(self.model(looks.to(self.device)).float().cpu(), dim=1) @ self.means.T
+        """Identity and margin of each image, (B, 2)."""
+        inputs = torch.stack([self.transform(Image.fromarray(image)) for image in batch.images])
+        near = F.normalize(self.model(inputs.to(self.device)).float().cpu(), dim=1) @ self.means.T
         is_own: Tensor = torch.from_numpy(batch.pids.astype(np.int64))[:, None] == self.pids
         own = near[is_own]
         others = near.masked_fill(is_own, -1.0).amax(1)
@@ -187,7 +187,7 @@ class Network:
 
 
 class Joints:
-    """A score that a pose estimator gives: whether the pose asked for was drawn."""
+    """A score of a pose estimator: how well the image shows the target pose."""
 
     names = ("pose",)
 
@@ -195,12 +195,12 @@ class Joints:
         self.estimator = MoveNet(str(weights))
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 1); 0 where no joint was asked for."""
+        """The score pose of each image, (B, 1); 0 for a target without joints."""
         pairs = zip(batch.images, batch.keypoints, strict=True)
         return np.array([[self._agreement(*pair)] for pair in pairs])
 
-    def _agreement(self, image: np.ndarray, asked: np.ndarray) -> float:
+    def _agreement(self, image: np.ndarray, target: np.ndarray) -> float:
         height, width = image.shape[:2]
         found = pose_of(self.estimator.estimate(image), LEAST_SURE, (height, width)).xy
-        near = np.hypot(*(found - asked).T) < height / 16  # False where either is unseen
-        return float(near.sum() / max(1, Pose(asked).seen.sum()))
+        near = np.hypot(*(found - target).T) < height / 16  # False if a joint is unseen in either
+        return float(near.sum() / max(1, Pose(target).seen.sum()))
