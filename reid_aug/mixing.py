@@ -164,8 +164,8 @@ class Mix:
         if not chosen:
             asked = ", ".join(f"{name}={least:g}" for name, least in sorted(min_score.items()))
             raise UserError(
-                f"{bank.path}: no row passes the filter {asked}; lower it; the scores are shown by: "
-                f"reid-aug bank show"
+                f"{bank.path}: no row passes the filter {asked}; lower it; reid-aug bank show "
+                f"shows the scores"
             )
         self._rows = chosen
 

@@ -56,7 +56,7 @@ OLDER = {
     "method": "generator",
     "cameras": "source",
     "poses": "random",
-}  # for plans without these keys
+}  # for keys that a plan lacks
 
 __all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
 

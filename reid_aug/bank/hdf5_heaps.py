@@ -85,7 +85,7 @@ def _between(path: Path, data: list[tuple[int, int]]) -> list[bytes]:
 
 
 def _objects(heap: bytes, room: int) -> dict[int, int] | None:
-    """Length by number of the objects in a heap; None for a broken chain or a heap that is too large."""
+    """Length by number of the objects in a heap; None for a broken chain or too large a heap."""
     end = _number(heap, 8, 8)
     if not SMALLEST <= end <= room:
         return {}  # HDF5 refuses such a heap

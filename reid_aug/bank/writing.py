@@ -27,8 +27,8 @@ def write_bank(
         path: the file to write.
         rows: the columns; ``source`` and ``target`` as text.
         shards: the pixels, (n, H, W, 3) uint8 each, in row order.
-        attributes: all attributes in the docstring of :mod:`reid_aug.bank`, except format, synthetic
-            and the checksums; ``scores`` only for a bank with scores.
+        attributes: all attributes in the docstring of :mod:`reid_aug.bank`, except format,
+            synthetic and the checksums; ``scores`` only for a bank with scores.
         scores: (N,) numbers by the name of the score.
 
     Raises:
@@ -38,9 +38,7 @@ def write_bank(
         try:
             with h5py.File(part, "w", libver="earliest") as file:
                 _fill(file, rows, shards, attributes, scores or {})
-        except (
-            RuntimeError
-        ) as error:  # raised by HDF5 when it closes a file that it could not write
+        except RuntimeError as error:  # raised by HDF5 on closing a file that it could not write
             number = re.search(r"errno = (\d+)", str(error))
             raise OSError(int(number[1]), str(path)) if number else error from None
 

@@ -49,7 +49,7 @@ def _ranks(distances: Tensor, matches: Matches) -> Iterator[np.ndarray]:
 def _block_ranks(
     block: Tensor, matches: Sequence[np.ndarray], ignored: Sequence[np.ndarray]
 ) -> Tensor:
-    """(B, M): the ranks of the matches, ascending; entries beyond a query's matches have no meaning.
+    """(B, M): the ranks of the matches, ascending; entries beyond a query's matches are void.
 
     A rank is the number of wrong images at most as far, plus the number of matches up to this one.
     """

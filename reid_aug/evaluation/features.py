@@ -74,7 +74,7 @@ def check_queries(dataset: Dataset) -> None:
 
 
 def columns(dataset: Dataset) -> list[np.ndarray]:
-    """Query and gallery pids, query and gallery camids, in the order of the arguments of :func:`evaluate`."""
+    """Query and gallery pids, query and gallery camids: the arguments of :func:`evaluate`."""
     lists = (dataset.query, dataset.gallery)
     pids = [np.array([image.pid for image in images]) for images in lists]
     return pids + [np.array([image.camid for image in images]) for images in lists]

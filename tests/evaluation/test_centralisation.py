@@ -43,21 +43,23 @@ class MeanColour(nn.Module):
         return image.mean((2, 3))
 
 
-def test_a_feature_is_the_mean_of_the_image_s_and_its_drawings(checkpoint, people, monkeypatch):
+def test_a_feature_is_the_mean_over_the_image_and_its_generated_images(
+    checkpoint, people, monkeypatch
+):
     monkeypatch.setattr("reid_aug.evaluation.centralisation.BATCH", 7)
     images = read_market1501(people).query[:5]
     own = extract_features(MeanColour(), images, to_tensor, CPU)
-    drawn = posed_features(checkpoint, people)
+    posed = posed_features(checkpoint, people)
 
-    found = centralised(own, images, drawn, MeanColour(), to_tensor, CPU)
+    found = centralised(own, images, posed, MeanColour(), to_tensor, CPU)
 
     for image, feature in zip(images, found, strict=True):
-        pictures = [open_image(image.path), *drawn.generate([image])]
+        pictures = [open_image(image.path), *posed.generate([image])]
         means = np.stack([picture.mean((0, 1)) for picture in pictures])
         np.testing.assert_allclose(feature, means.mean(0), atol=0.05)
 
 
-def test_identities_are_not_asked(checkpoint, people):
+def test_identities_are_not_used(checkpoint, people):
     dataset = read_market1501(people)
     others = replace(
         dataset,
@@ -74,38 +76,38 @@ def test_identities_are_not_asked(checkpoint, people):
 
 
 def test_poses_are_of_training_images_and_differ(checkpoint, people):
-    drawn = posed_features(checkpoint, people)
+    posed = posed_features(checkpoint, people)
 
-    assert len(drawn) == len(set(drawn.targets)) == 8
-    assert set(drawn.targets) <= set(read_market1501(people).train)
-    assert drawn.targets == posed_features(checkpoint, people).targets
+    assert len(posed) == len(set(posed.targets)) == 8
+    assert set(posed.targets) <= set(read_market1501(people).train)
+    assert posed.targets == posed_features(checkpoint, people).targets
 
 
 def test_cameras_are_the_image_s_own_or_the_target_s(checkpoint, people, monkeypatch):
     asked = []
     image = read_market1501(people).query[0]
     for cameras in ("source", "target"):
-        drawn = posed_features(checkpoint, people, cameras=cameras)
-        monkeypatch.setattr(drawn.method, "generate", asked.append)
-        drawn.generate([image])
+        posed = posed_features(checkpoint, people, cameras=cameras)
+        monkeypatch.setattr(posed.method, "generate", asked.append)
+        posed.generate([image])
 
     own, theirs = ([row.camid for row in rows] for rows in asked)
     assert own == [image.camid] * 8
-    assert theirs == [target.camid for target in drawn.targets]
+    assert theirs == [target.camid for target in posed.targets]
 
 
-def test_all_images_are_drawn_and_those_without_a_pose_are_counted(checkpoint, people):
+def test_images_without_a_pose_are_counted_and_not_left_out(checkpoint, people):
     poses = read_keypoints(people / "keypoints.csv")
     dataset = read_market1501(people)
     before = posed_features(checkpoint, people).poseless
     lost = next(i for i in dataset.gallery if poses[i.name].has_torso)
     del poses[lost.name]
 
-    drawn = posed_features(checkpoint, people, poses=poses)
+    posed = posed_features(checkpoint, people, poses=poses)
 
-    assert drawn.poseless == before + 1
-    assert f"{before + 1} images have no whole torso" in drawn.words
-    assert drawn.generate([lost]).shape == (8, 32, 16, 3)
+    assert posed.poseless == before + 1
+    assert f"{before + 1} images have no whole torso" in posed.words
+    assert posed.generate([lost]).shape == (8, 32, 16, 3)
 
 
 def test_no_pose_at_all_is_refused(checkpoint, people):

@@ -1,4 +1,4 @@
-"""Drawing: rows that depend on nothing but themselves, and a bank that survives being stopped."""
+"""Generating a bank: rows are independent of each other, and a stopped run can be resumed."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def make(people, checkpoint, folder, ratio, seed=0, data=DATA, mode="supplement"
     return synthesize(job, folder, CPU), job
 
 
-def test_a_row_holds_what_the_generator_draws(people, checkpoint, tmp_path):
+def test_a_row_holds_the_image_of_the_generator(people, checkpoint, tmp_path):
     path, job = make(people, checkpoint, tmp_path / "run", 0.5)
     bank, poses = Bank(path), read_keypoints(people / "keypoints.csv")
     for row in (0, len(bank) - 1):
@@ -144,7 +144,7 @@ def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
         make(people, tmp_path / "g.safetensors", tmp_path / "run", 1.0)
 
 
-def test_a_bank_is_not_extended_under_other_key_points(people, checkpoint, tmp_path):
+def test_a_bank_is_not_extended_under_other_keypoints(people, checkpoint, tmp_path):
     make(people, checkpoint, tmp_path / "run", 0.5)
     copy = shutil.copytree(people, tmp_path / "data")
     poses = read_keypoints(copy / "keypoints.csv")
@@ -162,7 +162,7 @@ def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
 
 
-def test_a_card_written_for_a_larger_bank_says_nothing_of_what_the_smaller_covers(
+def test_a_card_of_a_larger_bank_has_no_coverage_of_the_smaller_plan(
     people, checkpoint, tmp_path
 ):
     path, _ = make(people, checkpoint, tmp_path / "run", 1.0)
@@ -204,12 +204,12 @@ def test_two_at_once_in_one_folder_are_refused(people, checkpoint, tmp_path):
         make(people, checkpoint, tmp_path / "run", 0.5)
 
 
-def test_ratio_zero_draws_nothing_and_says_so(people, checkpoint, tmp_path):
+def test_ratio_zero_is_refused(people, checkpoint, tmp_path):
     with pytest.raises(UserError, match="ratio must be above 0"):
         make(people, checkpoint, tmp_path / "run", 0.0)
 
 
-def test_the_card_says_what_the_bank_is(people, checkpoint, tmp_path):
+def test_the_card_describes_the_bank(people, checkpoint, tmp_path):
     path, job = make(people, checkpoint, tmp_path / "run", 0.5)
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["synthetic"] is True

@@ -1,6 +1,6 @@
 """Write a bank as a folder in Market-1501 layout, for any re-ID code.
 
-    bounding_box_train/   0002_c1s9_000017_00.jpg: pid 2, camid 1, row 17 of the bank ("s9": generated)
+    bounding_box_train/   0002_c1s9_000017_00.jpg: pid 2, camid 1, bank row 17 ("s9": generated)
     query/ bounding_box_test/
     keypoints.csv         the target poses
     provenance.csv        file, pid, camid, source, target and the scores; ``bank import`` reads it
@@ -46,8 +46,8 @@ def export_bank(
         progress: wraps the rows, to show the progress.
 
     Raises:
-        UserError: If the folder is not empty, the mix has no generated image, or its bank belongs to
-            another data set.
+        UserError: If the folder is not empty, the mix has no generated image, or its bank
+            belongs to another data set.
     """
     if mix.bank is None or not mix.generated:
         raise UserError("there is nothing to export: the mix has no generated image")

@@ -77,7 +77,7 @@ def _value_faults(bank: Bank) -> Iterator[str]:
         yield "the attribute synthetic must be true"
     size, found = [bank.plan.get("height"), bank.plan.get("width")], [bank.height, bank.width]
     if size != found:
-        yield f"the size of the images must be that of the plan, {size} (height, width), got {found}"
+        yield f"images must have the size of the plan, {size} (height, width), got {found}"
 
 
 def _row_faults(bank: Bank) -> Iterator[str]:
