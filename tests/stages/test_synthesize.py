@@ -162,9 +162,7 @@ def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
 
 
-def test_a_card_of_a_larger_bank_has_no_coverage_of_the_smaller_plan(
-    people, checkpoint, tmp_path
-):
+def test_a_card_of_a_larger_bank_has_no_coverage_of_the_smaller_plan(people, checkpoint, tmp_path):
     path, _ = make(people, checkpoint, tmp_path / "run", 1.0)
     card = path.with_suffix(".json")
     assert json.loads(card.read_text())["coverage"]
