@@ -51,14 +51,14 @@ class StandIn:
         self.delay = delay
         self.pattern = np.arange(size[0] * size[1] * 3, dtype=np.uint32).reshape(1, *size, 3)
 
-    def read(self, draws: Sequence[int]) -> np.ndarray:
-        return np.array(draws, np.uint32).reshape(-1, 1, 1, 1)
+    def read(self, rows: Sequence[int]) -> np.ndarray:
+        return np.array(rows, np.uint32).reshape(-1, 1, 1, 1)
 
-    def paint(self, material: np.ndarray) -> np.ndarray:
+    def compute(self, material: np.ndarray) -> np.ndarray:
         time.sleep(self.delay)
         return (self.pattern * (material + 1) >> 3).astype(np.uint8)
 
-    def finish(self, images: np.ndarray, draws: Sequence[int]) -> np.ndarray:
+    def finish(self, images: np.ndarray, rows: Sequence[int]) -> np.ndarray:
         return 255 - images
 
 
@@ -70,7 +70,7 @@ def draw(folder: Path, count: int, size: tuple[int, int], delay: float) -> Path:
     rows = Rows(np.arange(count) % 751, np.ones(count), names, names, poses)
     shards, method = Shards(path, "stand-in", count), StandIn(size, delay)
     with shards.membership():
-        shards.draw(range(count), method, BATCH)
+        shards.generate(range(count), method, BATCH)
         shards.assemble(lambda pixels: write_bank(path, rows, pixels, FACTS))
     return path
 

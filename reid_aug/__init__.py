@@ -51,7 +51,7 @@ _STAGES = (
 )  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *_HOME_OF, *_STAGES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME_OF, *_STAGES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,27 +1,31 @@
-"""The mix: the training set of a re-ID network, out of real and generated images.
+"""The mix: the training set of a re-ID network, made of real and generated images.
 
-Two ways to mix. ``supplement`` adds ratio * N generated images to the N real ones of the kept set.
-``replace`` keeps 1 - ratio of the real images and fills up to the old number from the bank of that
-smaller kept set: the experiment of the PATN paper, and no second code path here.
+There are two modes. ``supplement`` adds ratio * N generated images to the N real images of the kept
+set. ``replace`` keeps 1 - ratio of the real images, and adds images from the bank of that smaller
+kept set up to the original number: the experiment of the PATN paper, with the same code.
 
-A generated image keeps the identity of the person it shows, so the number of identities, and with
-it the classifier, does not depend on the ratio.
+A generated image keeps the identity of its source. The number of identities, and with it the
+classifier, does not depend on the ratio.
 
-Scores of the bank may filter it (``min_score``). The ratio still gives every identity its seats, as
-without a filter; an identity fills them with its first rows that pass, from the whole bank. So a
-bank that is larger than the ratio asks for is a reserve. Seats for which no row passes stay empty,
-and the mix says how many.
+Scores of the bank may filter its rows (``min_score``). The ratio gives every identity the same
+seats as without a filter; an identity fills them with its first rows of the whole bank that pass. A
+bank that is larger than the ratio requires is a reserve. Seats without a row that passes stay
+empty, and the note of the mix counts them.
+
+:class:`Mix` is the list of images with their provenance. :class:`MixDataset` is the same list for a
+torch ``DataLoader``.
 """
 
 import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from reid_aug.bank import Bank
 from reid_aug.bank.scores import needs_of_scores
@@ -34,7 +38,7 @@ MODES = ("supplement", "replace")
 
 
 def check_ratio(ratio: float, mode: str) -> None:
-    """Raise a UserError unless ``ratio`` makes sense in ``mode``."""
+    """Raise a UserError unless ``ratio`` is valid in ``mode``."""
     if mode not in MODES:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     if not (math.isfinite(ratio) and ratio >= 0):
@@ -46,7 +50,7 @@ def check_ratio(ratio: float, mode: str) -> None:
 
 
 def effective_keep(ratio: float, mode: str, keep: float) -> float:
-    """The part of the real images that stays: ``keep``, or 1 - ratio in mode replace."""
+    """The part of the real images in the mix: ``keep``, or 1 - ratio in mode replace."""
     check_ratio(ratio, mode)
     check_keep(keep)
     if mode == "supplement":
@@ -59,7 +63,7 @@ def effective_keep(ratio: float, mode: str, keep: float) -> float:
 def share_out(
     images: Sequence[PersonImage], ratio: float, mode: str, keep: float, keep_seed: int
 ) -> tuple[tuple[PersonImage, ...], int]:
-    """The real images that stay, in seat order, and how many generated ones join them.
+    """The real images of a mix, in seat order, and the number of generated images.
 
     Args:
         images: all real training images.
@@ -72,10 +76,12 @@ def share_out(
 
 
 def floor_note(images: int, real: int, generated: int, ratio: float, mode: str) -> str:
-    """Says when "at least one image an identity" makes a mix other than its ratio; else nothing.
+    """A note if the minimum of one image per identity changes the counts of a ratio; else "".
 
     Args:
-        images: number of all real images; ``real`` of them stay.
+        images: number of all real images.
+        real: number of the real images in the mix.
+        generated: number of the generated images in the mix.
     """
     if mode == "replace":
         wanted = share(float(1 - Fraction(str(ratio))), images, at_least=0)
@@ -86,11 +92,24 @@ def floor_note(images: int, real: int, generated: int, ratio: float, mode: str) 
 
 
 class Mix:
-    """A training set: the real images that stay, then the first rows of the bank.
+    """A training set: the real images of the kept set, then the first rows of the bank.
+
+    An index below ``len(mix.real)`` stands for a real image, a larger one for a generated image. A
+    mix is not a dataset of torch: ``DataLoader(mix)`` fails, as a mix has no items. Use
+    ``DataLoader(MixDataset(mix))`` (:class:`MixDataset`).
+
+    Args:
+        real: all real training images.
+        bank: the generated images; may be None at ratio 0.
+        ratio: generated images per real image.
+        mode: one of ``MODES``.
+        keep: the part of the real images in the kept set, above 0 and at most 1.
+        keep_seed: the seed that chooses the kept set.
+        min_score: the smallest value of each named score that a row needs to be used.
 
     Raises:
         UserError: If a bank is needed and there is none, it belongs to another kept set, or it
-            holds too few images; the message names the command that makes the right one.
+            holds too few images; the message contains the command that makes the right one.
     """
 
     def __init__(
@@ -107,7 +126,7 @@ class Mix:
         self.seats = seats
         self.bank = bank
         self.ratio, self.keep, self.keep_seed = ratio, keep, keep_seed
-        self.mode = mode if ratio else MODES[0]  # the baseline is the same in both
+        self.mode = mode if ratio else MODES[0]  # ratio 0 is the same in both modes
         self.note = floor_note(len(real), len(self.real), seats, ratio, mode)
         self.min_score: dict[str, dict[str, Any]] = {}
         self._rows: Sequence[int] = range(seats)
@@ -121,7 +140,7 @@ class Mix:
         self.note += f"; {seats - self.generated} seats stay empty" * (self.generated < seats)
 
     def _filter(self, min_score: Mapping[str, float]) -> None:
-        """Take the rows whose scores are high enough, and note what the scores were made with."""
+        """Choose the rows with sufficient scores, and record the origin of the scores."""
         bank = self.bank
         if bank is None or not min_score:
             return
@@ -139,18 +158,18 @@ class Mix:
         if not chosen:
             asked = ", ".join(f"{name}={least:g}" for name, least in sorted(min_score.items()))
             raise UserError(
-                f"{bank.path}: no row passes the filter {asked}; lower it, and look at the scores "
-                f"with: reid-aug bank show"
+                f"{bank.path}: no row passes the filter {asked}; lower it; reid-aug bank show "
+                f"shows the scores"
             )
         self._rows = chosen
 
     @property
     def generated_rows(self) -> Sequence[int]:
-        """The rows of the bank that are used, ascending; all of the first ones without a filter."""
+        """The rows of the bank in the mix, ascending; the first ones if there is no filter."""
         return self._rows
 
     def rows_sha256(self) -> str | None:
-        """One hash of the generated images and where they came from; None where there are none."""
+        """A hash of the generated images and their provenance; None without generated images."""
         if self.bank is None or not self.generated:
             return None
         if not self.min_score:
@@ -184,33 +203,33 @@ class Mix:
         return len(self.real) + self.generated
 
     def is_generated(self, index: int) -> bool:
-        """Whether the image was drawn by a generator."""
+        """Whether the image at ``index`` comes from the bank."""
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in 0..{len(self) - 1}, got {index}")
         return index >= len(self.real)
 
     def identity(self, index: int) -> tuple[int, int]:
-        """(pid, camid), the numbers of the file name."""
+        """(pid, camid) of an image, as in file names."""
         if not self.is_generated(index):
             return self.real[index].pid, self.real[index].camid
         bank, row = self._bank_row(index)
         return int(bank.rows.pid[row]), int(bank.rows.camid[row])
 
     def name(self, index: int) -> str:
-        """What the image is called: a file name, or "bank:ROW"."""
+        """The name of an image: a file name, or "bank:ROW"."""
         if not self.is_generated(index):
             return self.real[index].name
         return f"bank:{self._bank_row(index)[1]}"
 
     def image(self, index: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, in the size it is stored in."""
+        """An image in its stored size, (H, W, 3) uint8 RGB."""
         if not self.is_generated(index):
             return open_image(self.real[index].path)
         bank, row = self._bank_row(index)
         return bank.image(row)
 
     def image_sha256(self, index: int) -> str:
-        """The hash of an image: of a file's bytes, or of a generated one's pixels."""
+        """The SHA-256 of a real image's file, or of a generated image's pixels."""
         if not self.is_generated(index):
             return sha256(self.real[index].path)
         return hashlib.sha256(self.image(index).tobytes()).hexdigest()
@@ -221,10 +240,57 @@ class Mix:
         return self.bank, self._rows[index - len(self.real)]
 
 
-def other_dataset(bank: Bank, dataset: Dataset) -> str:
-    """What is wrong where a bank was made for another data set, image by image; else nothing.
+class MixDataset:
+    """A mix as a map-style dataset for any torch ``DataLoader``, with or without workers.
 
-    What a bank says of its generator (``generator_data``) holds for its own data set only.
+    An item is a dictionary: "img" (the transformed image), "pid" (a class label 0..K-1), "camid",
+    "is_generated" (bool) and "name" (as :meth:`Mix.name`). The classes are the pids of the real
+    images in ascending order: ``classes[label]`` is a pid.
+
+    The stored images may differ in size: those of the bank have the size in its plan. A batch needs
+    images of one size, so give a transform that resizes if the sizes differ.
+
+    Args:
+        mix: the training set.
+        transform: a function of a ``PIL.Image``, as the transforms of torchvision. Without one, the
+            image becomes a float32 tensor (3, H, W) in [0, 1].
+
+    Example:
+        >>> loader = DataLoader(MixDataset(mix), batch_size=64, shuffle=True)  # doctest: +SKIP
+    """
+
+    def __init__(self, mix: Mix, transform: Callable[[Image.Image], Any] | None = None) -> None:
+        self.mix, self.transform = mix, transform or to_tensor
+        self.classes = tuple(sorted({image.pid for image in mix.real}))
+        self._labels = {pid: label for label, pid in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self.mix)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        index = int(index)  # a sampler may give numpy integers or tensors
+        pid, camid = self.mix.identity(index)
+        return {
+            "img": self.transform(Image.fromarray(self.mix.image(index))),
+            "pid": self._labels[pid],
+            "camid": camid,
+            "is_generated": self.mix.is_generated(index),
+            "name": self.mix.name(index),
+        }
+
+
+def to_tensor(image: Image.Image) -> Any:
+    """An RGB image as a float32 tensor (3, H, W) in [0, 1]."""
+    import torch  # imported here: the rest of the module needs no torch
+
+    pixels = torch.from_numpy(np.array(image, np.uint8))
+    return pixels.permute(2, 0, 1).float().div(255)
+
+
+def other_dataset(bank: Bank, dataset: Dataset) -> str:
+    """The fault of a bank that was made for another data set; "" if the data set is the same.
+
+    The leak status of a bank (``generator_data``) is valid for its own data set only.
     """
     wanted, found = dataset_sha256(dataset), bank.attributes["dataset_sha256"]
     if found == wanted:
@@ -236,7 +302,7 @@ def other_dataset(bank: Bank, dataset: Dataset) -> str:
 
 
 def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
-    """Raise a UserError if there is a bank, and it was made for another data set."""
+    """Raise a UserError if there is a bank that was made for another data set."""
     if bank and (wrong := other_dataset(bank, dataset)):
         raise UserError(f"{bank.path}: {wrong}")
 
@@ -245,7 +311,7 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     """A score of every row, (N,).
 
     Raises:
-        UserError: If the bank has no such score, or has none of some rows.
+        UserError: If the bank has no such score, or the score is missing for some rows.
     """
     if name not in bank.scores:
         found = ", ".join(bank.scores) or "no score at all"
@@ -262,7 +328,7 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
 
 
 def how_to_score(bank: Bank, name: str) -> str:
-    """What to do about a score that a bank lacks."""
+    """The remedy for a score that is missing in a bank."""
     needs = needs_of_scores()
     if name not in needs:
         return f"reid-aug bank score makes {', '.join(needs)}"
@@ -270,7 +336,7 @@ def how_to_score(bank: Bank, name: str) -> str:
 
 
 def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:
-    """Read ``NAME=VALUE`` texts; errors call them ``what``.
+    """The scores of ``NAME=VALUE`` texts; error messages begin with ``what``.
 
     >>> parse_min_score(["identity=0.6", "sharpness=0.3"])
     {'identity': 0.6, 'sharpness': 0.3}

@@ -10,12 +10,32 @@ from torch.utils.data import DataLoader
 
 import reid_aug as ra
 
-PINNED = """
-    read_dataset PersonImage read_market1501 kept read_keypoints Generator GeneratorConfig
-    load_generator save_generator import_official generate Discriminator
-    import_official_discriminator Bank Mix MixDataset register_torchreid evaluate rerank gains
-    synthesize train_generator train_reid evaluate_reid
-""".split()
+PINNED = [
+    "read_dataset",
+    "PersonImage",
+    "read_market1501",
+    "kept",
+    "read_keypoints",
+    "Generator",
+    "GeneratorConfig",
+    "load_generator",
+    "save_generator",
+    "import_official",
+    "generate",
+    "Discriminator",
+    "import_official_discriminator",
+    "Bank",
+    "Mix",
+    "MixDataset",
+    "register_torchreid",
+    "evaluate",
+    "rerank",
+    "gains",
+    "synthesize",
+    "train_generator",
+    "train_reid",
+    "evaluate_reid",
+]
 
 
 @pytest.mark.parametrize("name", PINNED)

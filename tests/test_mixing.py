@@ -1,17 +1,21 @@
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from reid_aug.bank import Bank, Rows, write_bank
 from reid_aug.data.dataset import PersonImage, by_identity, read_market1501, seats
 from reid_aug.data.provenance import names_sha256
-from reid_aug.mixing import Mix, effective_keep, floor_note, share_out
+from reid_aug.mixing import Mix, MixDataset, effective_keep, floor_note, share_out
 from reid_aug.runtime.errors import UserError
 
 MARKET_IMAGES, MARKET_IDENTITIES = 12_936, 751
@@ -215,7 +219,7 @@ def test_generated_images_without_a_bank_name_the_command_that_makes_one(real):
         Mix(real, ratio=0.5)
 
 
-def test_a_bank_is_not_looked_at_for_the_baseline(real, fifth):
+def test_the_baseline_does_not_use_the_bank(real, fifth):
     assert len(Mix(real, fifth, 0.0)) == MARKET_IMAGES
 
 
@@ -248,9 +252,95 @@ def test_an_unknown_mode_is_refused_with_the_choices(real):
         Mix(real, mode="mixed")
 
 
-def test_a_mix_that_cannot_have_its_ratio_says_so():
+def test_the_note_of_a_mix_states_that_the_minimum_changed_the_ratio():
     assert floor_note(187, 187, 58, 0.2, "supplement").endswith("more than the 37 of ratio 0.2")
     assert floor_note(187, 58, 129, 0.8, "replace").endswith("so 58 and not 37 stay")
     assert floor_note(187, 187, 94, 0.5, "supplement") == ""
     assert floor_note(187, 94, 93, 0.5, "replace") == ""
     assert floor_note(187, 187, 0, 0.0, "supplement") == ""
+
+
+@pytest.fixture(scope="module")
+def small_mix(people, tmp_path_factory) -> Mix:
+    """A mix of the built-in people, with as many generated images of the same size."""
+    real = read_market1501(people).train
+    height, width = 128, 64
+    kept, count = share_out(real, 1.0, "supplement", 1.0, 0)
+    groups = by_identity(kept)
+    order = list(islice(seats({pid: len(group) for pid, group in groups.items()}), count))
+    sources = [groups[pid][seat % len(groups[pid])] for pid, seat in order]
+    template = bank_of(kept, count, tmp_path_factory.mktemp("mix") / "template.h5")
+    pixels = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    pixels = np.broadcast_to(pixels, (count, height, width, 3)).copy()
+    attributes = {
+        key: value
+        for key, value in template.attributes.items()
+        if key not in ("images_sha256", "content_sha256", "synthetic")
+    }
+    path = tmp_path_factory.mktemp("mix") / "bank.h5"
+    write_bank(path, template.rows, [pixels], attributes)
+    assert [image.pid for image in sources] == template.rows.pid.tolist()
+    return Mix(real, Bank(path), 1.0)
+
+
+def test_an_item_of_the_dataset_is_the_image_of_the_mix_and_its_labels(small_mix):
+    dataset = MixDataset(small_mix)
+
+    assert len(dataset) == len(small_mix)
+    pids = sorted({image.pid for image in small_mix.real})
+    assert dataset.classes == tuple(pids)
+    for index in (0, len(small_mix.real) - 1, len(small_mix.real), len(small_mix) - 1):
+        item, (pid, camid) = dataset[index], small_mix.identity(index)
+        assert set(item) == {"img", "pid", "camid", "is_generated", "name"}
+        assert item["img"].dtype == torch.float32
+        assert item["img"].shape == (3, 128, 64)
+        wanted = torch.tensor(small_mix.image(index)).permute(2, 0, 1) / 255
+        assert torch.equal(item["img"], wanted)
+        assert (item["pid"], item["camid"]) == (pids.index(pid), camid)
+        assert item["is_generated"] == small_mix.is_generated(index)
+        assert item["name"] == small_mix.name(index)
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_shuffled_loader_gives_every_item_once_with_its_own_values(small_mix, workers):
+    dataset = MixDataset(small_mix)
+    generator = torch.Generator().manual_seed(0)
+    loader = DataLoader(
+        dataset, batch_size=16, shuffle=True, num_workers=workers, generator=generator
+    )
+
+    batches = list(loader)
+
+    names = [name for batch in batches for name in batch["name"]]
+    expected = [small_mix.name(index) for index in range(len(small_mix))]
+    assert sorted(names) == sorted(expected)
+    assert names != expected
+    for batch in batches:
+        assert batch["img"].dtype == torch.float32
+        assert 0 <= batch["img"].min() <= batch["img"].max() <= 1
+        for place, name in enumerate(batch["name"]):
+            index = expected.index(name)
+            pid, camid = small_mix.identity(index)
+            assert dataset.classes[batch["pid"][place]] == pid
+            assert batch["camid"][place] == camid
+            assert batch["is_generated"][place] == (index >= len(small_mix.real))
+            wanted = torch.tensor(small_mix.image(index)).permute(2, 0, 1) / 255
+            assert torch.equal(batch["img"][place], wanted)
+
+
+def test_a_transform_receives_the_rgb_image(small_mix):
+    dataset = MixDataset(small_mix, transform=lambda image: (image.mode, image.size))
+
+    assert dataset[0]["img"] == ("RGB", (64, 128))
+
+
+def test_a_mix_itself_is_no_dataset(small_mix):
+    with pytest.raises(TypeError):
+        next(iter(DataLoader(small_mix)))
+
+
+def test_the_module_needs_no_torch():
+    code = "import sys, reid_aug.mixing; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

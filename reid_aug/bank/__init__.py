@@ -1,29 +1,29 @@
-"""The bank: generated images and where each came from, in one HDF5 file.
+"""The bank: generated images and their provenance, in one HDF5 file.
 
     /images     (N, H, W, 3) uint8    RGB, contiguous: one seek reads one image
     /pid        (N,) int32            identity, as in the source's file name
-    /camid      (N,) int16            camera whose look the image has
-    /source     (N,) bytes            file name of the image that gave the look
-    /target     (N,) bytes            file name of the image that gave the pose
-    /keypoints  (N, 18, 2) float32    the pose asked for: x, y in pixels, NaN unseen
-    /scores/*   (N,) float32          scores of each image, where some were computed; NaN: not yet
+    /camid      (N,) int16            camera that the image shows
+    /source     (N,) bytes            file name of the image that supplied the appearance
+    /target     (N,) bytes            file name of the image that supplied the pose
+    /keypoints  (N, 18, 2) float32    the target pose: x, y in pixels, NaN unseen
+    /scores/*   (N,) float32          scores of each image, if computed; NaN for a row without
     attrs       format, synthetic, keep, keep_seed, kept_sha256, dataset_sha256, keypoints_sha256,
                 generator_sha256, generator_data, ratio, mode, plan (JSON), seed, images_sha256,
-                scores (JSON: what each score was made with), content_sha256 (columns, attributes)
+                scores (JSON: the origin of each score), content_sha256 (columns, attributes)
 
 Rows are in seat order, so the first G rows are the bank of a smaller ratio. Nothing in the file
 depends on time, path, host or worker count; those go to ``bank.json`` beside it.
 
-A bank from elsewhere is hostile input: links, external storage, virtual and filtered datasets are
-refused, and shapes, types and the checksum of all but the pixels are checked, before a pixel is
-read. :meth:`Bank.check_pixels` checks theirs, which reads the whole file; a mix does so before it
-is used.
+A bank from another source is hostile input. Links, external storage, virtual and filtered datasets
+are refused, and shapes, types and the checksum of everything but the pixels are checked, before a
+pixel is read. :meth:`Bank.check_pixels` checks the pixels, which reads the whole file; a mix calls
+it first.
 
     plan, coverage              source image, target pose and camera of each row
-    methods                     what makes the image of a row
-    shards                      the finished part of a bank in the making, safe from a kill
+    methods                     the ways to make the image of a row
+    shards                      parts of an unfinished bank, which survive a killed run
     scores                      what can score the rows
-    rows, writing               the finished file, and more rows or scores for it
+    rows, writing               the columns, and writing the finished file
     reading, hdf5_heaps         checks of a file before HDF5 reads it
     card, contact_sheet         bank.json and contact_sheet.png
 """
@@ -53,7 +53,11 @@ from reid_aug.bank.writing import write_bank
 from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import UserError
 
-OLDER = {"method": "generator", "cameras": "source", "poses": "random"}  # plans may not say it
+OLDER = {
+    "method": "generator",
+    "cameras": "source",
+    "poses": "random",
+}  # for keys that a plan lacks
 
 __all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
 
@@ -71,13 +75,13 @@ class Entry:
 
 
 class Bank:
-    """A bank file, read only; safe to hand to DataLoader workers.
+    """A bank file, read only; it may be passed to DataLoader workers.
 
-    Pixels lie in one piece, so once it is known where, they are read from the plain file: that is
-    faster than through HDF5, and what was forked may share it. A pickled bank opens the file anew.
+    Pixels are contiguous, so they are read from the plain file at a known offset. That is faster
+    than through HDF5 and safe after a fork. An unpickled bank opens the file again.
 
     Raises:
-        UserError: If the file is missing, is no bank, or holds what a bank may not hold.
+        UserError: If the file is missing or is no valid bank.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -125,13 +129,13 @@ class Bank:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """How the rows were drawn: method, cameras, poses, height, width and more.
+        """How the rows were made: method, cameras, poses, height, width and more.
 
         Raises:
-            UserError: If the attribute says nothing of the kind.
+            UserError: If the attribute is no such JSON object.
         """
         text = self.attributes["plan"]
-        try:  # old banks do not say who drew them
+        try:  # older banks lack some of the keys
             found = {**OLDER, **json.loads(text)}
         except (ValueError, TypeError, RecursionError):
             found = {}
@@ -140,7 +144,7 @@ class Bank:
         return found
 
     def _parse_about_scores(self) -> dict[str, dict[str, Any]]:
-        """What each score was made with: {name: {"data": what its scorer knows, ...}}."""
+        """The origin of each score: {name: {"data": leak status of its scorer, ...}}."""
         text = self.attributes.get("scores", "{}")
         try:
             found = json.loads(text)
@@ -159,7 +163,7 @@ class Bank:
         return found
 
     def _check_content(self) -> None:
-        """Raise a UserError if columns or attributes are not what was written."""
+        """Raise a UserError if columns or attributes differ from what was written."""
         wanted = self.attributes.get("content_sha256")
         if wanted is not None:
             found = content_sha256(self.attributes, columns_of(self.rows, self.scores))
@@ -169,7 +173,7 @@ class Bank:
         """Read all pixels once, and compare their checksum.
 
         Raises:
-            UserError: If they are not what was written.
+            UserError: If they differ from what was written.
         """
         if self._has_right_pixels:
             return
@@ -180,7 +184,7 @@ class Bank:
         self._has_right_pixels = True
 
     def chosen_sha256(self, rows: Sequence[int]) -> str:
-        """As :meth:`rows_sha256`, of some rows."""
+        """A hash of the given rows; it differs from :meth:`rows_sha256` of the same rows."""
         digest = hashlib.sha256()
         for row in rows:
             names = f"{self.rows.source[row]}\n{self.rows.target[row]}\n"
@@ -193,7 +197,7 @@ class Bank:
         start, stop, _ = slice(start, stop).indices(len(self))
         pixels = np.empty((max(0, stop - start), self.height, self.width, 3), np.uint8)
         space, where = pixels.reshape(-1).data, self._start + start * self._frame
-        while space:  # the system hands out 2 GB at a time
+        while space:  # a call reads at most 2 GB
             count = os.preadv(self._open(), [space], where)
             if not count:
                 raise UserError(f"{self.path}: must hold {len(self)} images, got a shorter file")
@@ -201,7 +205,7 @@ class Bank:
         return pixels
 
     def rows_sha256(self, count: int) -> str:
-        """One hash of the first ``count`` rows: pixels and where they came from."""
+        """A hash of the first ``count`` rows: pixels, sources and targets."""
         digest = hashlib.sha256()
         for start in range(0, count, 1024):
             digest.update(self.images(start, min(start + 1024, count)).data)

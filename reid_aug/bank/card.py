@@ -1,8 +1,8 @@
-"""The data card of a bank, ``bank.json`` beside it: for people, and for whoever is handed the file.
+"""The data card of a bank, ``bank.json`` beside it, for everyone who receives the file.
 
-It says that the images are synthetic, what made them from what, when and with which seeds, and what
-the source data's owners say about its use. Everything that may differ between two equal banks
-(time, host, paths, versions) stands here and not in the bank.
+It states that the images are synthetic, their method, source data, time and seeds, and the terms of
+use of the source data. Everything that may differ between two equal banks (time, host, paths,
+versions) is in the card and not in the bank.
 """
 
 import json
@@ -33,7 +33,7 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
 
     Args:
         root: folder of the source data set.
-        made: what else there is to say about how it was made.
+        made: further entries about how the bank was made.
     """
     about = {k: v for k, v in bank.attributes.items() if k not in ("plan", "scores", "synthetic")}
     card = {
@@ -58,7 +58,7 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
 
 
 def has_own_card(path: Path) -> bool:
-    """Whether the card beside the bank at ``path`` is that of this very file."""
+    """Whether the card beside the bank at ``path`` belongs to this file, by its checksum."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return card["bank_sha256"] == sha256(path)
@@ -67,7 +67,7 @@ def has_own_card(path: Path) -> bool:
 
 
 def source_licence(root: Path) -> str:
-    """What the data set says about its use, or that it says nothing."""
+    """The licence text of the data set, or a sentence that it has none."""
     for folder in (root, root.parent):
         for name in LICENCES:
             if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""A look into a bank: sources, target poses and what was drawn, in one picture."""
+"""The contact sheet of a bank: sources, target poses and generated images in one picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_aug.bank import Bank
+from reid_aug.bank.methods import find_method
 from reid_aug.data.dataset import PersonImage, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose, sheet, write_picture
@@ -17,14 +18,16 @@ SHOWN = 32  # rows of the bank
 def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, path: Path) -> None:
     """Write source, target pose and generated image of rows spread over the bank, as one PNG.
 
-    Of the built-in people the truth is known, and shown beside them (not beside mere copies).
+    For the built-in people the true image is known and stands beside the generated one, unless the
+    method does not change the pose.
 
     Args:
         real: the kept set.
         root: folder of the data set.
     """
     images = {image.name: image for image in real}
-    has_truth = is_people(root) and bank.plan["method"] != "copies"
+    method = find_method(bank.plan["method"])  # None for images from other software
+    has_truth = is_people(root) and (method is None or method.changes_pose)
     people = read_people(root) if has_truth else None
     rows = []
     for row in shown_rows(bank):
@@ -39,5 +42,5 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
 
 
 def shown_rows(bank: Bank) -> list[int]:
-    """The rows on the contact sheet: spread evenly, so over identities."""
+    """The row numbers on the contact sheet, spread evenly over the bank, and so over identities."""
     return np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()

@@ -1,9 +1,9 @@
-"""Coverage: how much of what people can look like each identity is seen in.
+"""Coverage: in how many poses and under how many cameras the images show each identity.
 
-Two things are counted for every identity, before drawing and after: the clusters of poses it is
-seen in, and the cameras it is seen under. Poses are clustered by k-means on key points that are
-freed of where in the picture somebody stands and how large: the middle of shoulders and hips is the
-origin, the length of the torso the unit. A joint that is not seen lies where it does on average.
+Two numbers are counted per identity, in the real images and together with the generated ones: its
+clusters of poses and its cameras. The clusters come from k-means on keypoints without place and
+size: the origin is the middle of shoulders and hips, and the unit is the length of the torso. A
+missing joint takes its mean position.
 """
 
 import hashlib
@@ -13,30 +13,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid_aug.bank.plan import Draw
+from reid_aug.bank.plan import PlannedRow
 from reid_aug.data.dataset import PersonImage
 from reid_aug.data.keypoints import TORSO, Pose
 
 CLUSTERS = 16
-STARTS = 4  # k-means is begun this often, and the best is taken
+STARTS = 4  # runs of k-means, of which the best counts
 SHOULDERS, HIPS = list(TORSO[:2]), list(TORSO[2:])
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Of how many there are, how many an identity is seen in, on average, before and after."""
+    """Pose clusters and cameras per identity: means over the identities, and the totals."""
 
     clusters: int
+    """All pose clusters."""
     clusters_before: float
+    """Clusters per identity in the real images."""
     clusters_after: float
+    """Clusters per identity in the real and generated images."""
     cameras: int
+    """All cameras."""
     cameras_before: float
+    """Cameras per identity in the real images."""
     cameras_after: float
+    """Cameras per identity in the real and generated images."""
 
     def __str__(self) -> str:
         return (
-            f"coverage: an identity is seen in {self.clusters_before:.1f} of {self.clusters} pose "
-            f"clusters before and {self.clusters_after:.1f} after, under {self.cameras_before:.1f} "
+            f"coverage: per identity, {self.clusters_before:.1f} of {self.clusters} pose "
+            f"clusters before and {self.clusters_after:.1f} after, {self.cameras_before:.1f} "
             f"of {self.cameras} cameras before and {self.cameras_after:.1f} after"
         )
 
@@ -50,18 +56,18 @@ def pose_clusters(
     """The cluster of each image's pose, 0..clusters-1 (fewer where there are fewer poses).
 
     Args:
-        images: images with both shoulders and both hips seen; their order does not matter.
-        clusters: how many; ``CLUSTERS`` if None.
+        images: images with both shoulders and both hips visible, in any order.
+        clusters: the number of clusters; ``CLUSTERS`` if None.
     """
-    from sklearn.cluster import KMeans  # here, because it takes longer to load than a plan
+    from sklearn.cluster import KMeans  # imported here: it loads slowly
     from threadpoolctl import threadpool_limits
 
     ordered = sorted(images)
     points = normalised(np.stack([poses[image.name].xy for image in ordered]))
     wanted = min(clusters or CLUSTERS, len(np.unique(points, axis=0)))
     means = KMeans(wanted, n_init=STARTS, random_state=seed)
-    with threadpool_limits(1), warnings.catch_warnings():  # sums of one thread are reproducible
-        warnings.simplefilter("ignore")  # that equal poses are few
+    with threadpool_limits(1), warnings.catch_warnings():  # one thread makes sums reproducible
+        warnings.simplefilter("ignore")  # sklearn warns about few distinct poses
         labels = means.fit_predict(points)
     return dict(zip(ordered, labels.tolist(), strict=True))
 
@@ -69,7 +75,7 @@ def pose_clusters(
 def typical_poses(
     images: Sequence[PersonImage], poses: Mapping[str, Pose], count: int, seed: int
 ) -> list[PersonImage]:
-    """The images of ``count`` poses that differ: of each cluster the one nearest its mean.
+    """The images of ``count`` different poses: of each cluster, the one nearest to its mean.
 
     Args:
         images: as in :func:`pose_clusters`.
@@ -87,45 +93,45 @@ def typical_poses(
 
 
 def normalised(xy: np.ndarray) -> np.ndarray:
-    """Key points (N, 18, 2) without place and size: (N, 36) float64, nothing missing.
+    """Keypoints (N, 18, 2) without place and size: (N, 36) float64, none missing.
 
-    Shoulders and hips must be seen. A torso of no length counts as one of one pixel.
+    Shoulders and hips must be visible. A torso shorter than one pixel counts as one pixel long.
     """
     points = xy.astype(np.float64)
     shoulders, hips = points[:, SHOULDERS].mean(1), points[:, HIPS].mean(1)
     length = np.maximum(np.linalg.norm(shoulders - hips, axis=1), 1.0)
     points = (points - (shoulders + hips)[:, None] / 2) / length[:, None, None]
-    seen = ~np.isnan(points)
-    sums = np.where(seen, points, 0.0).sum(0)
-    means = sums / np.maximum(seen.sum(0), 1)
-    return np.where(seen, points, means).reshape(len(points), -1)
+    known = ~np.isnan(points)
+    sums = np.where(known, points, 0.0).sum(0)
+    means = sums / np.maximum(known.sum(0), 1)
+    return np.where(known, points, means).reshape(len(points), -1)
 
 
 def clusters_sha256(clusters: Mapping[PersonImage, int]) -> str:
-    """One hash of a clustering: two plans by coverage are the same if it is."""
+    """A hash of a clustering; equal hashes mean equal plans by coverage."""
     lines = [f"{image.name} {clusters[image]}" for image in sorted(clusters)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def coverage(
-    real: Sequence[PersonImage], draws: Sequence[Draw], clusters: Mapping[PersonImage, int]
+    real: Sequence[PersonImage], rows: Sequence[PlannedRow], clusters: Mapping[PersonImage, int]
 ) -> Coverage:
-    """How much each identity is seen in before and after ``draws``.
+    """Pose clusters and cameras per identity, in the real images and with the planned rows.
 
     Args:
         real: the kept set.
-        clusters: as :func:`pose_clusters` gives them.
+        clusters: the result of :func:`pose_clusters`.
     """
     poses = [(i.pid, clusters[i]) for i in real if i in clusters]
-    drawn = [(d.source.pid, clusters[d.target]) for d in draws if d.target in clusters]
-    seen = [(i.pid, i.camid) for i in real]
-    looks = [(d.source.pid, d.camid) for d in draws]
+    planned_poses = [(r.source.pid, clusters[r.target]) for r in rows if r.target in clusters]
+    cameras = [(i.pid, i.camid) for i in real]
+    planned_cameras = [(r.source.pid, r.camid) for r in rows]
     identities = len({i.pid for i in real})
     return Coverage(
         len(set(clusters.values())),
         len({*poses}) / identities,
-        len({*poses, *drawn}) / identities,
-        len({camid for _, camid in [*seen, *looks]}),
-        len({*seen}) / identities,
-        len({*seen, *looks}) / identities,
+        len({*poses, *planned_poses}) / identities,
+        len({camid for _, camid in [*cameras, *planned_cameras]}),
+        len({*cameras}) / identities,
+        len({*cameras, *planned_cameras}) / identities,
     )

@@ -1,11 +1,11 @@
-"""A look at the global heaps of an HDF5 file, before HDF5 has one.
+"""Checks of the global heaps of an HDF5 file, before the HDF5 library opens it.
 
-Texts of attributes lie in global heaps ("GCOL", version 1, size, then objects up to that size), and
-the attribute holds a length, the heap's address and the object's number. The HDF5 library believes
-both sides: an object that announces no length is looked behind without end, and a length that is
-not the object's is allocated, up to 4 GB a text. So here every object must lead to the next, and
-must be pointed to with its own length. All of the file is looked through, because what claims to be
-pixels may be a heap too.
+The texts of attributes lie in global heaps ("GCOL", version 1, size, then objects up to that size).
+An attribute holds a length, the heap's address and the object's number. The HDF5 library checks
+neither: an object of length 0 causes an endless loop, and a wrong length in an attribute is
+allocated, up to 4 GB per text. So every object must lead to the next one here, and must be pointed
+to with its own length. The whole file is searched, because a dataset of pixels may contain a
+heap.
 """
 
 import struct
@@ -17,16 +17,16 @@ from reid_aug.runtime.errors import UserError
 SIGNATURE = b"GCOL\x01"
 HEAD, OBJECT, SMALLEST = 16, 16, 4096  # bytes: of a heap, of an object's head, of a whole heap
 LARGEST = 2**20  # bytes of a heap; ours hold a few kilobytes of text
-PIECE = 2**20  # bytes that are looked through at once
+PIECE = 2**20  # bytes that are searched at once
 
 Heaps = Mapping[int, Mapping[int, int]]  # address: {number of an object: its length}
 
 
 def find_heaps(path: Path) -> Heaps:
-    """The heaps of a file, which HDF5 may open then.
+    """The heaps of a file. HDF5 may open the file afterwards.
 
     Raises:
-        UserError: If the objects of one lead nowhere.
+        UserError: If the objects of a heap do not lead to its end.
     """
     heaps = {}
     with path.open("rb") as file:
@@ -44,8 +44,8 @@ def check_pointers(path: Path, heaps: Heaps, data: Iterable[tuple[int, int]]) ->
 
     Args:
         path: the file.
-        heaps: what :func:`find_heaps` found.
-        data: where the data of its datasets lie, (first byte, end) each; no heap may lie there.
+        heaps: the result of :func:`find_heaps`.
+        data: the ranges of its datasets, (first byte, end) each; they may contain no heap.
     """
     ranges = sorted(data)
     pieces = _between(path, ranges)
@@ -60,11 +60,11 @@ def _damaged(path: Path) -> UserError:
 
 
 def _signatures(path: Path) -> Iterator[int]:
-    """Where a heap may begin."""
+    """The addresses at which a heap may begin."""
     start, piece = 0, b""
     with path.open("rb", buffering=0) as file:
         while content := file.read(PIECE):
-            kept = piece[len(piece) - len(SIGNATURE) + 1 :]  # one may lie across two pieces
+            kept = piece[len(piece) - len(SIGNATURE) + 1 :]  # a signature may span two pieces
             start, piece = start + len(piece) - len(kept), kept + content
             found = piece.find(SIGNATURE)
             while found >= 0:
@@ -73,7 +73,7 @@ def _signatures(path: Path) -> Iterator[int]:
 
 
 def _between(path: Path, data: list[tuple[int, int]]) -> list[bytes]:
-    """What lies between the data."""
+    """The bytes between the datasets."""
     pieces, at = [], 0
     with path.open("rb") as file:
         for start, stop in [*data, (path.stat().st_size, 0)]:
@@ -85,10 +85,10 @@ def _between(path: Path, data: list[tuple[int, int]]) -> list[bytes]:
 
 
 def _objects(heap: bytes, room: int) -> dict[int, int] | None:
-    """Length by number of the objects in a heap; None if they lead nowhere, or it is too large."""
+    """Length by number of the objects in a heap; None for a broken chain or too large a heap."""
     end = _number(heap, 8, 8)
     if not SMALLEST <= end <= room:
-        return {}  # HDF5 itself refuses those
+        return {}  # HDF5 refuses such a heap
     if end > LARGEST:
         return None
     lengths, at = {}, HEAD
@@ -103,7 +103,7 @@ def _objects(heap: bytes, room: int) -> dict[int, int] | None:
 
 
 def _are_pointed_to(objects: Mapping[int, int], address: int, pieces: list[bytes]) -> bool:
-    """Whether something points to each object with its length: length, address, number."""
+    """Whether each object has a pointer with its length: length, address, number."""
     pointers = (
         struct.pack("<IQI", length & 0xFFFFFFFF, address, number)
         for number, length in objects.items()

@@ -1,14 +1,14 @@
-"""The plan of a bank: who is drawn, from which image, into whose pose.
+"""The plan of a bank: source image, target pose and camera of each row.
 
-Rows are in seat order, and what a row draws depends on the seed, its identity and its seat only. So
-the rows of a small ratio are the first rows of a large one.
+Rows are in seat order. A row depends on the seed, its identity and its seat only, so the rows of a
+small ratio are the first rows of a larger one.
 
 Three policies choose the pose. ``random`` takes any usable pose of the kept set, as the paper does.
-The other two sort those poses onto bins and give an identity, seat by seat, a pose from the
-bin that it has been seen on least, in real images and in earlier seats:
+The other two sort these poses into bins. For each row they choose a bin in which the identity has
+the fewest poses so far, over its real images and its earlier seats:
 
-    cross-camera    a bin a camera, and never the source's own
-    coverage        a bin a cluster of similar poses (:mod:`reid_aug.bank.coverage`)
+    cross-camera    one bin per camera; the bin of the source's own camera is avoided
+    coverage        one bin per cluster of similar poses (:mod:`reid_aug.bank.coverage`)
 """
 
 from collections import Counter, defaultdict
@@ -21,21 +21,20 @@ from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
 
 CAMERAS = ("source", "target")
-IMPORTED = "imported"  # the poses of a bank that others drew
+IMPORTED = "imported"  # the policy in the plan of an imported bank
 POLICIES = ("random", "cross-camera", "coverage")
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """One row of the plan: the person of ``source`` in the pose of ``target``.
-
-    ``camid`` is the camera whose look is drawn; ``seat`` counts the rows of an identity from 0.
-    """
+class PlannedRow:
+    """One row of the plan: the person of ``source`` in the pose of ``target``."""
 
     source: PersonImage
     target: PersonImage
     camid: int
+    """The camera that the generated image shows."""
     seat: int
+    """The number of this row among the rows of its identity, counted from 0."""
 
 
 def plan(
@@ -46,25 +45,25 @@ def plan(
     cameras: str = "source",
     policy: str = "random",
     clusters: Mapping[PersonImage, int] | None = None,
-) -> list[Draw]:
-    """Who is drawn from which image into whose pose: ``count`` rows in seat order.
+) -> list[PlannedRow]:
+    """The source, the target and the camera of ``count`` rows, in seat order.
 
     Args:
         images: the kept set.
-        poses: key points by file name. Sources need both shoulders and both hips; an identity
-            without such an image uses all it has.
-        cameras: whose camera a row is drawn under, that of its "source" or of its "target".
+        poses: keypoints by file name. A source needs both shoulders and both hips; an identity
+            without such an image uses all of its images.
+        cameras: the camera of a row: that of its "source" or of its "target".
         policy: one of ``POLICIES``.
-        clusters: the cluster of every usable image, which policy "coverage" needs.
+        clusters: the cluster of every usable image; required for policy "coverage".
 
     Raises:
-        UserError: If no image of the kept set has a pose to draw into.
+        UserError: If no image of the kept set has a usable pose.
     """
     targets = usable(images, poses)
     sources = _sources(images, targets, seed)
-    bins = _shelves(images, targets, seed, policy, clusters)
+    bins = _pose_bins(images, targets, seed, policy, clusters)
     counts = {pid: len(group) for pid, group in by_identity(images).items()}
-    draws = []
+    rows = []
     for pid, seat in islice(seats(counts), count):
         source = sources[pid][seat % len(sources[pid])]
         choice = bins.choose(pid, seat, source) if bins else targets
@@ -73,12 +72,12 @@ def plan(
         if target == source:
             target = choice[(start + 1) % len(choice)]
         camid = target.camid if cameras == "target" else source.camid
-        draws.append(Draw(source, target, camid, seat))
-    return draws
+        rows.append(PlannedRow(source, target, camid, seat))
+    return rows
 
 
 def usable(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[PersonImage]:
-    """The images whose pose can be drawn into, sorted: both shoulders and both hips are seen.
+    """The images whose pose can be a target, sorted: both shoulders and both hips are visible.
 
     Raises:
         UserError: If there is none.
@@ -86,8 +85,8 @@ def usable(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[Per
     targets = sorted(i for i in images if poses.get(i.name, NO_POSE).has_torso)
     if not targets:
         raise UserError(
-            f"none of the {len(images)} kept images has key points with both shoulders and both "
-            f"hips; give key points with --keypoints FILE"
+            f"none of the {len(images)} kept images has keypoints with both shoulders and both "
+            f"hips; give keypoints with --keypoints FILE"
         )
     return targets
 
@@ -95,7 +94,7 @@ def usable(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[Per
 def _sources(
     images: Sequence[PersonImage], targets: Sequence[PersonImage], seed: int
 ) -> dict[int, list[PersonImage]]:
-    """What each identity is drawn from, one image after the other."""
+    """The source images of each identity, in the order of use."""
     fit = set(targets)
     return {
         pid: sorted(
@@ -106,72 +105,73 @@ def _sources(
     }
 
 
-class Shelves:
-    """The poses of the kept set on bins, and how often each identity was seen on each.
+class PoseBins:
+    """The poses of the kept set in bins, and the number of poses per identity and bin so far.
 
     Args:
-        targets: the images that give poses.
-        seen: the images that count as seen from the start.
-        bin_of: the bin of an image; None for one that stands on none.
-        spares_own: whether a source never gets a pose of its own bin, where there is another.
+        targets: the images that supply poses.
+        counted: the images that count from the start.
+        bin_of: the bin of an image; None for an image that belongs to no bin.
+        avoids_own: whether a source gets no pose of its own camera's bin while another one is
+            available.
     """
 
     def __init__(
         self,
         targets: Sequence[PersonImage],
-        seen: Sequence[PersonImage],
+        counted: Sequence[PersonImage],
         bin_of: Callable[[PersonImage], int | None],
         seed: int,
-        spares_own: bool,
+        avoids_own: bool,
     ) -> None:
-        self.bin_of, self.seed, self.spares_own = bin_of, seed, spares_own
+        self.bin_of, self.seed, self.avoids_own = bin_of, seed, avoids_own
         groups: defaultdict[int, list[PersonImage]] = defaultdict(list)
         for image in targets:
             bin = bin_of(image)
             if bin is not None:
                 groups[bin].append(image)
         self.bins = dict(sorted(groups.items()))
-        self.seen: defaultdict[int, Counter[int | None]] = defaultdict(Counter)
-        for image in seen:
-            self.seen[image.pid][bin_of(image)] += 1
+        self.counts: defaultdict[int, Counter[int | None]] = defaultdict(Counter)
+        for image in counted:
+            self.counts[image.pid][bin_of(image)] += 1
 
     def choose(self, pid: int, seat: int, source: PersonImage) -> list[PersonImage]:
-        """The bin that a row takes its pose from; it counts as seen from now on."""
-        seen = self.seen[pid]
-        open_ = self._open(source)
-        fewest = min(seen[bin] for bin in open_)
-        least = [bin for bin in open_ if seen[bin] == fewest]
+        """The images of the bin that supplies the pose of a row; the bin's count rises by one."""
+        counts = self.counts[pid]
+        candidates = self._candidates(source)
+        fewest = min(counts[bin] for bin in candidates)
+        least = [bin for bin in candidates if counts[bin] == fewest]
         chosen = min(least, key=lambda bin: name_hash(self.seed, f"{pid}/{seat}/{bin}"))
-        seen[chosen] += 1
+        counts[chosen] += 1
         return self.bins[chosen]
 
-    def _open(self, source: PersonImage) -> list[int]:
-        """The bins that hold something other than the source, its own left out if spared."""
+    def _candidates(self, source: PersonImage) -> list[int]:
+        """The bins that hold another image than the source, without its own bin if avoided."""
         others = [bin for bin, images in self.bins.items() if images != [source]]
-        if self.spares_own:
+        if self.avoids_own:
             others = [bin for bin in others if bin != source.camid] or others
         return others or list(self.bins)
 
 
-def _shelves(
+def _pose_bins(
     images: Sequence[PersonImage],
     targets: Sequence[PersonImage],
     seed: int,
     policy: str,
     clusters: Mapping[PersonImage, int] | None,
-) -> Shelves | None:
-    """The bins of a policy; None where any pose will do."""
+) -> PoseBins | None:
+    """The bins of a policy; None for the policy that takes any pose."""
     if policy == "cross-camera":
-        return Shelves(targets, images, lambda image: image.camid, seed, spares_own=True)
+        return PoseBins(targets, images, lambda image: image.camid, seed, avoids_own=True)
     if policy == "coverage":
         if clusters is None:
             raise ValueError("policy coverage must be given the clusters of the poses")
-        return Shelves(targets, targets, clusters.get, seed, spares_own=False)
+        return PoseBins(targets, targets, clusters.get, seed, avoids_own=False)
     return None
 
 
 def without_pose(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[int]:
-    """The pids that have no image with both shoulders and both hips seen."""
+    """The pids without an image in which both shoulders and both hips are visible."""
     return [
         pid
         for pid, group in by_identity(images).items()

@@ -1,4 +1,4 @@
-"""Reading what lies beside the pixels of a bank from elsewhere, which is hostile until checked."""
+"""Reading the attributes and columns of a bank; a file is hostile input until it is checked."""
 
 import math
 import re
@@ -21,18 +21,18 @@ TEXT_ATTRIBUTES = (
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
 WHOLE_ATTRIBUTES = ("keep_seed", "seed")
-OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks have none of them
+OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks may lack them
 COLUMNS = ("pid", "camid", "source", "target", "keypoints")
 LONGEST_NAME = 1024  # bytes
 SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-DAMAGED = (  # what h5py was seen to raise on broken files
+DAMAGED = (  # what h5py raises on broken files
     OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError,
     ArithmeticError, SystemError,
 )  # fmt: skip
 
 
 def data_ranges(file: h5py.File) -> list[tuple[int, int]]:
-    """Where in the file the data of its datasets lie: (first byte, end) each."""
+    """The ranges of the datasets in the file: (first byte, end) each."""
     ranges = []
     for name in ("images", *COLUMNS):
         is_own = isinstance(file.get(name, getlink=True), h5py.HardLink)
@@ -47,7 +47,7 @@ def _offset(item: object) -> int:
 
 
 def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
-    """Every attribute that a bank must have, and those that it may have."""
+    """All required attributes of a bank, and the optional ones that it has."""
     found = file.attrs.get("format")
     if not isinstance(found, str) or found != FORMAT:
         raise UserError(f"{path}: must be a bank ({FORMAT}), got format {found!r}")
@@ -100,7 +100,7 @@ def read_scores(file: h5py.File, count: int, path: Path) -> dict[str, np.ndarray
 
 
 def read_rows(file: h5py.File, path: Path) -> Rows:
-    """The columns; the images are looked at too, but not read."""
+    """The columns; the form of the images is checked, but no pixel is read."""
     images = _dataset(file, "images", path)
     count = images.shape[0] if images.ndim else 0
     if (
@@ -123,13 +123,13 @@ def read_rows(file: h5py.File, path: Path) -> Rows:
         if column.shape != shape or column.dtype.kind != kind:
             raise UserError(f"{path}: {name} must be {shape} of kind {kind}, got {_kind(column)}")
         if kind == "S" and column.dtype.itemsize > LONGEST_NAME:
-            raise UserError(f"{path}: {name} must be at most {LONGEST_NAME} bytes a name")
+            raise UserError(f"{path}: {name} must be at most {LONGEST_NAME} bytes per name")
         columns[name] = np.char.decode(column[:], "utf-8") if kind == "S" else column[:]
     return Rows(**columns)
 
 
 def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """The dataset itself, stored in this very file without chunks or filters."""
+    """A dataset, which must be stored in this file without chunks or filters."""
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise UserError(f"{path}: {name} must be a dataset stored in the file, got {link!r}")

@@ -1,4 +1,4 @@
-"""What a bank holds beside the pixels: its columns, and the checksum of them and the attributes."""
+"""The columns of a bank, and the checksum of columns and attributes."""
 
 import hashlib
 import json
@@ -11,20 +11,25 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """The columns of a bank beside the pixels, one value a row."""
+    """The columns of a bank beside the pixels, one value per row."""
 
     pid: np.ndarray
+    """(N,) integers."""
     camid: np.ndarray
+    """(N,) integers: the camera that the image shows."""
     source: np.ndarray
+    """(N,) text: file name of the image that supplied the appearance."""
     target: np.ndarray
+    """(N,) text: file name of the image that supplied the pose."""
     keypoints: np.ndarray
+    """(N, 18, 2): the target pose, x and y in pixels, NaN unseen."""
 
     def __len__(self) -> int:
         return len(self.pid)
 
 
 def columns_of(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The datasets beside the pixels, as they are stored."""
+    """The datasets beside the pixels, in their stored types."""
     columns: dict[str, np.ndarray] = {
         "pid": rows.pid.astype(np.int32),
         "camid": rows.camid.astype(np.int16),
@@ -36,7 +41,7 @@ def columns_of(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 
 def content_sha256(attributes: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> str:
-    """One hash of the attributes and of all columns, and so, by their checksum, of the pixels."""
+    """A hash of the attributes and all columns; through ``images_sha256`` also of the pixels."""
     names = sorted({*attributes} - {"content_sha256"})
     digest = hashlib.sha256(json.dumps([[name, attributes[name]] for name in names]).encode())
     for name, column in columns.items():

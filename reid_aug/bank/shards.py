@@ -1,22 +1,23 @@
-"""Shards: the pieces in which a bank is drawn, so that a killed run loses at most one.
+"""Shards: the parts in which a bank is generated, so that a killed run loses at most one of them.
 
     RUN/shards/KEY/00000512-00001024.npy     pixels of these rows, (n, H, W, 3) uint8
-    RUN/shards/KEY/00000512-00001024.lock    held by whom draws them
-    RUN/shards/KEY/assembly.lock             held by whom puts the bank together
-    RUN/shards/KEY/members.lock              shared by all who work on this bank
+    RUN/shards/KEY/00000512-00001024.lock    held by the process that generates them
+    RUN/shards/KEY/assembly.lock             held by the process that assembles the bank
+    RUN/shards/KEY/members.lock              shared by all processes that work on this bank
 
-A shard is a fixed range of rows and is committed as a whole; within it batches are fixed ranges
-too, the last one filled up. So the pixels of a row depend neither on how many rows there are, nor
-on where an earlier run was killed, nor on who drew them.
+A shard is a fixed range of rows and is committed as a whole. Batches are fixed ranges within it; an
+incomplete batch is filled up. So the pixels of a row depend neither on the number of rows, nor on
+where an earlier run was killed, nor on the process that generated them.
 
-Any number of processes may work on one bank: ranks of ``torchrun``, or the same command on several
-machines of one file system. Each draws shards that nobody holds; a lock vanishes with its holder,
-whose shard is then drawn by another. One of them puts the bank together, and the last to leave
-removes the shards. Where a file system does not lock between machines, work is done twice and the
-bank is the same.
+Any number of processes may work on one bank: a process group of ``torchrun``, or the same command
+on several machines with a common file system. Each process generates shards that no other process
+holds. A lock ends with its process, and another process then generates that shard. One process
+assembles the bank, and the last one to finish removes the shards. On a file system without locks
+between machines, work is done twice and the bank is the same.
 
-Reading, painting and writing overlap: a thread reads some batches ahead, a thread finishes and
-writes, and this one paints. Memory holds a few batches and a shard or two, however many rows.
+Reading, computing and writing overlap: one thread reads a few batches ahead, another one finishes
+and writes batches, and the calling thread computes. Memory holds a few batches and one or two
+shards, for any number of rows.
 """
 
 import io
@@ -37,26 +38,26 @@ from reid_aug.runtime.files import Claim, committed, joined
 from reid_aug.runtime.workers import ahead
 
 SHARD = 512  # rows
-AHEAD = 4  # batches that are read before they are painted, and painted before they are written
-LOOK_EVERY = 0.5  # seconds between looks at what others draw
+AHEAD = 4  # batches that wait to be computed, and as many that wait to be written
+LOOK_EVERY = 0.5  # seconds between checks for the shards of other processes
 MEMBERS, ASSEMBLY, DOOR = "members.lock", "assembly.lock", "door.lock"
 
 Row = TypeVar("Row", contravariant=True)
 
 
-class Draughtsman(Protocol[Row]):
-    """Who draws: the three steps of :class:`reid_aug.bank.methods.Method`."""
+class Steps(Protocol[Row]):
+    """The three steps of :class:`reid_aug.bank.methods.Method` that make the images of rows."""
 
-    def read(self, draws: Sequence[Row]) -> Any: ...
+    def read(self, rows: Sequence[Row]) -> Any: ...
 
-    def paint(self, material: Any) -> np.ndarray: ...
+    def compute(self, material: Any) -> np.ndarray: ...
 
-    def finish(self, images: np.ndarray, draws: Sequence[Row]) -> np.ndarray: ...
+    def finish(self, images: np.ndarray, rows: Sequence[Row]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The rows ``start`` to ``stop``, and the file that holds them once they are drawn."""
+    """The rows ``start`` to ``stop`` (exclusive), and the file for their pixels."""
 
     start: int
     stop: int
@@ -64,13 +65,13 @@ class Shard:
 
     @property
     def lock(self) -> Path:
-        """What is held while it is drawn."""
+        """The lock file that is held while the shard is generated."""
         return self.path.with_suffix(".lock")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that are drawn at once: a part of a shard that was claimed."""
+    """Rows that are generated at once: a part of a shard whose lock is held."""
 
     shard: Shard
     claim: Claim
@@ -82,26 +83,26 @@ class Shards:
     """The shards of one bank in the making.
 
     Args:
-        bank: where the bank is to be. If it is there with fewer rows, those are not drawn again.
-        key: stands for all that pixels depend on; shards of different keys never mix.
-        count: how many rows there are to be.
+        bank: the file of the bank. If it exists with fewer rows, these are not generated again.
+        key: a hash of everything that the pixels depend on; shards of different keys never mix.
+        count: the number of rows of the finished bank.
     """
 
     def __init__(self, bank: Path, key: str, count: int) -> None:
         self.bank, self.count = bank, count
         self.top = bank.parent / "shards"
         self.folder = self.top / key
-        self.painting = 0.0  # seconds in the method's own step
-        self._there = (-1, 0)  # the bank that was looked at last: inode, rows
+        self.computing = 0.0  # seconds in the method's step compute
+        self._there = (-1, 0)  # inode and rows of the bank at the last check
         self._parts: list[np.ndarray] = []
         self._claims: list[Claim] = []
 
     @contextmanager
     def membership(self) -> Iterator[None]:
-        """Work on this bank, together with whoever else does; the last to leave tidies up.
+        """Work on this bank together with other processes; the last one removes the shards.
 
         Raises:
-            UserError: If another command works in the run folder, or on another bank there.
+            UserError: If another command uses the run folder, or generates another bank there.
         """
         with joined(self.bank.parent):
             with Claim(self.top / DOOR, is_awaited=True):
@@ -120,12 +121,12 @@ class Shards:
                 with Claim(path) as claim:
                     if not claim.is_held:
                         raise UserError(
-                            f"{self.bank.parent}: a bank with other settings is being drawn here; "
-                            f"wait for it, or choose another folder with --out"
+                            f"{self.bank.parent}: another command generates a bank with other "
+                            f"settings here; wait for it, or choose another folder with --out"
                         )
 
     def _tidy_up(self) -> None:
-        """Remove what nobody needs any more, while nobody can come in."""
+        """Remove files that no process needs any more; the door lock keeps new processes out."""
         with Claim(self.folder / MEMBERS) as last:
             if last.is_held and self.is_complete():
                 shutil.rmtree(self.folder)
@@ -134,14 +135,14 @@ class Shards:
             self.top.rmdir()
 
     def is_complete(self) -> bool:
-        """Whether the bank is there, with all its rows."""
+        """Whether the bank exists with all its rows."""
         return self._rows_there() >= self.count
 
     def _rows_there(self) -> int:
         if not self.bank.exists():
             return 0
         inode = self.bank.stat().st_ino
-        if self._there[0] != inode:  # a bank is replaced, never written to
+        if self._there[0] != inode:  # a bank is replaced as a whole, never changed in place
             self._there = inode, len(Bank(self.bank))
         return self._there[1]
 
@@ -151,42 +152,42 @@ class Shards:
         return [Shard(a, b, self.folder / f"{a:08d}-{b:08d}.npy") for a, b in ranges]
 
     def missing(self) -> list[Shard]:
-        """The shards that are neither drawn nor in the bank that is there."""
+        """The shards that are neither generated nor part of the existing bank."""
         there = self._rows_there()
         return [s for s in self.all() if s.stop > there and not s.path.exists()]
 
-    def draw(
+    def generate(
         self,
         rows: Sequence[Row],
-        method: Draughtsman[Row],
+        method: Steps[Row],
         batch: int,
         advance: Callable[[int], object] = lambda rows: None,
     ) -> None:
-        """Draw what is missing, unless others do; back when every shard is there.
+        """Generate the missing shards that no other process generates, and wait for the others.
 
         Args:
             rows: all rows of the bank.
-            batch: how many rows are drawn at once; a shard is a whole number of them.
-            advance: is told how many more rows there are, whoever drew them.
+            batch: the number of rows per batch; it divides the rows of a shard.
+            advance: called with the number of new rows, of this process or of others.
         """
         known = self.count
         while missing := self.missing():
             left = sum(shard.stop - shard.start for shard in missing)
             advance(known - left)
-            known = left - self._draw_free(missing, rows, method, batch, advance)
-            if known == left:  # others draw all that is left
+            known = left - self._generate_free(missing, rows, method, batch, advance)
+            if known == left:  # other processes generate all the remaining shards
                 time.sleep(LOOK_EVERY)
         advance(known)
 
-    def _draw_free(
+    def _generate_free(
         self,
         missing: list[Shard],
         rows: Sequence[Row],
-        method: Draughtsman[Row],
+        method: Steps[Row],
         size: int,
         advance: Callable[[int], object],
     ) -> int:
-        """Draw the shards that nobody else draws; how many rows that were."""
+        """Generate the shards that no other process holds; returns the number of rows."""
         old = Bank(self.bank) if self.bank.exists() else None
         self._parts = []
 
@@ -195,14 +196,14 @@ class Shards:
                 return batch, old.images(batch.start, batch.stop), True
             return batch, method.read(_filled(rows[batch.start : batch.stop], size)), False
 
-        def paint(batch: Batch, material: Any, is_old: bool) -> tuple[Batch, np.ndarray, bool]:
+        def compute(batch: Batch, material: Any, is_old: bool) -> tuple[Batch, np.ndarray, bool]:
             began = time.perf_counter()
-            images = material if is_old else method.paint(material)
-            self.painting += time.perf_counter() - began
+            images = material if is_old else method.compute(material)
+            self.computing += time.perf_counter() - began
             return batch, images, is_old
 
-        def write(painted: tuple[Batch, np.ndarray, bool]) -> int:
-            batch, images, is_old = painted
+        def write(computed: tuple[Batch, np.ndarray, bool]) -> int:
+            batch, images, is_old = computed
             if not is_old:
                 images = method.finish(images, _filled(rows[batch.start : batch.stop], size))
             self._parts.append(images[: batch.stop - batch.start])
@@ -212,19 +213,19 @@ class Shards:
                 batch.claim.release()
             return batch.stop - batch.start
 
-        drawn = 0
+        done = 0
         with ExitStack() as stack:
             stack.callback(self._release)
             reader, writer = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
             read_ahead = ahead(reader, read, self._batches(missing, size), AHEAD)
-            painted = (paint(*batch) for batch in read_ahead)
-            for written in ahead(writer, write, painted, AHEAD):
-                drawn += written
+            computed = (compute(*batch) for batch in read_ahead)
+            for written in ahead(writer, write, computed, AHEAD):
+                done += written
                 advance(written)
-        return drawn
+        return done
 
     def _batches(self, missing: list[Shard], size: int) -> Iterator[Batch]:
-        """The batches of the shards that are free, each claimed when its turn comes."""
+        """The batches of the free shards; each shard is locked when its first batch is due."""
         for shard in missing:
             claim = Claim(shard.lock)
             self._claims.append(claim)
@@ -244,11 +245,11 @@ class Shards:
         write: Callable[[Iterator[np.ndarray]], object],
         describe: Callable[[], object] = lambda: None,
     ) -> None:
-        """Put the bank together, unless another did.
+        """Assemble the bank, unless another process has done so.
 
         Args:
-            write: writes the bank, given the pixels of all shards in row order.
-            describe: is called once the bank is there, whoever wrote it, by one at a time.
+            write: writes the bank from the pixels of all shards in row order.
+            describe: called when the bank exists, by one process at a time.
         """
         with Claim(self.folder / ASSEMBLY, is_awaited=True):
             if not self.is_complete():
@@ -265,12 +266,12 @@ class Shards:
 
 
 def _filled(rows: Sequence[Row], size: int) -> list[Row]:
-    """A batch is always of the same size."""
+    """The rows of a batch of full size: the last row is repeated."""
     return [*rows, *[rows[-1]] * (size - len(rows))]
 
 
 def _commit(shard: Shard, parts: Sequence[np.ndarray]) -> None:
-    content = io.BytesIO()  # numpy writes to a file without saying why it could not
+    content = io.BytesIO()  # numpy.save to a full disk hides the reason of the failure
     np.save(content, np.concatenate(parts))
     with committed(shard.path) as part, part.open("wb") as file:
         file.write(content.getbuffer())

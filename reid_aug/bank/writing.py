@@ -1,4 +1,4 @@
-"""Writing a bank: the file appears only once it is complete."""
+"""Writing a bank; the file appears only when it is complete."""
 
 import hashlib
 import re
@@ -21,24 +21,24 @@ def write_bank(
     attributes: Mapping[str, Any],
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a whole bank; the file appears only once it is complete.
+    """Write a whole bank; the file appears only when it is complete.
 
     Args:
-        path: where to.
+        path: the file to write.
         rows: the columns; ``source`` and ``target`` as text.
         shards: the pixels, (n, H, W, 3) uint8 each, in row order.
-        attributes: every attribute of the module's docstring but format, synthetic and checksums;
-            ``scores`` only where there are some.
-        scores: (N,) numbers by name.
+        attributes: all attributes in the docstring of :mod:`reid_aug.bank`, except format,
+            synthetic and the checksums; ``scores`` only for a bank with scores.
+        scores: (N,) numbers by the name of the score.
 
     Raises:
-        UserError: If there is no room for it.
+        UserError: If the disk has not enough space.
     """
     with committed(path) as part:
         try:
             with h5py.File(part, "w", libver="earliest") as file:
                 _fill(file, rows, shards, attributes, scores or {})
-        except RuntimeError as error:  # HDF5, when it closes a file that it could not write
+        except RuntimeError as error:  # raised by HDF5 on closing a file that it could not write
             number = re.search(r"errno = (\d+)", str(error))
             raise OSError(int(number[1]), str(path)) if number else error from None
 
@@ -58,7 +58,7 @@ def _fill(
         digest.update(np.ascontiguousarray(shard).data)
         done += len(shard)
     if done != len(rows):
-        raise ValueError(f"{file.filename}: {len(rows)} rows were promised, {done} drawn")
+        raise ValueError(f"{file.filename}: {len(rows)} rows were announced, got {done}")
     columns = columns_of(rows, scores)
     for name, column in columns.items():
         file.create_dataset(name, data=column, track_times=False)

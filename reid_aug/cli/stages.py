@@ -135,14 +135,18 @@ def synthesize(
     stage = stage_of(given, {"synthesize.ratio": ratio, "synthesize.mode": mode})
     from reid_aug.bank import Bank
     from reid_aug.bank.contact_sheet import write_contact_sheet
+    from reid_aug.bank.methods import method_named
     from reid_aug.stages import synthesize as verb
     from reid_aug.stages.stage import is_first_rank
 
     recipe = stage.recipe
     config, data, seed = recipe.synthesize, recipe.data, recipe.seed
-    if generator and config.method != "generator":
-        raise UserError(f"--generator must not be given for method {config.method}, who needs none")
-    checkpoint = stage.generator(generator) if config.method == "generator" else None
+    needs_checkpoint = method_named(config.method).needs_checkpoint
+    if generator and not needs_checkpoint:
+        raise UserError(
+            f"--generator must not be given for method {config.method}, which needs none"
+        )
+    checkpoint = stage.generator(generator) if needs_checkpoint else None
     job = verb.prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
     if is_first_rank():
         say(f"{verb.describe(job)}\n{job.coverage}")

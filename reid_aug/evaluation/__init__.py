@@ -1,20 +1,20 @@
-"""How good a ranking is: mAP, CMC and mINP under the Market-1501 protocol.
+"""Scores of a ranking: mAP, CMC and mINP under the Market-1501 protocol.
 
-Conventions, settled once. A smaller distance is nearer. Gallery images of the query's own identity
-under its own camera are ignored, junk (pid -1) too; distractors (pid 0) count as wrong. AP is the
-step definition: the mean of the precision at each hit. Ties are broken against us, so a network
-that maps every image to one point scores badly. A query without a match under another camera is
-left out. All scores are fractions in [0, 1]; higher is better.
+Conventions. A smaller distance is nearer. Gallery images of the query's own identity under its own
+camera are ignored, and so is junk (pid -1). Distractors (pid 0) count as wrong. AP is the step
+definition: the mean of the precision at each hit. Ties are counted as misses before hits, so a
+network that maps every image to one point gets low scores. A query without a match under another
+camera is left out. All scores are fractions in [0, 1]; higher is better.
 
-No permutation is ever built: the rank of the k-th hit is k plus the number of wrong images that are
-at most as far, which a binary search in the sorted row tells. Of the row only what is at most as
-far as the last hit is sorted.
+No permutation is built. The rank of the k-th hit is k plus the number of wrong images that are at
+most as far, which is a binary search in the sorted row. Only the part of a row up to the distance
+of the last hit is sorted.
 
     features         from a network to distances and scores
     device           the same scores on a GPU
     reranking        k-reciprocal neighbours
-    centralisation   features averaged with those of drawings
-    ranked_lists     pictures of what was found
+    centralisation   features averaged with those of generated images
+    ranked_lists     pictures of the nearest gallery images
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,19 +37,20 @@ DIVERGED = "distances must be numbers, got NaN; the network has diverged"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Fractions in [0, 1].
-
-    ``cmc`` is (50,): the part of the queries with a hit among the first 1, 2, ... images. ``ap`` is
-    (Q,): the average precision of each query, NaN where a query has no match and is not counted.
-    """
+    """Fractions in [0, 1]; higher is better."""
 
     mAP: float  # noqa: N815 (the field's spelling)
+    """Mean of ``ap`` over the queries that count."""
     cmc: np.ndarray
+    """(50,): the part of the queries with a hit among the first 1, 2, ... images."""
     mINP: float  # noqa: N815
+    """Mean, over the queries that count, of the number of matches per rank of the last one."""
     ap: np.ndarray
+    """(Q,): average precision of each query; NaN for a query without a match, which does not
+    count."""
 
     def fields(self, queries: Sequence[str]) -> dict[str, Any]:
-        """The scores as a result file has them; ``queries`` are file names, (Q,)."""
+        """The scores in the form of a result file; ``queries`` are file names, (Q,)."""
         ranks = {f"rank{rank}": float(self.cmc[rank - 1]) for rank in (1, 5, 10, 20)}
         per_query = zip(queries, self.ap.tolist(), strict=True)
         return {
@@ -68,7 +69,7 @@ def evaluate(
     query_camids: ArrayLike,
     gallery_camids: ArrayLike,
 ) -> Scores:
-    """Score a ranking of the gallery for each query.
+    """The scores of the ranking of the gallery for each query.
 
     Args:
         distances: (Q, G) float, smaller is nearer.
@@ -87,13 +88,13 @@ def evaluate(
     >>> float(scores.cmc[0]), float(scores.cmc[1]), round(scores.mAP, 4)
     (0.0, 1.0, 0.5833)
     """
-    answers = Matches(query_pids, gallery_pids, query_camids, gallery_camids)
-    answers.check_shape(distances.shape)
-    return summary(_ranks(row, *answers.of(query)) for query, row in enumerate(distances))
+    matches = Matches(query_pids, gallery_pids, query_camids, gallery_camids)
+    matches.check_shape(distances.shape)
+    return summary(_ranks(row, *matches.of(query)) for query, row in enumerate(distances))
 
 
 class Matches:
-    """Which gallery images answer each query, and which are ignored.
+    """The gallery images that match each query, and those that are ignored.
 
     Args:
         query_pids: (Q,) integers; the other three likewise, (G,) for the gallery.
@@ -118,23 +119,23 @@ class Matches:
         columns = (self.query_camids, self.query_pids), (self.gallery_camids, pids)
         for camids, own in columns:
             if camids.shape != own.shape:
-                raise UserError(f"camids must be one a pid, {own.shape}, got {camids.shape}")
+                raise UserError(f"camids must be one per pid, {own.shape}, got {camids.shape}")
         self._order = np.argsort(pids, kind="stable")
         self._first = np.searchsorted(pids[self._order], self.query_pids, "left")
         self._last = np.searchsorted(pids[self._order], self.query_pids, "right")
         self._junk = np.flatnonzero(pids == JUNK)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise a UserError unless that is the shape of a distance matrix."""
+        """Raise a UserError unless ``shape`` is that of the distance matrix, (Q, G)."""
         if shape != self.size:
             raise UserError(f"distances must have shape {self.size}, got {tuple(shape)}")
 
     def count(self) -> int:
-        """How many queries have a match."""
+        """The number of queries with a match."""
         return sum(len(self.of(query)[0]) > 0 for query in range(self.size[0]))
 
     def of(self, query: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places in the gallery of the query's matches, none if it is junk, and of the ignored."""
+        """Places in the gallery of a query's matches (none for junk) and of the ignored images."""
         same = self._order[self._first[query] : self._last[query]]
         elsewhere = self.gallery_camids[same] != self.query_camids[query]
         if self.query_pids[query] == JUNK:
@@ -143,17 +144,17 @@ class Matches:
 
 
 def _ranks(row: np.ndarray, matches: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """Rank (from 1) of each match in its order, every tie lost.
+    """Ranks (from 1) of the matches in ascending order; in a tie, misses come first.
 
-    Only wrong images push a match back: the number at most as far, less the matches and the ignored
-    ones among them.
+    The rank of a match grows by the number of wrong images that are at most as far: all images at
+    most as far, less the matches and the ignored images among them.
     """
     if not len(matches):
         return matches
     if np.isnan(row.min()):
         raise UserError(DIVERGED)
     hits = np.sort(row[matches])
-    ordered = np.sort(row[row <= hits[-1]])  # what is farther than the last hit does not count
+    ordered = np.sort(row[row <= hits[-1]])  # farther images have no effect
     closer = np.searchsorted(ordered, hits, "right")
     closer = closer - np.searchsorted(hits, hits, "right")
     closer = closer - np.searchsorted(np.sort(row[ignored]), hits, "right")
@@ -161,7 +162,7 @@ def _ranks(row: np.ndarray, matches: np.ndarray, ignored: np.ndarray) -> np.ndar
 
 
 def summary(ranks: Iterable[np.ndarray]) -> Scores:
-    """The scores of the ranks of each query's matches, (M,) ascending from 1, none if M is 0.
+    """The scores for the ranks of each query's matches: (M,) ascending, from 1; M may be 0.
 
     Raises:
         UserError: If no query has a match.

@@ -1,14 +1,15 @@
-"""Feature centralisation: an image is known by itself and by drawings of it in other poses.
+"""Feature centralisation: a feature is averaged with those of generated images in other poses.
 
-After Pose2ID (Yuan et al., CVPR 2025, arXiv:2503.00938). Every query and gallery image is drawn
-anew in the same few poses, and its feature becomes the mean of its own and its drawings'. Nothing
-is trained, and the identities of the test are not asked: a drawing is made of one image, its key
-points, and poses of the training set. Where a generator is told cameras, it is told the image's
-own, and that of the drawing: the same, or that of the image which the pose is from.
+After Pose2ID (Yuan et al., CVPR 2025, arXiv:2503.00938). For every query and gallery image, images
+in the same few poses are generated, and the feature becomes the mean of its own feature and those
+of the generated images. Nothing is trained, and the identities of the test set are not used: a
+generated image depends on one test image, its keypoints, and poses of the training set. A
+camera-conditioned generator receives the camera of the image, and the camera to generate: the same
+one, or that of the image that supplies the pose.
 
-All images are drawn, whatever is seen of their own pose. Were those left out whose pose nobody
-found, drawn and undrawn images would lie apart, and distractors, which often have no pose, would be
-sorted out by that.
+Images are generated for all test images, also for those without a complete pose. If images without
+a pose were left out, images with and without averaging would form separate groups, which would
+separate the distractors, as these often have no pose.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,23 +24,25 @@ from torch import Tensor, nn
 
 from reid_aug.bank.coverage import typical_poses
 from reid_aug.bank.methods import GeneratorMethod, Scene
-from reid_aug.bank.plan import Draw, usable
+from reid_aug.bank.plan import PlannedRow, usable
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.data.provenance import keypoints_sha256
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 
-POSES = 8  # as Pose2ID draws
-BATCH = 32  # drawings made at once
+POSES = 8  # as in Pose2ID
+BATCH = 32  # images generated at once
 
 
 @dataclass(frozen=True, slots=True)
 class CentraliseConfig:
-    """In how many ``poses`` an image is drawn, and under whose camera: its own, or the target's."""
+    """The poses and the cameras of the generated images."""
 
     poses: int = POSES
+    """Generated images per test image, 1 or more."""
     cameras: str = "source"
+    """The camera of a generated image: that of its "source" or of its "target"."""
 
     def __post_init__(self) -> None:
         if self.poses < 1:
@@ -47,13 +50,14 @@ class CentraliseConfig:
 
 
 class PosedFeatures:
-    """The drawings of test images in poses that are typical of the kept training images.
+    """Generated images of the test images, in typical poses of the kept training images.
 
-    ``settings`` says how they are made; ``poseless`` is how many test images have no pose.
+    ``settings`` records how they are made. ``poseless`` is the number of test images without both
+    shoulders and both hips.
 
     Raises:
-        UserError: If there is no such generator, it was trained on test images, or no test image
-            has key points.
+        UserError: If the generator cannot be used, it was trained on test images, or no test image
+            has keypoints.
     """
 
     def __init__(
@@ -67,12 +71,12 @@ class PosedFeatures:
         device: torch.device,
     ) -> None:
         real = kept(dataset.train, data.keep, data.keep_seed)
-        shown = (*dataset.query, *dataset.gallery)
-        self.poseless = sum(not poses.get(image.name, NO_POSE).has_torso for image in shown)
-        if self.poseless == len(shown):
+        tested = (*dataset.query, *dataset.gallery)
+        self.poseless = sum(not poses.get(image.name, NO_POSE).has_torso for image in tested)
+        if self.poseless == len(tested):
             raise UserError(
-                f"none of the {len(shown)} query and gallery images has key points with both "
-                f"shoulders and both hips, which drawing them anew needs; give key points with "
+                f"none of the {len(tested)} query and gallery images has keypoints with both "
+                f"shoulders and both hips, which pose transfer needs; give keypoints with "
                 f"--keypoints FILE"
             )
         size = data.height, data.width
@@ -84,30 +88,32 @@ class PosedFeatures:
         self.targets = typical_poses(usable(real, poses), poses, config.poses, seed)
         self.settings = {
             "generator_sha256": self.method.sha256,
-            "generator_data": self.method.data,
+            "generator_data": self.method.generator_data,
             "targets": [target.name for target in self.targets],
             "cameras": config.cameras,
             "height": data.height,
             "width": data.width,
-            "keypoints_sha256": keypoints_sha256((*shown, *self.targets), poses),
+            "keypoints_sha256": keypoints_sha256((*tested, *self.targets), poses),
         }
 
     @property
     def words(self) -> str:
-        """What they are, for people to read."""
-        text = f"every image in {len(self)} poses, drawn by {self.method.words}"
+        """A description of the generated images, for messages."""
+        text = f"every image in {len(self)} poses, generated by {self.method.description}"
         if self.poseless:
-            text += f"; {self.poseless} images have no whole torso, and are drawn all the same"
+            text += f"; {self.poseless} images have no whole torso, and are not left out"
         return text
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def draw(self, images: Sequence[PersonImage]) -> np.ndarray:
-        """Every image in every pose, image by image: (B * poses, H, W, 3) uint8."""
-        return self.method.draw(
+    def generate(self, images: Sequence[PersonImage]) -> np.ndarray:
+        """Every image in every pose, image after image: (B * poses, H, W, 3) uint8."""
+        return self.method.generate(
             [
-                Draw(image, target, target.camid if self.cameras == "target" else image.camid, seat)
+                PlannedRow(
+                    image, target, target.camid if self.cameras == "target" else image.camid, seat
+                )
                 for image in images
                 for seat, target in enumerate(self.targets)
             ]
@@ -123,12 +129,12 @@ def centralised(
     transform: Any,
     device: torch.device,
 ) -> Tensor:
-    """The features (N, D) of ``images``, each averaged with those of its drawings: (N, D)."""
+    """The features (N, D) of ``images``, averaged with those of the generated images: (N, D)."""
     sums, count = features.clone(), max(1, BATCH // len(posed_features))
-    with track(range(0, len(images), count), "draw in other poses") as starts:
+    with track(range(0, len(images), count), "generate other poses") as starts:
         for start in starts:
-            drawn = posed_features.draw(images[start : start + count])
-            looks = torch.stack([transform(Image.fromarray(each)) for each in drawn])
-            found = model(looks.to(device)).float().to(features.device)
+            generated = posed_features.generate(images[start : start + count])
+            inputs = torch.stack([transform(Image.fromarray(each)) for each in generated])
+            found = model(inputs.to(device)).float().to(features.device)
             sums[start : start + count] += found.unflatten(0, (-1, len(posed_features))).sum(1)
     return sums / (1 + len(posed_features))

@@ -1,7 +1,7 @@
-"""The same scores as :mod:`reid_aug.evaluation`, ranked on a GPU, where distances lie already.
+"""The scores of :mod:`reid_aug.evaluation`, computed on the device that holds the distances.
 
-Queries are ranked in blocks, so that what is held beside the distance matrix is a sorted copy of
-one block. Counts are whole numbers, so the scores are those of the CPU to the last bit.
+Queries are ranked in blocks, so memory holds a sorted copy of one block beside the distance matrix.
+Ranks are whole numbers, so the scores equal those of the CPU to the last bit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,33 +25,33 @@ def evaluate_on_device(
     query_camids: ArrayLike,
     gallery_camids: ArrayLike,
 ) -> Scores:
-    """As :func:`reid_aug.evaluation.evaluate`, of distances (Q, G) on any device.
+    """The scores of :func:`reid_aug.evaluation.evaluate` for distances (Q, G) on any device.
 
     Raises:
         UserError: If shapes disagree, a distance is NaN, or no query has a match.
     """
-    answers = Matches(query_pids, gallery_pids, query_camids, gallery_camids)
-    answers.check_shape(tuple(distances.shape))
-    return summary(_ranks(distances, answers))
+    matches = Matches(query_pids, gallery_pids, query_camids, gallery_camids)
+    matches.check_shape(tuple(distances.shape))
+    return summary(_ranks(distances, matches))
 
 
-def _ranks(distances: Tensor, answers: Matches) -> Iterator[np.ndarray]:
+def _ranks(distances: Tensor, matches: Matches) -> Iterator[np.ndarray]:
     """Ranks of each query's matches, block by block."""
-    largest = torch.finfo(distances.dtype).max  # infinity is the padding's
+    largest = torch.finfo(distances.dtype).max  # infinity marks the padding
     for start in range(0, len(distances), BLOCK):
         block = distances[start : start + BLOCK].clamp(max=largest)
-        pairs = [answers.of(start + row) for row in range(len(block))]
-        matches, ignored = zip(*pairs, strict=True)
-        ranks = _block_ranks(block, matches, ignored).cpu().numpy()
-        yield from (row[: len(own)] for row, own in zip(ranks, matches, strict=True))
+        pairs = [matches.of(start + row) for row in range(len(block))]
+        matching, ignored = zip(*pairs, strict=True)
+        ranks = _block_ranks(block, matching, ignored).cpu().numpy()
+        yield from (row[: len(own)] for row, own in zip(ranks, matching, strict=True))
 
 
 def _block_ranks(
     block: Tensor, matches: Sequence[np.ndarray], ignored: Sequence[np.ndarray]
 ) -> Tensor:
-    """(B, M): the rank of each match, ascending; what lies beyond a query's own matches is void.
+    """(B, M): the ranks of the matches, ascending; entries beyond a query's matches are void.
 
-    The number of wrong images at most as far, plus the number of matches up to this one.
+    A rank is the number of wrong images at most as far, plus the number of matches up to this one.
     """
     ordered = block.sort(1).values
     if ordered[:, -1].isnan().any():
@@ -64,7 +64,7 @@ def _block_ranks(
 
 
 def _sorted(block: Tensor, chosen: Sequence[np.ndarray]) -> Tensor:
-    """Distances of some images a row, ascending, padded with infinity: (B, M)."""
+    """Distances of the chosen images per row, ascending, padded with infinity: (B, M)."""
     places = pad_sequence([torch.from_numpy(row) for row in chosen], True, -1).to(block.device)
     values = block.gather(1, places.clamp(min=0))
     return values.masked_fill(places < 0, torch.inf).sort(1).values

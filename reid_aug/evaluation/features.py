@@ -1,7 +1,7 @@
 """From a network to a ranking: features of query and gallery, their distances, the scores.
 
-Images are streamed; what is held is one feature vector an image and the distance matrix. Distances
-are ranked where they are computed, on the CPU or on a GPU.
+Images are streamed: memory holds one feature vector per image and the distance matrix. Distances
+are ranked on the device where they are computed, a CPU or a GPU.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ BATCH = 100
 
 
 def look(size: tuple[int, int]) -> Any:
-    """What turns a picture into what a network of :mod:`reid_aug.backbones.checkpoint` takes.
+    """The test transform: from a ``PIL.Image`` to the input of a re-ID network, (3, H, W) float32.
 
     Args:
-        size: (height, width) that it looks at.
+        size: (height, width) of the network's input, in pixels.
     """
     normal = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
     return transforms.Compose([transforms.Resize(size), transforms.ToTensor(), normal])
 
 
 class Pictures(TorchDataset[Tensor]):
-    """A list of images as a network takes them."""
+    """A list of images as a torch dataset of transformed images."""
 
     def __init__(self, images: Sequence[PersonImage], transform: Any) -> None:
         self.images, self.transform = images, transform
@@ -51,7 +51,7 @@ class Pictures(TorchDataset[Tensor]):
 def evaluate_model(
     model: nn.Module, dataset: Dataset, transform: Any, device: torch.device, workers: int = 0
 ) -> Scores:
-    """Rank the gallery for every query by Euclidean distance of features, and score that."""
+    """The scores of a network: the gallery is ranked by Euclidean distance of features."""
     query, gallery = (
         extract_features(model, images, transform, device, workers).to(device)
         for images in (dataset.query, dataset.gallery)
@@ -60,21 +60,21 @@ def evaluate_model(
 
 
 def score(distances: Tensor, dataset: Dataset) -> Scores:
-    """The scores of distances (Q, G), ranked on the device where they lie."""
+    """The scores of distances (Q, G), computed on their device."""
     if distances.device.type == "cpu":
         return evaluate(distances.numpy(), *columns(dataset))
     return evaluate_on_device(distances, *columns(dataset))
 
 
 def check_queries(dataset: Dataset) -> None:
-    """Raise a UserError unless some query can be scored: before hours are spent."""
+    """Raise a UserError unless at least one query has a match. Call it before a training."""
     if not Matches(*columns(dataset)).count():
         folder = dataset.query[0].path.parent
         raise UserError(f"{folder}: {NO_MATCH}; give another data set, or see: reid-aug check")
 
 
 def columns(dataset: Dataset) -> list[np.ndarray]:
-    """Query and gallery pids, query and gallery camids, as :func:`evaluate` takes them."""
+    """Query and gallery pids, query and gallery camids: the arguments of :func:`evaluate`."""
     lists = (dataset.query, dataset.gallery)
     pids = [np.array([image.pid for image in images]) for images in lists]
     return pids + [np.array([image.camid for image in images]) for images in lists]

@@ -1,7 +1,7 @@
-"""Ranked lists to look at: queries, and what the network finds nearest to each.
+"""Pictures of ranked lists: queries, and the nearest gallery images of each.
 
-A hit has a green frame, a miss a red one. What the protocol ignores is left out: the query's own
-person under its own camera, and junk. Ties are shown as they are counted, misses first.
+A hit has a green frame, a miss a red one. Images that the protocol ignores are left out: those of
+the query's identity under its own camera, and junk. In a tie, misses come first, as in the scores.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ def check_choice(which: str) -> None:
 
 
 def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
-    """Places of ``count`` queries, or of as many as count: the worst, the best, or spread over AP.
+    """Places of at most ``count`` queries with a match: the worst, the best, or spread over AP.
 
     Args:
-        ap: average precision of each query, NaN where it does not count, (Q,).
+        ap: average precision of each query, NaN for a query without a match, (Q,).
         which: one of ``CHOICES``.
 
     >>> ap = np.array([0.5, np.nan, 0.1, 1.0])
@@ -50,12 +50,12 @@ def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
 def ranked(
     row: np.ndarray, matches: np.ndarray, ignored: np.ndarray, top: int
 ) -> list[tuple[int, bool]]:
-    """The ``top`` nearest of the gallery, and whether each is a hit.
+    """Places of the ``top`` nearest gallery images, and whether each is a hit.
 
     Args:
         row: distances of one query, (G,).
-        matches: places in the gallery, as :meth:`reid_aug.evaluation.Matches.of` gives them.
-        ignored: the same.
+        matches: places in the gallery, from :meth:`reid_aug.evaluation.Matches.of`.
+        ignored: places in the gallery that are left out, from the same method.
     """
     is_hit = np.zeros(len(row), bool)
     is_hit[matches] = True
@@ -67,19 +67,19 @@ def ranked(
 def ranked_picture(
     dataset: Dataset, distances: np.ndarray, ap: np.ndarray, queries: Sequence[int], top: int
 ) -> Image.Image:
-    """One row a query: its AP, the query, and its ``top`` nearest.
+    """One row per query: its AP, the query, and its ``top`` nearest gallery images.
 
     Args:
         dataset: the data set.
-        distances: (Q, G), as they were scored.
+        distances: (Q, G), those that ``ap`` was computed from.
         ap: average precision of each query, (Q,).
         queries: places of the queries to show.
-        top: how many of the gallery are shown.
+        top: number of gallery images per query.
     """
-    answers = Matches(*columns(dataset))
+    matches = Matches(*columns(dataset))
     rows = []
     for query in queries:
-        image, pair = dataset.query[query], answers.of(query)
+        image, pair = dataset.query[query], matches.of(query)
         lines = f"AP {ap[query]:.3f}", f"pid {image.pid}", f"camera {image.camid}"
         label = _label((*lines, f"{len(pair[0])} matches"))
         found = ranked(distances[query], *pair, top)

@@ -1,13 +1,13 @@
 """Re-ranking by k-reciprocal neighbours (Zhong et al., CVPR 2017, arXiv:1701.08398).
 
-Two images that have each other among their nearest are likely the same person, the more so if they
-share neighbours. Every image is described by its k-reciprocal neighbours, weighted by nearness and
-averaged over its nearest few; the Jaccard distance of two descriptions joins the distance of the
-features. No label is looked at, but query and gallery images are ranked together, all of them: a
-protocol of its own, which a table must name.
+Two images that are among each other's nearest neighbours probably show the same person, the more so
+if they share neighbours. Every image is described by its k-reciprocal neighbours, weighted by
+distance and averaged over its few nearest. The result is a weighted mean of the Jaccard distance of
+two descriptions and the distance of the features. No label is used, but all query and gallery
+images are compared with each other: a separate protocol, which a table must name.
 
-Q queries and G gallery images are N together. Descriptions are sparse, and N x N distances are seen
-a block at a time, so nothing of that size is held beside the (Q, G) result.
+Q queries and G gallery images are N images in total. Descriptions are sparse, and N x N distances
+are computed block by block, so no matrix of that size is held beside the (Q, G) result.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,20 @@ from torch import Tensor
 from reid_aug.evaluation.features import distance_matrix
 from reid_aug.runtime.errors import UserError, require_at_least
 
-BLOCK = 256  # images whose distances to all others are seen at once
+BLOCK = 256  # images whose distances to all others are computed at once
 PAIRS = 8192  # pairs whose features are compared at once
 
 
 @dataclass(frozen=True, slots=True)
 class RerankConfig:
-    """The numbers of the paper for Market-1501.
-
-    ``k1`` nearest are looked at for reciprocity, descriptions are averaged over ``k2``;
-    ``own_weight`` is the part of the distance of features in the result (the paper's lambda).
-    """
+    """The parameters of re-ranking; the defaults are those of the paper for Market-1501."""
 
     k1: int = 20
+    """Nearest neighbours that are tested for reciprocity, 1 or more."""
     k2: int = 6
+    """Nearest neighbours over which a description is averaged, 1 or more."""
     own_weight: float = 0.3
+    """Weight of the distance of the features in the result, in [0, 1]; the paper's lambda."""
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "k1", "k2")
@@ -46,7 +45,7 @@ class RerankConfig:
 def rerank(query: Tensor, gallery: Tensor, config: RerankConfig = RerankConfig()) -> Tensor:
     """Distances after re-ranking, (Q, G) float32 in [0, 1] on the CPU, of (Q, D) and (G, D).
 
-    Features may lie on any device; the distances of all pairs are computed there.
+    Features may be on any device; the distances of all pairs are computed there.
     """
     features = torch.cat([query, gallery])
     nearest, farthest = _neighbours(features, max(config.k1 + 1, config.k2))
@@ -69,7 +68,7 @@ def _neighbours(features: Tensor, count: int) -> tuple[np.ndarray, Tensor]:
         distances.diagonal(start).fill_(-torch.inf)
         nearest.append(distances.topk(count, largest=False).indices.cpu())
         farthest.append(distances.amax(1).cpu())
-    tiny = torch.finfo(torch.float32).tiny  # all images may look the same
+    tiny = torch.finfo(torch.float32).tiny  # all features may be equal
     return torch.cat(nearest).numpy(), torch.cat(farthest).clamp(min=tiny)
 
 
@@ -92,7 +91,8 @@ def _descriptions(
 ) -> sparse.csr_matrix:
     """(N, N) rows of weights that add up to 1, over the k-reciprocal neighbours of each image.
 
-    A neighbour brings its own neighbours, of half as many, if more than two thirds are shared.
+    The reciprocal neighbours of a neighbour, for half of k1, are added if more than two thirds of
+    them are shared.
     """
     own, half = _reciprocal(nearest[:, : k1 + 1]), _reciprocal(nearest[:, : round(k1 / 2) + 1])
     shared = (own @ half.T).multiply(own).tocoo()
@@ -117,7 +117,7 @@ def _distances(features: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.nd
 def _jaccard(described: sparse.csr_matrix, queries: int) -> np.ndarray:
     """Jaccard distances of the first ``queries`` rows to the others: (Q, G) float32.
 
-    Rows add up to 1, so what two of them share tells what they have together.
+    Rows add up to 1, so the shared part of two rows determines their union.
     """
     columns, images = described.tocsc(), described.shape[0]
     apart = np.empty((queries, images - queries), np.float32)

@@ -17,6 +17,7 @@ from reid_aug.people.pose import Body, make_body
 from reid_aug.people.render import Picture, draw
 from reid_aug.people.shot import Crop, Shot, appearance_of, sample_shots, sample_sight
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.random_streams import PeopleStream
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 LAST_PID = 9999  # a file name has four digits for the pid
@@ -75,7 +76,9 @@ def _body(seed: int, pid: int, difficulty: Difficulty) -> Body:
 
 @lru_cache(maxsize=CAMERAS)
 def _camera(seed: int, number: int, difficulty: Difficulty) -> Camera:
-    return make_camera(np.random.default_rng([seed, 9, number]), number, difficulty)
+    return make_camera(
+        np.random.default_rng([seed, PeopleStream.CAMERA, number]), number, difficulty
+    )
 
 
 class People:
@@ -93,7 +96,7 @@ class People:
         return self._photographs(pid)
 
     def _photographs(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
-        rng = np.random.default_rng([self.config.seed, 4, pid])
+        rng = np.random.default_rng([self.config.seed, PeopleStream.PHOTOGRAPHS, pid])
         is_training = self.config.is_training(pid)
         for shots in self._sample_shots(pid):
             frame, query = int(rng.integers(100, 90_000)), int(rng.integers(len(shots)))
@@ -106,7 +109,7 @@ class People:
     def _distractors(self, pid: int) -> Iterator[tuple[str, str, Shot]]:
         """Well placed boxes of a person without a query, and misplaced boxes (junk)."""
         shots = [shot for passing in self._sample_shots(pid) for shot in passing]
-        rng = np.random.default_rng([self.config.seed, 5, pid])
+        rng = np.random.default_rng([self.config.seed, PeopleStream.DISTRACTORS, pid])
         frame = 100 + 25 * (pid - FIRST_DISTRACTOR)
         for box in range(DISTRACTOR_BOXES + JUNK_BOXES):
             shot, label = shots[box % len(shots)], DISTRACTOR
@@ -181,7 +184,8 @@ class People:
         window, exposure = pose.window, pose.exposure
         if pose.camera != camid - 1:
             names = crc32(f"{source} {target}".encode())
-            rng = np.random.default_rng([self.config.seed, 6, names, camid])
+            stream = PeopleStream.TRANSFERRED_SIGHT
+            rng = np.random.default_rng([self.config.seed, stream, names, camid])
             window, exposure = sample_sight(rng, self._difficulty)
         seen = replace(moved, camera=camid - 1, distance=pose.distance)
         return replace(seen, window=window, exposure=exposure)

@@ -17,6 +17,7 @@ from reid_aug.people.difficulty import Difficulty
 from reid_aug.people.estimator import sample_missed
 from reid_aug.people.gait import GAITS, GESTURES, posture
 from reid_aug.people.palette import pick
+from reid_aug.runtime.random_streams import PeopleStream
 
 FACINGS = {"towards": 0.55, "away": 0.395, "across": 0.055}
 TURNS = 0.3  # probability that a person changes direction between two shots
@@ -80,12 +81,14 @@ class Shot:
 
 def appearance_of(seed: int, pid: int, difficulty: Difficulty) -> Appearance:
     """The appearance of identity ``pid``."""
-    return sample_appearance(np.random.default_rng([seed, 1, pid]), difficulty)
+    return sample_appearance(
+        np.random.default_rng([seed, PeopleStream.APPEARANCE, pid]), difficulty
+    )
 
 
 def sample_shots(seed: int, pid: int, difficulty: Difficulty) -> Iterator[list[Shot]]:
     """The shots of an identity per camera: two to five for each of three to five cameras."""
-    rng = np.random.default_rng([seed, 2, pid])
+    rng = np.random.default_rng([seed, PeopleStream.SHOTS, pid])
     appearance = appearance_of(seed, pid, difficulty)
     others = {
         other: appearance_of(seed, other, difficulty) for other in (pid + 1, pid + 2, pid + 3)

@@ -4,6 +4,7 @@
 - files: atomic commits, locks, hashes
 - weights: reading and writing tensors without executing code
 - progress: progress bars
+- random_streams: names of the streams that a seed is split into
 - workers: threads and processes
 - distributed: the process group of ``torchrun``
 - sync_batch_norm: batch norm over a process group

@@ -1,8 +1,8 @@
-"""Draw the bank: every identity of the kept set, again, in poses of the kept set.
+"""Generate the bank: new images of every identity of the kept set, in poses of the kept set.
 
-First the plan (:mod:`reid_aug.bank.plan`), with what it covers and costs, then the drawing
-(:mod:`reid_aug.bank.methods`), shard by shard (:mod:`reid_aug.bank.shards`), alone or together with
-other processes that were given the same command.
+:func:`prepare` makes the plan (:mod:`reid_aug.bank.plan`) with its coverage, :func:`describe_cost`
+measures its cost, and :func:`synthesize` generates the images (:mod:`reid_aug.bank.methods`) shard
+by shard (:mod:`reid_aug.bank.shards`). Several processes with the same command share the work.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ import torch
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.card import has_own_card, write_card
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
-from reid_aug.bank.methods import METHODS, Method, Scene, check_method
-from reid_aug.bank.plan import CAMERAS, POLICIES, Draw, plan, usable, without_pose
+from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
+from reid_aug.bank.plan import CAMERAS, POLICIES, PlannedRow, plan, usable, without_pose
 from reid_aug.bank.shards import Shards
 from reid_aug.data.dataset import (
     DataConfig,
@@ -33,41 +33,43 @@ from reid_aug.data.dataset import (
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 
-SPARE = 16_000_000  # bytes that must be left on the disk
+SPARE = 16_000_000  # bytes that must stay free on the disk
 OTHER = {
     "kept_sha256": "kept set or data set",
     "dataset_sha256": "data set",
-    "keypoints_sha256": "set of key points",
+    "keypoints_sha256": "set of keypoints",
     "generator_sha256": "generator",
 }
-LISTED = 50  # identities without a pose
+LISTED = 50  # identities without a pose that are listed at most
 
 
 @dataclass(frozen=True, slots=True)
 class SynthesizeConfig:
-    """How many images, and in which poses.
-
-    ``poses`` is the policy that chooses the target (:mod:`reid_aug.bank.plan`): "random", a random
-    usable pose of the kept set, as in the paper, "cross-camera" or "coverage". ``cameras`` says
-    under which camera a row is drawn: its "source"'s, or its "target"'s, for a generator that is
-    told cameras. ``method`` draws (:mod:`reid_aug.bank.methods`): the "generator", or one to
-    compare it with, "copies" or the "renderer". ``jitter`` gives each of the generator's drawings a
-    light of its own: brightness, contrast and saturation change by up to this part. ``batch`` rows
-    are drawn at a time.
-    """
+    """The number of images, their poses and the method that makes them."""
 
     ratio: float = 1.0
+    """Generated images per real image, above 0; below 1 in mode "replace"."""
     mode: str = "supplement"
+    """"supplement" adds images to the kept set, "replace" replaces a part of the real images."""
     poses: str = "random"
+    """The policy that chooses the target poses (:mod:`reid_aug.bank.plan`): "random" (any usable
+    pose of the kept set, as in the paper), "cross-camera" or "coverage"."""
     cameras: str = "source"
-    method: str = "generator"
+    """The camera of a generated image: that of its "source" or of its "target". "target" needs a
+    method that moves cameras: a camera-conditioned generator or the renderer."""
+    method: str = DEFAULT_METHOD
+    """What makes the images (:mod:`reid_aug.bank.methods`): "generator", "copies", "limb-warp",
+    "renderer", or a method of another package."""
     jitter: float = 0.0
+    """Largest relative change of brightness, contrast and saturation per generated image, in
+    [0, 1). Only methods that use jitter apply it."""
     batch: int = 32
+    """Rows that are generated at once; a divisor of the 512 rows of a shard."""
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio, self.mode)
@@ -84,17 +86,20 @@ class SynthesizeConfig:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A bank to be made: the plan, all that drawing it needs, and what it will say about itself."""
+    """A bank to be made: the plan, everything that generating it needs, and its attributes."""
 
-    draws: list[Draw]
-    images: int  # all real training images, of which ``real`` are kept
+    rows: list[PlannedRow]
+    images: int
+    """The number of all real training images, before ``keep``."""
     real: tuple[PersonImage, ...]
+    """The kept set."""
     poses: Mapping[str, Pose]
     config: SynthesizeConfig
     data: DataConfig
     method: Method
     checkpoint: Path | None
     attributes: dict[str, Any]
+    """The attributes of the HDF5 file."""
     coverage: Coverage
 
 
@@ -106,26 +111,30 @@ def prepare(
     data: DataConfig,
     seed: int,
 ) -> Job:
-    """Plan a bank without drawing anything; only the method "generator" needs a checkpoint.
+    """Plan a bank without generating anything.
+
+    Args:
+        checkpoint: the generator; None for a method that needs none.
 
     Raises:
-        UserError: If the ratio asks for no image, there is no pose to draw into, an image does not
-            decode, or the method may not be used on this data set.
+        UserError: If the ratio is 0, the kept set has no usable pose, an image cannot be decoded,
+            or the method does not work on this data set.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
-    method = METHODS[config.method](scene, config.cameras, checkpoint)
+    method = method_named(config.method)(scene, config.cameras, checkpoint)
+    _check_status(method)
     clusters = pose_clusters(usable(real, poses), poses, seed)
     planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters)
-    draws = [method.row(draw) for draw in planned]
+    rows = [method.row(row) for row in planned]
     verify_images(real)
-    drawing = {key: getattr(config, key) for key in ("poses", "cameras", "method", "batch")}
-    if config.method == "generator":
-        drawing["jitter"] = config.jitter
+    recorded = {key: getattr(config, key) for key in ("poses", "cameras", "method", "batch")}
+    if method.uses_jitter:
+        recorded["jitter"] = config.jitter
     if config.poses == "coverage":
-        drawing |= {"clusters": CLUSTERS, "clusters_sha256": clusters_sha256(clusters)}
+        recorded |= {"clusters": CLUSTERS, "clusters_sha256": clusters_sha256(clusters)}
     attributes = {
         "keep": effective_keep(config.ratio, config.mode, data.keep),
         "keep_seed": data.keep_seed,
@@ -133,48 +142,57 @@ def prepare(
         "dataset_sha256": dataset_sha256(dataset),
         "keypoints_sha256": keypoints_sha256(real, poses),
         "generator_sha256": method.sha256,
-        "generator_data": method.data,
+        "generator_data": method.generator_data,
         "ratio": config.ratio,
         "mode": config.mode,
-        "plan": json.dumps({**drawing, "height": data.height, "width": data.width}),
+        "plan": json.dumps({**recorded, "height": data.height, "width": data.width}),
         "seed": seed,
     }
-    images, covered = len(dataset.train), coverage(real, draws, clusters)
-    return Job(draws, images, real, poses, config, data, method, checkpoint, attributes, covered)
+    images, covered = len(dataset.train), coverage(real, rows, clusters)
+    return Job(rows, images, real, poses, config, data, method, checkpoint, attributes, covered)
+
+
+def _check_status(method: Method) -> None:
+    """Refuse a method of another package whose bank could not be read."""
+    if method.generator_data not in STATUSES:
+        raise UserError(
+            f"method {method.name}: generator_data must be one of {', '.join(STATUSES)}, "
+            f"got {method.generator_data!r}"
+        )
 
 
 def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
-    """Draw a bank, or what is missing of one; the path of ``bank.h5``.
+    """Generate a bank, or the missing rows of one; returns the path of ``bank.h5``.
 
     Raises:
         UserError: If the folder holds a bank of another kept set, generator, seed or plan, another
-            command is at work in it, or there is no room for the bank.
+            command uses it, or the disk has not enough space.
     """
     path = folder / "bank.h5"
     old = _extendable(path, job)
-    pieces = Shards(path, _key(job), len(job.draws))
-    is_done = old is not None and len(old) >= len(job.draws) and not pieces.folder.exists()
+    pieces = Shards(path, _key(job), len(job.rows))
+    is_done = old is not None and len(old) >= len(job.rows) and not pieces.folder.exists()
     if is_done and has_own_card(path):
         return path
     if not is_done:
-        _check_room(job, pieces)
+        _check_space(job, pieces)
     if old is not None:
         old.check_pixels()
     began = time.time()
     timing: dict[str, float | None] = {"seconds": None}
     with pieces.membership():
         job.method.to(device)
-        with track(range(len(job.draws)), "synthesize") as bar:
-            pieces.draw(job.draws, job.method, job.config.batch, bar.update)
+        with track(range(len(job.rows)), "synthesize") as bar:
+            pieces.generate(job.rows, job.method, job.config.batch, bar.update)
 
         def write(pixels: Iterator[np.ndarray]) -> None:
-            scores, about = _old_scores(path, len(job.draws))
-            write_bank(path, _rows(job.draws, job.method), pixels, job.attributes | about, scores)
+            scores, about = _old_scores(path, len(job.rows))
+            write_bank(path, _columns(job.rows, job.method), pixels, job.attributes | about, scores)
             timing["seconds"] = round(time.time() - began, 1)
-            timing["generating_seconds"] = round(pieces.painting, 1)
+            timing["generating_seconds"] = round(pieces.computing, 1)
 
         def describe() -> None:
-            if not has_own_card(path):  # whoever wrote the bank may have been killed then
+            if not has_own_card(path):  # the process that wrote the bank may have been killed
                 _write_card(path, job, device, timing)
 
         pieces.assemble(write, describe)
@@ -182,7 +200,7 @@ def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
 
 
 def _old_scores(path: Path, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The scores of the bank that is there, NaN for rows it does not have, and their attribute."""
+    """The scores of the existing bank, NaN for rows it does not have, and their attribute."""
     old = Bank(path) if path.exists() else None
     if old is None or not old.scores:
         return {}, {}
@@ -191,22 +209,23 @@ def _old_scores(path: Path, count: int) -> tuple[dict[str, np.ndarray], dict[str
     return scores, {"scores": json.dumps(old.about_scores)}
 
 
-def _check_room(job: Job, pieces: Shards) -> None:
-    """Raise a UserError if shards and bank together are more than the disk has room for."""
+def _check_space(job: Job, pieces: Shards) -> None:
+    """Raise a UserError if the disk has not enough space for shards and bank together."""
     frame = job.data.height * job.data.width * 3
-    undrawn = sum(shard.stop - shard.start for shard in pieces.missing())
-    need = (undrawn + len(job.draws)) * frame + SPARE
+    missing = sum(shard.stop - shard.start for shard in pieces.missing())
+    need = (missing + len(job.rows)) * frame + SPARE
     there = next(p for p in (pieces.bank.absolute(), *pieces.bank.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     if free < need:
         raise UserError(
-            f"{pieces.bank}: {len(job.draws)} images need {need / 1e6:.0f} MB while they are "
-            f"drawn, there are {free / 1e6:.0f} MB; make room, or choose another disk with --out"
+            f"{pieces.bank}: {len(job.rows)} images need {need / 1e6:.0f} MB during "
+            f"generation, got {free / 1e6:.0f} MB of free disk space; free some, or choose another "
+            f"disk with --out"
         )
 
 
 def _extendable(path: Path, job: Job) -> Bank | None:
-    """The bank that is there, if it is a part (or more) of this job's."""
+    """The existing bank, which must have the same plan as this job; None without one."""
     if not path.exists():
         return None
     bank = Bank(path)
@@ -227,26 +246,26 @@ def _key(job: Job) -> str:
 
 
 def _fixed(job: Job) -> dict[str, Any]:
-    """What may not change when a bank is extended: all but its size."""
+    """The attributes that stay the same when a bank is extended: all but its size."""
     return {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
 
 
-def _rows(draws: Sequence[Draw], method: Method) -> Rows:
+def _columns(rows: Sequence[PlannedRow], method: Method) -> Rows:
     return Rows(
-        pid=np.array([draw.source.pid for draw in draws]),
-        camid=np.array([draw.camid for draw in draws]),
-        source=np.array([draw.source.name for draw in draws]),
-        target=np.array([draw.target.name for draw in draws]),
-        keypoints=np.stack([method.keypoints(draw) for draw in draws]),
+        pid=np.array([row.source.pid for row in rows]),
+        camid=np.array([row.camid for row in rows]),
+        source=np.array([row.source.name for row in rows]),
+        target=np.array([row.target.name for row in rows]),
+        keypoints=np.stack([method.keypoints(row) for row in rows]),
     )
 
 
 def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str, Any]) -> None:
     bank, root = Bank(path), job.real[0].path.parents[1]
-    is_all = len(bank) == len(job.draws)  # another job may have drawn more
+    is_all = len(bank) == len(job.rows)  # another job may have made more
     made = {
         "real_images_kept": len(job.real),
-        "method": job.method.words,
+        "method": job.method.description,
         "generator": str(job.checkpoint) if job.checkpoint else None,
         "coverage": asdict(job.coverage) if is_all else None,
         "device": str(device),
@@ -257,13 +276,13 @@ def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str,
 
 
 def describe(job: Job) -> str:
-    """What will be drawn, by whom, in one line."""
-    identities = by_identity(draw.source for draw in job.draws)
+    """What will be generated, and by which method, in one line."""
+    identities = by_identity(row.source for row in job.rows)
     ratio, mode = job.config.ratio, job.config.mode
-    floor = floor_note(job.images, len(job.real), len(job.draws), ratio, mode)
+    floor = floor_note(job.images, len(job.real), len(job.rows), ratio, mode)
     text = (
-        f"{len(job.draws)} images of {len(identities)} identities, from {len(job.real)} real ones; "
-        f"{job.method.words}{floor}"
+        f"{len(job.rows)} images of {len(identities)} identities, from {len(job.real)} real ones; "
+        f"{job.method.description}{floor}"
     )
     if bare := without_pose(job.real, job.poses):
         pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
@@ -272,20 +291,20 @@ def describe(job: Job) -> str:
 
 
 def describe_cost(job: Job, device: torch.device) -> str:
-    """Time and disk that drawing takes."""
+    """Time and disk space that the generation takes, in one line."""
     seconds = seconds_to_generate(job, device)
-    size = len(job.draws) * job.data.height * job.data.width * 3 / 1e6
-    return f"{len(job.draws)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
+    size = len(job.rows) * job.data.height * job.data.width * 3 / 1e6
+    return f"{len(job.rows)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
 
 
 def seconds_to_generate(job: Job, device: torch.device) -> float:
-    """Time that drawing takes, by the median of three batches."""
+    """Seconds that the generation takes, from the median of three batches."""
     method, batch = job.method, job.config.batch
     method.to(device)
-    rows = (job.draws * math.ceil(batch / len(job.draws)))[:batch]
+    rows = (job.rows * math.ceil(batch / len(job.rows)))[:batch]
     elapsed = []
     for _ in range(3):
         began = time.perf_counter()
-        method.draw(rows)
+        method.generate(rows)
         elapsed.append(time.perf_counter() - began)
-    return math.ceil(len(job.draws) / batch) * statistics.median(elapsed)
+    return math.ceil(len(job.rows) / batch) * statistics.median(elapsed)

@@ -29,6 +29,7 @@ from reid_aug.image_quality.generated_images import generated_files, open_genera
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
+from reid_aug.runtime.random_streams import UserStudyStream
 from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
@@ -168,7 +169,7 @@ def crops_of_bank(images: Sequence[PersonImage], bank: Bank, needed: int, seed: 
     Raises:
         UserError: If there are fewer than ``needed`` of either kind.
     """
-    rng = np.random.default_rng([seed, 8])
+    rng = np.random.default_rng([seed, UserStudyStream.CROPS])
     generated = [bank.image(place) for place in _some(rng, len(bank), needed)]
     return _photographs(rng, images, (bank.height, bank.width), needed), generated
 
@@ -181,7 +182,7 @@ def crops_of_folder(
     Args:
         size: (height, width) of the crops, in pixels.
     """
-    rng = np.random.default_rng([seed, 8])
+    rng = np.random.default_rng([seed, UserStudyStream.CROPS])
     files = sorted(generated_files(folder).values())
     found = [open_generated(files[place], *size) for place in _some(rng, len(files), needed)]
     generated = [each.generated if isinstance(each, View) else each for each in found]
@@ -222,7 +223,8 @@ def write_user_study(
     Raises:
         UserError: If the folder holds another study.
     """
-    crops, truth = _shuffled(real, generated, config, np.random.default_rng([seed, 7]))
+    rng = np.random.default_rng([seed, UserStudyStream.ORDER])
+    crops, truth = _shuffled(real, generated, config, rng)
     images = [_png(crop) for crop in crops]
     shown = {"practice": 2 * config.practice, "seconds": config.seconds, "images": images}
     name = hashlib.sha256(json.dumps([shown, truth]).encode()).hexdigest()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reid_aug.bank.methods import METHODS
+from reid_aug.bank.methods import DEFAULT_METHOD, method_named, method_names
 from reid_aug.bank.plan import CAMERAS
 from reid_aug.bank.scores import scores_of_grid
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
@@ -40,7 +40,7 @@ AXES = {
     "mode": Axis(str, "synthesize.mode", MODES),
     "ratio": Axis(float, "synthesize.ratio"),
     "keep": Axis(float, "data.keep"),
-    "method": Axis(str, "synthesize.method", tuple(METHODS)),
+    "method": Axis(str, "synthesize.method", method_names()),
     "cameras": Axis(str, "synthesize.cameras", CAMERAS),
     "generator": Axis(str, choices=GENERATORS, takes_files=True),
     "bank": Axis(str, choices=("",), takes_files=True),
@@ -68,7 +68,7 @@ class Cell:
     ratio: float
     keep: float
     seed: int
-    method: str = "generator"
+    method: str = DEFAULT_METHOD
     cameras: str = "source"
     generator: str = "given"
     bank: str = ""
@@ -88,7 +88,7 @@ class Cell:
         least = self.least_scores
         own = cell_name(self.backbone, self.mode, self.ratio, self.keep, self.seed, least)
         marks = {
-            self.method: self.method != "generator",
+            self.method: self.method != DEFAULT_METHOD,
             "cameras": self.cameras == "target",
             self._generator_mark: self.generator != "given",
             _file_mark(self.bank): self.bank != "",
@@ -116,7 +116,7 @@ class Cell:
     @property
     def is_drawn(self) -> bool:
         """Whether a generator draws for it."""
-        return self.ratio > 0 and self.method == "generator" and not self.bank
+        return self.ratio > 0 and method_named(self.method).needs_checkpoint and not self.bank
 
     @property
     def least_scores(self) -> dict[str, float]:
@@ -127,7 +127,7 @@ class Cell:
     def bank_marks(self) -> tuple[str, ...]:
         """What tells its bank from others of the same kept set; nothing for the plain one."""
         marks = {
-            self.method: self.method != "generator",
+            self.method: self.method != DEFAULT_METHOD,
             self._generator_mark: self.generator != "given",
             "target": self.cameras == "target",
         }
@@ -145,18 +145,23 @@ class Cell:
         """
         check_ratio(self.ratio, self.mode)
         erase = self.erase and not PRESETS[self.preset]["erase"]
-        drawn: dict[str, Any] = {"method": "generator", "cameras": "source", "generator": "given"}
+        drawn: dict[str, Any] = {
+            "method": DEFAULT_METHOD,
+            "cameras": "source",
+            "generator": "given",
+        }
         cell = replace(self, erase=erase, min_score=self._plain_scores())
         if not self.ratio:
             alike: dict[str, Any] = {"mode": MODES[0], "label": LABELS[0], **drawn}
             return replace(cell, bank="", min_score="", **alike)
         if self.bank:
             return replace(cell, **drawn)
-        if self.method == "generator":
-            is_whole = self.generator == "whole" and self.real_part == 1
-            return replace(cell, generator="kept" if is_whole else self.generator)
-        cameras = self.cameras if self.method == "renderer" else "source"
-        return replace(cell, cameras=cameras, generator="given")
+        method = method_named(self.method)
+        cameras = self.cameras if method.moves_cameras else "source"
+        if not method.needs_checkpoint:
+            return replace(cell, cameras=cameras, generator="given")
+        is_whole = self.generator == "whole" and self.real_part == 1
+        return replace(cell, cameras=cameras, generator="kept" if is_whole else self.generator)
 
     def _plain_scores(self) -> str:
         """The least scores as one text, the same for the same scores."""

@@ -23,6 +23,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from reid_aug.bank.methods import DEFAULT_METHOD
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.stages.recipe import Recipe, build, flattened, load_recipe, read_toml
@@ -41,7 +42,7 @@ class Grid:
     ratio: tuple[float, ...] = (0.0, 1.0)
     keep: tuple[float, ...] = (1.0,)
     seed: tuple[int, ...] = (0, 1, 2)
-    method: tuple[str, ...] = ("generator",)
+    method: tuple[str, ...] = (DEFAULT_METHOD,)
     cameras: tuple[str, ...] = ("source",)
     generator: tuple[str, ...] = ("given",)
     bank: tuple[str, ...] = ("",)

@@ -284,7 +284,7 @@ def test_a_bank_holds_what_was_written(path):
         np.testing.assert_array_equal(entry.keypoints, KEYPOINTS[row])
 
 
-def test_a_bank_says_how_it_was_drawn_and_an_old_one_by_whom(path):
+def test_the_plan_of_a_bank_has_its_method_also_in_older_files(path):
     assert Bank(path).plan == {
         "method": "generator", "cameras": "source", "poses": "random", "batch": 32,
         "height": HEIGHT, "width": WIDTH,
@@ -303,7 +303,7 @@ def test_a_plan_that_is_none_is_refused_by_name(path, text):
     assert str(path) in str(caught.value)
 
 
-def test_a_bank_says_where_it_comes_from(path):
+def test_a_bank_records_its_provenance(path):
     attributes = Bank(path).attributes
 
     assert {name: attributes[name] for name in ATTRIBUTES} == ATTRIBUTES
@@ -431,7 +431,7 @@ def test_a_heap_that_claims_to_be_pixels_is_refused(path, is_damaged):
     assert "got damaged texts in its heap" in refusal_in_another_process(path)
 
 
-def test_the_heap_of_a_virtual_dataset_is_looked_at_before_hdf5_does(path):
+def test_the_heap_of_a_virtual_dataset_is_checked_before_hdf5_reads_it(path):
     virtual_dataset(path)
     content = bytearray(path.read_bytes())
     heap = content.rfind(b"GCOL\x01")
@@ -486,7 +486,7 @@ def test_an_attribute_of_another_type_is_refused(path, name, value):
 
 
 @pytest.mark.parametrize("about", [{}, {"data": "much"}, {"data": ["kept"]}, {"data": {}}])
-def test_a_score_of_nobody_knows_what_is_refused(path, about):
+def test_a_score_of_unknown_origin_is_refused(path, about):
     scores = {"likeness": np.zeros(COUNT)}
     write_bank(
         path, ROWS, [PIXELS], ATTRIBUTES | {"scores": json.dumps({"likeness": about})}, scores
@@ -510,7 +510,7 @@ def test_a_writer_that_fails_midway_leaves_no_file(tmp_path):
 def test_a_writer_that_fails_midway_leaves_the_old_file(path):
     before = path.read_bytes()
 
-    with pytest.raises(ValueError, match="6 rows were promised, 4 drawn"):
+    with pytest.raises(ValueError, match="6 rows were announced, got 4"):
         write_bank(path, ROWS, [PIXELS[:4]], ATTRIBUTES)
 
     assert path.read_bytes() == before

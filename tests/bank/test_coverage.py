@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid_aug.bank.coverage import CLUSTERS, clusters_sha256, coverage, normalised, pose_clusters
-from reid_aug.bank.plan import Draw, plan, usable
+from reid_aug.bank.plan import PlannedRow, plan, usable
 from reid_aug.data.dataset import PersonImage, read_market1501
 from reid_aug.data.keypoints import Pose, read_keypoints
 
@@ -46,7 +46,7 @@ def test_place_and_size_make_no_difference():
     np.testing.assert_allclose(np.linalg.norm(one.reshape(18, 2)[[2, 5]].mean(0)), 0.5, atol=1e-6)
 
 
-def test_a_joint_that_is_not_seen_lies_where_it_does_on_average():
+def test_a_missing_joint_takes_its_mean_position():
     poses = np.stack([standing(k, 30, 60, 10) for k in (0, 1, 2)])
     poses[2, 4] = np.nan
 
@@ -56,7 +56,7 @@ def test_a_joint_that_is_not_seen_lies_where_it_does_on_average():
     assert np.isfinite(points).all()
 
 
-def test_a_joint_that_nobody_shows_and_a_torso_without_length_are_no_trouble():
+def test_a_joint_missing_in_all_poses_and_a_torso_without_length_give_finite_numbers():
     poses = np.full((2, 18, 2), np.nan, np.float32)
     poses[:, [2, 5, 8, 11]] = 7.0
 
@@ -89,35 +89,35 @@ def test_few_poses_make_few_clusters():
     assert clusters[images[0]] == clusters[images[1]] != clusters[images[2]]
 
 
-def test_the_hash_tells_clusterings_apart():
+def test_different_clusterings_have_different_hashes():
     one, two = image(0), image(1)
 
     assert clusters_sha256({one: 0, two: 1}) == clusters_sha256({two: 1, one: 0})
     assert clusters_sha256({one: 0, two: 1}) != clusters_sha256({one: 1, two: 0})
 
 
-def test_coverage_counts_what_each_identity_is_seen_in():
+def test_coverage_counts_clusters_and_cameras_per_identity():
     a, b, c = image(0, 1, 1), image(1, 1, 2), image(2, 2, 3)
     clusters = {a: 0, b: 1, c: 2}
-    draws = [Draw(a, c, 1, 0), Draw(a, b, 2, 1), Draw(c, a, 1, 0)]
+    planned = [PlannedRow(a, c, 1, 0), PlannedRow(a, b, 2, 1), PlannedRow(c, a, 1, 0)]
 
-    found = coverage([a, b, c], draws, clusters)
+    found = coverage([a, b, c], planned, clusters)
 
     assert (found.clusters, found.clusters_before, found.clusters_after) == (3, 1.5, 2.5)
     assert (found.cameras, found.cameras_before, found.cameras_after) == (3, 1.5, 2.0)
     assert str(found) == (
-        "coverage: an identity is seen in 1.5 of 3 pose clusters before and 2.5 after, "
-        "under 1.5 of 3 cameras before and 2.0 after"
+        "coverage: per identity, 1.5 of 3 pose clusters before and 2.5 after, "
+        "1.5 of 3 cameras before and 2.0 after"
     )
 
 
-def test_the_policies_cover_what_they_aim_at(people):
+def test_each_policy_raises_its_own_coverage(people):
     real, poses = read_market1501(people).train, read_keypoints(people / "keypoints.csv")
     clusters = pose_clusters(usable(real, poses), poses, 0)
 
     def covered(policy: str):
-        draws = plan(real, poses, len(real), 0, "target", policy, clusters)
-        return coverage(real, draws, clusters)
+        planned = plan(real, poses, len(real), 0, "target", policy, clusters)
+        return coverage(real, planned, clusters)
 
     chance, cameras, aimed = map(covered, ("random", "cross-camera", "coverage"))
     assert aimed.clusters_after > chance.clusters_after > chance.clusters_before

@@ -1,4 +1,4 @@
-"""The methods: a generator that may be told cameras, and the two it is compared with."""
+"""The methods: generators with and without cameras, and the references beside them."""
 
 import json
 import shutil
@@ -12,21 +12,24 @@ from torch import nn
 
 from reid_aug.bank import Bank, shards
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.bank.methods import COPIES, GeneratorMethod, relit
+from reid_aug.bank.methods import GeneratorMethod, relit
+from reid_aug.bank.methods.copies import COPIES
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501, resize
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, save_generator
 from reid_aug.people import read_people
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.random_streams import BankStream
 from reid_aug.stages.synthesize import SynthesizeConfig, describe, prepare, synthesize
 
+LOAD = "reid_aug.bank.methods.generator.load_with_metadata"
 DATA = DataConfig(height=32, width=16)
 CPU = torch.device("cpu")
-OTHERS = ("copies", "renderer")
+OTHERS = ("copies", "limb-warp", "renderer")
 
 
-class Told(nn.Module):
-    """Stands in for a generator with cameras: paints what it was told, as two grey values."""
+class CameraConditioned(nn.Module):
+    """Stands in for a camera-conditioned generator: its images hold both cameras as grey values."""
 
     def __init__(self, cameras: int = 6) -> None:
         super().__init__()
@@ -34,11 +37,11 @@ class Told(nn.Module):
 
     def repose(self, image, source, target, cameras):
         assert source.shape == target.shape == (len(image), 18, 2)
-        drawn = torch.full_like(image, -1.0)
+        generated = torch.full_like(image, -1.0)
         if self.config.cameras:
             assert cameras.dtype == torch.int64
-            drawn[:, :2] = (cameras.float() / 127.5 - 1)[:, :, None, None]
-        return drawn
+            generated[:, :2] = (cameras.float() / 127.5 - 1)[:, :, None, None]
+        return generated
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,10 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture
-def told(monkeypatch):
+def camera_conditioned(monkeypatch):
     monkeypatch.setattr(
-        "reid_aug.bank.methods.load_with_metadata", lambda path: (Told(), {"trained_on": "0" * 12})
+        LOAD,
+        lambda path: (CameraConditioned(), {"trained_on": "0" * 12}),
     )
 
 
@@ -67,31 +71,33 @@ def job_of(people, checkpoint, method, ratio=1.0, data=DATA, seed=0, **more):
 
 
 @pytest.mark.parametrize("cameras", ["source", "target"])
-def test_a_generator_is_told_both_cameras(people, checkpoint, tmp_path, told, cameras):
+def test_a_camera_conditioned_generator_receives_both_cameras(
+    people, checkpoint, tmp_path, camera_conditioned, cameras
+):
     job = job_of(people, checkpoint, "generator", 0.5, cameras=cameras)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
-    for row, draw in enumerate(job.draws):
-        wanted = (draw.target if cameras == "target" else draw.source).camid
-        assert bank.image(row)[0, 0, :2].tolist() == [draw.source.camid, wanted]
-        assert bank.rows.camid[row] == wanted
-    assert len({draw.target.camid == draw.source.camid for draw in job.draws}) == 2
+    for number, row in enumerate(job.rows):
+        wanted = (row.target if cameras == "target" else row.source).camid
+        assert bank.image(number)[0, 0, :2].tolist() == [row.source.camid, wanted]
+        assert bank.rows.camid[number] == wanted
+    assert len({row.target.camid == row.source.camid for row in job.rows}) == 2
 
 
-def test_a_generator_without_cameras_is_told_none(people, checkpoint, monkeypatch):
-    monkeypatch.setattr("reid_aug.bank.methods.load_with_metadata", lambda path: (Told(0), {}))
+def test_a_generator_without_cameras_receives_none(people, checkpoint, monkeypatch):
+    monkeypatch.setattr(LOAD, lambda path: (CameraConditioned(0), {}))
     job = job_of(people, checkpoint, "generator", 0.5)
 
-    assert not job.method.draw(job.draws[:2]).any()
+    assert not job.method.generate(job.rows[:2]).any()
 
 
-def test_the_target_s_camera_needs_a_generator_that_is_told(people, checkpoint):
-    with pytest.raises(UserError, match=r"told no cameras.*generator\.cameras above 0"):
+def test_the_target_s_camera_needs_a_camera_conditioned_generator(people, checkpoint):
+    with pytest.raises(UserError, match=r"must be camera-conditioned.*generator\.cameras above 0"):
         job_of(people, checkpoint, "generator", cameras="target")
 
 
-def test_the_generator_is_no_artist_without_a_checkpoint(people):
+def test_the_method_generator_needs_a_checkpoint(people):
     with pytest.raises(UserError, match="--generator"):
         job_of(people, None, "generator")
 
@@ -100,11 +106,11 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
     job = job_of(people, None, "copies", 0.5)
     poses = read_keypoints(people / "keypoints.csv")
 
-    drawn = job.method.draw(job.draws)
+    generated = job.method.generate(job.rows)
 
-    for draw, image in zip(job.draws, drawn, strict=True):
-        assert draw.target == draw.source
-        source = read_image(draw.source.path, 32, 16)
+    for row, image in zip(job.rows, generated, strict=True):
+        assert row.target == row.source
+        source = read_image(row.source.path, 32, 16)
         flipped, straight = (
             np.corrcoef(image.mean(2).ravel(), other.mean(2).ravel())[0, 1]
             for other in (source[:, ::-1], source)
@@ -113,30 +119,30 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
         assert flipped > straight
         change = image.mean() / source.mean()
         assert (1 - COPIES) ** 2 < change < (1 + COPIES) ** 2
-        wanted = poses[draw.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
-        assert np.array_equal(job.method.keypoints(draw), wanted, equal_nan=True)
+        wanted = poses[row.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
+        assert np.array_equal(job.method.keypoints(row), wanted, equal_nan=True)
 
 
 def test_copies_of_one_source_differ_and_follow_from_seed_identity_and_seat(people):
     job, other = (job_of(people, None, "copies", 4.0, seed=seed) for seed in (0, 1))
-    name = job.draws[0].source.name
-    same = [draw for draw in job.draws if draw.source.name == name]
+    name = job.rows[0].source.name
+    same = [row for row in job.rows if row.source.name == name]
     assert len(same) >= 4
 
-    drawn = job.method.draw(same)
+    generated = job.method.generate(same)
 
-    assert len({image.tobytes() for image in drawn}) == len(same)
-    assert np.array_equal(job.method.draw(same[2:3])[0], drawn[2])
-    assert not np.array_equal(other.method.draw(same[2:3])[0], drawn[2])
+    assert len({image.tobytes() for image in generated}) == len(same)
+    assert np.array_equal(job.method.generate(same[2:3])[0], generated[2])
+    assert not np.array_equal(other.method.generate(same[2:3])[0], generated[2])
 
 
-def test_jitter_gives_each_drawing_a_light_of_its_own(people, checkpoint):
+def test_jitter_changes_the_light_of_each_image_separately(people, checkpoint):
     plain, lit = (job_of(people, checkpoint, "generator", 0.5, jitter=j) for j in (0.0, 0.4))
 
-    before, after = (job.method.draw(job.draws) for job in (plain, lit))
+    before, after = (job.method.generate(job.rows) for job in (plain, lit))
 
-    for draw, one, two in zip(lit.draws, before, after, strict=True):
-        rng = np.random.default_rng([0, 6, draw.source.pid, draw.seat])
+    for row, one, two in zip(lit.rows, before, after, strict=True):
+        rng = np.random.default_rng([0, BankStream.JITTER, row.source.pid, row.seat])
         assert np.array_equal(two, relit(one, rng, 0.4))
         assert not np.array_equal(two, one)
     assert plain.attributes["plan"] != lit.attributes["plan"]
@@ -152,7 +158,7 @@ def test_the_light_changes_by_no_more_than_the_jitter():
     assert np.array_equal(relit(image, np.random.default_rng(0), 0.0), image)
 
 
-def test_a_jitter_that_cannot_be_is_refused():
+def test_a_jitter_outside_its_range_is_refused():
     with pytest.raises(UserError, match="jitter must be at least 0 and below 1, got 1"):
         SynthesizeConfig(jitter=1.0)
 
@@ -162,7 +168,7 @@ def test_copies_have_no_other_camera(people):
         SynthesizeConfig(method="copies", cameras="target")
 
 
-def test_the_renderer_draws_the_truth(people, tmp_path):
+def test_the_renderer_makes_the_true_images(people, tmp_path):
     job = job_of(people, None, "renderer", 0.25)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
@@ -170,28 +176,28 @@ def test_the_renderer_draws_the_truth(people, tmp_path):
     known = read_people(people)
     for row in (0, len(bank) - 1):
         entry = bank[row]
-        names, camid = (entry.source, entry.target), job.draws[row].source.camid
+        names, camid = (entry.source, entry.target), job.rows[row].source.camid
         assert entry.camid == camid
         assert np.array_equal(entry.image, resize(known.truth(*names, camid), 32, 16))
         in_the_light_of_its_source = resize(known.truth(*names), 32, 16)
         assert not np.array_equal(entry.image, in_the_light_of_its_source)
 
 
-def test_the_renderer_draws_under_the_target_s_camera(people, tmp_path):
+def test_the_renderer_shows_the_target_s_camera(people, tmp_path):
     job = job_of(people, None, "renderer", 0.25, cameras="target")
-    row, draw = next((i, d) for i, d in enumerate(job.draws) if d.camid != d.source.camid)
+    number, row = next((i, r) for i, r in enumerate(job.rows) if r.camid != r.source.camid)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
-    names = draw.source.name, draw.target.name
+    names = row.source.name, row.target.name
     known = read_people(people)
-    assert np.array_equal(bank.image(row), resize(known.truth(*names, draw.camid), 32, 16))
-    assert not np.array_equal(bank.image(row), resize(known.truth(*names), 32, 16))
-    assert bank.rows.camid[row] == draw.target.camid
+    assert np.array_equal(bank.image(number), resize(known.truth(*names, row.camid), 32, 16))
+    assert not np.array_equal(bank.image(number), resize(known.truth(*names), 32, 16))
+    assert bank.rows.camid[number] == row.target.camid
 
 
 @pytest.mark.parametrize("cameras", ["source", "target"])
-def test_the_contact_sheet_shows_the_truth_under_the_camera_drawn(
+def test_the_contact_sheet_shows_the_truth_under_the_camera_of_the_row(
     people, tmp_path, monkeypatch, cameras
 ):
     job = job_of(people, None, "renderer", 0.25, DataConfig(), cameras=cameras)
@@ -208,7 +214,7 @@ def test_the_contact_sheet_shows_the_truth_under_the_camera_drawn(
     assert all(np.array_equal(generated, truth) for _, _, generated, truth in shown)
 
 
-def test_the_renderer_knows_the_built_in_people_only(people, tmp_path):
+def test_the_renderer_works_on_the_built_in_people_only(people, tmp_path):
     copy = shutil.copytree(people, tmp_path / "data")
     (copy / "people.json").unlink()
 
@@ -216,21 +222,23 @@ def test_the_renderer_knows_the_built_in_people_only(people, tmp_path):
         job_of(copy, None, "renderer")
 
 
-@pytest.mark.parametrize(("method", "data"), [("copies", "kept"), ("renderer", "whole")])
-def test_a_bank_says_who_drew_it_and_what_that_artist_knows(people, tmp_path, method, data):
+@pytest.mark.parametrize(
+    ("method", "data"), [("copies", "kept"), ("limb-warp", "kept"), ("renderer", "whole")]
+)
+def test_a_bank_records_its_method_and_the_leak_status(people, tmp_path, method, data):
     job = job_of(people, None, method, 0.25)
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
     assert (bank.plan["method"], bank.plan["cameras"]) == (method, "source")
     assert bank.attributes["generator_data"] == data
-    assert job.method.words in describe(job)
+    assert job.method.description in describe(job)
     card = json.loads((tmp_path / "bank.json").read_text())
     assert (card["plan"]["method"], card["generator"]) == (method, None)
 
 
 @pytest.mark.parametrize("method", OTHERS)
-def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, method):
+def test_a_bank_grows_to_the_bytes_of_one_generated_at_once(people, tmp_path, method):
     small = synthesize(job_of(people, None, method, 0.3), tmp_path / "grown", CPU)
     images, count = Bank(small).images(0, 10), len(Bank(small))
     assert count % 8  # the last batch was filled up
@@ -242,18 +250,18 @@ def test_a_bank_grows_to_the_bytes_of_one_drawn_at_once(people, tmp_path, method
     assert np.array_equal(Bank(whole).images(0, 10), images)
 
 
-def test_no_artist_goes_on_with_the_bank_of_another(people, checkpoint, tmp_path):
+def test_no_method_extends_the_bank_of_another(people, checkpoint, tmp_path):
     path = synthesize(job_of(people, None, "copies", 0.25), tmp_path, CPU)
     before = path.read_bytes()
 
-    for method in ("generator", "renderer"):
+    for method in ("generator", "limb-warp", "renderer"):
         with pytest.raises(UserError, match="another generator"):
             synthesize(job_of(people, checkpoint, method, 0.5), tmp_path, CPU)
 
     assert path.read_bytes() == before
 
 
-def test_a_bank_under_other_cameras_is_another(people, checkpoint, tmp_path, told):
+def test_a_bank_under_other_cameras_is_another(people, checkpoint, tmp_path, camera_conditioned):
     synthesize(job_of(people, checkpoint, "generator", 0.25), tmp_path, CPU)
 
     with pytest.raises(UserError, match="another plan"):
@@ -270,16 +278,16 @@ def test_the_contact_sheet_of_copies_has_no_truth(people, tmp_path):
         assert sheet.width == 4 * (3 * 2 * 64 + 8) - 8
 
 
-def test_a_generator_artist_says_what_its_generator_knows(people, checkpoint):
+def test_the_method_generator_states_the_leak_status(people, checkpoint):
     method = job_of(people, checkpoint, "generator").method
 
     assert isinstance(method, GeneratorMethod)
-    assert method.data == "external"
-    assert str(checkpoint) in method.words
+    assert method.generator_data == "external"
+    assert str(checkpoint) in method.description
 
 
 @pytest.mark.parametrize(("weights", "is_off"), [(None, True), ("0" * 64, False)])
-def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
+def test_the_method_generator_states_whether_the_perceptual_loss_was_off(
     people, checkpoint, tmp_path, weights, is_off
 ):
     generator, notes = load_with_metadata(checkpoint)
@@ -287,4 +295,4 @@ def test_a_generator_artist_says_whether_the_perceptual_loss_was_off(
 
     method = job_of(people, tmp_path / "g.safetensors", "generator").method
 
-    assert ("perceptual loss off" in method.words) == is_off
+    assert ("perceptual loss off" in method.description) == is_off

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_aug.bank.plan import POLICIES, Draw, plan, without_pose
+from reid_aug.bank.plan import POLICIES, PlannedRow, plan, without_pose
 from reid_aug.data.dataset import PersonImage, seats
 from reid_aug.data.keypoints import Pose
 from reid_aug.runtime.errors import UserError
@@ -32,16 +32,16 @@ def poses_of(images: list[PersonImage]) -> dict[str, Pose]:
     return {image.name: pose() for image in images}
 
 
-def rows_of(draws: list[Draw], pid: int) -> list[Draw]:
-    return [draw for draw in draws if draw.source.pid == pid]
+def rows_of(planned: list[PlannedRow], pid: int) -> list[PlannedRow]:
+    return [row for row in planned if row.source.pid == pid]
 
 
 def test_sources_are_in_seat_order():
     images = people(COUNTS)
 
-    draws = plan(images, poses_of(images), count=40, seed=0)
+    planned = plan(images, poses_of(images), count=40, seed=0)
 
-    assert [d.source.pid for d in draws] == [pid for pid, _ in islice(seats(COUNTS), 40)]
+    assert [row.source.pid for row in planned] == [pid for pid, _ in islice(seats(COUNTS), 40)]
 
 
 def test_smaller_plan_is_a_prefix_of_a_larger_one():
@@ -57,10 +57,10 @@ def test_smaller_plan_is_a_prefix_of_a_larger_one():
 def test_every_source_is_used_once_before_any_is_used_twice():
     images = people(COUNTS)
 
-    draws = plan(images, poses_of(images), count=150, seed=0)
+    planned = plan(images, poses_of(images), count=150, seed=0)
 
     for pid, n in COUNTS.items():
-        sources = [draw.source for draw in rows_of(draws, pid)]
+        sources = [row.source for row in rows_of(planned, pid)]
         own = {image for image in images if image.pid == pid}
         assert len(sources) >= 2 * n
         for start in range(0, len(sources) - n + 1, n):
@@ -70,18 +70,18 @@ def test_every_source_is_used_once_before_any_is_used_twice():
 def test_a_plan_of_as_many_rows_as_images_uses_every_image_once():
     images = people(COUNTS)
 
-    draws = plan(images, poses_of(images), count=len(images), seed=0)
+    planned = plan(images, poses_of(images), count=len(images), seed=0)
 
-    assert sorted(draw.source for draw in draws) == sorted(images)
+    assert sorted(row.source for row in planned) == sorted(images)
 
 
-def test_nobody_is_drawn_into_the_pose_of_the_source_itself():
+def test_no_row_has_its_own_source_as_target():
     images = people({1: 2, 2: 1})
 
-    draws = plan(images, poses_of(images), count=300, seed=0)
+    planned = plan(images, poses_of(images), count=300, seed=0)
 
-    assert all(draw.source != draw.target for draw in draws)
-    assert {draw.target for draw in draws} == set(images)
+    assert all(row.source != row.target for row in planned)
+    assert {row.target for row in planned} == set(images)
 
 
 def test_the_only_pose_there_is_serves_its_own_image_too():
@@ -89,40 +89,42 @@ def test_the_only_pose_there_is_serves_its_own_image_too():
     poses = {images[0].name: pose()}
 
     assert plan(images, poses, count=2, seed=0) == [
-        Draw(images[0], images[0], camid=1, seat=0),
-        Draw(images[1], images[0], camid=1, seat=0),
+        PlannedRow(images[0], images[0], camid=1, seat=0),
+        PlannedRow(images[1], images[0], camid=1, seat=0),
     ]
 
 
-def test_a_row_is_drawn_under_the_camera_of_its_source_or_of_its_target():
+def test_a_row_has_the_camera_of_its_source_or_of_its_target():
     images = [PersonImage(i.path, i.pid, 1 + k % 3) for k, i in enumerate(people(COUNTS))]
     poses = poses_of(images)
 
     ours, theirs = (plan(images, poses, 40, 0, cameras) for cameras in ("source", "target"))
 
-    assert [draw.camid for draw in ours] == [draw.source.camid for draw in ours]
-    assert [draw.camid for draw in theirs] == [draw.target.camid for draw in theirs]
-    assert [(d.source, d.target) for d in ours] == [(d.source, d.target) for d in theirs]
-    assert [d.camid for d in ours] != [d.camid for d in theirs]
+    assert [row.camid for row in ours] == [row.source.camid for row in ours]
+    assert [row.camid for row in theirs] == [row.target.camid for row in theirs]
+    assert [(row.source, row.target) for row in ours] == [
+        (row.source, row.target) for row in theirs
+    ]
+    assert [row.camid for row in ours] != [row.camid for row in theirs]
 
 
 def test_the_seats_of_an_identity_count_its_rows_from_0():
     images = people(COUNTS)
 
-    draws = plan(images, poses_of(images), count=40, seed=0)
+    planned = plan(images, poses_of(images), count=40, seed=0)
 
     for pid in COUNTS:
-        rows = rows_of(draws, pid)
-        assert [draw.seat for draw in rows] == list(range(len(rows)))
+        rows = rows_of(planned, pid)
+        assert [row.seat for row in rows] == list(range(len(rows)))
 
 
 def test_seed_changes_targets_and_sources_and_not_the_identities():
     images = people(COUNTS)
     zero, one = (plan(images, poses_of(images), count=20, seed=seed) for seed in (0, 1))
 
-    assert [draw.target for draw in zero] != [draw.target for draw in one]
-    assert [draw.source for draw in zero] != [draw.source for draw in one]
-    assert [draw.source.pid for draw in zero] == [draw.source.pid for draw in one]
+    assert [row.target for row in zero] != [row.target for row in one]
+    assert [row.source for row in zero] != [row.source for row in one]
+    assert [row.source.pid for row in zero] == [row.source.pid for row in one]
 
 
 def test_plan_does_not_depend_on_the_order_of_the_images():
@@ -136,9 +138,9 @@ def test_plan_does_not_depend_on_the_order_of_the_images():
 def test_targets_reach_over_all_images_of_the_kept_set():
     images = people(COUNTS)
 
-    draws = plan(images, poses_of(images), count=400, seed=0)
+    planned = plan(images, poses_of(images), count=400, seed=0)
 
-    assert {draw.target for draw in draws} == set(images)
+    assert {row.target for row in planned} == set(images)
 
 
 def test_rows_of_an_identity_stay_when_another_goes_that_gave_no_poses():
@@ -162,11 +164,11 @@ def test_image_without_a_whole_torso_is_neither_source_nor_target(joint):
     poses[images[1].name] = pose(joint)
     del poses[images[5].name]
 
-    draws = plan(images, poses, count=100, seed=0)
+    planned = plan(images, poses, count=100, seed=0)
 
     used = set(images) - {images[1], images[5]}
-    assert {draw.source for draw in draws} == used
-    assert {draw.target for draw in draws} == used
+    assert {row.source for row in planned} == used
+    assert {row.target for row in planned} == used
 
 
 def test_identity_without_a_whole_torso_uses_what_it_has():
@@ -174,10 +176,10 @@ def test_identity_without_a_whole_torso_uses_what_it_has():
     poses = poses_of(images[:2])
     poses[images[2].name] = pose(8)
 
-    draws = plan(images, poses, count=30, seed=0)
+    planned = plan(images, poses, count=30, seed=0)
 
-    assert {draw.source for draw in rows_of(draws, 2)} == set(images[2:])
-    assert {draw.target for draw in rows_of(draws, 2)} == set(images[:2])
+    assert {row.source for row in rows_of(planned, 2)} == set(images[2:])
+    assert {row.target for row in rows_of(planned, 2)} == set(images[:2])
     assert without_pose(images, poses) == [2]
 
 
@@ -189,7 +191,7 @@ def test_nobody_is_without_a_pose_when_one_image_has_a_torso():
 
 @pytest.mark.parametrize("known", [{}, {"0001_c1s1_000000_01.jpg": pose(2)}], ids=["none", "half"])
 def test_no_pose_to_draw_into_is_an_error(known):
-    with pytest.raises(UserError, match="none of the 3 kept images has key points"):
+    with pytest.raises(UserError, match="none of the 3 kept images has keypoints"):
         plan(people({1: 2, 2: 1}), known, count=2, seed=0)
 
 
@@ -201,7 +203,7 @@ def photographed(counts: dict[int, int], cameras: int) -> list[PersonImage]:
     ]
 
 
-def policies(images: list[PersonImage], policy: str, count: int, seed: int = 0) -> list[Draw]:
+def policies(images: list[PersonImage], policy: str, count: int, seed: int = 0) -> list[PlannedRow]:
     clusters = {image: place % 5 for place, image in enumerate(sorted(images))}
     return plan(images, poses_of(images), count, seed, policy=policy, clusters=clusters)
 
@@ -214,8 +216,8 @@ def test_every_policy_keeps_identities_sources_and_prefixes(policy):
     for count in (1, 4, 33):
         assert policies(images, policy, count) == whole[:count]
     at_random = policies(images, "random", 80)
-    assert [d.source for d in whole] == [d.source for d in at_random]
-    assert all(draw.target != draw.source for draw in whole)
+    assert [row.source for row in whole] == [row.source for row in at_random]
+    assert all(row.target != row.source for row in whole)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -230,7 +232,7 @@ def test_no_policy_depends_on_the_order_of_the_images(policy):
 def test_a_policy_draws_something_else_than_chance_and_another_seed_something_else_again(policy):
     images = photographed(COUNTS, 3)
 
-    targets = [[d.target for d in policies(images, *how)] for how in (
+    targets = [[row.target for row in policies(images, *how)] for how in (
         ("random", 40), (policy, 40), (policy, 40, 1),
     )]  # fmt: skip
 
@@ -240,35 +242,35 @@ def test_a_policy_draws_something_else_than_chance_and_another_seed_something_el
 def test_cross_camera_takes_no_pose_from_the_source_s_own_camera():
     images = photographed(COUNTS, 3)
 
-    draws = policies(images, "cross-camera", 200)
+    planned = policies(images, "cross-camera", 200)
 
-    assert all(draw.target.camid != draw.source.camid for draw in draws)
+    assert all(row.target.camid != row.source.camid for row in planned)
 
 
 def test_cross_camera_fills_the_cameras_that_an_identity_lacks_first():
     lonely = [PersonImage(i.path, 1, 2) for i in people({1: 4})]
     others = [PersonImage(i.path, 2, 1 + k % 5) for k, i in enumerate(people({2: 10}))]
 
-    draws = rows_of(policies(lonely + others, "cross-camera", 14), 1)
+    planned = rows_of(policies(lonely + others, "cross-camera", 14), 1)
 
-    assert {draw.target.camid for draw in draws[:4]} == {1, 3, 4, 5}
+    assert {row.target.camid for row in planned[:4]} == {1, 3, 4, 5}
 
 
 def test_cross_camera_under_one_camera_draws_what_there_is():
     images = people(COUNTS)
 
-    draws = policies(images, "cross-camera", 40)
+    planned = policies(images, "cross-camera", 40)
 
-    assert all(draw.target.camid == 1 for draw in draws)
+    assert all(row.target.camid == 1 for row in planned)
 
 
 def test_coverage_fills_the_empty_clusters_of_an_identity_first():
     images = people({1: 3, 2: 30})
     clusters = {image: 0 if image.pid == 1 else k % 6 for k, image in enumerate(images)}
 
-    draws = plan(images, poses_of(images), 60, 0, policy="coverage", clusters=clusters)
+    planned = plan(images, poses_of(images), 60, 0, policy="coverage", clusters=clusters)
 
-    first = [clusters[draw.target] for draw in rows_of(draws, 1)[:5]]
+    first = [clusters[row.target] for row in rows_of(planned, 1)[:5]]
     assert sorted(first) == [1, 2, 3, 4, 5]
 
 
@@ -276,9 +278,9 @@ def test_coverage_levels_the_clusters_in_the_end():
     images = people({1: 3, 2: 30})
     clusters = {image: 0 if image.pid == 1 else k % 6 for k, image in enumerate(images)}
 
-    draws = plan(images, poses_of(images), 400, 0, policy="coverage", clusters=clusters)
+    planned = plan(images, poses_of(images), 400, 0, policy="coverage", clusters=clusters)
 
-    seen = Counter(clusters[draw.target] for draw in rows_of(draws, 1))
+    seen = Counter(clusters[row.target] for row in rows_of(planned, 1))
     seen[0] += 3
     assert max(seen.values()) - min(seen.values()) <= 1
 
@@ -287,9 +289,9 @@ def test_a_cluster_that_holds_the_source_alone_is_passed_over():
     images = people({1: 1, 2: 4})
     clusters = {image: image.pid for image in images}
 
-    draws = plan(images, poses_of(images), 30, 0, policy="coverage", clusters=clusters)
+    planned = plan(images, poses_of(images), 30, 0, policy="coverage", clusters=clusters)
 
-    assert all(draw.target.pid == 2 for draw in rows_of(draws, 1))
+    assert all(row.target.pid == 2 for row in rows_of(planned, 1))
 
 
 def test_coverage_without_clusters_is_a_fault_of_the_caller():
@@ -300,9 +302,9 @@ def test_coverage_without_clusters_is_a_fault_of_the_caller():
 
 def test_a_plan_at_random_is_what_it_always_was():
     images = people(COUNTS)
-    draws = plan(images, poses_of(images), 12, seed=3)
+    planned = plan(images, poses_of(images), 12, seed=3)
 
-    names = [f"{d.source.name} {d.target.name}" for d in draws]
+    names = [f"{row.source.name} {row.target.name}" for row in planned]
 
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     assert digest == "78a1db741635fc7427fbf03b3ffbe4e09549434970905257e59cfb0f0ade498f"

@@ -1,4 +1,4 @@
-"""Shards: a bank that any number of processes draw, and that nothing which ends them can harm."""
+"""Shards: any number of processes generate one bank, and no way to end them damages it."""
 
 import resource
 import signal
@@ -42,7 +42,7 @@ def names(folder: Path) -> list[str]:
 
 def pattern(row: int) -> np.ndarray:
     method = StandIn(SIZE, 0.0)
-    return method.finish(method.paint(method.read([row])), [row])[0]
+    return method.finish(method.compute(method.read([row])), [row])[0]
 
 
 class Counting(StandIn):
@@ -50,9 +50,9 @@ class Counting(StandIn):
         super().__init__(SIZE, 0.002)
         self.batches = 0
 
-    def paint(self, material: np.ndarray) -> np.ndarray:
+    def compute(self, material: np.ndarray) -> np.ndarray:
         self.batches += 1
-        return super().paint(material)
+        return super().compute(material)
 
 
 def until(holds) -> None:
@@ -62,7 +62,7 @@ def until(holds) -> None:
         time.sleep(0.01)
 
 
-def test_every_row_is_what_its_artist_draws_and_nothing_else_is_left(tmp_path):
+def test_every_row_is_the_image_of_its_method_and_no_other_file_is_left(tmp_path):
     bank = Bank(draw(tmp_path, COUNT, SIZE, 0.0))
 
     assert len(bank) == COUNT
@@ -80,26 +80,26 @@ def test_a_smaller_bank_is_extended_to_the_same_bytes(tmp_path, whole):
     assert names(tmp_path) == ["bank.h5"]
 
 
-def test_rows_that_the_old_bank_has_are_not_painted_again(tmp_path):
+def test_rows_of_the_old_bank_are_not_computed_again(tmp_path):
     draw(tmp_path, SHARD + 64, SIZE, 0.0)
     shards, method = Shards(tmp_path / "bank.h5", "stand-in", COUNT), Counting()
 
     with shards.membership():
-        shards.draw(range(COUNT), method, 32)
+        shards.generate(range(COUNT), method, 32)
 
     assert method.batches == -(-(COUNT - SHARD - 64) // 32)
 
 
-def test_what_a_killed_smaller_run_left_goes_with_the_larger_one(tmp_path, whole):
+def test_the_larger_run_removes_what_a_killed_smaller_run_left(tmp_path, whole):
     shards = Shards(tmp_path / "bank.h5", "stand-in", SHARD + 5)
     with shards.membership():
-        shards.draw(range(SHARD + 5), StandIn(SIZE, 0.0), 32)  # and never puts it together
+        shards.generate(range(SHARD + 5), StandIn(SIZE, 0.0), 32)  # without assemble()
 
     assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
     assert names(tmp_path) == ["bank.h5"]
 
 
-def test_what_was_left_beside_a_finished_bank_goes_with_the_next_run(tmp_path, whole):
+def test_the_next_run_removes_shards_beside_a_finished_bank(tmp_path, whole):
     draw(tmp_path, COUNT, SIZE, 0.0)
     left = tmp_path / "shards/stand-in"
     left.mkdir(parents=True)
@@ -110,19 +110,19 @@ def test_what_was_left_beside_a_finished_bank_goes_with_the_next_run(tmp_path, w
     assert names(tmp_path) == ["bank.h5"]
 
 
-def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(tmp_path):
+def test_after_kills_at_random_moments_a_run_resumes_to_the_same_bytes(tmp_path):
     assert interrupted(tmp_path, options(times=3), signal.SIGKILL).total() == 3
 
 
 @pytest.mark.slow
-def test_killed_at_fifty_random_moments_it_goes_on_to_the_same_bytes(tmp_path):
+def test_after_kills_at_fifty_random_moments_a_run_resumes_to_the_same_bytes(tmp_path):
     found = interrupted(tmp_path, options(times=50, rows=4000, delay=0.002), signal.SIGKILL)
 
     assert found["drawing"] > 5
     assert found["drawing"] < 45
 
 
-def test_stopped_by_ctrl_c_it_says_so_in_one_line_and_goes_on(tmp_path):
+def test_ctrl_c_prints_one_line_and_the_run_can_be_resumed(tmp_path):
     run = Run(tmp_path, options(delay=0.05))
     until(lambda: any(tmp_path.glob("shards/*/*.lock")))
     run.process.send_signal(signal.SIGINT)
@@ -136,13 +136,13 @@ def test_stopped_by_ctrl_c_it_says_so_in_one_line_and_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_by_ctrl_c_at_random_moments_it_goes_on_to_the_same_bytes(tmp_path):
+def test_after_ctrl_c_at_random_moments_a_run_resumes_to_the_same_bytes(tmp_path):
     assert interrupted(tmp_path, options(times=20), signal.SIGINT).total() == 20
 
 
 @contextmanager
 def files_of_at_most(size: int):
-    """What a full disk does, without one: the system refuses to write beyond this size."""
+    """Simulates a full disk: the system refuses to write files beyond this size."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
     try:
@@ -152,7 +152,7 @@ def files_of_at_most(size: int):
 
 
 @pytest.mark.parametrize("room", [0.1, 0.9, 1.5, 2.0], ids=["shard", "shard's end", "bank", "end"])
-def test_without_room_one_sentence_and_nothing_half_written(tmp_path, whole, room):
+def test_a_full_disk_gives_one_sentence_and_no_partial_file(tmp_path, whole, room):
     size = int(room * SHARD * 16 * 8 * 3)
     with files_of_at_most(size), pytest.raises(UserError, match="could not be written") as caught:
         draw(tmp_path, COUNT, SIZE, 0.0)
@@ -164,7 +164,7 @@ def test_without_room_one_sentence_and_nothing_half_written(tmp_path, whole, roo
     assert names(tmp_path) == ["bank.h5"]
 
 
-def test_two_at_once_share_the_work(tmp_path, whole):
+def test_two_processes_share_the_work(tmp_path, whole):
     methods = [Counting(), Counting()]
     barrier = threading.Barrier(2)
 
@@ -172,7 +172,7 @@ def test_two_at_once_share_the_work(tmp_path, whole):
         shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
         with shards.membership():
             barrier.wait()
-            shards.draw(range(COUNT), method, 32)
+            shards.generate(range(COUNT), method, 32)
 
     threads = [threading.Thread(target=work, args=(method,)) for method in methods]
     for thread in threads:
@@ -193,7 +193,7 @@ def test_three_commands_at_once_make_one_bank(tmp_path, whole):
     assert names(tmp_path) == ["bank.h5"]
 
 
-def test_the_shard_of_who_was_killed_is_drawn_by_another(tmp_path, whole):
+def test_another_process_generates_the_shard_of_a_killed_one(tmp_path, whole):
     slow = Run(tmp_path, options(delay=30.0))
     until(lambda: any(tmp_path.glob("shards/*/0*.lock")))
     other = Run(tmp_path, options())
@@ -206,12 +206,12 @@ def test_the_shard_of_who_was_killed_is_drawn_by_another(tmp_path, whole):
     assert (tmp_path / "bank.h5").read_bytes() == whole
 
 
-def test_a_bank_with_other_settings_is_not_drawn_beside_it(tmp_path):
+def test_a_folder_holds_only_one_bank_in_the_making(tmp_path):
     mine, other = (Shards(tmp_path / "bank.h5", key, COUNT) for key in ("mine", "other"))
 
     with (
         other.membership(),
-        pytest.raises(UserError, match="other settings is being drawn"),
+        pytest.raises(UserError, match="another command generates a bank with other settings"),
         mine.membership(),
     ):
         pass
@@ -219,7 +219,7 @@ def test_a_bank_with_other_settings_is_not_drawn_beside_it(tmp_path):
         pass
 
 
-def test_who_has_the_folder_alone_is_not_joined(tmp_path):
+def test_a_command_with_an_exclusive_lock_on_the_folder_is_not_joined(tmp_path):
     shards = Shards(tmp_path / "bank.h5", "mine", COUNT)
 
     with (
@@ -230,7 +230,7 @@ def test_who_has_the_folder_alone_is_not_joined(tmp_path):
         pass
 
 
-def test_a_removed_lock_counts_no_more(tmp_path):
+def test_a_lock_file_that_was_removed_has_no_effect(tmp_path):
     first = Claim(tmp_path / "a.lock")
     (tmp_path / "a.lock").unlink()
     second = Claim(tmp_path / "a.lock")
@@ -244,7 +244,7 @@ def test_a_removed_lock_counts_no_more(tmp_path):
 def test_a_damaged_shard_is_one_sentence(tmp_path, content):
     shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
     with shards.membership():
-        shards.draw(range(COUNT), StandIn(SIZE, 0.0), 32)
+        shards.generate(range(COUNT), StandIn(SIZE, 0.0), 32)
     path = shards.all()[1].path
     if content is None:
         np.save(path, np.zeros((3, 16, 8, 3), np.uint8))
@@ -258,32 +258,32 @@ def test_a_damaged_shard_is_one_sentence(tmp_path, content):
     assert not (tmp_path / "bank.h5").exists()
 
 
-def test_who_draws_is_never_more_than_a_few_batches_behind_who_reads(tmp_path):
+def test_reading_is_at_most_a_few_batches_ahead_of_computing(tmp_path):
     ahead = []
 
     class Watched(Counting):
         read_batches = 0
 
-        def read(self, draws):
+        def read(self, rows):
             self.read_batches += 1
             ahead.append(self.read_batches - self.batches)
-            return super().read(draws)
+            return super().read(rows)
 
     shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
     with shards.membership():
-        shards.draw(range(COUNT), Watched(), 32)
+        shards.generate(range(COUNT), Watched(), 32)
 
     assert 1 < max(ahead) <= module.AHEAD + 2
 
 
-def test_a_failing_artist_is_heard_and_lets_go(tmp_path):
+def test_an_error_of_the_method_is_raised_and_all_locks_are_released(tmp_path):
     class Broken(StandIn):
-        def finish(self, images, draws):
+        def finish(self, images, rows):
             raise ValueError("no ink")
 
     shards = Shards(tmp_path / "bank.h5", "stand-in", COUNT)
     with pytest.raises(ValueError, match="no ink"), shards.membership():
-        shards.draw(range(COUNT), Broken(SIZE, 0.0), 32)
+        shards.generate(range(COUNT), Broken(SIZE, 0.0), 32)
 
     assert all(Claim(shard.lock).is_held for shard in shards.all())
 
@@ -298,6 +298,6 @@ def test_peak_memory_does_not_grow_with_the_number_of_images(tmp_path):
     assert many - few < pixels / 3
 
 
-def test_drawing_needs_no_torch():
+def test_the_module_needs_no_torch():
     code = "import sys, reid_aug.bank.shards; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

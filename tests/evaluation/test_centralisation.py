@@ -43,74 +43,78 @@ class MeanColour(nn.Module):
         return image.mean((2, 3))
 
 
-def test_a_feature_is_the_mean_of_the_image_s_and_its_drawings(checkpoint, people, monkeypatch):
+def test_a_feature_is_the_mean_over_the_image_and_its_generated_images(
+    checkpoint, people, monkeypatch
+):
     monkeypatch.setattr("reid_aug.evaluation.centralisation.BATCH", 7)
     images = read_market1501(people).query[:5]
     own = extract_features(MeanColour(), images, to_tensor, CPU)
-    drawn = posed_features(checkpoint, people)
+    posed = posed_features(checkpoint, people)
 
-    found = centralised(own, images, drawn, MeanColour(), to_tensor, CPU)
+    found = centralised(own, images, posed, MeanColour(), to_tensor, CPU)
 
     for image, feature in zip(images, found, strict=True):
-        pictures = [open_image(image.path), *drawn.draw([image])]
+        pictures = [open_image(image.path), *posed.generate([image])]
         means = np.stack([picture.mean((0, 1)) for picture in pictures])
         np.testing.assert_allclose(feature, means.mean(0), atol=0.05)
 
 
-def test_identities_are_not_asked(checkpoint, people):
+def test_identities_are_not_used(checkpoint, people):
     dataset = read_market1501(people)
-    strangers = replace(
+    others = replace(
         dataset,
         query=tuple(replace(image, pid=99) for image in dataset.query),
         gallery=tuple(replace(image, pid=98) for image in dataset.gallery),
     )
 
-    known, unknown = (posed_features(checkpoint, people, each) for each in (dataset, strangers))
+    known, unknown = (posed_features(checkpoint, people, each) for each in (dataset, others))
 
     assert known.settings == unknown.settings
-    np.testing.assert_array_equal(known.draw(dataset.query[:2]), unknown.draw(strangers.query[:2]))
+    np.testing.assert_array_equal(
+        known.generate(dataset.query[:2]), unknown.generate(others.query[:2])
+    )
 
 
 def test_poses_are_of_training_images_and_differ(checkpoint, people):
-    drawn = posed_features(checkpoint, people)
+    posed = posed_features(checkpoint, people)
 
-    assert len(drawn) == len(set(drawn.targets)) == 8
-    assert set(drawn.targets) <= set(read_market1501(people).train)
-    assert drawn.targets == posed_features(checkpoint, people).targets
+    assert len(posed) == len(set(posed.targets)) == 8
+    assert set(posed.targets) <= set(read_market1501(people).train)
+    assert posed.targets == posed_features(checkpoint, people).targets
 
 
 def test_cameras_are_the_image_s_own_or_the_target_s(checkpoint, people, monkeypatch):
     asked = []
     image = read_market1501(people).query[0]
     for cameras in ("source", "target"):
-        drawn = posed_features(checkpoint, people, cameras=cameras)
-        monkeypatch.setattr(drawn.method, "draw", asked.append)
-        drawn.draw([image])
+        posed = posed_features(checkpoint, people, cameras=cameras)
+        monkeypatch.setattr(posed.method, "generate", asked.append)
+        posed.generate([image])
 
-    own, theirs = ([draw.camid for draw in draws] for draws in asked)
+    own, theirs = ([row.camid for row in rows] for rows in asked)
     assert own == [image.camid] * 8
-    assert theirs == [target.camid for target in drawn.targets]
+    assert theirs == [target.camid for target in posed.targets]
 
 
-def test_all_images_are_drawn_and_those_without_a_pose_are_counted(checkpoint, people):
+def test_images_without_a_pose_are_counted_and_not_left_out(checkpoint, people):
     poses = read_keypoints(people / "keypoints.csv")
     dataset = read_market1501(people)
     before = posed_features(checkpoint, people).poseless
     lost = next(i for i in dataset.gallery if poses[i.name].has_torso)
     del poses[lost.name]
 
-    drawn = posed_features(checkpoint, people, poses=poses)
+    posed = posed_features(checkpoint, people, poses=poses)
 
-    assert drawn.poseless == before + 1
-    assert f"{before + 1} images have no whole torso" in drawn.words
-    assert drawn.draw([lost]).shape == (8, 32, 16, 3)
+    assert posed.poseless == before + 1
+    assert f"{before + 1} images have no whole torso" in posed.words
+    assert posed.generate([lost]).shape == (8, 32, 16, 3)
 
 
 def test_no_pose_at_all_is_refused(checkpoint, people):
     poses = read_keypoints(people / "keypoints.csv")
     train = {image.name for image in read_market1501(people).train}
 
-    with pytest.raises(UserError, match="give key points with --keypoints"):
+    with pytest.raises(UserError, match="give keypoints with --keypoints"):
         posed_features(checkpoint, people, poses={k: v for k, v in poses.items() if k in train})
     with pytest.raises(UserError, match="poses must be at least 1"):
         CentraliseConfig(0)

@@ -28,8 +28,10 @@ def test_features_are_those_of_the_images_in_order(people):
 
 def test_workers_change_nothing(people):
     images = read_market1501(people).query
-    alone = extract_features(MeanColour(), images, to_tensor, CPU)
-    assert torch.equal(alone, extract_features(MeanColour(), images, to_tensor, CPU, workers=1))
+    without_workers = extract_features(MeanColour(), images, to_tensor, CPU)
+    assert torch.equal(
+        without_workers, extract_features(MeanColour(), images, to_tensor, CPU, workers=1)
+    )
 
 
 def test_distances_are_squared_euclidean():
@@ -38,7 +40,7 @@ def test_distances_are_squared_euclidean():
     assert np.allclose(distance_matrix(query, gallery), wanted.numpy(), atol=1e-5)
 
 
-def test_a_network_that_knows_the_identity_scores_one(people):
+def test_a_network_that_separates_all_identities_scores_one(people):
     dataset = read_market1501(people)
     pids = {open_image(i.path).tobytes(): i.pid for i in (*dataset.query, *dataset.gallery)}
 

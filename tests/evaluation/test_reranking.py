@@ -61,7 +61,7 @@ def test_fewer_images_than_neighbours_are_no_obstacle():
     assert distances.isfinite().all()
 
 
-def test_a_network_that_sees_no_difference_leaves_all_as_far():
+def test_equal_features_give_equal_distances():
     distances = rerank(torch.ones(4, 8), torch.ones(40, 8))
 
     assert distances.isfinite().all()

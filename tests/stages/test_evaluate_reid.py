@@ -203,7 +203,7 @@ def test_keypoints_of_other_images_are_refused_with_a_generator(words, generator
 
     given = (*words, "--generator", generator, "--keypoints", keypoints)
 
-    assert "query and gallery images has key points" in call(*given, code=2).stderr
+    assert "query and gallery images has keypoints" in call(*given, code=2).stderr
 
 
 def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path):

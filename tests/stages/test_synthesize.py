@@ -1,4 +1,4 @@
-"""Drawing: rows that depend on nothing but themselves, and a bank that survives being stopped."""
+"""Generating a bank: rows are independent of each other, and a stopped run can be resumed."""
 
 import json
 import shutil
@@ -45,21 +45,21 @@ def make(people, checkpoint, folder, ratio, seed=0, data=DATA, mode="supplement"
     return synthesize(job, folder, CPU), job
 
 
-def test_a_row_holds_what_the_generator_draws(people, checkpoint, tmp_path):
+def test_a_row_holds_the_image_of_the_generator(people, checkpoint, tmp_path):
     path, job = make(people, checkpoint, tmp_path / "run", 0.5)
     bank, poses = Bank(path), read_keypoints(people / "keypoints.csv")
     for row in (0, len(bank) - 1):
-        entry, draw = bank[row], job.draws[row]
-        pixels = torch.from_numpy(read_image(draw.source.path, 32, 16)[None].copy())
+        entry, planned = bank[row], job.rows[row]
+        pixels = torch.from_numpy(read_image(planned.source.path, 32, 16)[None].copy())
         maps = [
             torch.from_numpy(poses[image.name].resized((128, 64), (32, 16)).heatmaps(32, 16)[None])
-            for image in (draw.source, draw.target)
+            for image in (planned.source, planned.target)
         ]
         with torch.inference_mode():
             wanted = to_pixels(job.method.generator(to_signed(pixels), *maps))[0].numpy()
         assert np.abs(wanted.astype(int) - entry.image).max() <= 1
-        assert (entry.source, entry.target) == (draw.source.name, draw.target.name)
-        assert (entry.pid, entry.camid) == (draw.source.pid, draw.source.camid)
+        assert (entry.source, entry.target) == (planned.source.name, planned.target.name)
+        assert (entry.pid, entry.camid) == (planned.source.pid, planned.source.camid)
 
 
 def test_the_same_command_gives_the_same_bytes(people, checkpoint, tmp_path):
@@ -92,15 +92,15 @@ def test_a_smaller_ratio_leaves_a_larger_bank_alone(people, checkpoint, tmp_path
 @pytest.mark.parametrize("calls", [0, 1, 2, 3])
 def test_a_stopped_run_goes_on_to_the_same_bytes(people, checkpoint, tmp_path, monkeypatch, calls):
     whole, _ = make(people, checkpoint, tmp_path / "whole", 1.0)
-    paint, count = GeneratorMethod.paint, iter(range(100))
+    compute, count = GeneratorMethod.compute, iter(range(100))
 
     def stop(self, material):
         if next(count) == calls:
             raise KeyboardInterrupt
-        return paint(self, material)
+        return compute(self, material)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GeneratorMethod, "paint", stop)
+        patch.setattr(GeneratorMethod, "compute", stop)
         with pytest.raises(KeyboardInterrupt):
             make(people, checkpoint, tmp_path / "stopped", 1.0)
     assert not (tmp_path / "stopped/bank.h5").exists()
@@ -121,7 +121,7 @@ def test_a_bank_of_other_settings_is_not_overwritten(people, checkpoint, tmp_pat
 
 def test_replace_fills_up_to_the_old_number(people, checkpoint, tmp_path):
     _, job = make(people, checkpoint, tmp_path, 0.5, mode="replace")
-    assert len(job.real) + len(job.draws) == len(read_market1501(people).train)
+    assert len(job.real) + len(job.rows) == len(read_market1501(people).train)
     assert job.attributes["keep"] == 0.5
 
 
@@ -144,14 +144,14 @@ def test_a_generator_that_saw_test_images_is_refused(people, tmp_path):
         make(people, tmp_path / "g.safetensors", tmp_path / "run", 1.0)
 
 
-def test_a_bank_is_not_extended_under_other_key_points(people, checkpoint, tmp_path):
+def test_a_bank_is_not_extended_under_other_keypoints(people, checkpoint, tmp_path):
     make(people, checkpoint, tmp_path / "run", 0.5)
     copy = shutil.copytree(people, tmp_path / "data")
     poses = read_keypoints(copy / "keypoints.csv")
     train = read_market1501(copy).train
     name = next(image.name for image in train if poses[image.name].seen.any())
     write_keypoints(copy / "keypoints.csv", {**poses, name: poses[name].mirrored(64)})
-    with pytest.raises(UserError, match="another set of key points"):
+    with pytest.raises(UserError, match="another set of keypoints"):
         make(copy, checkpoint, tmp_path / "run", 1.0)
 
 
@@ -162,9 +162,7 @@ def test_a_lost_card_is_written_again(people, checkpoint, tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["synthetic"] is True
 
 
-def test_a_card_written_for_a_larger_bank_says_nothing_of_what_the_smaller_covers(
-    people, checkpoint, tmp_path
-):
+def test_a_card_of_a_larger_bank_has_no_coverage_of_the_smaller_plan(people, checkpoint, tmp_path):
     path, _ = make(people, checkpoint, tmp_path / "run", 1.0)
     card = path.with_suffix(".json")
     assert json.loads(card.read_text())["coverage"]
@@ -204,16 +202,16 @@ def test_two_at_once_in_one_folder_are_refused(people, checkpoint, tmp_path):
         make(people, checkpoint, tmp_path / "run", 0.5)
 
 
-def test_ratio_zero_draws_nothing_and_says_so(people, checkpoint, tmp_path):
+def test_ratio_zero_is_refused(people, checkpoint, tmp_path):
     with pytest.raises(UserError, match="ratio must be above 0"):
         make(people, checkpoint, tmp_path / "run", 0.0)
 
 
-def test_the_card_says_what_the_bank_is(people, checkpoint, tmp_path):
+def test_the_card_describes_the_bank(people, checkpoint, tmp_path):
     path, job = make(people, checkpoint, tmp_path / "run", 0.5)
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["synthetic"] is True
-    assert card["images"] == len(job.draws)
+    assert card["images"] == len(job.rows)
     assert card["generator_data"] == "external"
     assert "licence" in card
 

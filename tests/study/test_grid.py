@@ -341,7 +341,10 @@ def test_a_cell_hands_its_values_to_the_recipe():
         ("[[also]]\nexternal = [1]", "also: unknown key 'external'"),
         ("[[also]]\nkeep = 0.5", "keep must be a list of float"),
         ("also = [3]", r"also must be tables, written \[\[also\]\]"),
-        ('method = ["painter"]', "method must be among generator, copies, renderer, got 'painter'"),
+        (
+            'method = ["painter"]',
+            "method must be among generator, copies, limb-warp, renderer, got 'painter'",
+        ),
         ('cameras = ["both"]', "cameras must be among source, target"),
         (
             'generator = ["external"]',

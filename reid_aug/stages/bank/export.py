@@ -1,11 +1,11 @@
-"""Write a bank as a folder in Market-1501 layout, which any re-ID code reads.
+"""Write a bank as a folder in Market-1501 layout, for any re-ID code.
 
-    bounding_box_train/   0002_c1s9_000017_00.jpg: pid 2, camid 1, row 17 of the bank ("s9": drawn)
+    bounding_box_train/   0002_c1s9_000017_00.jpg: pid 2, camid 1, bank row 17 ("s9": generated)
     query/ bounding_box_test/
-    keypoints.csv         the poses that were asked for
-    provenance.csv        file, pid, camid, source, target, and the scores: what imports take back
+    keypoints.csv         the target poses
+    provenance.csv        file, pid, camid, source, target and the scores; ``bank import`` reads it
 
-The folder appears under its name once it is whole.
+The folder appears under its name only when it is complete.
 """
 
 import csv
@@ -24,7 +24,7 @@ from reid_aug.runtime.files import new_folder
 
 PROVENANCE = "provenance.csv"
 COLUMNS = ("file", "pid", "camid", "source", "target")
-QUALITY = 95  # of the JPEG files, without subsampling of colours
+QUALITY = 95  # of the JPEG files; colours are not subsampled
 
 
 def export_bank(
@@ -35,19 +35,19 @@ def export_bank(
     with_real: bool,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> int:
-    """Write the generated images of a mix, and its real ones where asked for; how many in all.
+    """Write the generated images of a mix, and optionally its real ones; returns their number.
 
     Args:
-        mix: what to train on.
-        dataset: where query and gallery come from.
-        poses: key points of the real images by file name.
-        folder: where to; missing or empty, it appears whole or not at all.
+        mix: the training set.
+        dataset: the source of query and gallery.
+        poses: keypoints of the real images by file name.
+        folder: the folder to write, missing or empty; it appears complete or not at all.
         with_real: whether the real images of the mix are written too.
-        progress: wraps the rows, to show how far it is.
+        progress: wraps the rows, to show the progress.
 
     Raises:
-        UserError: If the folder is there, the mix has no generated image, or its bank is of another
-            data set.
+        UserError: If the folder is not empty, the mix has no generated image, or its bank
+            belongs to another data set.
     """
     if mix.bank is None or not mix.generated:
         raise UserError("there is nothing to export: the mix has no generated image")
@@ -67,7 +67,7 @@ def export_bank(
 
 
 def file_name(bank: Bank, row: int) -> str:
-    """What a row of the bank is called as a file."""
+    """The file name of a row of the bank."""
     return f"{bank.rows.pid[row]:04d}_c{bank.rows.camid[row]}s9_{row:06d}_00.jpg"
 
 

@@ -1,10 +1,10 @@
-"""Make a bank of images that somebody else generated, so that they stand in the same table.
+"""Make a bank of images that other software generated, for a comparison in the same table.
 
-Two ways to say what they show: file names in Market-1501's form (``0002_c1s1_000451_03.jpg``), or a
-CSV with the columns file, pid, camid, source, target (a source or a target may be empty; columns
-beyond those are not looked at). Rows are brought into seat order, those of an identity as they are
-listed, or by file name; an identity that runs out of images is passed over. Images of another
-size are resized.
+Identity and camera come either from file names in the form of Market-1501
+(``0002_c1s1_000451_03.jpg``), or from a CSV with the columns file, pid, camid, source, target. In
+the CSV, a source or a target may be empty, and further columns are ignored. Rows are sorted into
+seat order. Those of one identity keep the order of the CSV, or that of their file names; an
+identity without further images is skipped. Images of another size are resized.
 """
 
 import csv
@@ -42,23 +42,25 @@ COLUMNS = ("file", "pid", "camid", "source", "target")
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """An image that somebody else generated, and what is known of it; "" is unknown."""
+    """An image that other software generated, and its provenance."""
 
     path: Path
     pid: int
     camid: int
     source: str = ""
+    """File name of the image that supplied the appearance; "" if unknown."""
     target: str = ""
+    """File name of the image that supplied the pose; "" if unknown."""
 
 
 def read_names(folder: Path) -> list[Foreign]:
-    """The images of a folder whose names say pid and camid.
+    """The images of a folder, with pid and camid from their file names.
 
     Raises:
-        UserError: If there is no such folder or no image in it, or a name says nothing.
+        UserError: If the folder is missing or holds no image, or a name has another form.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; give the generated images'")
+        raise UserError(f"{folder}: there is no such folder; give that of the generated images")
     images = [parse_name(path) for path in image_files(folder)]
     if not images:
         raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got none")
@@ -66,10 +68,10 @@ def read_names(folder: Path) -> list[Foreign]:
 
 
 def read_csv(path: Path, folder: Path) -> list[Foreign]:
-    """The images that a CSV lists; files are taken from ``folder``.
+    """The images that a CSV lists; file names are relative to ``folder``.
 
     Raises:
-        UserError: If the file is missing, a column is, or a line is malformed; the line is named.
+        UserError: If the file or a column is missing, or a line is malformed (with its number).
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; give a CSV of {', '.join(COLUMNS)}")
@@ -113,20 +115,20 @@ def import_bank(
     name: str,
     generator_data: str,
 ) -> int:
-    """Write ``found`` as a bank of the kept set; how many images that are.
+    """Write ``found`` as a bank of the kept set; returns the number of images.
 
     Args:
         found: the images.
-        dataset: the data set they were generated from.
-        poses: its key points by file name.
-        data: the kept set, and the size that images get.
-        path: where to; must not be there.
-        name: what the generator is called in tables.
-        generator_data: what it was trained on, one of "kept", "external", "whole".
+        dataset: the data set that they were generated from.
+        poses: its keypoints by file name.
+        data: the kept set, and the size of the images in the bank.
+        path: the file to write; it must not exist.
+        name: the name of the generator in tables.
+        generator_data: the leak status of the generator, one of "kept", "external", "whole".
 
     Raises:
-        UserError: If an image shows nobody of the kept set, does not decode, or names a source or
-            target outside of it; or if the bank is there, or ``name`` cannot be printed.
+        UserError: If an image has an identity, source or target outside the kept set or cannot be
+            decoded, the bank exists, or ``name`` is not printable.
     """
     if generator_data not in STATUSES:
         raise UserError(
@@ -141,14 +143,14 @@ def import_bank(
     ordered = in_seat_order(found, real)
     size = data.height, data.width
     for foreign in ordered:
-        read_image(foreign.path, *size)  # before anything is written
+        read_image(foreign.path, *size)  # raises before anything is written
     attributes = _attributes(ordered, dataset, real, poses, data, name, generator_data)
     write_bank(path, _rows(ordered, real, poses, size), _pixels(ordered, size), attributes)
     return len(ordered)
 
 
 def in_seat_order(found: Sequence[Foreign], real: Sequence[PersonImage]) -> list[Foreign]:
-    """The images as seat order asks for their identities; who has none left is passed over."""
+    """The images in seat order; an identity without further images is skipped."""
     counts = {pid: len(group) for pid, group in by_identity(real).items()}
     waiting = {pid: iter([f for f in found if f.pid == pid]) for pid in counts}
     ordered: list[Foreign] = []

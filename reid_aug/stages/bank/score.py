@@ -1,12 +1,17 @@
-"""Score the images of a bank, so that a mix can leave out bad ones without generating again.
+"""Score the images of a bank, so that a mix can leave out bad images without a new bank.
 
-The scores and the weights that they need are declared in :mod:`reid_aug.bank.scores`. A larger
-score is better, so ``--min-score NAME=VALUE`` means the same for all.
+The scores and the weights that they need are declared in :mod:`reid_aug.bank.scores`. For every
+score higher is better, so ``--min-score NAME=VALUE`` has the same meaning for all:
 
-``identity`` and ``margin`` need a network that ``reid-aug train-reid`` wrote. Its leak status is
-stored with the scores, because a mix that is filtered by them depends on the images that trained
-the network. ``pose`` needs the weights of MoveNet, which count as trained on external data. A joint
-counts if MoveNet finds it within a sixteenth of the image height.
+    identity    cosine of a re-ID network's feature to the mean feature of the person's kept images
+    margin      identity, minus the largest such cosine to another person
+    sharpness   contrast of neighbouring pixels; 1 is that of the median kept image
+    novelty     1 minus the correlation with the nearest kept image, as thumbnails; 0 is a copy
+    pose        part of the target's joints that MoveNet finds within a sixteenth of the height
+
+The first two need a network of ``reid-aug train-reid``. Its leak status is recorded with its
+scores, because a mix that is filtered by the network leaks its training images. The last one needs
+the weights of MoveNet, which count as trained on other data.
 """
 
 import json
@@ -38,7 +43,7 @@ from reid_aug.runtime.files import sha256, write_json
 
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
-LEAST_SURE = 0.2  # confidence of a joint that MoveNet finds
+LEAST_SURE = 0.2  # confidence of a joint of MoveNet
 NOT_GIVEN = ("images_sha256", "content_sha256", "synthetic", "scores")
 
 Progress = Callable[[Sequence[int]], Iterable[int]]
@@ -51,7 +56,7 @@ def score_bank(
     device: torch.device,
     progress: Progress = iter,
 ) -> dict[str, np.ndarray]:
-    """Score every row, and write the bank anew with the scores in it; (N,) by name.
+    """Score every row, and rewrite the bank with the scores; returns them by name, (N,) each.
 
     Args:
         bank: the bank.
@@ -125,10 +130,7 @@ def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> 
 
 
 class Batch(NamedTuple):
-    """Rows of a bank.
-
-    (B, H, W, 3) uint8 images, (B,) pids, and (B, 18, 2) requested poses in pixels.
-    """
+    """Rows of a bank: images (B, H, W, 3) uint8, pids (B,) and target poses (B, 18, 2)."""
 
     images: np.ndarray
     pids: np.ndarray
@@ -203,7 +205,7 @@ class PixelScore(BankScore):
         self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """The two scores of each row, (B, 2)."""
+        """Sharpness and novelty of each image, (B, 2)."""
         images = batch.images
         own = _thumbnails(images)
         mirrored = _thumbnails(images[:, :, ::-1])
@@ -212,7 +214,7 @@ class PixelScore(BankScore):
 
 
 def _contrast(images: np.ndarray) -> np.ndarray:
-    """Standard deviation of the Laplacian of grey, (B,)."""
+    """Standard deviation of the Laplacian of the grey images, (B,)."""
     grey = images.mean(3)
     centre, sides = grey[:, 1:-1, 1:-1], grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1]
     sides = sides + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
@@ -220,7 +222,7 @@ def _contrast(images: np.ndarray) -> np.ndarray:
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """Small pictures with mean 0 and length 1, (B, n)."""
+    """Flattened thumbnails with mean 0 and length 1, (B, n)."""
     small = np.stack([resize(np.ascontiguousarray(image), *THUMBNAIL) for image in images])
     flat = small.reshape(len(small), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
@@ -238,8 +240,8 @@ class NetworkScore(BankScore):
         network = load_reid_network(weights)
         self.data = leak_status(network.seen, material.dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
-        self.look = look(network.size)
-        features = F.normalize(extract_features(self.model, real, self.look, device), dim=1)
+        self.transform = look(network.size)
+        features = F.normalize(extract_features(self.model, real, self.transform, device), dim=1)
         pids = torch.tensor([image.pid for image in real])
         self.pids = pids.unique()
         self.means = F.normalize(
@@ -252,8 +254,8 @@ class NetworkScore(BankScore):
 
     @torch.inference_mode()
     def scores(self, batch: Batch) -> np.ndarray:
-        """The two scores of each row, (B, 2)."""
-        inputs = torch.stack([self.look(Image.fromarray(image)) for image in batch.images])
+        """Identity and margin of each image, (B, 2)."""
+        inputs = torch.stack([self.transform(Image.fromarray(image)) for image in batch.images])
         near = F.normalize(self.model(inputs.to(self.device)).float().cpu(), dim=1) @ self.means.T
         is_own: Tensor = torch.from_numpy(batch.pids.astype(np.int64))[:, None] == self.pids
         own = near[is_own]
@@ -262,7 +264,7 @@ class NetworkScore(BankScore):
 
 
 class JointsScore(BankScore):
-    """A score computed by a pose estimator: whether the image has the requested pose."""
+    """A score of a pose estimator: how well the image shows the target pose."""
 
     names, needs = JOINTS.names, JOINTS.needs
 
@@ -275,12 +277,12 @@ class JointsScore(BankScore):
         return {"data": "external", "scorer_sha256": self.estimator.sha256}
 
     def scores(self, batch: Batch) -> np.ndarray:
-        """(B, 1); 0 if no joint was requested."""
+        """The score pose of each image, (B, 1); 0 for a target without joints."""
         pairs = zip(batch.images, batch.keypoints, strict=True)
         return np.array([[self._agreement(*pair)] for pair in pairs])
 
-    def _agreement(self, image: np.ndarray, requested: np.ndarray) -> float:
+    def _agreement(self, image: np.ndarray, target: np.ndarray) -> float:
         height, width = image.shape[:2]
         found = pose_of(self.estimator.estimate(image), LEAST_SURE, (height, width)).xy
-        near = np.hypot(*(found - requested).T) < height / 16  # False if either is unseen
-        return float(near.sum() / max(1, Pose(requested).seen.sum()))
+        near = np.hypot(*(found - target).T) < height / 16  # False if a joint is unseen in either
+        return float(near.sum() / max(1, Pose(target).seen.sum()))

@@ -1,8 +1,8 @@
-"""Show a bank to people: one page, the best and the worst of its images by a score.
+"""Write one HTML page of a bank: the best and the worst of its images by a score.
 
-The page holds its pictures itself and asks nothing from outside. Beside each drawing stand its
-source, the pose asked for, whom it shows, and every score (:mod:`reid_aug.stages.bank.score`).
-Without scores the page shows rows spread evenly over the bank.
+The page contains its pictures and loads nothing from other places. It shows each generated image
+with its source, the target pose, the identity and every score
+(:mod:`reid_aug.stages.bank.score`). Without scores it shows rows spread evenly over the bank.
 """
 
 import json
@@ -19,22 +19,22 @@ from reid_aug.data.pictures import draw_pose
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.pages import picture, write_page
 
-SHOWN = 50  # rows at either end
+SHOWN = 50  # best rows, and as many worst ones
 
 
 def write_bank_page(
     bank: Bank, real: Sequence[PersonImage], path: Path, by: str | None = None
 ) -> str | None:
-    """Write the page; the score by which it is sorted, None if the bank has none.
+    """Write the page; returns the score by which it is sorted, None if the bank has none.
 
     Args:
         bank: the bank.
-        real: its kept set, where the sources are.
+        real: its kept set, which contains the sources.
         path: the page to write.
-        by: the score; without one "margin" if the bank has it, else the first by name.
+        by: the score; if None, "margin" if the bank has it, else the first by name.
 
     Raises:
-        UserError: If the bank has no such score, or a source is not in the kept set.
+        UserError: If the bank does not have the score, or a source is not in the kept set.
     """
     by = choose_score(bank, by)
     images = {image.name: image for image in real}
@@ -54,10 +54,10 @@ def write_bank_page(
 
 
 def choose_score(bank: Bank, by: str | None) -> str | None:
-    """The score to sort by.
+    """The score by which the page is sorted; None if the bank has no scores.
 
     Raises:
-        UserError: If the bank does not have it.
+        UserError: If the bank does not have the score ``by``.
     """
     names = sorted(bank.scores)
     if by is not None and by not in names:
@@ -70,13 +70,13 @@ def choose_score(bank: Bank, by: str | None) -> str | None:
 
 
 def _sections(bank: Bank, by: str | None) -> Iterator[tuple[str, list[int]]]:
-    """Titles, and the rows below each."""
+    """The sections: title and rows of each."""
     if by is None:
         rows = np.linspace(0, len(bank) - 1, min(2 * SHOWN, len(bank))).astype(int)
         yield "Spread over the bank (it has no scores)", rows.tolist()
         return
     values = bank.scores[by]
-    order = np.argsort(-values, kind="stable")  # what is not scored comes last
+    order = np.argsort(-values, kind="stable")  # rows without a score (NaN) come last
     scored = order[: int(np.isfinite(values).sum())]
     count = min(SHOWN, -(-len(scored) // 2))
     yield f"The best {count} by {by}", scored[:count].tolist()

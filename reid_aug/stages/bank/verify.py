@@ -1,8 +1,8 @@
-"""Check a bank against everything that is promised of one.
+"""Check every property and checksum of a bank.
 
-Opening a bank checks its form and the checksum of columns and attributes; this checks the pixels
-too, whether its values make sense, whether the card beside it is its own, and, where the data set
-is at hand, whether it belongs to it.
+Opening a bank checks its form and the checksum of columns and attributes. This module also checks
+the pixels, the ranges of the values, whether the card beside the bank belongs to it, and, if the
+data set is given, whether the bank belongs to that.
 """
 
 import json
@@ -25,14 +25,14 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def verify_bank(bank: Bank, dataset: Dataset | None = None) -> tuple[list[str], list[str]]:
-    """What a bank is, and what is wrong with it; a line each.
+    """The description of a bank and its faults, as lines of text.
 
     Args:
         bank: the bank.
-        dataset: its data set, where that is at hand.
+        dataset: its data set, if available.
 
     Raises:
-        UserError: If its pixels are not what was written.
+        UserError: If its pixels differ from what was written.
     """
     bank.check_pixels()
     faults = [*_attribute_faults(bank), *_row_faults(bank), *_card_faults(bank)]
@@ -42,13 +42,13 @@ def verify_bank(bank: Bank, dataset: Dataset | None = None) -> tuple[list[str], 
 
 
 def describe(bank: Bank) -> list[str]:
-    """What a bank is, in a few lines."""
+    """The description of a bank, in seven lines."""
     about, plan = bank.attributes, bank.plan
     scored = [f"{name} ({bank.about_scores[name]['data']})" for name in bank.scores]
     return [
         f"{bank.path}: {len(bank)} synthetic images, {bank.height} x {bank.width} pixels, "
         f"of {len(np.unique(bank.rows.pid))} identities",
-        f"drawn by: {plan['method']}, trained on: {about['generator_data']}, "
+        f"made by: {plan['method']}, trained on: {about['generator_data']}, "
         f"generator {about['generator_sha256'][:12]}",
         f"poses: {plan['poses']}; camera of the: {plan['cameras']}; seed {about['seed']}",
         f"kept set: keep {about['keep']:g}, keep_seed {about['keep_seed']}, "
@@ -77,7 +77,7 @@ def _value_faults(bank: Bank) -> Iterator[str]:
         yield "the attribute synthetic must be true"
     size, found = [bank.plan.get("height"), bank.plan.get("width")], [bank.height, bank.width]
     if size != found:
-        yield f"plan says that images are {size} (height, width), but they are {found}"
+        yield f"images must have the size of the plan, {size} (height, width), got {found}"
 
 
 def _row_faults(bank: Bank) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _card_faults(bank: Bank) -> Iterator[str]:
         card = json.loads(path.read_text(encoding="utf-8"))
         written = card["bank_sha256"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        yield f"{path} is no data card of this version"
+        yield f"{path} must be a data card of this version"
         return
     if written != sha256(bank.path):
         yield f"{path} is the card of another bank, SHA-256 {str(written)[:12]}"

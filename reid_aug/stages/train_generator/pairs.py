@@ -25,6 +25,7 @@ from reid_aug.data.dataset import (
 )
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.random_streams import GeneratorStream
 
 CAMERAS = ("any", "same")
 WEIGHTINGS = ("all", "balanced")
@@ -122,7 +123,7 @@ class Pairs:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self.seed, 1, step])
+        rng = np.random.default_rng([self.seed, GeneratorStream.PAIRS, step])
         indices = self._draw(rng)
         flips = rng.random(self.size) < 0.5 * self.flip
         pairs = [self.pair(int(i)) for i in indices[self.part]]
@@ -150,7 +151,7 @@ class Pairs:
 
     def samples(self) -> Batch:
         """Eight fixed pairs, spread over the identities."""
-        rng = np.random.default_rng([self.seed, 0])
+        rng = np.random.default_rng([self.seed, GeneratorStream.SAMPLES])
         indices = np.linspace(0, self.count, SAMPLES, endpoint=False) + rng.random() * 2
         chosen = [self.pair(int(i) % self.count) for i in indices]
         return self.batch(chosen, [False] * SAMPLES)
@@ -158,7 +159,7 @@ class Pairs:
     def validation(self) -> list[Batch]:
         """Fixed pairs of those held out, 64 or one each, in batches; none without them."""
         held_out = range(self.taught, len(self.pairs_until))
-        rng = np.random.default_rng([self.seed, 4])
+        rng = np.random.default_rng([self.seed, GeneratorStream.VALIDATION])
         count = max(VALIDATION_PAIRS, len(held_out)) if held_out else 0
         groups = [held_out[i % len(held_out)] for i in range(count)]
         pairs = [

@@ -48,6 +48,7 @@ from reid_aug.runtime.bfloat16 import require_right_bfloat16
 from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
+from reid_aug.runtime.random_streams import GeneratorStream
 from reid_aug.runtime.sync_batch_norm import share_norms
 from reid_aug.stages.train_generator.identity_model import IdentityModel
 from reid_aug.stages.train_generator.pairs import Batch
@@ -162,7 +163,7 @@ class Trainer:
         for optimiser in self.optimisers.values():
             for parameters in optimiser.param_groups:
                 parameters["lr"] = self.config.rate(number)
-        rng = np.random.default_rng([self.seed, 2, number])
+        rng = np.random.default_rng([self.seed, GeneratorStream.IMAGE_POOLS, number])
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._dropout_seed(number))
             sigma = self.generator.config.sigma
@@ -179,7 +180,7 @@ class Trainer:
         return self.group.average(losses)
 
     def _dropout_seed(self, number: int) -> int:
-        start = [self.seed, 3, number, self.group.rank]
+        start = [self.seed, GeneratorStream.DROPOUT, number, self.group.rank]
         return int(np.random.default_rng(start).integers(2**62))
 
     def _inputs(self, batch: Batch) -> Inputs:

@@ -22,6 +22,7 @@ from torch.utils.data import Sampler
 
 from reid_aug.mixing import Mix
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.random_streams import ReidStream
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
 
@@ -60,7 +61,8 @@ class Training(TorchDataset[dict[str, Any]]):
 
     def seed_changes(self, number: int) -> None:
         """Set the generators that transforms draw from, for the image of this number."""
-        start = int(np.random.default_rng([self.seed, 9, number]).integers(2**62))
+        key = [self.seed, ReidStream.TRANSFORM, number]
+        start = int(np.random.default_rng(key).integers(2**62))
         random.seed(start)
         torch.default_generator.manual_seed(start)
 
@@ -92,9 +94,12 @@ class Shuffled:
         drawn = round(config.generated_share * config.batch) if mix.generated else 0
         if drawn:
             real, generated = np.split(everything, [len(mix.real)])
-            parts = [(real, config.batch - drawn, 4), (generated, drawn, 7)]
+            parts = [
+                (real, config.batch - drawn, ReidStream.REAL),
+                (generated, drawn, ReidStream.GENERATED),
+            ]
         else:
-            parts = [(everything, config.batch, 4)]
+            parts = [(everything, config.batch, ReidStream.REAL)]
         for images, count, _ in parts:
             if count > len(images):
                 raise UserError(
@@ -125,7 +130,7 @@ class ByIdentity:
                 f"{self.people} identities, and the kept set has {len(found)}; lower it with "
                 f"--set train_reid.batch={len(found) * config.instances}"
             )
-        self._order = Shuffles(np.arange(len(found)), [seed, 5])
+        self._order = Shuffles(np.arange(len(found)), [seed, ReidStream.IDENTITIES])
         self._images = [
             self._parts_of(np.flatnonzero(pids == pid), len(mix.real), config, [seed, label])
             for label, pid in enumerate(found)
@@ -140,9 +145,13 @@ class ByIdentity:
         drawn = round(config.generated_share * config.instances)
         generated = images[images >= real]
         if not drawn or not len(generated):
-            return [(Shuffles(images, [seed, 6, label]), config.instances)]
-        kinds = ((images[images < real], config.instances - drawn, 6), (generated, drawn, 8))
-        return [(Shuffles(kind, [seed, number, label]), count) for kind, count, number in kinds]
+            key = [seed, ReidStream.REAL_OF_IDENTITY, label]
+            return [(Shuffles(images, key), config.instances)]
+        kinds = (
+            (images[images < real], config.instances - drawn, ReidStream.REAL_OF_IDENTITY),
+            (generated, drawn, ReidStream.GENERATED_OF_IDENTITY),
+        )
+        return [(Shuffles(kind, [seed, stream, label]), count) for kind, count, stream in kinds]
 
     def indices(self, step: int) -> list[int]:
         """The places in the mix of the images of a batch, person after person."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from reid_aug.runtime.bfloat16 import require_right_bfloat16
 from reid_aug.runtime.distributed import ProcessGroup
 from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
+from reid_aug.runtime.random_streams import ReidStream
 from reid_aug.runtime.sync_batch_norm import share_norms
 from reid_aug.stages.train_reid.losses import identity_loss, triplet_loss
 from reid_aug.stages.train_reid.settings import TrainReidConfig
@@ -104,7 +105,8 @@ class ReidTrainer:
         return self.config.lr * self.config.rate(number)
 
     def _seed(self, number: int) -> None:
-        start = int(np.random.default_rng([self.seed, 10, number, self.group.rank]).integers(2**62))
+        key = [self.seed, ReidStream.DROPOUT, number, self.group.rank]
+        start = int(np.random.default_rng(key).integers(2**62))
         torch.default_generator.manual_seed(start)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(start)

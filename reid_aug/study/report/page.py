@@ -22,7 +22,7 @@ from reid_aug.study.report.gains import Interval
 from reid_aug.study.report.identities import IdentityGain, identity_gains
 from reid_aug.study.report.published import HEADING, published_beside
 from reid_aug.study.report.results import Result, tables_of
-from reid_aug.study.report.rows import METHODS, Line, Row, lines_of
+from reid_aug.study.report.rows import Line, Row, lines_of, method_labels
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +155,8 @@ def _panel(title: str, lines: list[Line], kinds: Sequence[str]) -> Panel:
 def subject_of(lines: Sequence[Line]) -> Line | None:
     """The row that gains most: of a generator's images if there are any, else of any other's."""
     mixed = [line for line in lines if line.row.ratio and line.gain]
-    drawn = [line for line in mixed if line.row.images.startswith(METHODS["generator"])]
+    labels = tuple(method_labels(only_generators=True))
+    drawn = [line for line in mixed if line.row.images.startswith(labels)]
     return max(drawn or mixed, key=_gain, default=None)
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reid_aug.bank.methods import DEFAULT_METHOD, find_method, method_named, method_names
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PLAIN, PRESETS, describe_preset
 from reid_aug.study.report.gains import Gain, gain_of
 from reid_aug.study.report.results import Result
 
-METHODS = {"copies": "mirrored copies", "generator": "generator", "renderer": "true renders"}
 KNOWN = {"kept": "of the kept set", "whole": "that may know left-out images"}
 ERASING = "random erasing"
 STARTS = {
@@ -65,13 +65,14 @@ def images_from(result: Mapping[str, Any]) -> str:
     """Who drew the generated images of a result, in words."""
     if not result["ratio"]:
         return "-"
-    method = result.get("method") or "generator"
-    words = METHODS.get(method, method)
+    name = result.get("method") or DEFAULT_METHOD
+    method = find_method(name)  # None for images from other software
+    words = method.label if method else name
     known = KNOWN.get(result["generator_data"])
-    if known and method == "generator":
-        words += f" {known}"
-    elif known and method not in METHODS:
+    if known and method is None:
         words += f" (generator {known})"
+    elif known and method is not None and method.needs_checkpoint:
+        words += f" {known}"
     words += ", target's camera" if result.get("cameras") == "target" else ""
     poses = result.get("poses") or "random"
     words += f", poses {poses}" if poses != "random" else ""
@@ -79,6 +80,15 @@ def images_from(result: Mapping[str, Any]) -> str:
         words += f", {name} {about['least']:g} or more"
         words += f" (by a network {KNOWN['whole']})" * (about.get("data") == "whole")
     return words
+
+
+def method_labels(*, only_generators: bool = False) -> list[str]:
+    """The labels of the methods: those without training, generators, true renders."""
+    methods = [method_named(name) for name in method_names()]
+    if only_generators:
+        methods = [method for method in methods if method.needs_checkpoint]
+    ordered = sorted(methods, key=lambda one: (one.built_in_people_only, one.needs_checkpoint))
+    return [method.label for method in ordered]
 
 
 def training_of(result: Mapping[str, Any]) -> str:
@@ -139,7 +149,7 @@ def _by_seed(group: Iterable[Result]) -> tuple[Result, ...]:
 
 def _place(row: Row) -> tuple[Any, ...]:
     """Where a row stands: its kept set; baseline, other trainings, copies, generators, renders."""
-    images = _rank(row.images, ("-", *METHODS.values()))
+    images = _rank(row.images, ("-", *method_labels()))
     training = _rank(row.training, ("-", ERASING, *STARTS.values(), DECLARED))
     return *row.baseline_key, *images, *training, row.mode, row.ratio
 

@@ -48,7 +48,7 @@ def rewrite(path, scores=None, **attributes):
     write_bank(path, bank.rows, pixels, {**kept, **about, **attributes}, scores)
 
 
-def test_verify_says_what_a_bank_is(people, run):
+def test_verify_describes_the_bank(people, run):
     result = call("bank", "verify", "--data", people, "--out", run)
 
     assert "synthetic images, 32 x 16 pixels, of 4 identities" in result.stdout
@@ -118,7 +118,7 @@ def test_verify_finds_values_that_cannot_be(run, attributes, fault):
     assert fault in call("bank", "verify", run / "bank.h5", code=2).stdout
 
 
-def test_scores_are_stored_and_tell_a_copy_from_noise(people, run):
+def test_scores_are_stored_and_differ_between_a_copy_and_noise(people, run):
     before = Bank(run / "bank.h5")
     call("bank", "score", "--data", people, "--out", run)
 

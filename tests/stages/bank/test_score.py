@@ -93,7 +93,7 @@ def test_identity_and_margin_are_those_of_a_direct_computation(people, network, 
         ("left out", "sharpness=0", True),
     ],
 )
-def test_what_the_scorer_knows_counts_for_a_mix_that_it_filters(
+def test_the_leak_status_of_the_scorer_counts_for_a_mix_that_it_filters(
     people, scorer, bank, tmp_path, seen, least, is_free
 ):
     dataset = read_market1501(people)
@@ -108,7 +108,7 @@ def test_what_the_scorer_knows_counts_for_a_mix_that_it_filters(
     assert json.loads(path.read_text())["leak_free"] is is_free
 
 
-def test_pose_is_the_part_of_the_joints_asked_for_that_are_found(people, bank, tmp_path):
+def test_the_score_pose_is_the_part_of_the_target_joints_that_are_found(people, bank, tmp_path):
     joints = np.random.default_rng(0).uniform(0.3, 0.7, (17, 3))  # y, x, score of the square
     scored = write_movenet(tmp_path / "movenet.json", joints)
     seen = MoveNet(str(scored)).estimate(bank.image(0))[:, :2]
@@ -125,7 +125,7 @@ def test_pose_is_the_part_of_the_joints_asked_for_that_are_found(people, bank, t
     assert Bank(bank.path).about_scores["pose"]["data"] == "external"
 
 
-def test_a_scorer_that_knows_the_test_is_refused(people, scorer, bank):
+def test_a_scorer_trained_on_test_images_is_refused(people, scorer, bank):
     dataset = read_market1501(people)
 
     with pytest.raises(UserError, match="scorer was trained on query or gallery images"):

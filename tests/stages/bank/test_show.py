@@ -49,7 +49,7 @@ def test_the_best_come_first_and_then_the_worst(people, scored, tmp_path):
     assert not set(shown) & set(low)
 
 
-def test_every_picture_is_in_the_page_and_nothing_is_asked_from_outside(people, scored, tmp_path):
+def test_the_page_contains_every_picture_and_loads_nothing(people, scored, tmp_path):
     path = tmp_path / "bank.html"
     write_bank_page(scored, read_market1501(people).train, path)
     text = path.read_text()
