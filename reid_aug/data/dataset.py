@@ -45,7 +45,7 @@ FORMATS = (
     "PNG",
     "WEBP",
     "BMP",
-)  # accepted for any suffix; decoders of other formats may run programs
+)  # for any suffix; other decoders may run programs
 JUNK, DISTRACTOR = -1, 0
 
 

@@ -10,8 +10,8 @@ The file format is that of PATN and pose-gan. Columns are separated by colons, a
     name:keypoints_y:keypoints_x
     0002_c1s1_000451_03.jpg: [12, 25, ...18 integers]: [38, 29, ...18 integers]
 
--1 marks a missing joint. Only exactly -1 does, because cropped DeepFashion annotations contain other
-negative coordinates.
+-1 marks a missing joint. Only exactly -1 does, because cropped DeepFashion annotations contain
+other negative coordinates.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
         raise UserError(
-            f"{path}: line 1 must be {HEADER!r}, got {found!r}; separate the three columns by colons, "
+            f"{path}: line 1 must be {HEADER!r}, got {found!r}; separate the columns by colons, "
             f"y before x"
         )
     seen: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Layouts of other data sets, written out in Market-1501 layout.
+"""Conversion of other data sets to Market-1501 layout.
 
-- deepfashion: DeepFashion In-shop with PATN's published lists
+- deepfashion: DeepFashion In-shop with the published lists of PATN
 """
