@@ -164,9 +164,7 @@ def test_pairs_are_optional_but_keypoints_are_required(fashion, tmp_path):
     assert not (tmp_path / "data/pairs-train.csv").exists()
 
     (fashion / "fasion-resize-annotation-test.csv").unlink()
-    with pytest.raises(
-        UserError, match=r"must contain fasion-resize-annotation-test\.csv, got none"
-    ):
+    with pytest.raises(UserError, match=r"must contain fasion-resize-annotation-test\.csv, got no"):
         write_deepfashion(fashion, tmp_path / "other")
 
 
@@ -225,9 +223,7 @@ def test_output_folder_that_is_not_empty_is_unchanged(fashion, tmp_path):
     assert (tmp_path / "data/mine").read_text() == "kept"
 
 
-def test_converted_data_set_trains_a_generator_whose_bank_is_evaluated(
-    fashion, tmp_path, monkeypatch
-):
+def test_converted_data_set_gives_a_generator_and_a_bank(fashion, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = ("generator.width=2", "generator.blocks=1", "train_generator.discriminator_width=2",
                 "train_generator.discriminator_blocks=1",

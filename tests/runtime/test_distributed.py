@@ -101,7 +101,7 @@ def steps(group, people, out):
 @pytest.fixture(scope="module")
 def trained(people, tmp_path_factory):
     """The folder with the results of one process and of two processes for the same batches."""
-    out = tmp_path_factory.mktemp("ranks")
+    out = tmp_path_factory.mktemp("processes")
     assert exit_codes(started(steps, 2, people, out)) == [0, 0]
     steps(ProcessGroup(), people, out)
     return out
@@ -143,8 +143,8 @@ def verb(group, people, config, fails_at, folder):
             return step(self, batch, number)
 
         Trainer.step = failing
-    notes = training_metadata(pairs, shape, config, real, poses)
-    train_generator(pairs, shape, config, folder, notes, CPU, group)
+    metadata = training_metadata(pairs, shape, config, real, poses)
+    train_generator(pairs, shape, config, folder, metadata, CPU, group)
 
 
 def test_failed_process_ends_the_others_and_the_resumed_training_is_the_same(people, tmp_path):
@@ -159,8 +159,8 @@ def test_failed_process_ends_the_others_and_the_resumed_training_is_the_same(peo
 
     files = [tmp_path / name / "generator.safetensors" for name in ("parts", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    notes = load_with_metadata(files[0])[1]
-    assert (notes["ranks"], notes["step"]) == (2, 5)
+    metadata = load_with_metadata(files[0])[1]
+    assert (metadata["processes"], metadata["step"]) == (2, 5)
     log = (tmp_path / "parts/training/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4, 5]
     states = sorted((tmp_path / "parts/training").glob("*.safetensors"))
@@ -174,7 +174,7 @@ def refuse_without_discriminators(people, config, folder):
     """A training that two processes finished is done; one that they began is refused."""
     verb(ProcessGroup(), people, config, None, folder)
     (folder / "generator.safetensors").unlink()
-    with pytest.raises(UserError, match=r"a training by 2 group, .* make 1 end elsewhere; go on"):
+    with pytest.raises(UserError, match=r"made by 2 processes, .* make 1 end elsewhere; go on"):
         verb(ProcessGroup(), people, config, None, folder)
 
 

@@ -62,9 +62,7 @@ def write_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> 
         UserError: If a file is missing, malformed or a duplicate, or an image has another size.
     """
     if not source.is_dir():
-        raise UserError(
-            f"{source}: there is no such folder; give the folder with the images and lists"
-        )
+        raise UserError(f"{source}: there is no such folder; give the one of images and lists")
     splits = {name: _read_split(source, name) for name in SPLITS}
     files = _find_images(source, [name for split in splits.values() for name in split.poses])
     places = _places(splits)
@@ -171,9 +169,7 @@ def _places(splits: Mapping[str, Split]) -> dict[str, str]:
     places = dict.fromkeys(splits["train"].poses, train)
     both = splits["train"].poses.keys() & splits["test"].poses.keys()
     if both:
-        raise UserError(
-            f"{min(both)}: must be in the training list or in the test list, got it in both"
-        )
+        raise UserError(f"{min(both)}: must be in the training or the test list, got it in both")
     names = {parse_name(Path(new_name(name))): name for name in splits["test"].poses}
     for group in by_identity(sorted(names)).values():
         first = min(group, key=lambda image: (image.camid, image.name))
