@@ -1,10 +1,10 @@
-"""A data set and its keypoints: what is read from disk before anything is computed.
+"""Data sets and keypoints: reading, checking and converting them.
 
 - dataset: PersonImage, Dataset, the kept set, apportionment of counts
 - keypoints: the 18 joints of an image, and ``keypoints.csv``
-- formats: the layouts that are converted into ours
+- formats: conversion from the layouts of other data sets
 - check: counts and faults of a data set
 - pair_lists: lists of (source, target) images
-- provenance: fingerprints, and which images trained a network
-- pictures: crops with poses, tables of crops
+- provenance: fingerprints and the leak status of a network
+- pictures: pictures of crops and poses
 """

@@ -1,20 +1,21 @@
-"""Images of people, the Market-1501 layout, and the two rules that share images out.
+"""Images of people, the Market-1501 layout, and the rules that apportion and keep images.
 
-The layout is three folders of crops whose names carry identity and camera:
+The layout consists of three folders of crops. A file name contains the identity and the camera:
 
     bounding_box_train/  query/  bounding_box_test/      0002_c1s1_000451_03.jpg: pid 2, camid 1
 
-``pid`` and ``camid`` are those numbers, everywhere. pid -1 marks junk boxes, which are dropped; pid
-0 marks distractors, which stay in the gallery. Lists are sorted by file name, so nothing depends on
-the order in which a file system returns them.
+``pid`` and ``camid`` are these numbers in all files and functions. pid -1 marks junk boxes, which
+are dropped. pid 0 marks distractors, which stay in the gallery. Lists are sorted by file name, so
+results do not depend on the order in which the file system returns the files.
 
-*Seat order* shares a count out over identities. Every identity gets one seat (ascending pid), then
-each next seat goes to the identity with the largest n / sqrt(k (k + 1)): n its number of images, k
-the seats it has (the Huntington-Hill rule, compared exactly). The order does not depend on the
-count, so every smaller choice is a prefix of a larger one.
+*Seat order* apportions a count to identities. Every identity gets one seat first, in ascending
+order of pid. Each next seat goes to the identity with the largest n / sqrt(k (k + 1)), where n is
+its number of images and k its number of seats (the Huntington-Hill rule, compared exactly). The
+order does not depend on the count, so every smaller selection is a prefix of a larger one.
 
-The *kept set* is the part of the training images that an experiment may see: seat order says how
-many of each identity, a hash of the file name says which, so it is the same on every machine.
+The *kept set* is the part of the training images that an experiment may use. Seat order determines
+the number of images per identity, and a hash of the file name determines which images, so the kept
+set is the same on every machine.
 """
 
 import hashlib
@@ -39,13 +40,18 @@ NESTED = "Market-1501-v15.09.15"
 KEYPOINTS = "keypoints.csv"
 NAME = re.compile(r"(-1|\d+)_c(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # whatever the suffix; others may run programs to decode
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+)  # for any suffix; other decoders may run programs
 JUNK, DISTRACTOR = -1, 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PersonImage:
-    """One crop of one person, seen by one camera."""
+    """One crop of one person from one camera."""
 
     path: Path
     pid: int
@@ -53,13 +59,13 @@ class PersonImage:
 
     @property
     def name(self) -> str:
-        """File name, which is what key points, banks and results call the image."""
+        """File name, which identifies the image in keypoint files, banks and results."""
         return self.path.name
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The three lists of a re-ID benchmark, each sorted by file name, junk left out."""
+    """The three lists of a re-ID benchmark, each sorted by file name, without junk boxes."""
 
     train: tuple[PersonImage, ...]
     query: tuple[PersonImage, ...]
@@ -68,12 +74,19 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Size of a crop in pixels, and the part of the training images an experiment may see."""
+    """The recipe table ``data``: size of the crops, and the kept set."""
 
     height: int = 128
+    """Height of a crop in pixels, 16 to 2048."""
+
     width: int = 64
+    """Width of a crop in pixels, 16 to 2048."""
+
     keep: float = 1.0
+    """Fraction of the training images that are kept, above 0 and at most 1."""
+
     keep_seed: int = 0
+    """Seed of the hash that selects the kept images; any integer."""
 
     def __post_init__(self) -> None:
         for key in ("height", "width"):
@@ -83,21 +96,21 @@ class DataConfig:
 
 
 def check_keep(keep: float) -> None:
-    """Raise a UserError unless ``keep`` is a fraction that keeps something."""
+    """Raise a UserError unless ``keep`` is above 0 and at most 1."""
     if not 0 < keep <= 1:
         raise UserError(f"keep must be above 0 and at most 1, got {keep}")
 
 
 def dataset_root(root: Path | str) -> Path:
-    """The folder that holds the three folders: ``root`` or ``root/Market-1501-v15.09.15``.
+    """The folder that contains the three folders: ``root`` or ``root/Market-1501-v15.09.15``.
 
     Raises:
-        UserError: If there is no such folder, or it is not in Market-1501 layout.
+        UserError: If ``root`` does not exist or is not in Market-1501 layout.
     """
     root = Path(root)
     if not root.is_dir():
         raise UserError(
-            f"{root}: there is no such folder; give that of a data set in Market-1501 layout"
+            f"{root}: there is no such folder; give the folder of a data set in Market-1501 layout"
         )
     found = next((top for top in (root, root / NESTED) if (top / FOLDERS[0]).is_dir()), root)
     missing = [name for name in FOLDERS if not (found / name).is_dir()]
@@ -110,16 +123,16 @@ def dataset_root(root: Path | str) -> Path:
 
 
 def default_keypoints(data: Path | str) -> Path:
-    """Where a data set's key points lie: ``DATA/keypoints.csv``, or beside the three folders."""
-    beside = Path(data) / KEYPOINTS
-    return beside if beside.is_file() else dataset_root(data) / KEYPOINTS
+    """The keypoint file of a data set: ``DATA/keypoints.csv``, or the file in its root folder."""
+    path = Path(data) / KEYPOINTS
+    return path if path.is_file() else dataset_root(data) / KEYPOINTS
 
 
 def read_market1501(root: Path | str) -> Dataset:
-    """Read a folder in Market-1501 layout; file names only, no pixels.
+    """Read a data set in Market-1501 layout from its file names; no image is decoded.
 
     Raises:
-        UserError: If a folder is missing or empty, or an image's name does not fit.
+        UserError: If a folder is missing or has no images, or the name of an image is invalid.
     """
     top = dataset_root(root)
     return Dataset(*(_read_folder(top / name) for name in FOLDERS))
@@ -140,10 +153,13 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def parse_name(path: Path) -> PersonImage:
-    """Read identity and camera off a file name.
+    """Parse identity and camera from a file name.
 
     >>> parse_name(Path("0002_c1s1_000451_03.jpg"))
     PersonImage(path=PosixPath('0002_c1s1_000451_03.jpg'), pid=2, camid=1)
+
+    Raises:
+        UserError: If the name does not begin with <pid>_c<camera>.
     """
     match = NAME.match(path.name)
     if match is None:
@@ -155,7 +171,7 @@ def parse_name(path: Path) -> PersonImage:
 
 
 def open_image(path: Path) -> np.ndarray:
-    """Decode one image: (H, W, 3) uint8 RGB.
+    """Decode one image to (H, W, 3) uint8 RGB.
 
     Raises:
         UserError: If the file does not decode.
@@ -177,49 +193,56 @@ def _decoding(path: Path) -> Iterator[Image.Image]:
 
 
 def verify_images(images: Iterable[PersonImage]) -> None:
-    """Decode every image once, before hours are spent and files written.
+    """Decode every image once, so that damaged files are found before a long computation.
 
     Raises:
-        UserError: If one does not decode.
+        UserError: If an image does not decode.
     """
     for image in images:
         open_image(image.path)
 
 
 def require_a_match(dataset: Dataset) -> None:
-    """Raise a UserError unless some query has a match in the gallery under another camera."""
-    answers = {(image.pid, image.camid) for image in dataset.gallery}
-    cameras = {camid for _, camid in answers}
+    """Raise a UserError unless a query has a match in the gallery under another camera."""
+    matches = {(image.pid, image.camid) for image in dataset.gallery}
+    cameras = {camid for _, camid in matches}
     for query in dataset.query:
-        if any((query.pid, camid) in answers for camid in cameras - {query.camid}):
+        if any((query.pid, camid) in matches for camid in cameras - {query.camid}):
             return
     folder = dataset.query[0].path.parent if dataset.query else Path("query")
     raise UserError(
-        f"{folder}: no query has a match in the gallery under another camera, so nothing could be "
-        f"evaluated; look at it with: reid-aug check"
+        f"{folder}: no query has a match in the gallery under another camera, so nothing can be "
+        f"evaluated; check the data set with: reid-aug check"
     )
 
 
 def read_image(path: Path, height: int, width: int) -> np.ndarray:
-    """Decode one image and bring it to ``height`` x ``width``: (H, W, 3) uint8 RGB."""
+    """Decode one image and resize it to (height, width, 3) uint8 RGB."""
     return resize(open_image(path), height, width)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) uint8 to (height, width, 3) uint8, untouched when it has that size already."""
+    """Resize (H, W, 3) uint8 to (height, width, 3) uint8, bicubic.
+
+    An image of that size is returned unchanged.
+    """
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header."""
+    """Read (height, width) from the header of an image file.
+
+    Raises:
+        UserError: If the header cannot be decoded.
+    """
     with _decoding(path) as file:
         return file.height, file.width
 
 
 def by_identity(images: Iterable[PersonImage]) -> dict[int, list[PersonImage]]:
-    """Images grouped by pid, pids ascending, each group in the order given."""
+    """Group images by pid; pids ascending, each group in the given order."""
     groups: defaultdict[int, list[PersonImage]] = defaultdict(list)
     for image in images:
         groups[image.pid].append(image)
@@ -227,10 +250,10 @@ def by_identity(images: Iterable[PersonImage]) -> dict[int, list[PersonImage]]:
 
 
 def seats(counts: Mapping[int, int]) -> Iterator[tuple[int, int]]:
-    """Seat order without end: (pid, seat), where seat counts each identity's from 0.
+    """Yield seat order as (pid, seat) without end; seats of an identity are counted from 0.
 
     Args:
-        counts: number of images of each pid, all at least 1.
+        counts: number of images per pid, all at least 1.
 
     >>> list(islice(seats({7: 4, 3: 1}), 5))
     [(3, 0), (7, 0), (7, 1), (7, 2), (7, 3)]
@@ -253,7 +276,7 @@ def _priority(images: int, taken: int) -> Fraction:
 
 
 def share(fraction: float, of: int, at_least: int) -> int:
-    """max(at_least, floor(fraction * of + 1/2)), the fraction taken as the decimal it reads.
+    """max(at_least, floor(fraction * of + 1/2)), computed exactly from the decimal ``fraction``.
 
     >>> share(0.2, 12936, 751), share(0.01, 12936, 751), share(0.29, 50, 1)
     (2587, 751, 15)
@@ -262,9 +285,12 @@ def share(fraction: float, of: int, at_least: int) -> int:
 
 
 def kept(images: Iterable[PersonImage], keep: float, keep_seed: int = 0) -> tuple[PersonImage, ...]:
-    """The kept set, in seat order, so a smaller ``keep`` is a prefix of a larger one.
+    """The kept set in seat order, so that a smaller ``keep`` gives a prefix of a larger one.
 
-    An identity fills its seats in increasing SHA-256 of "{keep_seed}/{file name}".
+    An identity fills its seats in increasing order of the SHA-256 of "{keep_seed}/{file name}".
+
+    Raises:
+        UserError: If ``keep`` is not above 0 and at most 1.
     """
     check_keep(keep)
     groups = by_identity(images)
@@ -278,5 +304,5 @@ def kept(images: Iterable[PersonImage], keep: float, keep_seed: int = 0) -> tupl
 
 
 def name_hash(seed: int, name: str) -> str:
-    """SHA-256 of "{seed}/{name}" in hexadecimal: an order that is the same on every machine."""
+    """SHA-256 of "{seed}/{name}" in hexadecimal; sorts names equally on every machine."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()

@@ -1,17 +1,16 @@
 """Poses: the 18 OpenPose joints of one person, their CSV file and their heatmaps.
 
-Conventions. ``xy`` is (18, 2) pixels, x right, y down, NaN where a joint is unseen. Joints come in
-OpenPose-18 order. The published annotation tools label the last four the other way round (14
-"Leye", 15 "Reye", ...), but the data hold right before left, so that order is what a flip has to
-swap.
+Conventions: ``xy`` is (18, 2) in pixels, x to the right, y down, NaN for a missing joint. Joints
+are in OpenPose-18 order. The published annotation tools label the last four in the opposite order
+(14 "Leye", 15 "Reye", ...), but the data contain right before left, so the mirrored pose swaps them
+in that order.
 
-The file is the one PATN and pose-gan users already have. It is separated by colons, and y comes
-before x:
+The file format is that of PATN and pose-gan. Columns are separated by colons, and y precedes x:
 
     name:keypoints_y:keypoints_x
     0002_c1s1_000451_03.jpg: [12, 25, ...18 integers]: [38, 29, ...18 integers]
 
-with -1 for a missing joint. Only an exact -1 is missing: cropped DeepFashion annotations hold
+-1 marks a missing joint. Only exactly -1 does, because cropped DeepFashion annotations contain
 other negative coordinates.
 """
 
@@ -42,51 +41,51 @@ LIMBS = (
     (1, 11), (11, 12), (12, 13), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
-TORSO = (2, 5, 8, 11)  # both shoulders and both hips: what the published pair lists ask for
-NEGLIGIBLE = 1e-15  # along one axis; products of less may be subnormal, which slows a CPU tenfold
-SIGMA = 6.0  # pixels, whatever the size of the picture
+TORSO = (2, 5, 8, 11)  # both shoulders and both hips, which the published pair lists require
+NEGLIGIBLE = 1e-15  # along one axis; smaller products may be subnormal, which slows a CPU tenfold
+SIGMA = 6.0  # pixels, for any image size
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
-FARTHEST = 100_000  # pixels
+FARTHEST = 100_000  # pixels; the largest coordinate that a file may contain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """Where the joints of one person are; ``xy`` is (18, 2) float32 pixels, NaN where unseen."""
+    """The joints of one person; ``xy`` is (18, 2) float32 in pixels, NaN for a missing joint."""
 
     xy: np.ndarray
 
     @property
     def seen(self) -> np.ndarray:
-        """(18,) bool: which joints have a position."""
+        """Which joints have a position, (18,) bool."""
         return ~np.isnan(self.xy[:, 0])
 
     @property
     def has_torso(self) -> bool:
-        """Whether both shoulders and both hips are seen (the published rule for a usable pose)."""
+        """Whether both shoulders and both hips are seen, the published rule for a usable pose."""
         return bool(self.seen[list(TORSO)].all())
 
     def mirrored(self, width: int) -> Pose:
-        """The pose in the picture flipped left to right, ``width`` pixels wide.
+        """The pose in the horizontally flipped image of ``width`` pixels.
 
-        A left wrist becomes a right wrist, not only a moved one.
+        Left and right joints are swapped: the left wrist becomes the right wrist.
         """
         xy = self.xy[list(MIRROR)].copy()
         xy[:, 0] = width - 1 - xy[:, 0]
         return Pose(xy)
 
     def resized(self, size: tuple[int, int], to: tuple[int, int]) -> Pose:
-        """The pose after its picture went from ``size`` to ``to``, both (height, width)."""
+        """The pose after its image is resized from ``size`` to ``to``, both (height, width)."""
         if size == to:
             return self
         scale = np.array([to[1] / size[1], to[0] / size[0]], np.float32)
         return Pose((self.xy + np.float32(0.5)) * scale - np.float32(0.5))
 
     def heatmaps(self, height: int, width: int, sigma: float = SIGMA) -> np.ndarray:
-        """One bump of value 1 per joint, exp(-d^2 / (2 sigma^2)); zeros where the joint is unseen.
+        """One Gaussian per joint, exp(-d^2 / (2 sigma^2)); zeros for a missing joint.
 
-        With a ``sigma`` of 0 it is the limit, 1 at the nearest pixel: so are the maps that PATN's
-        authors stored for DeepFashion.
+        A ``sigma`` of 0 gives the limit: 1 at the nearest pixel and 0 elsewhere. The maps that the
+        authors of PATN stored for DeepFashion are of this kind.
 
         Returns:
             (18, height, width) float32 in [0, 1].
@@ -112,16 +111,16 @@ NO_POSE = Pose(np.full((len(JOINTS), 2), np.nan, np.float32))
 def heatmaps(xy: torch.Tensor, height: int, width: int, sigma: float = SIGMA) -> torch.Tensor:
     """:meth:`Pose.heatmaps` for a batch, on the device of ``xy``.
 
-    Two small Gaussians and one outer product a joint, so that what travels to the device is the
-    key points and not the maps.
+    Each map is the outer product of two Gaussians in one dimension, so that only the keypoints are
+    copied to the device, not the maps.
 
     Args:
-        xy: (B, 18, 2) pixels, NaN where unseen.
+        xy: (B, 18, 2) in pixels, NaN for a missing joint.
 
     Returns:
         (B, 18, height, width) float32 in [0, 1].
     """
-    import torch  # here, so that reading key points does not cost the start of torch
+    import torch  # imported here, so that reading keypoints does not load torch
 
     def bumps(centre: torch.Tensor, length: int) -> torch.Tensor:
         steps = torch.arange(length, device=xy.device, dtype=torch.float32)
@@ -135,32 +134,33 @@ def heatmaps(xy: torch.Tensor, height: int, width: int, sigma: float = SIGMA) ->
 
 
 def read_keypoints(path: Path | str) -> dict[str, Pose]:
-    """Read a key-point CSV: {file name: Pose}, in the order of the file.
+    """Read a keypoint file to {file name: Pose}, in the order of the file.
 
     Raises:
-        UserError: If the file is missing, or a row is malformed or given twice; the line is named.
+        UserError: If the file is missing, or a row is malformed or a duplicate; the message
+            contains the line number.
     """
     return {name: pose for _, name, pose in keypoint_rows(path)}
 
 
 def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
-    """The rows of a key-point CSV: (line number, file name, pose), in the order of the file.
+    """Yield the rows of a keypoint file as (line number, file name, pose).
 
     Raises:
-        UserError: As :func:`read_keypoints`, when the iteration comes to the row.
+        UserError: As :func:`read_keypoints`, when the iteration reaches the row.
     """
     path = Path(path)
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "is missing"
         raise UserError(
-            f"{path} {found}; say where the key points are with --keypoints FILE, or find them "
-            f"with: reid-aug estimate-poses"
+            f"{path} {found}; give the keypoint file with --keypoints FILE, or make it with: "
+            f"reid-aug estimate-poses DATA"
         )
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
         raise UserError(
-            f"{path}: line 1 must be {HEADER!r}, got {found!r}; separate three columns by colons, "
+            f"{path}: line 1 must be {HEADER!r}, got {found!r}; separate the columns by colons, "
             f"y before x"
         )
     seen: dict[str, int] = {}
@@ -170,8 +170,8 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
         name, pose = _parse_row(line, where=f"{path}: line {number}")
         if name in seen:
             raise UserError(
-                f"{path}: line {number}: {name} has a row already, line {seen[name]}; keep one of "
-                f"the two"
+                f"{path}: line {number}: {name} has a row already, line {seen[name]}; keep one "
+                f"of them"
             )
         seen[name] = number
         yield number, name, pose
@@ -192,17 +192,17 @@ def _parse_row(line: str, where: str) -> tuple[str, Pose]:
         if len(values) != len(JOINTS):
             raise UserError(f"{rule}, got {len(values)} integers {axis}; -1 marks a missing joint")
     if max(map(abs, (*x, *y))) > FARTHEST:
-        raise UserError(f"{rule} near a picture, got a number beyond {FARTHEST}")
+        raise UserError(f"{rule} of at most {FARTHEST} in magnitude, got a larger one")
     xy = np.array([x, y], np.float32).T
     xy[(xy == MISSING).any(axis=1)] = np.nan
     return name, Pose(xy)
 
 
 def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
-    """Write ``poses``, keyed by file name, sorted by name so that equal poses give equal files.
+    """Write poses by file name; rows are sorted by name, so that equal poses give equal files.
 
-    Positions are rounded to whole pixels; one that would round to -1, the mark of a missing joint,
-    is written as 0.
+    Coordinates are rounded to integers. A coordinate that rounds to -1 is written as 0, because -1
+    marks a missing joint.
     """
     lines = [HEADER]
     for name in sorted(poses):

@@ -1,16 +1,16 @@
-"""Lists of pairs (source, target) by the published rule, and their file.
+"""Lists of pairs (source, target) by the published rule, and their file format.
 
-The rule: images whose name begins with neither -1 nor 0000 and whose shoulders and hips are seen;
-of each identity every ordered pair of two different images, under any cameras. Identities come in
-the order of their first row, images in the order of their rows, pairs as ``itertools.permutations``
-gives them. All pairs are the training list; the test list is 12,000 of them, drawn as pandas'
-``sample(n=12000, random_state=0)`` draws.
+The rule uses the images whose name begins with neither -1 nor 0000 and whose shoulders and hips are
+seen. For each identity, it gives every ordered pair of two different images, from any cameras.
+Identities are in the order of their first row, images in the order of their rows, and pairs in the
+order of ``itertools.permutations``. The training list contains all pairs. The test list contains
+12,000 of them, sampled as by ``sample(n=12000, random_state=0)`` of pandas.
 
-So the list depends on the order of the rows of the key-point file. Files with the same content in
-another order circulate, and their test lists share 563 of 12,000 pairs: a number belongs to a list,
-and :func:`pairs_sha256` names it.
+The list therefore depends on the order of the rows in the keypoint file. There are public files
+with the same rows in different orders, and their test lists share only 563 of 12,000 pairs. A
+result is valid only for its list, which :func:`pairs_sha256` identifies.
 
-The file is the published one, separated by commas, with the header ``from,to``.
+The file has the published format: CSV with the header ``from,to``.
 """
 
 import csv
@@ -33,10 +33,10 @@ Pair = tuple[str, str]
 
 
 def all_pairs(poses: Mapping[str, Pose]) -> list[Pair]:
-    """Every pair of the images in ``poses``, in the order of the rule.
+    """All pairs of the images in ``poses``, in the order of the rule.
 
-    >>> shown = Pose(np.zeros((18, 2)))
-    >>> all_pairs({"7_c1_b.jpg": shown, "0000_c1.jpg": shown, "7_c2_a.jpg": shown})
+    >>> pose = Pose(np.zeros((18, 2)))
+    >>> all_pairs({"7_c1_b.jpg": pose, "0000_c1.jpg": pose, "7_c2_a.jpg": pose})
     [('7_c1_b.jpg', '7_c2_a.jpg'), ('7_c2_a.jpg', '7_c1_b.jpg')]
     """
     people: dict[str, list[str]] = {}
@@ -47,7 +47,7 @@ def all_pairs(poses: Mapping[str, Pose]) -> list[Pair]:
 
 
 def sampled_pairs(poses: Mapping[str, Pose], count: int = TEST_PAIRS, seed: int = 0) -> list[Pair]:
-    """``count`` of all pairs, drawn by the published rule; all of them where there are no more.
+    """Sample ``count`` of all pairs by the published rule; return all if there are not more.
 
     Raises:
         UserError: If there is no pair.
@@ -56,7 +56,7 @@ def sampled_pairs(poses: Mapping[str, Pose], count: int = TEST_PAIRS, seed: int 
     if not pairs:
         raise UserError(
             f"pairs need an identity with two images whose shoulders and hips are known, got none "
-            f"among {len(poses)} images; look at the key points with: reid-aug check"
+            f"in {len(poses)} images; check the keypoints with: reid-aug check"
         )
     if count >= len(pairs):
         return pairs
@@ -68,11 +68,12 @@ def read_pairs(path: Path | str) -> list[Pair]:
     """Read a list of pairs of file names.
 
     Raises:
-        UserError: If the file is missing or a line is no pair; the line is named.
+        UserError: If the file is missing or has no pair, or a line is malformed; the message
+            contains the line number.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is missing; a list of pairs is a CSV file with the header from,to")
+        raise UserError(f"{path} is missing; give a CSV file with the header from,to")
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = list(csv.reader(file))
     if not rows or rows[0] != HEADER:
@@ -86,21 +87,21 @@ def read_pairs(path: Path | str) -> list[Pair]:
             raise UserError(f"{path}: line {number}: must be two file names, got {found!r}")
         pairs.append((row[0], row[1]))
     if not pairs:
-        raise UserError(f"{path}: must hold a pair, got only the header")
+        raise UserError(f"{path}: must contain a pair, got only the header")
     return pairs
 
 
 def write_pairs(path: Path | str, pairs: Sequence[Pair]) -> None:
-    """Write a list of pairs."""
+    """Write a list of pairs atomically."""
     with committed(path) as part:
         part.write_text(pairs_text(pairs), encoding="utf-8")
 
 
 def pairs_text(pairs: Sequence[Pair]) -> str:
-    """The content of a file of pairs."""
+    """The content of the file of a list of pairs."""
     return "".join(f"{source},{target}\n" for source, target in [tuple(HEADER), *pairs])
 
 
 def pairs_sha256(pairs: Sequence[Pair]) -> str:
-    """What names a list: the SHA-256 of its file."""
+    """The SHA-256 of the file of a list of pairs, which identifies the list."""
     return hashlib.sha256(pairs_text(pairs).encode()).hexdigest()

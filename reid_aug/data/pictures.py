@@ -1,4 +1,4 @@
-"""Sheets of crops for people to look at: images side by side, poses as stick figures."""
+"""Pictures for inspection: crops side by side, and poses as stick figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +18,14 @@ TITLE = 16  # pixels of height for the column titles
 
 
 def draw_pose(pose: Pose, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:
-    """A stick figure, the person's right side teal, the left side orange: (H, W, 3) uint8.
+    """Draw a stick figure, (height, width, 3) uint8.
+
+    The right side of the person is teal, the left side orange, the middle grey.
 
     Args:
-        over: the picture to draw on, (height, width, 3) uint8; white paper if there is none.
+        over: the background, (height, width, 3) uint8; white if None.
     """
-    scale = 4  # drawn large and shrunk, for smooth lines
+    scale = 4  # supersampling, for smooth lines
     canvas = Image.new("RGB", (width * scale, height * scale), PAPER)
     if over is not None:
         canvas = Image.fromarray(resize(over, height * scale, width * scale))
@@ -48,13 +50,13 @@ def sheet(
     across: int = 1,
     zoom: int = 1,
 ) -> Image.Image:
-    """Crops in rows, every row with the same columns.
+    """Arrange crops in a table with column titles.
 
     Args:
-        rows: images (H, W, 3) uint8; all are brought to the size of the very first.
-        titles: one a column.
-        across: how many rows stand side by side.
-        zoom: how many pixels a pixel of a crop becomes.
+        rows: the crops per row, (H, W, 3) uint8; all are resized to the size of the first one.
+        titles: one per column.
+        across: number of rows that are placed side by side.
+        zoom: factor by which the height and width of the crops are enlarged.
     """
     height, width = (zoom * side for side in rows[0][0].shape[:2])
     gap = 8
@@ -74,6 +76,6 @@ def sheet(
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:
-    """Write a PNG; it appears whole or not at all."""
+    """Write a PNG atomically."""
     with committed(path) as part:
         picture.save(part, format="PNG")

@@ -1,11 +1,13 @@
-"""What a network has seen: fingerprints of images, and whether a result leaks.
+"""Provenance: fingerprints of training images, and the leak status of a network.
 
-A checkpoint carries the first 12 hex digits of the SHA-256 of every image that trained it, in one
-string. That is enough to tell, for any data set under any file names, which of its images it knows.
+A checkpoint stores a fingerprint of every image that trained it: the first 12 hexadecimal digits of
+the SHA-256 of the file. The fingerprints are joined into one string. They identify the training
+images in any data set, whatever the file names.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
@@ -13,29 +15,84 @@ from reid_aug.data.dataset import Dataset, PersonImage
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
 
-STATUSES = ("kept", "external", "whole")
-DIGITS = 12  # 48 bits: no clash to be expected below millions of images
+DIGITS = 12  # 48 bits: no collision is expected below millions of images
+
+
+class LeakStatus(StrEnum):
+    """Which images of a data set trained a network, relative to the kept set.
+
+    The members are ordered from the most to the least harmless.
+    """
+
+    KEPT = "kept"
+    """Images of the kept set only."""
+
+    EXTERNAL = "external"
+    """Images of other data sets, possibly with kept images, but no left-out training image.
+
+    Knowledge from other data is not a leak.
+    """
+
+    WHOLE = "whole"
+    """Left-out training images too, or unknown images.
+
+    This is a leak. The published low-data results have this status.
+    """
+
+    @property
+    def is_leak_free(self) -> bool:
+        """Whether the network was trained without left-out images."""
+        return self is not LeakStatus.WHOLE
+
+    @classmethod
+    def read(cls, value: object) -> "LeakStatus":
+        """The status that ``value`` names; ``WHOLE``, the worst case, if it names none.
+
+        >>> LeakStatus.read("kept"), LeakStatus.read("Kept")
+        (<LeakStatus.KEPT: 'kept'>, <LeakStatus.WHOLE: 'whole'>)
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            return cls.WHOLE
+
+    @classmethod
+    def combined(cls, statuses: Iterable[str | None]) -> "LeakStatus":
+        """The status of several networks together, which is the worst of theirs.
+
+        Args:
+            statuses: one per network, read by :meth:`read`. None stands for no network and is
+                ignored. Without a network the result is ``KEPT``.
+
+        >>> LeakStatus.combined(["external", None, "kept"])
+        <LeakStatus.EXTERNAL: 'external'>
+        """
+        known = [cls.read(status) for status in statuses if status is not None]
+        return max(known, key=list(cls).index, default=cls.KEPT)
+
+
+STATUSES = tuple(status.value for status in LeakStatus)
 
 
 def names_sha256(images: Iterable[PersonImage]) -> str:
-    """One hash of a set of file names: says whether two kept sets are the same."""
+    """SHA-256 of the sorted file names of ``images``; equal for equal kept sets."""
     names = sorted(image.name for image in images)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def content_sha256(images: Iterable[PersonImage]) -> str:
-    """One hash of the bytes of a set of images, whatever their names."""
+    """SHA-256 of the contents of ``images``, independent of their names and order."""
     return hashlib.sha256(fingerprints(images).encode()).hexdigest()
 
 
-@lru_cache(maxsize=2)  # the same data set is asked for by every cell of a grid
+@lru_cache(maxsize=2)  # every cell of a grid needs the hash of the same data set
 def dataset_sha256(dataset: Dataset) -> str:
-    """One hash of all images of a data set."""
+    """SHA-256 of the contents of all images of a data set."""
     return content_sha256((*dataset.train, *dataset.query, *dataset.gallery))
 
 
 def keypoints_sha256(images: Iterable[PersonImage], poses: Mapping[str, Pose]) -> str:
-    """One hash of the key points of a set of images."""
+    """SHA-256 of the names and keypoints of ``images``, in sorted order."""
     digest = hashlib.sha256()
     for image in sorted(images):
         digest.update(f"{image.name}\n".encode())
@@ -44,18 +101,18 @@ def keypoints_sha256(images: Iterable[PersonImage], poses: Mapping[str, Pose]) -
 
 
 def fingerprints(images: Iterable[PersonImage]) -> str:
-    """The fingerprints of a set of images, sorted, in one string: what a checkpoint carries."""
+    """The sorted fingerprints of ``images`` in one string, as a checkpoint stores them."""
     return "".join(sorted(_fingerprints(images)))
 
 
 def recorded_fingerprints(notes: Mapping[str, Any]) -> str:
-    """The fingerprints that a checkpoint carries; "" where it says nothing, or what is no text."""
-    seen = notes.get("trained_on")
-    return seen if isinstance(seen, str) else ""
+    """The fingerprints in the metadata of a checkpoint; "" if they are missing or not a string."""
+    trained_on = notes.get("trained_on")
+    return trained_on if isinstance(trained_on, str) else ""
 
 
 def joined_fingerprints(parts: Iterable[str]) -> str:
-    """What several networks or sets have seen together; "" if that of one is not known.
+    """The union of several strings of fingerprints; "" if any of them is empty, thus unknown.
 
     >>> joined_fingerprints(["0123456789ab", "ba9876543210", "0123456789ab"])
     '0123456789abba9876543210'
@@ -63,10 +120,11 @@ def joined_fingerprints(parts: Iterable[str]) -> str:
     ''
     """
     parts = list(parts)
-    if not all(parts):
-        return ""
-    whole = "".join(parts)
-    return "".join(sorted({whole[i : i + DIGITS] for i in range(0, len(whole), DIGITS)}))
+    return "".join(sorted(_split("".join(parts)))) if all(parts) else ""
+
+
+def _split(text: str) -> set[str]:
+    return {text[i : i + DIGITS] for i in range(0, len(text), DIGITS)}
 
 
 def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
@@ -76,41 +134,40 @@ def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
 def leak_status(
     seen: str, dataset: Dataset, real: Sequence[PersonImage], what: str = "generator"
 ) -> str:
-    """What a network knows of this data set: a generator, or one that a training starts from.
+    """The :class:`LeakStatus` of a network for this data set and kept set, as a plain string.
 
-    "kept": images of the kept set only. "external": other images, maybe beside kept ones, but
-    none that was left out: what was learned elsewhere is no leak. "whole": left-out training images
-    too, which is what the published low-data numbers do, and a leak.
+    It is a plain string because HDF5 attributes accept no enumeration.
 
     Args:
-        seen: the fingerprints of the images that trained it; "" when nobody noted them, which is
-            taken for the worst.
+        seen: the fingerprints of the images that trained the network; "" if they are unknown,
+            which counts as the worst case, ``WHOLE``.
         real: the kept set.
-        what: what the network is called in an error.
+        what: the name of the network in error messages.
 
     Raises:
-        UserError: If it was trained on test images.
+        UserError: If the network was trained on test images.
     """
     if not seen:
-        return "whole"
-    known = {seen[i : i + DIGITS] for i in range(0, len(seen), DIGITS)}
-    if known & _fingerprints((*dataset.query, *dataset.gallery)):
+        return LeakStatus.WHOLE.value
+    trained_on = _split(seen)
+    if trained_on & _fingerprints((*dataset.query, *dataset.gallery)):
         raise UserError(
             f"the {what} was trained on query or gallery images of this data set, so no result "
-            f"with it would count; take one that was trained on other images, as the kept ones"
+            f"with it is valid; use one that was trained on other images, for example the kept ones"
         )
-    inside = _fingerprints(real)
-    if known & (_fingerprints(dataset.train) - inside):
-        return "whole"
-    return "kept" if known <= inside else "external"
+    kept = _fingerprints(real)
+    if trained_on & (_fingerprints(dataset.train) - kept):
+        return LeakStatus.WHOLE.value
+    return (LeakStatus.KEPT if trained_on <= kept else LeakStatus.EXTERNAL).value
 
 
 def is_leak_free(statuses: Iterable[str | None]) -> bool:
-    """Whether none of several networks knows left-out images; None stands for no network.
+    """Whether none of several networks was trained on left-out images.
 
-    What is no status is taken for the worst.
+    Args:
+        statuses: as for :meth:`LeakStatus.combined`.
 
     >>> is_leak_free(["kept", None, "external"]), is_leak_free(["kept", "whole"])
     (True, False)
     """
-    return all(status in (None, "kept", "external") for status in statuses)
+    return LeakStatus.combined(statuses).is_leak_free

@@ -1,11 +1,11 @@
-"""What every other package stands on; nothing here knows about persons or images.
+"""Services that every other package uses; nothing here is specific to people or images.
 
-- errors: the one error that a user can mend
+- errors: UserError, the error that a user can correct
 - files: atomic commits, locks, hashes
 - weights: reading and writing tensors without executing code
 - progress: progress bars
 - random_streams: names of the streams that a seed is split into
-- workers: threads and processes
+- workers: parallel maps over threads and processes
 - distributed: the process group of ``torchrun``
 - sync_batch_norm: batch norm over a process group
 - bfloat16: whether this processor computes bfloat16 right

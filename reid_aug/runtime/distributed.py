@@ -1,13 +1,13 @@
-"""ProcessGroup: the processes that train one network together, each on its part of every batch.
+"""ProcessGroup: processes that train one network together, each on its part of every batch.
 
-``torchrun`` starts them and says in the environment which is which. Gradients are averaged by hand
-after each backward pass, in one message a network, and not by DistributedDataParallel: a step has
-three networks, of which two are frozen while the first learns from them and are run twice before
-they learn themselves, and that wrapper wants one forward pass for each backward pass of a network
-whose frozen part never changes. The result is the same sum.
+``torchrun`` starts the processes and sets their ranks in the environment. Gradients are averaged
+explicitly after each backward pass, with one message per network. DistributedDataParallel is not
+used, because it requires one forward pass per backward pass and a fixed set of frozen weights. A
+training step of the generator has three networks: two discriminators are frozen while the generator
+is updated, and run twice before they are updated themselves. The averaged gradients are the same.
 
-Since every rank starts from the same weights and takes the same mean, all stay equal to the bit.
-What is alone needs no process group: every exchange with nobody gives back what came in.
+Every process starts from the same weights and applies the same mean, so the weights stay equal bit
+by bit. A group of one process needs no communication; every exchange returns its input.
 """
 
 import os
@@ -24,54 +24,57 @@ from reid_aug.runtime.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """The number of this process, counted from 0, and how many there are."""
+    """The rank of this process, counted from 0, and the number of processes."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the process with rank 0, which writes all files."""
         return self.rank == 0
 
     def part_of(self, count: int, what: str = "train_generator.batch") -> slice:
-        """This rank's part of ``count`` things that all ranks share evenly; ``what`` they are.
+        """The slice of ``count`` items that belongs to this process; all slices have equal length.
+
+        Args:
+            what: the name of ``count`` in the error message.
 
         >>> ProcessGroup(1, 4).part_of(8)
         slice(2, 4, None)
 
         Raises:
-            UserError: If ``count`` cannot be shared evenly.
+            UserError: If ``count`` is not a multiple of the number of processes.
         """
         if count % self.size:
             raise UserError(
-                f"{what} is the batch of all {self.size} ranks together and must be a multiple of "
-                f"{self.size}, got {count}"
+                f"{what} is the batch of all {self.size} processes together and must be a multiple "
+                f"of {self.size}, got {count}"
             )
         each = count // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator["ProcessGroup"]:
-        """Meet the others for as long as this lasts; they wait for each other at its end.
+        """Connect to the other processes; at the end, wait until all of them arrive.
 
         Raises:
-            UserError: If they do not meet.
+            UserError: If the connection fails or is lost.
         """
         if self.size == 1:
             yield self
             return
-        with _together():
+        with _connection_errors():
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         yield self
-        with _together():
+        with _connection_errors():
             distributed.barrier()
         distributed.destroy_process_group()
 
     def average_gradients(self, weights: Iterable[Tensor]) -> None:
-        """Replace the gradients of ``weights`` by their mean over the group."""
+        """Replace the gradients of ``weights`` by their mean over all processes."""
         if self.size == 1:
             return
         gradients = [weight.grad for weight in weights if weight.grad is not None]
@@ -81,20 +84,26 @@ class ProcessGroup:
             gradient.copy_(piece.view(gradient.shape))
 
     def average(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """The means of scalars over the group."""
+        """The means of scalar tensors over all processes, by name."""
         stacked = torch.stack([value.detach().float() for value in values.values()])
         return dict(zip(values, self._mean(stacked).tolist(), strict=True))
 
     def gather(self, part: Tensor) -> Tensor:
-        """(B, ...) of every rank to (ranks * B, ...), in order of rank; without gradient."""
+        """Concatenate the tensors (B, ...) of all processes to (size * B, ...), in order of rank.
+
+        The result has no gradient.
+        """
         return torch.cat(self._gathered(part)) if self.size > 1 else part
 
     def stack(self, part: Tensor) -> Tensor:
-        """(...) of every rank to (group, ...); the gradient finds its way back to every rank."""
+        """Stack the tensors (...) of all processes to (size, ...), in order of rank.
+
+        The gradient is propagated to the tensors of all processes.
+        """
         return _Stacked.apply(part, self)
 
     def is_agreed(self, value: int) -> bool:
-        """Whether all ranks hold the same number."""
+        """Whether ``value`` is equal in all processes."""
         found = self.gather(torch.tensor([value], device=self._device()))
         return bool((found == value).all())
 
@@ -102,14 +111,14 @@ class ProcessGroup:
         return self._sum(values) / self.size if self.size > 1 else values
 
     def _sum(self, values: Tensor) -> Tensor:
-        with _together():
+        with _connection_errors():
             distributed.all_reduce(values)
         return values
 
     def _gathered(self, part: Tensor) -> list[Tensor]:
         part = part.contiguous()
         parts = [torch.empty_like(part) for _ in range(self.size)]
-        with _together():
+        with _connection_errors():
             distributed.all_gather(parts, part)
         return parts
 
@@ -118,7 +127,7 @@ class ProcessGroup:
 
 
 class _Stacked(torch.autograd.Function):
-    """The values of all ranks; what any rank's loss asks of a value comes back to its rank."""
+    """Stack the tensors of all processes; the gradient is the sum over their losses."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, group: ProcessGroup) -> Tensor:
@@ -131,19 +140,19 @@ class _Stacked(torch.autograd.Function):
 
 
 def process_group_of_environment() -> ProcessGroup:
-    """What torchrun says of this process; alone where it says nothing."""
+    """The process group that torchrun set in the environment; one process without torchrun."""
     return ProcessGroup(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """Say in one sentence that the others are gone."""
+def _connection_errors() -> Iterator[None]:
+    """Turn errors of the connection to other processes into a UserError."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:  # what torch.distributed raises, by backend
+    except (RuntimeError, ValueError) as error:  # which of them is raised depends on the backend
         reason = str(error).splitlines()[0][:120]
         raise UserError(
-            f"the ranks of this training lost each other, another one ended or never came "
-            f"({reason}); what it said is the cause, and the same command goes on from what was "
-            f"saved"
+            f"the processes of this training lost their connection, another one ended or did not "
+            f"start ({reason}); read its error message for the cause, then run the same command "
+            f"again, it resumes from what was saved"
         ) from None

@@ -1,7 +1,7 @@
-"""The one error a user can mend.
+"""UserError, the error that a user can correct.
 
-Everything else that is raised is a fault of ours. The command line turns a ``UserError``, and
-only that, into one line on stderr and exit code 2. Its sentence follows one frame:
+Any other exception is a defect of the package. The command line turns a ``UserError``, and only
+that, into one line on stderr and exit code 2. The message has this form:
 
     <where>: <what> must be <rule>, got <value>; <remedy>
 """
@@ -11,11 +11,14 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A file or an option is wrong, and the message says where and how to mend it."""
+    """A file or an option is wrong; the message contains the place, the rule and the remedy."""
 
 
 def nearest(name: str, known: Iterable[str], table: str = "") -> str:
-    """The words "did you mean", or nothing where no known name is near.
+    """The end of an error message that suggests the most similar known name; "" without one.
+
+    Args:
+        table: the recipe table of the known names.
 
     >>> nearest("widht", ["width", "height"], "data"), nearest("x", ["width"])
     ('; did you mean data.width?', '')
@@ -26,7 +29,7 @@ def nearest(name: str, known: Iterable[str], table: str = "") -> str:
 
 
 def require_at_least(config: object, least: float, *keys: str) -> None:
-    """Raise a UserError unless each of these fields of ``config`` is ``least`` or more."""
+    """Raise a UserError unless each field ``keys`` of ``config`` is at least ``least``."""
     for key in keys:
         value = getattr(config, key)
         if not value >= least:  # so that NaN fails too

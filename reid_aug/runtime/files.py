@@ -1,10 +1,11 @@
-"""Committing files: a file appears under its name whole and durable, or not at all.
+"""Atomic writes, locks and hashes of files.
 
-Every contract file is written to a temporary sibling, flushed to the disk, and renamed; then the
-folder is flushed too, because the rename itself lives there. A killed process leaves at most a
-``*.part`` sibling, which nothing reads and which the next write of the same file or folder on that
-host removes. The sibling's name holds host and process, so machines that share a file system never
-write to the same one.
+A file is written to a temporary sibling, flushed to the disk and renamed, so that it appears under
+its name complete or not at all. The folder is flushed too, because it stores the new name.
+
+A killed process leaves at most a sibling ``*.part``. No code reads it, and the next write of the
+same file or folder on that host removes it. The name of the sibling contains the host and the
+process id, so machines that share a file system use different siblings.
 """
 
 import errno
@@ -26,12 +27,14 @@ from reid_aug.runtime.errors import UserError
 HOST = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-IN_USE = (errno.EWOULDBLOCK, errno.EACCES)  # what a lock that is held answers, local or on NFS
+IN_USE = (errno.EWOULDBLOCK, errno.EACCES)  # errors for a lock that is held, local or on NFS
 
 
 @contextmanager
 def committed(path: Path | str) -> Iterator[Path]:
-    """Give a temporary sibling of ``path`` to write to; rename it to ``path`` when all went well.
+    """Yield a temporary sibling of ``path`` to write to, then rename it to ``path``.
+
+    If the body raises, the sibling is removed and ``path`` stays unchanged.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -41,7 +44,7 @@ def committed(path: Path | str) -> Iterator[Path]:
     ['a.txt']
 
     Raises:
-        UserError: If there is no room for it.
+        UserError: If the disk is full.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
@@ -49,7 +52,7 @@ def committed(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         part.touch()
-        mode = part.stat().st_mode  # safetensors would leave the file readable by its owner only
+        mode = part.stat().st_mode  # safetensors makes a file readable by its owner only
         yield part
         part.chmod(mode)
         _flush(part)
@@ -60,21 +63,25 @@ def committed(path: Path | str) -> Iterator[Path]:
             part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in FULL:
             raise UserError(
-                f"{path}: could not be written, {os.strerror(error.errno).lower()}; make room, "
-                f"then give the same command again"
+                f"{path}: could not be written, {os.strerror(error.errno).lower()}; free some "
+                f"space, then run the same command again"
             ) from None
         raise
 
 
 @contextmanager
 def new_folder(root: Path | str) -> Iterator[Path]:
-    """Give a temporary sibling of ``root`` to fill; rename it to ``root`` when all went well.
+    """Yield a temporary sibling of ``root`` to fill, then rename it to ``root``.
+
+    If the body raises, the sibling is removed.
 
     Raises:
-        UserError: If there is something at ``root``.
+        UserError: If ``root`` exists and is not an empty folder, or if the disk is full.
     """
     root = Path(root).resolve()
-    taken = UserError(f"{root}: must be missing or an empty folder; name another or remove it")
+    taken = UserError(
+        f"{root}: must be missing or an empty folder; choose another folder or remove it"
+    )
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise taken
     part = root.with_name(f".{root.name}.{HOST}.{os.getpid()}.part")
@@ -87,17 +94,17 @@ def new_folder(root: Path | str) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in TAKEN and root.exists():
-            raise taken from None  # by another, while this one was filled
+            raise taken from None  # another process created it in the meantime
         if isinstance(error, OSError) and error.errno in FULL:
             raise UserError(
-                f"{root}: could not be written, {os.strerror(error.errno).lower()}; make room, "
-                f"then give the same command again"
+                f"{root}: could not be written, {os.strerror(error.errno).lower()}; free some "
+                f"space, then run the same command again"
             ) from None
         raise
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes of this host left of ``path``."""
+    """Remove the temporary siblings of ``path`` that killed processes of this host left."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{HOST}.*.part"):
         process = left.suffixes[-2][1:]
         if not process.isdigit() or _is_alive(int(process)):
@@ -114,7 +121,7 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, so alive
+        pass  # the process exists and belongs to another user
     return True
 
 
@@ -127,17 +134,17 @@ def _flush(path: Path) -> None:
 
 
 def sync(file: IO) -> None:
-    """Bring to the disk what was written to an open file so far."""
+    """Flush an open file to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 @contextmanager
 def locked(folder: Path | str) -> Iterator[None]:
-    """Hold ``folder`` for this process; the lock vanishes with its holder.
+    """Hold an exclusive lock on ``folder``; it is released when this process ends.
 
     Raises:
-        UserError: If another process holds it.
+        UserError: If another process holds a lock on it.
     """
     with _held(Path(folder), fcntl.LOCK_EX):
         yield
@@ -152,8 +159,8 @@ def _held(folder: Path, how: int) -> Iterator[None]:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{folder}: another reid-aug command is at work here; wait for it, or choose "
-                f"another folder with --out"
+                f"{folder}: another reid-aug command uses this folder; wait until it ends, or "
+                f"choose another folder with --out"
             ) from None
         yield
     finally:
@@ -162,24 +169,26 @@ def _held(folder: Path, how: int) -> Iterator[None]:
 
 @contextmanager
 def joined(folder: Path | str) -> Iterator[None]:
-    """Hold ``folder`` together with others who join it; who wants it alone (:func:`locked`) waits.
+    """Hold a shared lock on ``folder``; it excludes :func:`locked` but not other shared locks.
 
     Raises:
-        UserError: If a process holds it for itself.
+        UserError: If another process holds an exclusive lock on it.
     """
     with _held(Path(folder), fcntl.LOCK_SH):
         yield
 
 
 class Claim:
-    """A lock file that is held by at most one, here or on another machine of a file system.
+    """A lock on a file, valid for all processes and machines that share the file system.
 
-    The lock belongs to the open file, so it vanishes with its holder, however that ends. The file
-    stays behind, empty. Who holds it may remove it: a lock counts only while its file has its name.
+    The lock belongs to the open file, so it is released when its process ends for any reason. The
+    empty file remains. The holder may remove it; a lock is valid only while the locked file still
+    has its name.
 
     Args:
-        is_shared: hold it together with others who share it.
-        is_awaited: wait until it can be had; otherwise look at ``is_held``.
+        is_shared: take a shared lock, which several processes can hold together; otherwise the
+            lock is exclusive.
+        is_awaited: wait until the lock is free; otherwise read ``is_held`` for the outcome.
     """
 
     def __init__(self, path: Path, is_shared: bool = False, is_awaited: bool = False) -> None:
@@ -196,11 +205,11 @@ class Claim:
 
     @property
     def is_held(self) -> bool:
-        """Whether the lock could be had, and was not let go since."""
+        """Whether the lock was obtained and has not been released."""
         return self._descriptor >= 0
 
     def release(self) -> None:
-        """Let it go; twice does no harm."""
+        """Release the lock, if it is held."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -215,7 +224,7 @@ class Claim:
         return self.is_held
 
     def _has_name(self, path: Path) -> bool:
-        """Whether the locked file is the one at ``path``, and not one that was removed."""
+        """Whether the locked file is still the one at ``path``."""
         try:
             return self.is_held and os.fstat(self._descriptor).st_ino == path.stat().st_ino
         except FileNotFoundError:
@@ -229,12 +238,12 @@ class Claim:
 
 
 def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
-    """Write ``value`` as readable JSON, keys in the order given."""
+    """Write ``value`` as indented JSON, keys in the given order."""
     with committed(path) as part:
         part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def sha256(path: Path | str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of the bytes of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,7 @@
-"""Pages: HTML files that hold all they show, in one style.
+"""Self-contained HTML pages in one style.
 
-A page is one file. Pictures lie in it as data, drawings as SVG; it asks nothing from outside and
-works from a folder as from a server. The templates lie in ``templates/``; everything a user or a
-file named is escaped on its way into them.
+A page is one file. Pictures are embedded as data, plots as SVG. A page loads no other file, so it
+works from a folder and from a server. The templates are in ``templates/``; all values are escaped.
 """
 
 import base64
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Write a page from the template of that name; it appears whole or not at all."""
+    """Render the template named ``template`` with ``values`` and write it atomically."""
     text = _templates().get_template(template).render(values)
     with committed(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -42,7 +41,7 @@ def _templates() -> "Environment":
 
 
 def picture(image: np.ndarray | Image.Image, kind: str = "JPEG", quality: int = 90) -> str:
-    """A picture, (H, W, 3) uint8, as an address that holds it."""
+    """A data URL that contains the image, (H, W, 3) uint8."""
     file = io.BytesIO()
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     image.save(file, kind, **({"quality": quality} if kind == "JPEG" else {}))

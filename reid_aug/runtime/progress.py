@@ -1,4 +1,4 @@
-"""Progress on stderr, with the time that is left."""
+"""Progress bars on stderr, with the remaining time."""
 
 import sys
 import threading
@@ -8,16 +8,16 @@ from typing import TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
-LOCK = threading.RLock()  # tqdm's own is a semaphore between processes, left behind when killed
+LOCK = threading.RLock()  # tqdm's own lock is a semaphore, which remains when the process is killed
 
 
 def track(items: Iterable[T], what: str, total: int | None = None, start: int = 0) -> "tqdm[T]":
-    """Iterate over ``items`` and show how far it is; in a log, a line now and then.
+    """Iterate over ``items`` with a progress bar; in a log file, one line every 15 seconds.
 
     Args:
-        what: what is being done, as "train generator".
-        total: number of items, where ``items`` has no length.
-        start: items that were done before.
+        what: the label of the bar, for example "train generator".
+        total: number of items, if ``items`` has no length.
+        start: number of items that are done already.
     """
     tqdm.set_lock(LOCK)
     every = 0.2 if sys.stderr.isatty() else 15.0

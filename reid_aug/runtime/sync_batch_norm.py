@@ -1,8 +1,8 @@
-"""Batch norm over the batch of all group, and not of each.
+"""Batch norm with the statistics of the whole batch of a process group.
 
-With it, two ranks of 16 images compute what one process of 32 does. PyTorch's SyncBatchNorm does
-the same with kernels that exist on GPUs only; this one is plain arithmetic, so a training can be
-checked against one process on any machine.
+With it, two processes with 16 images each compute the same as one process with 32 images. PyTorch's
+SyncBatchNorm does the same, but only on GPUs. This one uses plain tensor operations, so distributed
+training can be compared with one process on any machine.
 """
 
 import torch
@@ -13,7 +13,7 @@ from reid_aug.runtime.distributed import ProcessGroup
 
 
 class SharedBatchNorm(_BatchNorm):
-    """As the batch norm it is made from, with mean and variance of all ranks together."""
+    """A copy of the batch norm ``norm`` that uses the mean and variance over all processes."""
 
     def __init__(self, norm: _BatchNorm, group: ProcessGroup) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum)
@@ -22,25 +22,25 @@ class SharedBatchNorm(_BatchNorm):
         self.group = group
 
     def _check_input_dim(self, x: Tensor) -> None:
-        """Any shape (B, C, ...) will do."""
+        """Accept any shape (B, C, ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) of this rank to the same shape."""
+        """Normalise this process's part of the batch, (B, C, ...), to the same shape."""
         if not self.training:
             return super().forward(x)
-        others = [0, *range(2, x.ndim)]
-        variance, mean = torch.var_mean(x.float(), others, correction=0)
-        means, variances = self.group.stack(torch.stack([mean, variance])).unbind(1)  # (group, C)
+        axes = [0, *range(2, x.ndim)]
+        variance, mean = torch.var_mean(x.float(), axes, correction=0)
+        means, variances = self.group.stack(torch.stack([mean, variance])).unbind(1)  # (size, C)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
-        self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1])
+        self._update_running(mean.detach(), variance.detach(), x.numel() // x.shape[1])
         gain = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * gain
         shape = [1, -1] + [1] * (x.ndim - 2)
         return (x * gain.view(shape) + shift.view(shape)).to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -52,7 +52,7 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def share_norms(network: nn.Module, group: ProcessGroup) -> None:
-    """Let every batch norm in ``network`` see the batch of all ranks; nothing to do for one."""
+    """Replace every batch norm in ``network`` by :class:`SharedBatchNorm`, unless size is 1."""
     if group.size == 1:
         return
     for name, child in network.named_children():

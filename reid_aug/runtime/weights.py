@@ -1,8 +1,8 @@
-"""Reading and writing tensors: the only place where a weight file is opened.
+"""Reading and writing tensors; no other module opens a weight file.
 
-Our own files are safetensors with JSON in their metadata. Other people's ``.pth`` files go through
-``torch.load(weights_only=True)``, which builds tensors and nothing else; a file that asks for more
-is refused, because unpickling runs code.
+The files of this package are safetensors with JSON values in their metadata. Other ``.pth`` files
+are read with ``torch.load(weights_only=True)``, which creates only tensors. A file that contains
+other objects is refused, because unpickling them runs code.
 """
 
 import json
@@ -21,20 +21,20 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
 
 LARGEST = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
-DAMAGED = (  # what torch.load was seen to raise on broken files, old format and new
+DAMAGED = (  # raised by torch.load for damaged files of the old and the new format
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
     TypeError, ValueError, struct.error,
 )  # fmt: skip
-PREFIXES = ("module.", "_orig_mod.")  # left behind by DataParallel and torch.compile
+PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and torch.compile
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Read a state dict from ``.safetensors``, or from a ``.pth`` file that holds tensors only.
 
-    A wrapping ``state_dict`` key and the prefixes of DataParallel and torch.compile are taken off.
+    A wrapping key ``state_dict`` and the prefixes of DataParallel and torch.compile are removed.
 
     Raises:
-        UserError: If the file is missing, too large, damaged, or asks to run code.
+        UserError: If the file is missing, larger than 4 GiB, damaged, or would run code.
     """
     path = _present(path)
     if path.suffix == ".safetensors":
@@ -44,11 +44,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: must be a PyTorch weight file of tensors only, got another kind of file or a "
-            f"pickle that asks to run code; save its state_dict() again"
+            f"pickle that would run code; save the state_dict() of the network again"
         ) from None
     except DAMAGED as error:
         raise UserError(
-            f"{path}: must be a PyTorch weight file, got {_line(error)}; take a sound copy"
+            f"{path}: must be a PyTorch weight file, got {_line(error)}; use an intact copy"
         ) from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(
@@ -59,7 +59,13 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a safetensors file: its tensors, and its metadata with each value decoded from JSON."""
+    """Read a safetensors file: its tensors, and its metadata with each value decoded from JSON.
+
+    A metadata value that is not JSON stays a string.
+
+    Raises:
+        UserError: If the file is missing, larger than 4 GiB, or damaged.
+    """
     path = _present(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -67,18 +73,18 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return tensors, {k: _decode(v) for k, v in (file.metadata() or {}).items()}
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path}: must be a safetensors file, got {_line(error)}; take a sound copy"
+            f"{path}: must be a safetensors file, got {_line(error)}; use an intact copy"
         ) from None
 
 
 def write_tensors(
     path: Path | str, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]
 ) -> None:
-    """Write tensors, with ``notes`` as JSON in the metadata; whole or not at all."""
+    """Write tensors atomically, with the values of ``notes`` as JSON in the metadata."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = save(whole)
     length = int.from_bytes(content[:8], "little")
-    # safetensors writes metadata in random order; put in here, equal content gives equal bytes
+    # safetensors writes metadata in random order; sorted here, equal content gives equal bytes
     metadata = {key: json.dumps(value) for key, value in sorted(notes.items())}
     header = json.dumps({"__metadata__": metadata, **json.loads(content[8 : 8 + length])}).encode()
     header += b" " * (-len(header) % 8)

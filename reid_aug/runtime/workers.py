@@ -1,7 +1,7 @@
-"""A map over processes, or ahead of time in a thread: results in order, the same as one by one.
+"""Parallel maps over processes, or ahead of time over threads; results keep the order of the items.
 
-Processes are started afresh (a fork copies the locks of threads that torch and BLAS have started),
-compute on one thread each, and end when their parent does.
+Processes are spawned, because a fork copies the locks of the threads that torch and BLAS have
+started. Each process computes with one thread and ends when its parent ends.
 """
 
 import multiprocessing
@@ -18,19 +18,33 @@ from reid_aug.runtime.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
-CORES = len(os.sched_getaffinity(0))
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may use, at least 1.
+
+    Systems without CPU affinity, such as macOS, give the number of cores of the machine.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+CORES = usable_cores()
 
 
 def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """``function`` of every item, in order; with more than one worker, in processes.
+    """Apply ``function`` to every item and yield the results in order.
+
+    Exceptions that ``function`` raises are raised here too.
 
     Args:
-        function: a function of a module, or a ``partial`` of one.
-        items: what it is applied to; each is sent to one process.
-        workers: how many processes; with 1, none is started.
+        function: a function of a module, or a ``partial`` of one, so that it can be pickled.
+        items: the arguments; each is sent to one process.
+        workers: number of processes; with 1, no process is started.
 
     Raises:
-        UserError: If a process is killed from outside; what ``function`` raises comes through.
+        UserError: If a process is killed from outside.
     """
     workers = min(workers, len(items))
     if workers <= 1:
@@ -42,8 +56,8 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
         yield from pool.map(function, items)
     except BrokenProcessPool:
         raise UserError(
-            f"one of {workers} processes was killed, perhaps for want of memory; the same command "
-            f"goes on from what was saved, with fewer --workers"
+            f"one of {workers} processes was killed, possibly because memory ran out; run the same "
+            f"command again with fewer --workers, it resumes from what was saved"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -52,7 +66,10 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
 def ahead(
     pool: Executor, function: Callable[[T], R], items: Iterable[T], count: int
 ) -> Iterator[R]:
-    """Results in order, worked out in ``pool`` up to ``count`` items before they are asked for."""
+    """Apply ``function`` to every item in ``pool`` and yield the results in order.
+
+    At most ``count`` items are computed before their results are requested.
+    """
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
@@ -63,9 +80,9 @@ def ahead(
 
 
 def _begin() -> None:
-    import torch  # here, because threads that read ahead do without it
+    import torch  # imported here, because threads that read ahead do not need it
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ from reid_aug.data.check import check_dataset
 from reid_aug.runtime.errors import UserError
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
-NOWHERE = f"{[-1] * 18}"
+MISSING = f"{[-1] * 18}"
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def names(data: Path) -> set[str]:
     return {path.name for folder in (TRAIN, QUERY, GALLERY) for path in files(data, folder)}
 
 
-def test_a_good_folder_has_no_error(people):
+def test_valid_folder_has_no_error(people):
     assert [text for text in faults(people) if text.startswith("error")] == []
 
 
-def test_the_folders_are_counted(people):
+def test_folders_are_counted(people):
     lines, _ = check_dataset(people, None)
 
     for name, folder in (("train", TRAIN), ("query", QUERY), ("gallery", GALLERY)):
@@ -69,7 +69,7 @@ def test_the_folders_are_counted(people):
         ) in lines
 
 
-def test_the_usable_poses_are_counted(data):
+def test_usable_poses_are_counted(data):
     usable, bare = files(data, TRAIN)[:2]
     keep_rows(data, set())
     add_row(data, f"{usable.name}: {[20] * 18}: {[10] * 18}")
@@ -81,28 +81,28 @@ def test_the_usable_poses_are_counted(data):
 
 
 @pytest.mark.parametrize("folder", [TRAIN, QUERY, GALLERY])
-def test_a_file_that_is_no_image_is_an_error(data, folder):
+def test_file_that_is_not_an_image_is_an_error(data, folder):
     path = files(data, folder)[-1]
     path.write_bytes(b"no image")
 
     assert [f for f in faults(data) if f.startswith(f"error: {path}: must be an image")]
 
 
-def test_a_truncated_image_is_an_error(data):
+def test_truncated_image_is_an_error(data):
     path = files(data, TRAIN)[0]
     path.write_bytes(path.read_bytes()[:-400])
 
     assert [f for f in faults(data) if f.startswith(f"error: {path}: must be an image")]
 
 
-def test_a_bad_name_is_an_error(data):
+def test_bad_name_is_an_error(data):
     path = files(data, TRAIN)[0]
     bad = path.rename(path.with_name("portrait.jpg"))
 
     assert [f for f in faults(data) if f.startswith(f"error: {bad}: the name must begin with")]
 
 
-def test_every_bad_image_has_a_line(data):
+def test_every_unreadable_image_has_a_line(data):
     for path in files(data, TRAIN)[:3]:
         path.write_bytes(b"")
 
@@ -116,10 +116,10 @@ def test_every_bad_image_has_a_line(data):
         f"a.jpg: {[1] * 17}: {[1] * 18}",
         f"a.jpg: {[1.5] * 18}: {[1] * 18}",
         f"a.jpg: {[1] * 18}: what",
-        f": {NOWHERE}: {NOWHERE}",
+        f": {MISSING}: {MISSING}",
     ],
 )
-def test_a_malformed_row_is_an_error_that_names_the_line(data, row):
+def test_malformed_row_is_an_error_that_names_the_line(data, row):
     add_row(data, row)
     path = data / "keypoints.csv"
 
@@ -127,9 +127,9 @@ def test_a_malformed_row_is_an_error_that_names_the_line(data, row):
     assert [f for f in faults(data) if f.startswith(f"error: {path}: line {number}: a row must be")]
 
 
-def test_a_row_given_twice_is_an_error(data):
+def test_row_given_twice_is_an_error(data):
     name = files(data, TRAIN)[0].name
-    add_row(data, f"{name}: {NOWHERE}: {NOWHERE}")
+    add_row(data, f"{name}: {MISSING}: {MISSING}")
 
     assert [f for f in faults(data) if f.startswith("error") and f"{name} has a row already" in f]
 
@@ -140,13 +140,13 @@ def test_missing_keypoints_are_an_error(data):
     assert [f for f in faults(data) if f.startswith(f"error: {data / 'keypoints.csv'} is missing")]
 
 
-def test_keypoints_elsewhere_are_found(data, tmp_path):
+def test_keypoints_in_another_folder_are_read(data, tmp_path):
     path = (data / "keypoints.csv").rename(tmp_path / "poses.csv")
 
     assert [f for f in faults(data, path) if f.startswith("error")] == []
 
 
-def test_no_query_with_a_match_is_an_error(data):
+def test_queries_without_any_match_are_an_error(data):
     remove([path for path in files(data, GALLERY) if not path.name.startswith(("0000", "-1"))])
 
     found = faults(data)
@@ -154,7 +154,7 @@ def test_no_query_with_a_match_is_an_error(data):
     assert "error: no query has a match in the gallery under another camera" in found
 
 
-def test_a_match_under_the_same_camera_is_none(data):
+def test_match_under_the_same_camera_does_not_count(data):
     only, *others = files(data, QUERY)
     remove(others + files(data, GALLERY))
     shutil.copy(only, data / GALLERY / only.name.replace(".jpg", "_77.jpg"))
@@ -166,9 +166,9 @@ def test_a_match_under_the_same_camera_is_none(data):
 def test_some_queries_without_a_match_are_a_warning(data):
     pid = pids(data, QUERY)[0]
     remove(files(data, GALLERY, pid))
-    lonely, queries = len(files(data, QUERY, pid)), len(files(data, QUERY))
+    unmatched, queries = len(files(data, QUERY, pid)), len(files(data, QUERY))
 
-    assert [f for f in faults(data) if f.startswith(f"warning: {lonely} of {queries} queries")]
+    assert [f for f in faults(data) if f.startswith(f"warning: {unmatched} of {queries} queries")]
 
 
 def test_identities_under_one_camera_are_a_warning(data):
@@ -176,9 +176,9 @@ def test_identities_under_one_camera_are_a_warning(data):
     first, *rest = files(data, TRAIN, pid)
     camera = first.name.split("s")[0]
     remove([path for path in rest if not path.name.startswith(camera)])
-    everybody = len(pids(data, TRAIN))
+    identities = len(pids(data, TRAIN))
 
-    text = f"1 of {everybody} training identities have one camera only: pid {pid}"
+    text = f"1 of {identities} training identities have one camera only: pid {pid}"
     assert f"warning: {text}" in faults(data)
 
 
@@ -190,17 +190,17 @@ def test_images_without_a_pose_are_a_warning(data):
     assert f"warning: 3 training images have no row in {path}" in faults(data)
 
 
-def test_rows_of_no_image_are_a_warning(data):
-    add_row(data, f"0777_c1s1_000001_01.jpg: {NOWHERE}: {NOWHERE}")
-    add_row(data, f"0778_c1s1_000001_01.jpg: {NOWHERE}: {NOWHERE}")
+def test_rows_without_an_image_are_a_warning(data):
+    add_row(data, f"0777_c1s1_000001_01.jpg: {MISSING}: {MISSING}")
+    add_row(data, f"0778_c1s1_000001_01.jpg: {MISSING}: {MISSING}")
 
     path = data / "keypoints.csv"
     line = len(path.read_text().splitlines()) - 1
-    text = "0777_c1s1_000001_01.jpg must be the name of an image here, and is not (and 1 more row)"
+    text = "0777_c1s1_000001_01.jpg must be the name of an image of the data set (and 1 more row)"
     assert f"warning: {path}: line {line}: {text}" in faults(data)
 
 
-def test_joints_outside_the_picture_are_a_warning_that_names_the_line(data):
+def test_joints_outside_the_image_are_a_warning_that_names_the_line(data):
     name = files(data, TRAIN)[0].name
     keep_rows(data, names(data) - {name})
     add_row(data, f"{name}: {[5] * 17 + [50]}: {[5] * 17 + [64]}")
@@ -211,7 +211,7 @@ def test_joints_outside_the_picture_are_a_warning_that_names_the_line(data):
     assert f"warning: {path}: line {line}: {text}" in faults(data)
 
 
-def test_a_joint_below_the_picture_is_named_by_its_y(data):
+def test_warning_of_a_joint_below_the_image_names_its_y(data):
     name = files(data, TRAIN)[0].name
     keep_rows(data, names(data) - {name})
     add_row(data, f"{name}: {[128] + [5] * 17}: {[5] * 18}")
@@ -243,7 +243,7 @@ def test_other_separators_are_an_error_in_line_1(data, separator):
     assert [f for f in faults(data) if f.startswith(f"error: {path}: line 1 must be 'name:keyp")]
 
 
-def test_rows_with_another_separator_than_the_head_are_an_error(data):
+def test_rows_with_another_separator_than_the_header_are_an_error(data):
     path = data / "keypoints.csv"
     head, *rows = path.read_text().splitlines()
     path.write_text("\n".join([head, *(row.replace(":", ";") for row in rows)]) + "\n")
@@ -251,7 +251,7 @@ def test_rows_with_another_separator_than_the_head_are_an_error(data):
     assert [f for f in faults(data) if f.startswith(f"error: {path}: line 2: a row must be")]
 
 
-def test_a_second_row_names_both_lines(data):
+def test_error_of_a_second_row_names_both_lines(data):
     path = data / "keypoints.csv"
     _, first, *rows = path.read_text().splitlines()
     add_row(data, first)
@@ -276,7 +276,7 @@ def test_images_without_any_joint_are_a_warning(data):
     name = files(data, TRAIN)[0].name
     keep_rows(data, names(data) - {name})
     before = [f for f in faults(data) if "have no joint" in f]
-    add_row(data, f"{name}: {NOWHERE}: {NOWHERE}")
+    add_row(data, f"{name}: {MISSING}: {MISSING}")
 
     after = [f for f in faults(data) if "have no joint" in f]
     assert len(after) == 1
@@ -291,27 +291,31 @@ def test_identities_without_a_usable_pose_are_a_warning(data):
     assert f"warning: {data / 'keypoints.csv'}: {text}" in faults(data)
 
 
-def test_a_picture_in_training_and_in_the_test_is_an_error(data):
+def test_equal_images_in_training_and_in_the_test_are_an_error(data):
     path = files(data, TRAIN)[0]
     copy = shutil.copy(path, data / GALLERY / "0999_c1s1_000001_01.jpg")
 
-    text = f"{path.name} and {Path(copy).name} are one picture, in training and in the test"
+    text = f"{path.name} and {Path(copy).name} are the same image, in training and in the test"
     assert f"error: {text}" in faults(data)
 
 
-def test_a_picture_of_two_identities_is_an_error(data):
+def test_equal_images_with_two_identities_are_an_error(data):
     path = files(data, TRAIN)[0]
     shutil.copy(path, data / TRAIN / "0999_c1s1_000001_01.jpg")
 
-    assert [f for f in faults(data) if f.startswith("error") and "picture of two identities" in f]
+    assert [
+        f
+        for f in faults(data)
+        if f.startswith("error") and "the same image with two identities" in f
+    ]
 
 
-def test_a_picture_twice_is_a_warning_whatever_its_suffix(data):
+def test_equal_images_are_a_warning_for_any_suffix(data):
     path = files(data, TRAIN)[0]
     copy = path.with_name(f"{path.stem}x.png")
     Image.open(path).save(copy)
 
-    text = f"{path.name} and {copy.name} are one picture twice"
+    text = f"{path.name} and {copy.name} are the same image"
     assert f"warning: {text}" in faults(data)
 
 
@@ -334,7 +338,7 @@ def test_junk_and_distractors_are_counted(data):
     assert f"of the gallery {distractors} are distractors; {junk} junk boxes not counted" in lines
 
 
-def test_the_overview_shows_crops_and_poses(data, tmp_path):
+def test_overview_shows_crops_and_poses(data, tmp_path):
     name = files(data, TRAIN)[-1].name
     keep_rows(data, names(data) - {name})
     add_row(data, f"{name}: {[100] * 8 + [60] * 6 + [110] * 4}: {[30] * 18}")
@@ -345,18 +349,18 @@ def test_the_overview_shows_crops_and_poses(data, tmp_path):
         pixels = np.asarray(picture.convert("RGB"))
     first = np.asarray(
         Image.open(data / TRAIN / name).resize((128, 256), Image.Resampling.BICUBIC)
-    )  # the doubtful one comes first
+    )  # the doubtful image is the first
     np.testing.assert_array_equal(pixels[16:272, :128], first)
     assert (pixels[16:272, 128:256] != first).any()
 
 
-def test_no_usable_pose_is_an_error(data):
+def test_data_set_without_a_usable_pose_is_an_error(data):
     keep_rows(data, set())
 
-    assert [f for f in faults(data) if f.startswith("error") and "nothing can be drawn" in f]
+    assert [f for f in faults(data) if f.startswith("error") and "no image can be generated" in f]
 
 
-def test_a_person_in_training_and_in_query_is_an_error(data):
+def test_identity_in_training_and_in_query_is_an_error(data):
     path = files(data, QUERY)[0]
     pid = pids(data, TRAIN)[0]
     shutil.copy(path, data / QUERY / f"{pid:04d}_c1s1_999999_01.jpg")
@@ -364,22 +368,22 @@ def test_a_person_in_training_and_in_query_is_an_error(data):
     assert f"error: pid {pid} and 0 more are in training and in query" in faults(data)
 
 
-def test_one_name_in_two_folders_is_an_error(data):
+def test_equal_names_in_two_folders_are_an_error(data):
     path = files(data, QUERY)[0]
     shutil.copy(path, data / GALLERY)
 
     assert f"error: {path.name}: two images have this name" in faults(data)
 
 
-def test_a_folder_without_images_is_an_error(data):
+def test_folder_without_images_is_an_error(data):
     remove(files(data, QUERY))
 
-    assert f"error: {data / QUERY}: holds no image" in faults(data)
+    assert f"error: {data / QUERY}: contains no image" in faults(data)
 
 
 def test_errors_come_before_warnings(data):
     files(data, TRAIN)[0].write_bytes(b"")
-    add_row(data, f"0777_c1s1_000001_01.jpg: {NOWHERE}: {NOWHERE}")
+    add_row(data, f"0777_c1s1_000001_01.jpg: {MISSING}: {MISSING}")
 
     kinds = [fault.split(":")[0] for fault in faults(data)]
 
@@ -387,17 +391,17 @@ def test_errors_come_before_warnings(data):
     assert {"error", "warning"} == set(kinds)
 
 
-def test_a_folder_of_another_layout_is_refused(tmp_path):
+def test_folder_in_another_layout_is_refused(tmp_path):
     with pytest.raises(UserError, match="Market-1501 layout"):
         check_dataset(tmp_path, None)
 
 
-def test_a_missing_folder_is_refused(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no such folder"):
         check_dataset(tmp_path / "gone", None)
 
 
-def test_progress_sees_every_image(people):
+def test_progress_covers_every_image(people):
     seen = []
 
     def watch(paths):

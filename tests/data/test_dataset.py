@@ -75,7 +75,7 @@ def huntington_hill(counts: dict[int, int], number: int) -> list[int]:
 
 
 @pytest.mark.parametrize("nested", ["", "Market-1501-v15.09.15"])
-def test_layout_is_read_from_the_folder_or_the_one_inside_it(tmp_path, nested):
+def test_layout_is_read_from_the_folder_or_its_subfolder(tmp_path, nested):
     top = write_layout(tmp_path / nested)
 
     dataset = read_market1501(tmp_path)
@@ -96,14 +96,14 @@ def test_junk_is_dropped_and_distractors_stay(tmp_path):
     assert [image.pid for image in dataset.gallery] == [0, 1]
 
 
-def test_files_that_are_no_images_are_passed_over(tmp_path):
+def test_files_that_are_not_images_are_ignored(tmp_path):
     write_layout(tmp_path)
     (tmp_path / "query" / "Thumbs.db").touch()
 
     assert names(read_market1501(tmp_path).query) == ["0001_c6s1_001051_00.jpg"]
 
 
-def test_the_built_in_people_have_four_training_identities(people):
+def test_built_in_people_have_four_training_identities(people):
     dataset = read_market1501(people)
 
     assert list(by_identity(dataset.train)) == [1, 2, 3, 4]
@@ -111,7 +111,7 @@ def test_the_built_in_people_have_four_training_identities(people):
 
 
 @pytest.mark.parametrize("name", ["person.jpg", "c1_0002.jpg", "-2_c1s1_1.jpg", "0002_s1.png"])
-def test_bad_name_is_an_error_that_names_the_file(tmp_path, name):
+def test_invalid_name_is_an_error_that_names_the_file(tmp_path, name):
     write_layout(tmp_path)
     (tmp_path / "query" / name).touch()
 
@@ -147,7 +147,7 @@ def test_empty_folder_is_an_error_that_names_it(tmp_path, folder):
         read_market1501(tmp_path)
 
 
-def test_seats_of_a_hand_worked_example():
+def test_seats_of_an_example_computed_by_hand():
     order = list(islice(seats({3: 6, 1: 1, 2: 2}), 9))
 
     assert [pid for pid, _ in order] == [1, 2, 3, 3, 3, 3, 2, 3, 3]
@@ -155,7 +155,7 @@ def test_seats_of_a_hand_worked_example():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_seats_are_those_of_a_naive_huntington_hill(seed):
+def test_seats_equal_those_of_a_naive_huntington_hill(seed):
     rng = np.random.default_rng(seed)
     pids = rng.permutation(100)[: rng.integers(1, 9)]
     counts = {int(pid): int(rng.integers(1, 12)) for pid in pids}
@@ -167,7 +167,7 @@ def test_seats_are_those_of_a_naive_huntington_hill(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_seats_up_to_the_number_of_images_are_one_for_each_image(seed):
+def test_seats_up_to_the_number_of_images_are_one_per_image(seed):
     rng = np.random.default_rng(seed)
     counts = {pid: int(n) for pid, n in enumerate(rng.integers(1, 40, 30))}
 
@@ -176,7 +176,7 @@ def test_seats_up_to_the_number_of_images_are_one_for_each_image(seed):
     assert set(order) == {(pid, seat) for pid, n in counts.items() for seat in range(n)}
 
 
-def test_seats_of_nobody_are_none():
+def test_no_identities_have_no_seats():
     assert list(seats({})) == []
 
 
@@ -187,7 +187,7 @@ def test_share_rounds_exact_halves_up(fraction, of, expected):
     assert share(fraction, of, at_least=1) == expected
 
 
-def test_share_rounds_the_decimal_that_was_written():
+def test_share_rounds_the_decimal_number_exactly():
     for hundredths in range(1, 250):
         for of in (7, 50, 350, 12_936):
             exact = Decimal(hundredths) * of / 100
@@ -195,11 +195,11 @@ def test_share_rounds_the_decimal_that_was_written():
             assert share(hundredths / 100, of, at_least=0) == expected
 
 
-def test_share_is_at_least_what_is_asked_for():
+def test_share_is_at_least_the_given_minimum():
     assert share(0.01, 100, at_least=7) == 7
 
 
-def test_a_fifth_of_market_holds_every_identity():
+def test_fifth_of_market_contains_every_identity():
     everything = images(market_like_counts())
 
     fifth, two_fifths = kept(everything, 0.2), kept(everything, 0.4)
@@ -211,7 +211,7 @@ def test_a_fifth_of_market_holds_every_identity():
     assert two_fifths[:2_587] == fifth
 
 
-def test_an_identity_fills_its_seats_by_the_hash_of_the_name():
+def test_identity_fills_its_seats_by_the_hash_of_the_name():
     counts = {4: 9, 11: 3, 20: 30}
     everything = images(counts)
 
@@ -236,7 +236,7 @@ def test_kept_set_does_not_depend_on_the_order_of_its_input():
     assert kept(shuffled, 0.4) == kept(everything, 0.4)
 
 
-def test_keep_seed_changes_which_images_are_kept_and_not_how_many():
+def test_keep_seed_changes_the_kept_images_but_not_their_number():
     everything = images({1: 20, 2: 5, 3: 11})
 
     zero, one = kept(everything, 0.4, keep_seed=0), kept(everything, 0.4, keep_seed=1)
@@ -279,7 +279,7 @@ def test_image_is_resized_on_reading(tmp_path):
     assert image_size(tmp_path / "a.png") == (40, 20)
 
 
-def test_image_of_the_right_size_is_untouched(tmp_path):
+def test_image_of_the_right_size_is_unchanged(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (32, 16, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
 
@@ -307,7 +307,7 @@ def test_image_that_does_not_decode_is_an_error_that_names_it(tmp_path, suffix, 
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "BMP"])
-def test_image_may_be_of_another_format_than_its_name_says(tmp_path, kind):
+def test_image_may_have_another_format_than_its_suffix(tmp_path, kind):
     Image.new("RGB", (10, 20), (0, 0, 255)).save(tmp_path / "a.jpg", kind)
 
     assert open_image(tmp_path / "a.jpg").shape == (20, 10, 3)
@@ -316,23 +316,23 @@ def test_image_may_be_of_another_format_than_its_name_says(tmp_path, kind):
 
 @pytest.mark.parametrize("read", [open_image, image_size])
 @pytest.mark.parametrize("kind", ["EPS", "GIF", "TIFF"])
-def test_a_format_that_no_data_set_needs_is_refused_whatever_its_name(tmp_path, kind, read):
+def test_format_that_no_data_set_needs_is_refused_for_any_suffix(tmp_path, kind, read):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", kind)
 
     with pytest.raises(UserError, match=r"a\.jpg: must be an image that decodes \(JPEG, PNG"):
         read(tmp_path / "a.jpg")
 
 
-def test_a_decoder_that_gives_up_is_one_sentence(tmp_path, monkeypatch):
-    def give_up(*_, **__):
+def test_failing_decoder_is_a_user_error(tmp_path, monkeypatch):
+    def fail(*_, **__):
         raise NotImplementedError("no such colours")
 
-    monkeypatch.setattr(Image, "open", give_up)
+    monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(UserError, match=r"a\.jpg: .*got no such colours; replace or remove"):
         open_image(tmp_path / "a.jpg")
 
 
-def test_size_of_what_is_no_image_is_an_error_that_names_it(tmp_path):
+def test_size_of_a_file_that_is_not_an_image_is_an_error_that_names_it(tmp_path):
     (tmp_path / "a.jpg").write_text("not an image")
 
     with pytest.raises(UserError, match=r"a\.jpg"):

@@ -1,4 +1,4 @@
-"""DeepFashion's names, lists and crops, on pictures that the test makes."""
+"""Names, lists and crops of DeepFashion, with synthetic images."""
 
 import shutil
 from pathlib import Path
@@ -35,7 +35,7 @@ SIDES = [88, 88, 68, 60, 58, 108, 116, 118, 74, 72, 70, 102, 104, 106, 84, 92, 7
 
 
 def picture(width: int, seed: int) -> Image.Image:
-    """A picture that JPEG keeps nearly whole: a slope of colours, another one a seed."""
+    """A colour gradient that JPEG preserves well; different per seed."""
     y, x = np.mgrid[:256, :width] / 256
     planes = [y, x, (x + y + seed / 9) % 1 * 0.1 + seed / 20]
     return Image.fromarray((np.stack(planes, -1) * 255).clip(0, 255).astype(np.uint8))
@@ -70,19 +70,19 @@ def fashion(tmp_path):
         ("front.jpg", "front.jpg"),
     ],
 )
-def test_the_name_in_the_lists_is_that_of_the_archive_without_its_folders(path, published):
+def test_published_name_joins_the_folders_and_the_name_of_the_archive(path, published):
     assert published_name(Path(path)) == published
 
 
 @pytest.mark.parametrize(
     "name", ["0002_c1s1_000451_03.jpg", "fashionMENDenimid0000008001_front.jpg", TRAIN[0] + ".npy"]
 )
-def test_another_name_is_an_error_that_names_it(name):
-    with pytest.raises(UserError, match=rf"{name}: must be a name as fashion"):
+def test_invalid_name_is_an_error_that_names_it(name):
+    with pytest.raises(UserError, match=rf"{name}: must be a name such as fashion"):
         new_name(name)
 
 
-def test_identities_are_items_of_one_colour_and_views_stand_for_cameras(fashion, tmp_path):
+def test_identities_are_items_of_one_colour_and_views_are_camids(fashion, tmp_path):
     counts = write_deepfashion(fashion, tmp_path / "data")
 
     dataset = read_market1501(tmp_path / "data")
@@ -95,7 +95,7 @@ def test_identities_are_items_of_one_colour_and_views_stand_for_cameras(fashion,
     assert list(counts.values()) == [5, 1, 2]
 
 
-def test_whole_images_are_cropped_to_the_columns_of_their_key_points(fashion, tmp_path):
+def test_whole_images_are_cropped_to_the_columns_of_their_keypoints(fashion, tmp_path):
     write_deepfashion(fashion, tmp_path / "data")
 
     image = read_market1501(tmp_path / "data").train[0]
@@ -109,7 +109,7 @@ def test_whole_images_are_cropped_to_the_columns_of_their_key_points(fashion, tm
     np.testing.assert_array_equal(poses[image.name].xy[:, 1], SHAPE)
 
 
-def test_images_that_are_cropped_already_are_copied_as_they_are(fashion, tmp_path):
+def test_images_that_are_cropped_already_are_copied_unchanged(fashion, tmp_path):
     picture(176, 3).save(fashion / "train" / TRAIN[0])
 
     write_deepfashion(fashion, tmp_path / "data")
@@ -118,7 +118,7 @@ def test_images_that_are_cropped_already_are_copied_as_they_are(fashion, tmp_pat
     assert copy.read_bytes() == (fashion / "train" / TRAIN[0]).read_bytes()
 
 
-def test_the_archive_gives_the_data_set_that_the_flattened_folder_gives(fashion, tmp_path):
+def test_archive_and_flat_folder_give_the_same_data_set(fashion, tmp_path):
     write_deepfashion(fashion, tmp_path / "flat")
     for name in TRAIN + TEST:
         item = name[name.index("id0") :]
@@ -140,7 +140,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def test_published_pairs_lie_beside_under_the_new_names(fashion, tmp_path):
+def test_published_pairs_are_written_with_the_new_names(fashion, tmp_path):
     write_deepfashion(fashion, tmp_path / "data")
 
     pairs = read_pairs(tmp_path / "data/pairs-train.csv")
@@ -150,7 +150,7 @@ def test_published_pairs_lie_beside_under_the_new_names(fashion, tmp_path):
     assert len(read_pairs(tmp_path / "data/pairs-test.csv")) == 1
 
 
-def test_what_was_written_has_no_fault(fashion, tmp_path):
+def test_converted_data_set_has_no_error(fashion, tmp_path):
     write_deepfashion(fashion, tmp_path / "data")
 
     _, faults = check_dataset(tmp_path / "data", None)
@@ -158,13 +158,13 @@ def test_what_was_written_has_no_fault(fashion, tmp_path):
     assert [fault for fault in faults if fault.is_error] == []
 
 
-def test_lists_of_pairs_may_be_missing_but_key_points_may_not(fashion, tmp_path):
+def test_pairs_are_optional_but_keypoints_are_required(fashion, tmp_path):
     (fashion / "fasion-resize-pairs-train.csv").unlink()
     write_deepfashion(fashion, tmp_path / "data")
     assert not (tmp_path / "data/pairs-train.csv").exists()
 
     (fashion / "fasion-resize-annotation-test.csv").unlink()
-    with pytest.raises(UserError, match=r"must hold fasion-resize-annotation-test\.csv, got none"):
+    with pytest.raises(UserError, match=r"must contain fasion-resize-annotation-test\.csv, got no"):
         write_deepfashion(fashion, tmp_path / "other")
 
 
@@ -180,15 +180,15 @@ def give_an_image_twice(fashion: Path) -> None:
     shutil.copy(fashion / "train" / TRAIN[1], fashion)
 
 
-def pair_a_stranger(fashion: Path) -> None:
+def pair_an_unknown_image(fashion: Path) -> None:
     (fashion / "fasion-resize-pairs-test.csv").write_text(f"from,to\nfashionX,{TEST[1]}\n")
 
 
-def train_on_the_test(fashion: Path) -> None:
+def list_an_image_in_both_splits(fashion: Path) -> None:
     write_list(fashion / "fasion-resize-annotation-test.csv", [*TEST, TRAIN[2]])
 
 
-def ask_about_single_views(fashion: Path) -> None:
+def list_single_views_only(fashion: Path) -> None:
     (fashion / "fasion-resize-pairs-test.csv").unlink()
     write_list(fashion / "fasion-resize-annotation-test.csv", TEST[1:])
 
@@ -196,15 +196,15 @@ def ask_about_single_views(fashion: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lose_an_image, r"got no fashionMENDenimid0000008001_1front\.jpg and 0 others"),
+        (lose_an_image, r"got no fashionMENDenimid0000008001_1front\.jpg and no 0 others"),
         (give_another_size, "must be 256x256 pixels, or 256x176 if cropped, got 256x200"),
-        (give_an_image_twice, "must be there once, got .*keep one"),
-        (pair_a_stranger, r"pairs-test\.csv: line 2: fashionX must have a row in"),
-        (train_on_the_test, "must be in training or in the test, got it in both"),
-        (ask_about_single_views, "got nothing for query"),
+        (give_an_image_twice, "must exist once, got .*keep one"),
+        (pair_an_unknown_image, r"pairs-test\.csv: line 2: fashionX must have a row in"),
+        (list_an_image_in_both_splits, "must be in the training or the test list, got it in both"),
+        (list_single_views_only, "got nothing for query"),
     ],
 )
-def test_what_is_wrong_is_one_sentence_and_nothing_is_written(fashion, tmp_path, spoil, message):
+def test_invalid_input_is_a_user_error_and_nothing_is_written(fashion, tmp_path, spoil, message):
     spoil(fashion)
 
     with pytest.raises(UserError, match=message):
@@ -213,7 +213,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(fashion, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["fashion_data"]
 
 
-def test_a_folder_that_holds_something_is_left_alone(fashion, tmp_path):
+def test_output_folder_that_is_not_empty_is_unchanged(fashion, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mine").write_text("kept")
 
@@ -223,7 +223,7 @@ def test_a_folder_that_holds_something_is_left_alone(fashion, tmp_path):
     assert (tmp_path / "data/mine").read_text() == "kept"
 
 
-def test_from_the_archive_to_a_bank_and_its_judgement(fashion, tmp_path, monkeypatch):
+def test_converted_data_set_gives_a_generator_and_a_bank(fashion, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = ("generator.width=2", "generator.blocks=1", "train_generator.discriminator_width=2",
                 "train_generator.discriminator_blocks=1",

@@ -39,7 +39,7 @@ def write_csv(path: Path, *lines: str) -> Path:
 
 
 @pytest.mark.parametrize("sigma", [6.0, 1.5])
-def test_heatmaps_are_those_of_the_formula(sigma):
+def test_heatmaps_follow_the_formula(sigma):
     pose = random_pose(0)
 
     maps = pose.heatmaps(24, 12, sigma)
@@ -54,7 +54,7 @@ def test_default_sigma_is_six_pixels():
     np.testing.assert_array_equal(pose.heatmaps(24, 12), pose.heatmaps(24, 12, 6.0))
 
 
-def test_torch_heatmaps_are_the_numpy_ones():
+def test_torch_heatmaps_equal_the_numpy_ones():
     poses = [random_pose(seed, 64, 32) for seed in range(3)] + [NO_POSE]
 
     maps = heatmaps(torch.from_numpy(np.stack([pose.xy for pose in poses])), 64, 32)
@@ -64,7 +64,7 @@ def test_torch_heatmaps_are_the_numpy_ones():
     np.testing.assert_allclose(maps.numpy(), expected, atol=1e-6)
 
 
-def test_torch_heatmaps_take_sigma():
+def test_torch_heatmaps_depend_on_sigma():
     pose = random_pose(2)
 
     maps = heatmaps(torch.from_numpy(pose.xy[None]), 24, 12, sigma=2.0)
@@ -72,7 +72,7 @@ def test_torch_heatmaps_take_sigma():
     np.testing.assert_allclose(maps[0].numpy(), pose.heatmaps(24, 12, 2.0), atol=1e-6)
 
 
-def test_with_a_sigma_of_zero_a_joint_is_what_whole_numbers_keep_of_its_map():
+def test_heatmaps_with_sigma_zero_equal_the_heatmaps_truncated_to_integers():
     pose = random_pose(3)
     pose.xy[:] = np.rint(pose.xy)
     pose.xy[0] = -3, 4
@@ -85,7 +85,7 @@ def test_with_a_sigma_of_zero_a_joint_is_what_whole_numbers_keep_of_its_map():
     np.testing.assert_array_equal(heatmaps(torch.from_numpy(pose.xy[None]), 24, 12, 0)[0], maps)
 
 
-def test_with_a_sigma_of_zero_a_joint_between_pixels_is_the_nearest_one():
+def test_heatmaps_with_sigma_zero_mark_the_nearest_pixel():
     xy = np.full((18, 2), np.nan, np.float32)
     xy[3] = 5.4, 16.6
 
@@ -95,7 +95,7 @@ def test_with_a_sigma_of_zero_a_joint_between_pixels_is_the_nearest_one():
     np.testing.assert_array_equal(heatmaps(torch.from_numpy(xy[None]), 24, 12, 0)[0], maps)
 
 
-def test_torch_heatmaps_hold_no_subnormal_numbers():
+def test_torch_heatmaps_contain_no_subnormal_numbers():
     far = torch.zeros(1, 18, 2)
 
     maps = heatmaps(far, 256, 128)
@@ -103,7 +103,7 @@ def test_torch_heatmaps_hold_no_subnormal_numbers():
     assert maps[maps > 0].min() >= torch.finfo(torch.float32).tiny
 
 
-def test_map_of_a_missing_joint_is_zero_and_of_a_seen_one_peaks_at_one():
+def test_heatmap_of_a_missing_joint_is_zero_and_of_a_seen_joint_peaks_at_one():
     xy = np.full((18, 2), np.nan, np.float32)
     xy[3] = 5, 17
 
@@ -114,14 +114,14 @@ def test_map_of_a_missing_joint_is_zero_and_of_a_seen_one_peaks_at_one():
     assert not np.delete(maps, 3, axis=0).any()
 
 
-def test_a_joint_outside_the_picture_still_reaches_into_it():
+def test_heatmap_of_a_joint_outside_the_image_extends_into_it():
     xy = np.full((18, 2), np.nan, np.float32)
     xy[0] = -3, 0
 
     assert Pose(xy).heatmaps(8, 8)[0, 0, 0] == pytest.approx(math.exp(-9 / 72))
 
 
-def test_mirrored_twice_is_the_pose_itself():
+def test_mirroring_twice_gives_the_same_pose():
     pose = random_pose(3)
 
     twice = pose.mirrored(12).mirrored(12)
@@ -139,7 +139,7 @@ def test_mirrored_swaps_left_and_right():
         np.testing.assert_allclose(mirrored.xy[joint], (63 - x, y), rtol=1e-6)
 
 
-def test_names_of_swapped_joints_differ_in_their_side_only():
+def test_names_of_swapped_joints_differ_only_in_the_side():
     for joint, other in SWAPPED.items():
         right, left = sorted((JOINTS[joint], JOINTS[other]), reverse=True)
         assert right == left.replace("left", "right") != left
@@ -154,7 +154,7 @@ def test_heatmaps_of_a_mirrored_pose_are_the_flipped_maps_with_swapped_channels(
     np.testing.assert_allclose(pose.mirrored(12).heatmaps(24, 12), swapped, atol=1e-6)
 
 
-def test_mirroring_leaves_the_pose_it_came_from_alone():
+def test_mirroring_does_not_change_the_original_pose():
     pose = random_pose(6)
     before = pose.xy.copy()
 
@@ -163,7 +163,7 @@ def test_mirroring_leaves_the_pose_it_came_from_alone():
     np.testing.assert_array_equal(pose.xy, before)
 
 
-def test_resizing_keeps_a_joint_on_the_same_part_of_the_picture():
+def test_resizing_keeps_a_joint_at_the_same_part_of_the_image():
     xy = np.full((18, 2), np.nan, np.float32)
     xy[0], xy[1] = (0, 0), (31.5, 63.5)
 
@@ -185,14 +185,14 @@ def test_torso_needs_both_shoulders_and_both_hips(joint):
     assert part.seen.sum() == 17
 
 
-def test_torso_needs_nothing_else():
+def test_torso_needs_no_other_joint():
     xy = np.full((18, 2), np.nan, np.float32)
     xy[[2, 5, 8, 11]] = 1
 
     assert Pose(xy).has_torso
 
 
-def test_y_comes_before_x_in_the_file(tmp_path):
+def test_y_precedes_x_in_the_file(tmp_path):
     path = write_csv(tmp_path / "k.csv", HEADER, ROW)
 
     pose = read_keypoints(path)["a.jpg"]
@@ -202,7 +202,7 @@ def test_y_comes_before_x_in_the_file(tmp_path):
     assert pose.xy[17].tolist() == [18, 37]
 
 
-def test_only_an_exact_minus_one_is_missing(tmp_path):
+def test_only_exactly_minus_one_marks_a_missing_joint(tmp_path):
     ys, xs = [-1, 30, *YS[2:]], [-1, -7, *XS[2:]]
     path = write_csv(tmp_path / "k.csv", HEADER, f"a.jpg: {ys}: {xs}")
 
@@ -233,13 +233,13 @@ def test_rows_are_written_in_the_order_of_their_names(tmp_path):
     np.testing.assert_array_equal(read["b.jpg"].xy, np.rint(poses["b.jpg"].xy))
 
 
-def test_a_file_that_excel_saved_is_read_too(tmp_path):
+def test_file_saved_by_excel_is_read(tmp_path):
     path = write_csv(tmp_path / "k.csv", f"\ufeff{HEADER}", ROW)
 
     assert list(read_keypoints(path)) == ["a.jpg"]
 
 
-def test_blank_lines_are_passed_over(tmp_path):
+def test_blank_lines_are_ignored(tmp_path):
     path = write_csv(tmp_path / "k.csv", HEADER, "", ROW, "  ")
 
     assert list(read_keypoints(path)) == ["a.jpg"]

@@ -7,24 +7,24 @@ from reid_aug.data.keypoints import NO_POSE, TORSO, Pose
 from reid_aug.data.pair_lists import all_pairs, pairs_sha256, read_pairs, sampled_pairs, write_pairs
 from reid_aug.runtime.errors import UserError
 
-SHOWN = Pose(np.zeros((18, 2), np.float32))
+POSE = Pose(np.zeros((18, 2), np.float32))
 
 
 def without(joint: int) -> Pose:
-    xy = SHOWN.xy.copy()
+    xy = POSE.xy.copy()
     xy[joint] = np.nan
     return Pose(xy)
 
 
 def people(*counts: int) -> dict[str, Pose]:
     return {
-        f"{pid:04d}_c{image}s1_{image:06d}_01.jpg": SHOWN
+        f"{pid:04d}_c{image}s1_{image:06d}_01.jpg": POSE
         for pid, count in enumerate(counts, 1)
         for image in range(1, count + 1)
     }
 
 
-def test_every_ordered_pair_of_an_identity():
+def test_all_pairs_are_the_ordered_pairs_of_each_identity():
     poses = people(3, 1, 2)
 
     pairs = all_pairs(poses)
@@ -33,8 +33,8 @@ def test_every_ordered_pair_of_an_identity():
     assert pairs == [*permutations(names[:3], 2), *permutations(names[4:], 2)]
 
 
-def test_identities_come_in_the_order_of_their_first_row():
-    poses = dict.fromkeys(["0009_a.jpg", "0002_a.jpg", "0009_b.jpg", "0002_b.jpg"], SHOWN)
+def test_identities_are_in_the_order_of_their_first_row():
+    poses = dict.fromkeys(["0009_a.jpg", "0002_a.jpg", "0009_b.jpg", "0002_b.jpg"], POSE)
 
     assert all_pairs(poses) == [
         ("0009_a.jpg", "0009_b.jpg"), ("0009_b.jpg", "0009_a.jpg"),
@@ -59,19 +59,19 @@ def test_other_joints_may_be_missing():
 
 
 @pytest.mark.parametrize("start", ["-1", "0000"])
-def test_junk_and_distractors_pair_with_nobody(start):
-    assert all_pairs({f"{start}_c1s1_{image}.jpg": SHOWN for image in range(3)}) == []
+def test_junk_and_distractors_have_no_pairs(start):
+    assert all_pairs({f"{start}_c1s1_{image}.jpg": POSE for image in range(3)}) == []
 
 
-def test_the_sample_is_numpys_with_that_seed():
+def test_sample_equals_that_of_numpy_with_the_same_seed():
     poses = people(*range(2, 12))
     pairs = all_pairs(poses)
-    chosen = np.random.RandomState(0).permutation(len(pairs))[:50]  # what choice draws
+    chosen = np.random.RandomState(0).permutation(len(pairs))[:50]  # the result of choice
 
     assert sampled_pairs(poses, 50) == [pairs[place] for place in chosen]
 
 
-def test_the_order_of_the_rows_matters():
+def test_order_of_the_rows_matters():
     poses = people(*range(2, 12))
     other = dict(reversed(poses.items()))
 
@@ -79,16 +79,16 @@ def test_the_order_of_the_rows_matters():
     assert len(set(sampled_pairs(poses, 50)) & set(sampled_pairs(other, 50))) < 25
 
 
-def test_fewer_pairs_than_asked_for_are_all():
+def test_all_pairs_are_returned_if_there_are_fewer_than_count():
     assert sampled_pairs(people(2, 3), 12_000) == all_pairs(people(2, 3))
 
 
-def test_without_a_pair_the_remedy_is_named():
-    with pytest.raises(UserError, match="look at the key points with: reid-aug check"):
+def test_error_without_a_pair_names_the_remedy():
+    with pytest.raises(UserError, match="check the keypoints with: reid-aug check"):
         sampled_pairs({"a.jpg": NO_POSE})
 
 
-def test_a_list_comes_back_from_its_file(tmp_path):
+def test_list_is_read_as_written(tmp_path):
     pairs = all_pairs(people(2, 3))
 
     write_pairs(tmp_path / "p.csv", pairs)
@@ -97,13 +97,13 @@ def test_a_list_comes_back_from_its_file(tmp_path):
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == "from,to"
 
 
-def test_a_list_that_excel_saved_is_read_too(tmp_path):
+def test_list_saved_by_excel_is_read(tmp_path):
     (tmp_path / "p.csv").write_text("\ufefffrom,to\r\na.jpg,b.jpg\r\n", encoding="utf-8")
 
     assert read_pairs(tmp_path / "p.csv") == [("a.jpg", "b.jpg")]
 
 
-def test_a_list_has_a_name():
+def test_hash_identifies_a_list():
     pairs = all_pairs(people(2, 3))
 
     assert pairs_sha256(pairs) == pairs_sha256(list(pairs))
@@ -117,10 +117,10 @@ def test_a_list_has_a_name():
         ("", "line 1 must be 'from,to', got ''"),
         ("from,to\na.jpg,b.jpg\na.jpg\n", "line 3: must be two file names, got 'a.jpg'"),
         ("from,to\na.jpg,\n", "line 2: must be two file names, got 'a.jpg,'"),
-        ("from,to\n", "must hold a pair, got only the header"),
+        ("from,to\n", "must contain a pair, got only the header"),
     ],
 )
-def test_a_wrong_list_is_one_sentence(tmp_path, text, message):
+def test_malformed_list_is_a_user_error(tmp_path, text, message):
     (tmp_path / "p.csv").write_text(text)
 
     with pytest.raises(UserError) as caught:
@@ -128,6 +128,6 @@ def test_a_wrong_list_is_one_sentence(tmp_path, text, message):
     assert message in str(caught.value)
 
 
-def test_a_missing_list_is_one_sentence(tmp_path):
+def test_missing_list_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"p.csv is missing"):
         read_pairs(tmp_path / "p.csv")

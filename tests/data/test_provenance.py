@@ -1,10 +1,14 @@
 import hashlib
+import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from reid_aug.data.dataset import Dataset, PersonImage
 from reid_aug.data.provenance import (
+    STATUSES,
+    LeakStatus,
     content_sha256,
     fingerprints,
     is_leak_free,
@@ -32,21 +36,21 @@ def dataset(tmp_path: Path) -> Dataset:
     return Dataset(train, query, gallery)
 
 
-@pytest.mark.parametrize("seen", [None, ["0123456789ab"], 3, {}])
-def test_what_a_checkpoint_notes_that_is_no_text_is_not_known(dataset, seen):
-    assert recorded_fingerprints({"trained_on": seen}) == recorded_fingerprints({}) == ""
-    assert (
-        leak_status(recorded_fingerprints({"trained_on": seen}), dataset, dataset.train) == "whole"
-    )
+@pytest.mark.parametrize("trained_on", [None, ["0123456789ab"], 3, {}])
+def test_recorded_fingerprints_that_are_not_a_string_count_as_unknown(dataset, trained_on):
+    recorded = recorded_fingerprints({"trained_on": trained_on})
+
+    assert recorded == recorded_fingerprints({}) == ""
+    assert leak_status(recorded, dataset, dataset.train) == "whole"
 
 
 def test_fingerprints_are_the_first_twelve_digits_of_each_sha256(tmp_path):
     one, two = image(tmp_path, "0001_c1.jpg", "one"), image(tmp_path, "0002_c1.jpg", "two")
 
-    seen = fingerprints([one, two])
+    trained_on = fingerprints([one, two])
 
     hashes = [hashlib.sha256(text).hexdigest()[:12] for text in (b"one", b"two")]
-    assert seen == "".join(sorted(hashes))
+    assert trained_on == "".join(sorted(hashes))
 
 
 def test_fingerprints_do_not_depend_on_order_or_names(tmp_path):
@@ -57,13 +61,13 @@ def test_fingerprints_do_not_depend_on_order_or_names(tmp_path):
     assert content_sha256(reversed(renamed)) == content_sha256(images)
 
 
-def test_hash_of_contents_changes_with_one_byte(tmp_path):
+def test_content_sha256_changes_with_one_byte(tmp_path):
     before = content_sha256([image(tmp_path, "0001_c1.jpg", "aaa")])
 
     assert content_sha256([image(tmp_path, "0001_c1.jpg", "aab")]) != before
 
 
-def test_hash_of_names_is_that_of_the_sorted_names(tmp_path):
+def test_names_sha256_is_the_hash_of_the_sorted_names(tmp_path):
     images = [PersonImage(tmp_path / name, 1, 1) for name in ("b.jpg", "a.jpg")]
     elsewhere = [PersonImage(Path("folder") / name, 1, 1) for name in ("a.jpg", "b.jpg")]
 
@@ -71,61 +75,112 @@ def test_hash_of_names_is_that_of_the_sorted_names(tmp_path):
     assert names_sha256(images) == names_sha256(elsewhere) == expected
 
 
-def test_hash_of_names_changes_with_the_set(tmp_path):
+def test_names_sha256_changes_with_the_set(tmp_path):
     images = [PersonImage(tmp_path / name, 1, 1) for name in ("a.jpg", "b.jpg")]
 
     assert names_sha256(images[:1]) != names_sha256(images)
 
 
-def test_generator_of_the_kept_set_is_kept(dataset):
+def test_status_of_a_network_trained_on_the_kept_set_is_kept(dataset):
     kept = dataset.train[:2]
 
     assert leak_status(fingerprints(kept), dataset, kept) == "kept"
 
 
-def test_generator_of_a_part_of_the_kept_set_is_kept(dataset):
+def test_status_of_a_network_trained_on_a_part_of_the_kept_set_is_kept(dataset):
     assert leak_status(fingerprints(dataset.train[:1]), dataset, dataset.train[:2]) == "kept"
 
 
-def test_generator_of_all_training_images_is_whole_where_some_are_left_out(dataset):
-    seen = fingerprints(dataset.train)
+def test_status_of_a_network_trained_on_all_images_is_whole_if_some_are_left_out(dataset):
+    trained_on = fingerprints(dataset.train)
 
-    assert leak_status(seen, dataset, dataset.train[:2]) == "whole"
-    assert leak_status(seen, dataset, dataset.train) == "kept"
-
-
-def test_generator_of_one_left_out_image_is_whole(dataset):
-    seen = fingerprints((*dataset.train[:2], dataset.train[3]))
-
-    assert leak_status(seen, dataset, dataset.train[:2]) == "whole"
+    assert leak_status(trained_on, dataset, dataset.train[:2]) == "whole"
+    assert leak_status(trained_on, dataset, dataset.train) == "kept"
 
 
-def test_generator_of_other_images_is_external(dataset, tmp_path):
+def test_one_left_out_image_makes_the_status_whole(dataset):
+    trained_on = fingerprints((*dataset.train[:2], dataset.train[3]))
+
+    assert leak_status(trained_on, dataset, dataset.train[:2]) == "whole"
+
+
+def test_status_of_a_network_trained_on_other_images_is_external(dataset, tmp_path):
     other = [image(tmp_path / "other", "0001_c1.jpg", "another picture of the same name")]
 
     assert leak_status(fingerprints(other), dataset, dataset.train) == "external"
 
 
-def test_other_images_beside_the_kept_ones_are_external_and_make_no_leak(dataset, tmp_path):
+def test_other_images_with_kept_ones_are_external_and_leak_free(dataset, tmp_path):
     other = image(tmp_path / "other", "0900_c1.jpg")
-    seen = fingerprints([*dataset.train[:2], other])
+    trained_on = fingerprints([*dataset.train[:2], other])
 
-    status = leak_status(seen, dataset, dataset.train[:2])
+    status = leak_status(trained_on, dataset, dataset.train[:2])
 
     assert status == "external"
     assert is_leak_free([status])
 
 
+def test_leak_statuses_are_the_strings_in_the_files():
+    assert STATUSES == ("kept", "external", "whole")
+    assert tuple(LeakStatus) == STATUSES
+    assert json.dumps({"generator_data": LeakStatus.EXTERNAL}) == '{"generator_data": "external"}'
+    assert f"{LeakStatus.KEPT}" == "kept"
+
+
+def test_only_the_status_whole_is_a_leak():
+    assert {status: status.is_leak_free for status in LeakStatus} == {
+        "kept": True,
+        "external": True,
+        "whole": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], LeakStatus.KEPT),
+        ([None], LeakStatus.KEPT),
+        (["kept", None], LeakStatus.KEPT),
+        (["kept", "external"], LeakStatus.EXTERNAL),
+        (["external", "whole", "kept"], LeakStatus.WHOLE),
+        ([LeakStatus.EXTERNAL, None, LeakStatus.KEPT], LeakStatus.EXTERNAL),
+        (["kept", "Kept"], LeakStatus.WHOLE),
+        ([""], LeakStatus.WHOLE),
+    ],
+)
+def test_combined_status_is_the_worst_one(statuses, expected):
+    assert LeakStatus.combined(statuses) is expected
+    assert LeakStatus.combined(reversed(statuses)) is expected
+
+
+def test_networks_are_leak_free_if_each_of_them_is():
+    for statuses in product((None, *LeakStatus), repeat=3):
+        assert is_leak_free(statuses) == ("whole" not in statuses)
+
+
+def test_leak_status_is_a_plain_string(dataset):
+    """HDF5 attributes accept no subclass of str."""
+    kept = dataset.train[:2]
+
+    for trained_on in (fingerprints(kept), fingerprints(dataset.train), "0" * 12, ""):
+        assert type(leak_status(trained_on, dataset, kept)) is str
+
+
+@pytest.mark.parametrize("value", ["", "Kept", "much", None, 3, {}])
+def test_unknown_value_is_read_as_the_status_whole(value):
+    assert LeakStatus.read(value) is LeakStatus.WHOLE
+
+
 @pytest.mark.parametrize("status", ["whole", "", "Kept", "much"])
-def test_a_status_that_is_not_known_to_be_harmless_is_a_leak(status):
+def test_unknown_status_is_a_leak(status):
     assert not is_leak_free([None, "kept", status, "external"])
 
 
-def test_generator_of_unknown_images_is_taken_for_the_worst(dataset):
+def test_status_of_a_network_with_unknown_training_images_is_whole(dataset):
     assert leak_status("", dataset, dataset.train) == "whole"
 
 
-def test_left_out_copy_of_a_kept_image_is_no_leak(dataset, tmp_path):
+def test_left_out_copy_of_a_kept_image_is_not_a_leak(dataset, tmp_path):
     original = dataset.train[0]
     copy = image(tmp_path / "train", "0001_c5.jpg", original.path.read_text())
     doubled = Dataset((*dataset.train, copy), dataset.query, dataset.gallery)
@@ -134,14 +189,14 @@ def test_left_out_copy_of_a_kept_image_is_no_leak(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["query", "gallery"])
-def test_generator_of_test_images_is_an_error(dataset, part):
-    seen = fingerprints((*dataset.train, getattr(dataset, part)[-1]))
+def test_network_trained_on_test_images_is_an_error(dataset, part):
+    trained_on = fingerprints((*dataset.train, getattr(dataset, part)[-1]))
 
     with pytest.raises(UserError, match="trained on query or gallery images"):
-        leak_status(seen, dataset, dataset.train)
+        leak_status(trained_on, dataset, dataset.train)
 
 
-def test_left_out_images_are_known_again_under_another_name(dataset, tmp_path):
+def test_left_out_images_are_recognised_under_another_name(dataset, tmp_path):
     text = dataset.train[3].path.read_text()
     renamed = image(tmp_path / "other", "0042_c6.jpg", text)
 

@@ -1,4 +1,4 @@
-"""Several ranks train what one process trains: real processes, real messages, loopback only."""
+"""Distributed training equals training in one process; real processes, on the loopback device."""
 
 import json
 import multiprocessing
@@ -23,8 +23,8 @@ from reid_aug.stages.train_generator.trainer import Trainer
 
 CPU = torch.device("cpu")
 DATA = DataConfig(height=32, width=16)
-LIMIT = 120  # seconds, after which ranks count as hung
-PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all ranks
+LIMIT = 120  # seconds, after which a process counts as hung
+PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all processes
 PROCESSES.set_forkserver_preload(["reid_aug.stages.train_generator"])
 
 
@@ -43,31 +43,31 @@ def job(people, config, group):
 
 
 def started(function, size, *rest):
-    """Start ``function(group, *rest)`` in so many group."""
+    """Start ``function(group, *rest)`` in ``size`` processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    group = [
-        PROCESSES.Process(target=be_rank, args=(rank, size, port, function, *rest), daemon=True)
+    processes = [
+        PROCESSES.Process(target=run_rank, args=(rank, size, port, function, *rest), daemon=True)
         for rank in range(size)
     ]
-    for rank in group:
-        rank.start()
-    return group
+    for process in processes:
+        process.start()
+    return processes
 
 
-def codes(group):
-    """How they ended; a rank that hangs is killed, and counts as failed."""
+def exit_codes(processes):
+    """Wait for the processes; one that hangs is killed and counts as failed."""
     until = time.monotonic() + LIMIT
-    for rank in group:
-        rank.join(max(0, until - time.monotonic()))
-        rank.kill()
-    for rank in group:
-        rank.join()
-    return [rank.exitcode for rank in group]
+    for process in processes:
+        process.join(max(0, until - time.monotonic()))
+        process.kill()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
-def be_rank(rank, size, port, function, *rest):
+def run_rank(rank, size, port, function, *rest):
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
@@ -78,14 +78,14 @@ def be_rank(rank, size, port, function, *rest):
         with group.joined(CPU):
             function(group, *rest)
     except UserError as error:
-        (rest[-1] / f"said-{rank}").write_text(str(error))
+        (rest[-1] / f"error-{rank}").write_text(str(error))
         os._exit(2)
 
 
 def steps(group, people, out):
-    """Train as a rank, both norms: losses of every step, all tensors after the first and the last.
+    """Train with both norms; save the losses of all steps and the first and the last state.
 
-    Dropout is off: a rank's is its own.
+    Dropout is off, because its random numbers differ between processes.
     """
     for norm in ("instance", "batch"):
         config = settings(sync_batch_norm=True)
@@ -100,9 +100,9 @@ def steps(group, people, out):
 
 @pytest.fixture(scope="module")
 def trained(people, tmp_path_factory):
-    """What one process and two ranks made of the same batches."""
-    out = tmp_path_factory.mktemp("ranks")
-    assert codes(started(steps, 2, people, out)) == [0, 0]
+    """The folder with the results of one process and of two processes for the same batches."""
+    out = tmp_path_factory.mktemp("processes")
+    assert exit_codes(started(steps, 2, people, out)) == [0, 0]
     steps(ProcessGroup(), people, out)
     return out
 
@@ -112,13 +112,13 @@ def results(out, norm, size):
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_two_ranks_are_one_process_with_the_whole_batch(trained, norm):
-    alone, first, _ = results(trained, norm, 1)[0]
+def test_two_processes_equal_one_process_with_the_whole_batch(trained, norm):
+    single, first, _ = results(trained, norm, 1)[0]
     (left, early, last), (right, _, other) = results(trained, norm, 2)
     assert left == right
     assert all(torch.equal(last[name], other[name]) for name in last)
-    assert [list(step) for step in left] == [list(step) for step in alone]
-    for ours, theirs in zip(left, alone, strict=True):
+    assert [list(step) for step in left] == [list(step) for step in single]
+    for ours, theirs in zip(left, single, strict=True):
         assert ours == pytest.approx(theirs, rel=2e-3)
     gradients = [name for name in first if name.endswith("exp_avg")]
     assert len(gradients) > 50
@@ -131,7 +131,7 @@ def test_two_ranks_are_one_process_with_the_whole_batch(trained, norm):
 
 
 def verb(group, people, config, fails_at, folder):
-    """Train as the command does; rank 1 fails at a step."""
+    """Train as the command does; rank 1 fails at step ``fails_at``."""
     real, poses, pairs = job(people, config, group)
     shape = network("batch", 0.5)
     if fails_at is not None:
@@ -143,42 +143,42 @@ def verb(group, people, config, fails_at, folder):
             return step(self, batch, number)
 
         Trainer.step = failing
-    notes = training_metadata(pairs, shape, config, real, poses)
-    train_generator(pairs, shape, config, folder, notes, CPU, group)
+    metadata = training_metadata(pairs, shape, config, real, poses)
+    train_generator(pairs, shape, config, folder, metadata, CPU, group)
 
 
-def test_a_rank_that_fails_ends_the_others_and_going_on_changes_nothing(people, tmp_path):
+def test_failed_process_ends_the_others_and_the_resumed_training_is_the_same(people, tmp_path):
     config, parts, whole = settings(steps=5), tmp_path / "parts", tmp_path / "whole"
-    assert codes(started(verb, 2, people, config, 3, parts)) == [2, 2]
-    assert (parts / "said-1").read_text() == "out of luck"
-    assert "the ranks of this training lost each other" in (parts / "said-0").read_text()
+    assert exit_codes(started(verb, 2, people, config, 3, parts)) == [2, 2]
+    assert (parts / "error-1").read_text() == "out of luck"
+    assert "processes of this training lost their connection" in (parts / "error-0").read_text()
     assert not (parts / "generator.safetensors").exists()
 
-    assert codes(started(verb, 2, people, config, None, parts)) == [0, 0]
-    assert codes(started(verb, 2, people, config, None, whole)) == [0, 0]
+    assert exit_codes(started(verb, 2, people, config, None, parts)) == [0, 0]
+    assert exit_codes(started(verb, 2, people, config, None, whole)) == [0, 0]
 
     files = [tmp_path / name / "generator.safetensors" for name in ("parts", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    notes = load_with_metadata(files[0])[1]
-    assert (notes["processes"], notes["step"]) == (2, 5)
+    metadata = load_with_metadata(files[0])[1]
+    assert (metadata["processes"], metadata["step"]) == (2, 5)
     log = (tmp_path / "parts/training/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4, 5]
     states = sorted((tmp_path / "parts/training").glob("*.safetensors"))
     assert [state.name for state in states] == ["00000004.safetensors", "00000005.safetensors"]
     pools = [name for name in read_tensors(states[-1])[0] if ".pool/" in name]
-    assert len(pools) == 2 * config.pool  # one a discriminator, and not one a rank
+    assert len(pools) == 2 * config.pool  # one per discriminator, not per process
     refuse_without_discriminators(people, config, tmp_path / "whole")
 
 
 def refuse_without_discriminators(people, config, folder):
-    """What two ranks finished is done for one process too; what they began it leaves alone."""
+    """A training that two processes finished is done; one that they began is refused."""
     verb(ProcessGroup(), people, config, None, folder)
     (folder / "generator.safetensors").unlink()
-    with pytest.raises(UserError, match=r"was made by 2 processes, .* make 1 end elsewhere; go on"):
+    with pytest.raises(UserError, match=r"made by 2 processes, .* make 1 end elsewhere; go on"):
         verb(ProcessGroup(), people, config, None, folder)
 
 
-def test_the_parts_of_a_batch_make_the_batch(people):
+def test_parts_of_the_processes_make_up_the_batch(people):
     config = settings()
     whole = job(people, config, ProcessGroup())[-1][7]
     parts = [job(people, config, ProcessGroup(rank, 2))[-1][7] for rank in range(2)]
@@ -187,8 +187,8 @@ def test_the_parts_of_a_batch_make_the_batch(people):
         torch.testing.assert_close(torch.cat(both), got, equal_nan=True, rtol=0, atol=0)
 
 
-def test_a_batch_that_cannot_be_shared_evenly_is_refused(people):
-    with pytest.raises(UserError, match=r"batch of all 3 ranks .* multiple of 3, got 4"):
+def test_batch_that_is_not_a_multiple_of_the_processes_is_refused(people):
+    with pytest.raises(UserError, match=r"batch of all 3 processes .* multiple of 3, got 4"):
         job(people, settings(), ProcessGroup(0, 3))
 
 
@@ -199,21 +199,21 @@ def test_dropout_differs_by_rank_and_step():
     assert len({trainer._dropout_seed(step) for trainer in trainers for step in range(3)}) == 6
 
 
-def test_a_rank_alone_exchanges_nothing():
-    values, alone = torch.arange(3.0, requires_grad=True), ProcessGroup()
+def test_group_of_one_process_returns_its_inputs():
+    values, single = torch.arange(3.0, requires_grad=True), ProcessGroup()
     values.sum().backward()
-    alone.average_gradients([values])
+    single.average_gradients([values])
 
     assert values.grad.tolist() == [1, 1, 1]
-    assert alone.gather(values) is values
-    assert alone.average({"a": torch.tensor(2.0)}) == {"a": 2.0}
-    assert alone.is_agreed(3)
+    assert single.gather(values) is values
+    assert single.average({"a": torch.tensor(2.0)}) == {"a": 2.0}
+    assert single.is_agreed(3)
     norm = nn.Sequential(nn.BatchNorm2d(3))
-    share_norms(norm, alone)
+    share_norms(norm, single)
     assert not isinstance(norm[0], SharedBatchNorm)
 
 
-def test_ranks_that_never_meet_are_one_sentence(monkeypatch):
+def test_failed_connection_is_a_user_error(monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match="lost each other"), ProcessGroup(1, 2).joined(CPU):
+    with pytest.raises(UserError, match="lost their connection"), ProcessGroup(1, 2).joined(CPU):
         pass

@@ -36,7 +36,7 @@ def kill_while_writing(path: Path) -> None:
     assert ended.returncode == -9
 
 
-def test_committed_file_appears_under_its_name_alone(tmp_path):
+def test_committed_file_appears_under_its_name_only(tmp_path):
     path = tmp_path / "new" / "folder" / "a.txt"
 
     with committed(path) as part:
@@ -66,7 +66,7 @@ def test_nothing_appears_when_the_first_writer_raises(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_left_when_the_name_belongs_to_a_folder(tmp_path):
+def test_nothing_remains_when_the_name_belongs_to_a_folder(tmp_path):
     (tmp_path / "a").mkdir()
 
     with pytest.raises(OSError, match="a"), committed(tmp_path / "a") as part:
@@ -75,7 +75,7 @@ def test_nothing_is_left_when_the_name_belongs_to_a_folder(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
-def test_temporary_file_is_a_sibling_that_no_reader_takes_for_the_file(tmp_path):
+def test_temporary_file_is_a_sibling_with_another_suffix(tmp_path):
     with committed(tmp_path / "a.jpg") as part:
         part.write_text("whole")
 
@@ -102,7 +102,7 @@ def test_file_stays_as_it_was_when_the_writer_is_killed(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_leftover_of_a_killed_writer_goes_with_the_next_write(tmp_path):
+def test_next_write_removes_the_leftover_of_a_killed_writer(tmp_path):
     path = tmp_path / "a.txt"
     kill_while_writing(path)
 
@@ -113,7 +113,7 @@ def test_leftover_of_a_killed_writer_goes_with_the_next_write(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_leftover_of_a_killed_folder_goes_with_the_next(tmp_path):
+def test_next_new_folder_removes_the_leftover_of_a_killed_one(tmp_path):
     ended = subprocess.run([sys.executable, "-c", KILLED_FOLDER, tmp_path / "data"], check=False)
     assert ended.returncode == -9
     assert len(list(tmp_path.iterdir())) == 1
@@ -124,15 +124,15 @@ def test_leftover_of_a_killed_folder_goes_with_the_next(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_a_folder_that_another_filled_meanwhile_is_left_alone(tmp_path):
+def test_folder_that_another_process_filled_meanwhile_is_unchanged(tmp_path):
     with pytest.raises(UserError, match="data: must be missing or an empty folder"):
-        fill_while_another_does(tmp_path / "data")
+        fill_while_another_process_does(tmp_path / "data")
 
     assert (tmp_path / "data/a").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def fill_while_another_does(root: Path) -> None:
+def fill_while_another_process_does(root: Path) -> None:
     with new_folder(root) as part:
         (part / "a").write_text("ours")
         root.mkdir()
@@ -148,14 +148,14 @@ def test_json_is_written_in_the_order_of_its_keys(tmp_path):
     assert list(read.items()) == list(value.items())
 
 
-def test_json_without_a_number_is_not_written(tmp_path):
+def test_json_with_nan_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"mAP": float("nan")})
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sha256_is_that_of_the_bytes(tmp_path):
+def test_sha256_is_the_hash_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
 
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

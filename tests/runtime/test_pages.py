@@ -1,4 +1,4 @@
-"""Pages: whole, escaped, with their pictures inside."""
+"""Pages are written atomically, with escaped values and embedded pictures."""
 
 import base64
 import io
@@ -14,13 +14,13 @@ from reid_aug.runtime.pages import picture, write_page
 VALUES = {"title": "t", "images": 1, "identities": 1, "plan": "{}", "sections": []}
 
 
-def test_what_a_file_names_is_escaped(tmp_path):
+def test_values_are_escaped(tmp_path):
     write_page(tmp_path / "a.html", "bank.html", **{**VALUES, "plan": "<b>&\"'"})
 
     assert "<code>&lt;b&gt;&amp;&#34;&#39;</code>" in (tmp_path / "a.html").read_text()
 
 
-def test_a_value_that_is_missing_leaves_no_page(tmp_path):
+def test_missing_value_leaves_no_page(tmp_path):
     with pytest.raises(jinja2.UndefinedError, match="'title' is undefined"):
         write_page(
             tmp_path / "a.html", "bank.html", **{k: VALUES[k] for k in VALUES if k != "title"}
@@ -30,7 +30,7 @@ def test_a_value_that_is_missing_leaves_no_page(tmp_path):
 
 
 @pytest.mark.parametrize("template", ["bank.html", "report.html", "user_study.html"])
-def test_all_pages_share_a_style_that_knows_light_dark_and_paper(template):
+def test_all_pages_share_a_style_for_light_dark_and_print(template):
     folder = resources.files("reid_aug.runtime") / "templates"
 
     assert (folder / template).read_text().startswith('{% extends "base.html" %}')
@@ -40,7 +40,7 @@ def test_all_pages_share_a_style_that_knows_light_dark_and_paper(template):
     assert "@media print" in style
 
 
-def test_a_png_is_the_picture_itself_and_a_jpeg_nearly():
+def test_png_is_lossless_and_jpeg_is_close():
     image = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
 
     kind, data = picture(image, "PNG").split(",")

@@ -30,14 +30,14 @@ def assert_same(got: dict[str, torch.Tensor], expected: dict[str, torch.Tensor])
 
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
-def test_wrapper_and_prefixes_are_taken_off(tmp_path, prefix, wrapped):
+def test_wrapper_and_prefixes_are_removed(tmp_path, prefix, wrapped):
     state = {prefix + name: tensor for name, tensor in tensors().items()}
     torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "w.pth")
 
     assert_same(read_weights(tmp_path / "w.pth"), tensors())
 
 
-def test_prefixes_of_a_compiled_data_parallel_network_are_taken_off(tmp_path):
+def test_prefixes_of_a_compiled_data_parallel_network_are_removed(tmp_path):
     state = {"_orig_mod.module." + name: tensor for name, tensor in tensors().items()}
     torch.save(state, tmp_path / "w.pth")
 
@@ -106,7 +106,7 @@ def test_damaged_file_in_the_format_of_old_torch_is_an_error_that_names_it(tmp_p
             read_weights(tmp_path / "w.pth")
 
 
-def test_file_of_something_else_is_an_error_that_names_it(tmp_path):
+def test_text_file_is_an_error_that_names_it(tmp_path):
     (tmp_path / "w.pth").write_text("404 not found")
 
     with pytest.raises(UserError, match=r"w\.pth"):
@@ -116,7 +116,7 @@ def test_file_of_something_else_is_an_error_that_names_it(tmp_path):
 @pytest.mark.parametrize(
     "value",
     [torch.zeros(3), [torch.zeros(3)], {"a": 1.5}, {"state_dict": {"a": "b"}}, {0: torch.zeros(1)}],
-    ids=["a tensor", "a list", "a number inside", "a text inside", "a number for a name"],
+    ids=["a tensor", "a list", "a number inside", "a text inside", "a number as a name"],
 )
 def test_file_without_a_state_dict_is_an_error_that_names_it(tmp_path, value):
     torch.save(value, tmp_path / "w.pth")
@@ -140,19 +140,19 @@ def test_file_beyond_the_limit_is_refused_unread(tmp_path, name):
         read_weights(tmp_path / name)
 
 
-def test_tensors_and_notes_come_back_as_written(tmp_path):
-    notes = {
+def test_tensors_and_metadata_are_read_as_written(tmp_path):
+    metadata = {
         "format": "x/1",
         "step": 7,
         "config": {"norm": "batch", "p": 0.5},
         "trained_on": ["é", None],
     }
 
-    write_tensors(tmp_path / "w.safetensors", tensors(), notes)
+    write_tensors(tmp_path / "w.safetensors", tensors(), metadata)
 
     got, got_metadata = read_tensors(tmp_path / "w.safetensors")
     assert_same(got, tensors())
-    assert got_metadata == notes
+    assert got_metadata == metadata
 
 
 def test_tensors_that_need_gradients_or_are_views_are_written_by_value(tmp_path):
@@ -164,7 +164,7 @@ def test_tensors_that_need_gradients_or_are_views_are_written_by_value(tmp_path)
     assert_same(got, {"a": weight.detach(), "b": weight.detach().T})
 
 
-def test_notes_that_are_no_json_stop_the_writing(tmp_path):
+def test_metadata_that_is_not_json_is_not_written(tmp_path):
     with pytest.raises(TypeError):
         write_tensors(tmp_path / "w.safetensors", tensors(), {"config": object()})
 

@@ -7,7 +7,23 @@ import pytest
 from processes import wait_until
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.workers import ahead, spread
+from reid_aug.runtime.workers import ahead, spread, usable_cores
+
+
+def test_usable_cores_are_those_of_the_affinity_mask(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+
+    assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(("count", "expected"), [(8, 8), (None, 1)])
+def test_usable_cores_without_an_affinity_mask_are_those_of_the_machine(
+    monkeypatch, count, expected
+):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+
+    assert usable_cores() == expected
 
 
 def process(_: int) -> int:
@@ -15,7 +31,7 @@ def process(_: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_order(workers):
+def test_results_are_in_the_order_of_the_items(workers):
     assert list(spread(math.factorial, range(20), workers)) == [
         math.factorial(n) for n in range(20)
     ]
@@ -25,21 +41,21 @@ def test_one_worker_starts_no_process():
     assert set(spread(process, range(3), 1)) == {os.getpid()}
 
 
-def test_two_workers_are_other_processes():
+def test_two_workers_run_in_other_processes():
     assert os.getpid() not in set(spread(process, range(8), 2))
 
 
-def test_nothing_to_do_is_nothing():
+def test_no_items_give_no_results():
     assert list(spread(process, [], 4)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_comes_through(workers):
+def test_error_of_the_function_is_raised(workers):
     with pytest.raises(ValueError, match="negative"):
         list(spread(math.factorial, [1, -1, 2], workers))
 
 
-def test_work_is_done_ahead_and_no_further():
+def test_at_most_count_items_are_computed_ahead():
     begun = []
     with ThreadPoolExecutor(1) as pool:
         results = ahead(pool, lambda n: begun.append(n) or -n, range(6), 2)
@@ -49,7 +65,7 @@ def test_work_is_done_ahead_and_no_further():
             assert wait_until(lambda n=number: begun == list(range(min(n + 3, 6))), 10)
 
 
-def test_an_error_ahead_comes_when_its_result_is_asked_for():
+def test_error_of_an_item_ahead_is_raised_when_its_result_is_requested():
     with ThreadPoolExecutor(1) as pool:
         results = ahead(pool, math.factorial, [3, -1, 4], 2)
         assert next(results) == 6
@@ -61,6 +77,6 @@ def killed(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_process_is_one_sentence():
+def test_killed_process_is_a_user_error():
     with pytest.raises(UserError, match="one of 2 processes was killed"):
         list(spread(killed, range(4), 2))

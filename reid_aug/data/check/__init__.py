@@ -1,12 +1,13 @@
-"""Check a data set and its key points before hours are spent on them.
+"""Checks of a data set and its keypoints before a long experiment.
 
-An ``error`` is what no experiment should be run with. A ``warning`` is worth knowing: identities
-under one camera only, images without a pose, rows that belong to no image.
+An ``error`` makes experiments invalid or impossible. A ``warning`` marks something that may be
+intended, for example identities under one camera only, images without a pose, or rows without an
+image.
 
-    faults   an error or a warning, one line each
-    images   what can be said without key points: files, names, identities, cameras, copies
-    poses    the key-point file, row by row, beside the pictures it speaks of
-    overview a picture of crops with their poses, the doubtful ones first
+    faults   errors and warnings, one line each
+    images   checks without keypoints: files, names, identities, cameras, copies
+    poses    checks of the rows of the keypoint file against the images
+    overview a picture of crops with their poses, doubtful ones first
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,16 +28,17 @@ def check_dataset(
     progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
     picture: Path | None = None,
 ) -> tuple[list[str], list[Fault]]:
-    """Count and check: (lines that describe the data set, faults, errors first).
+    """Check a data set; return lines with counts, and faults with errors first.
 
     Args:
         data: folder of the data set.
-        keypoints: its key points, where they do not lie with it.
-        progress: wraps the list of files, to show how far the decoding is.
-        picture: where to draw an overview of crops and poses, if anywhere.
+        keypoints: keypoint file; None for the one in the folder of the data set.
+        progress: wraps the list of files, to show the progress of decoding.
+        picture: PNG file for an overview of crops and poses; None for no overview.
 
     Raises:
-        UserError: If ``data`` is not in Market-1501 layout at all.
+        UserError: If ``data`` is not in Market-1501 layout, or no image can be shown in the
+            overview.
     """
     images = Images(dataset_root(data))
     faults = check_images(images, progress)

@@ -1,14 +1,14 @@
-"""What a check finds: faults, each one line."""
+"""Faults of a data set, one line each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NAMED = 5  # of a list of many, how many are named
+NAMED = 5  # number of names that are printed of a longer list
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One line of ``reid-aug check``."""
+    """One error or warning of ``reid-aug check``."""
 
     is_error: bool
     text: str
@@ -18,7 +18,7 @@ class Fault:
 
 
 def some(names: Sequence[object]) -> str:
-    """The first few of a list, for people to read.
+    """The first names of a list, as text.
 
     >>> some([1, 2]), some([1, 2, 3, 4, 5, 6, 7])
     ('1, 2', '1, 2, 3, 4, 5 and 2 more')
@@ -28,7 +28,7 @@ def some(names: Sequence[object]) -> str:
 
 
 def like_it(others: int, noun: str = "row") -> str:
-    """How many more there are of the one just named.
+    """The number of further faults of the same kind, as the end of a message.
 
     >>> like_it(0), like_it(1), like_it(7)
     ('', ' (and 1 more row)', ' (and 7 more rows)')

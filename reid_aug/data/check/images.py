@@ -1,4 +1,4 @@
-"""What can be said of a data set without its key points."""
+"""Checks of a data set without its keypoints."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -24,29 +24,29 @@ SPLITS = dict(zip(("train", "query", "gallery"), FOLDERS, strict=True))
 
 
 class Images:
-    """The image files of a folder in Market-1501 layout, by their split; whatever their names."""
+    """The image files of a folder in Market-1501 layout by split, including invalid names."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.splits = {name: image_files(root / folder) for name, folder in SPLITS.items()}
         self.files = [path for paths in self.splits.values() for path in paths]
-        self.contents: dict[Path, str] = {}  # SHA-256 of the pixels of those that decode
+        self.contents: dict[Path, str] = {}  # SHA-256 of the pixels of the images that decode
 
     @cached_property
     def by_name(self) -> dict[str, Path]:
-        """Files by name; of two with one name, the last."""
+        """Files by name; of several files with one name, the last."""
         return {path.name: path for path in self.files}
 
     def size(self, name: str) -> tuple[int, int] | None:
-        """(height, width) of an image; None where it cannot be read."""
+        """(height, width) of an image; None if it cannot be read."""
         try:
             return image_size(self.by_name[name])
         except UserError:
-            return None  # reported as an unreadable image
+            return None  # check_images reports it
 
     @cached_property
     def people(self) -> dict[str, list[PersonImage]]:
-        """Images by split whose names say who they show; junk boxes left out."""
+        """Images with valid names by split, without junk boxes."""
         named = {split: list(map(_named, paths)) for split, paths in self.splits.items()}
         return {
             split: [image for image in images if image and image.pid != JUNK]
@@ -54,7 +54,7 @@ class Images:
         }
 
     def counts(self) -> list[str]:
-        """A line a split, and one for the boxes that show nobody."""
+        """One line per split, and one line for distractors and junk boxes if there are any."""
         lines = [
             f"{name}: {len(images)} images, {len(by_identity(images))} identities, "
             f"{len({image.camid for image in images})} cameras"
@@ -80,7 +80,7 @@ def _named(path: Path) -> PersonImage | None:
 def check_images(
     images: Images, progress: Callable[[Sequence[Path]], Iterable[Path]]
 ) -> list[Fault]:
-    """Decode every image; look for names, identities, cameras and copies that cannot work."""
+    """Decode every image, and check names, identities, cameras and copies."""
     faults: list[Fault] = []
     for path in progress(images.files):
         try:
@@ -92,7 +92,7 @@ def check_images(
             faults.append(Fault(True, str(error)))
     for split, files in images.splits.items():
         if not files:
-            faults.append(Fault(True, f"{images.root / SPLITS[split]}: holds no image"))
+            faults.append(Fault(True, f"{images.root / SPLITS[split]}: contains no image"))
     return [*faults, *_check_identities(**images.people), *_check_names(images.files),
             *_check_copies(images.contents)]  # fmt: skip
 
@@ -109,19 +109,19 @@ def _check_identities(
     both = sorted(cameras.keys() & {image.pid for image in query})
     if both:
         yield Fault(True, f"pid {both[0]} and {len(both) - 1} more are in training and in query")
-    answers: defaultdict[int, set[int]] = defaultdict(set)
+    matches: defaultdict[int, set[int]] = defaultdict(set)
     for image in gallery:
-        answers[image.pid].add(image.camid)
-    lonely = [image for image in query if not answers[image.pid] - {image.camid}]
-    if query and len(lonely) == len(query):
+        matches[image.pid].add(image.camid)
+    unmatched = [image for image in query if not matches[image.pid] - {image.camid}]
+    if query and len(unmatched) == len(query):
         yield Fault(True, "no query has a match in the gallery under another camera")
-    elif lonely:
+    elif unmatched:
         text = "queries have no match in the gallery under another camera and are not counted"
-        yield Fault(False, f"{len(lonely)} of {len(query)} {text}")
+        yield Fault(False, f"{len(unmatched)} of {len(query)} {text}")
 
 
 def _check_names(files: Sequence[Path]) -> Iterator[Fault]:
-    """Names that are one name to us, or to a file system that does not tell case."""
+    """Equal names, and names that are equal without case and suffix."""
     counts = Counter(path.name for path in files)
     for name in sorted(name for name, count in counts.items() if count > 1):
         yield Fault(True, f"{name}: two images have this name")
@@ -135,22 +135,22 @@ def _check_names(files: Sequence[Path]) -> Iterator[Fault]:
 
 
 def _check_copies(contents: dict[Path, str]) -> Iterator[Fault]:
-    """Files whose pixels are equal: what is learnt from one is known of the other."""
+    """Images with equal pixels, which are leaks if they are in training and in the test."""
     groups: defaultdict[str, list[PersonImage]] = defaultdict(list)
     for path, content in contents.items():
         groups[content].append(parse_name(path))
     copies = [group for group in groups.values() if len(group) > 1]
     leaks = [group for group in copies if _is_leak(group)]
-    torn = [group for group in copies if group not in leaks and len(_pids(group)) > 1]
-    plain = [group for group in copies if group not in leaks + torn]
+    mislabelled = [group for group in copies if group not in leaks and len(_pids(group)) > 1]
+    harmless = [group for group in copies if group not in leaks + mislabelled]
     for is_error, found, what in (
-        (True, leaks, "are one picture, in training and in the test"),
-        (True, torn, "are one picture of two identities"),
-        (False, plain, "are one picture twice"),
+        (True, leaks, "are the same image, in training and in the test"),
+        (True, mislabelled, "are the same image with two identities"),
+        (False, harmless, "are the same image"),
     ):
         if found:
             text = f"{' and '.join(image.name for image in found[0])} {what}"
-            yield Fault(is_error, text + like_it(len(found) - 1, "such picture"))
+            yield Fault(is_error, text + like_it(len(found) - 1, "such image"))
 
 
 def _is_leak(group: Sequence[PersonImage]) -> bool:

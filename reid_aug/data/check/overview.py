@@ -1,4 +1,4 @@
-"""A picture of crops with their poses drawn in, the doubtful ones first."""
+"""A picture of crops with their poses, doubtful ones first."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SHOWN = 48  # crops, at most a third of them doubtful
 
 
 def write_overview(images: Images, poses: Poses, path: Path) -> None:
-    """Write a PNG: each crop, and the same with its stick figure.
+    """Write a PNG with each crop, and the crop with its stick figure.
 
     Raises:
         UserError: If no image can be shown.
@@ -27,12 +27,18 @@ def write_overview(images: Images, poses: Poses, path: Path) -> None:
         drawn = draw_pose(poses.poses.get(name, NO_POSE), height, width, over=crop)
         rows.append([crop, drawn])
     if not rows:
-        raise UserError(f"{images.root}: must hold an image that decodes to draw {path}, got none")
+        raise UserError(
+            f"{images.root}: must contain an image that decodes, to write {path}, got none"
+        )
     write_picture(path, sheet(rows, ("image", "pose"), across=8, zoom=2))
 
 
 def shown_names(images: Images, poses: Poses) -> list[str]:
-    """Doubtful images, then others spread evenly over the splits; those that decode."""
+    """The names of the images in the overview.
+
+    Doubtful images come first, then others at equal distances in the sorted list. Only images that
+    decode are included.
+    """
     decoded = {path.name for path in images.contents}
     doubtful = [name for name in dict.fromkeys(poses.doubtful) if name in decoded][: SHOWN // 3]
     others = sorted(decoded - set(doubtful))

@@ -1,4 +1,4 @@
-"""The key-point file, row by row, beside the pictures that it speaks of."""
+"""Checks of the rows of the keypoint file against the images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, Pose, keypoint_rows
 from reid_aug.runtime.errors import UserError
 
 SHOULDERS, HIPS = TORSO[:2], TORSO[2:]
-FLAT = 1.0  # pixels; shoulders no farther above the hips belong to nobody
+FLAT = 1.0  # pixels; smallest plausible height of the shoulders above the hips
 
 
 class Row(NamedTuple):
-    """A row of the file whose image is here; ``size`` is the image's (height, width)."""
+    """A row of the file with an image; ``size`` is (height, width) of the image."""
 
     line: int
     name: str
@@ -27,27 +27,27 @@ class Row(NamedTuple):
 
     @property
     def is_inside(self) -> bool:
-        """Whether every joint lies in the picture."""
+        """Whether every joint lies in the image."""
         return _is_inside(self.pose.xy[self.pose.seen], self.size)
 
     @property
-    def appearances_swapped(self) -> bool:
-        """Whether the joints lie in the picture only when x and y change places."""
+    def is_swapped(self) -> bool:
+        """Whether the joints lie in the image only if x and y are swapped."""
         return not self.is_inside and _is_inside(self.pose.xy[self.pose.seen][:, ::-1], self.size)
 
 
 @dataclass(slots=True)
 class Poses:
-    """What was found: poses by file name, lines to print, names of the doubtful ones."""
+    """Results of the checks."""
 
-    poses: dict[str, Pose] = field(default_factory=dict)
-    counts: list[str] = field(default_factory=list)
+    poses: dict[str, Pose] = field(default_factory=dict)  # by file name
+    counts: list[str] = field(default_factory=list)  # lines to print
     faults: list[Fault] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)  # file names
 
 
 def check_poses(images: Images, path: Path) -> Poses:
-    """Read the key points in ``path`` and hold them against the images."""
+    """Read the keypoints in ``path`` and compare them with the images."""
     try:
         lines = {name: (line, pose) for line, name, pose in keypoint_rows(path)}
     except UserError as error:
@@ -60,12 +60,12 @@ def check_poses(images: Images, path: Path) -> Poses:
     found.counts = _counts(images, found.poses)
     unknown = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
     found.faults = [*_check_missing(images, found.poses, path), *_check_unmatched(unknown, path)]
-    for is_error, wrong, text in (_outside(rows), _standing_on_heads(rows)):
+    for is_error, wrong, text in (_outside(rows), _upside_down(rows)):
         if wrong:
             where = f"{path}: line {wrong[0].line}"
             found.faults.append(Fault(is_error, f"{where}: {text}{like_it(len(wrong) - 1)}"))
             found.doubtful += [row.name for row in wrong]
-        if is_error:  # the columns are swapped; what follows would say so again
+        if is_error:  # the columns are swapped, which causes the other faults
             break
     return found
 
@@ -93,7 +93,7 @@ def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterat
         if not any(poses.get(image.name, NO_POSE).has_torso for image in group)
     ]
     if len(bare) == len(people):
-        text = "no training image has both shoulders and both hips; nothing can be drawn"
+        text = "no training image has both shoulders and both hips, so no image can be generated"
         yield Fault(True, f"{path}: {text}")
     elif bare:
         text = f"{len(bare)} of {len(people)} training identities have no usable pose"
@@ -103,14 +103,14 @@ def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterat
 def _check_unmatched(unknown: Sequence[tuple[int, str]], path: Path) -> Iterator[Fault]:
     if unknown:
         line, name = unknown[0]
-        text = f"{path}: line {line}: {name} must be the name of an image here, and is not"
+        text = f"{path}: line {line}: {name} must be the name of an image of the data set"
         yield Fault(False, text + like_it(len(unknown) - 1))
 
 
 def _outside(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
-    """Rows with a joint outside the picture: (is it an error, the rows, what is wrong)."""
+    """Rows with a joint outside the image: (whether it is an error, the rows, the message)."""
     outside = [row for row in rows if not row.is_inside]
-    swapped = [row for row in outside if row.appearances_swapped]
+    swapped = [row for row in outside if row.is_swapped]
     if not outside:
         return False, [], ""
     if 2 * len(swapped) > sum(row.pose.seen.any() for row in rows):
@@ -137,8 +137,8 @@ def _describe_outside(row: Row) -> str:
     )
 
 
-def _standing_on_heads(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
-    """Rows whose shoulders are not above the hips, as :func:`_outside`."""
+def _upside_down(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
+    """Rows with shoulders that are not above the hips, in the form of :func:`_outside`."""
     wrong = [row for row in rows if row.pose.has_torso and _torso(row.pose) < FLAT]
     if not wrong:
         return False, [], ""
@@ -150,7 +150,7 @@ def _standing_on_heads(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
 
 
 def _torso(pose: Pose) -> float:
-    """How far the hips are below the shoulders, in pixels."""
+    """Mean y of the hips minus mean y of the shoulders, in pixels."""
     return float(pose.xy[list(HIPS), 1].mean() - pose.xy[list(SHOULDERS), 1].mean())
 
 

@@ -1,6 +1,6 @@
-"""Layouts of data sets: those that are read, and those that are converted into ours.
+"""Layouts of data sets: those that are read, and those that are converted to Market-1501's.
 
-- deepfashion: DeepFashion In-shop with PATN's published lists, converted
+- deepfashion: DeepFashion In-shop with the published lists of PATN, converted
 """
 
 from pathlib import Path

@@ -1,21 +1,22 @@
-"""DeepFashion's In-shop images, as PATN's users have them, into a folder of our layout.
+"""Conversion of DeepFashion In-shop, in the form that PATN uses, to Market-1501 layout.
 
-What they have, in one folder, at any depth:
+Input files, in one folder at any depth:
 
-    fasion-resize-annotation-train.csv, ...-test.csv     key points, and which images there are
-    fasion-resize-pairs-train.csv, ...-test.csv          the published pairs (either may be missing)
-    fashionWOMENPantsid0000002906_3back.jpg              images under the published names, or
-    WOMEN/Pants/id_00000029/06_3_back.jpg                as the benchmark's archive holds them
+    fasion-resize-annotation-train.csv, ...-test.csv     keypoints; the rows define the images
+    fasion-resize-pairs-train.csv, ...-test.csv          the published pairs (each file is optional)
+    fashionWOMENPantsid0000002906_3back.jpg              images with the published names, or
+    WOMEN/Pants/id_00000029/06_3_back.jpg                with the names in the benchmark's archive
 
-Images are 256x256, or cropped to the 176 columns in the middle already. Key points are those of the
-crop. Of an item in several colours each is one identity (item 29, colour 06: pid 2906), because a
-pair shows one. There are no cameras: the number of the view (1 front, 2 side, 3 back, 4 full, 7
-additional) stands where the camera does.
+Images are 256x256, or already cropped to the 176 columns in the middle. Keypoints refer to the
+crop. Every colour of an item is one identity (item 29, colour 06: pid 2906), because a pair has one
+colour. There are no cameras; the number of the view (1 front, 2 side, 3 back, 4 full, 7 additional)
+is used as camid.
 
-What is written is a data set like any other: ``2906_c3_`` and the published name; the first view of
-each test identity with several is a query, the other test images are the gallery. Training draws
-its pairs by the rule of Market-1501; the published lists lie beside, under the new names, for
-``generator evaluate --pairs``. A cropped image is a JPEG of quality 95 (the authors' tool: 75).
+The output is a data set in Market-1501 layout. Its file names are ``2906_c3_`` followed by the
+published name. If a test identity has several views, its first view is a query. All other test
+images form the gallery. Training selects its pairs by the rule of Market-1501. The published lists
+are written too, with the new names, for ``generator evaluate --pairs``. Cropped images are written
+as JPEG with quality 95 (the authors' tool: 75).
 """
 
 import re
@@ -43,25 +44,25 @@ Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
 class Split(NamedTuple):
-    """Training or test: key points by published name, and the published pairs."""
+    """Training or test split: keypoints by published name, and the published pairs."""
 
     poses: dict[str, Pose]
     pairs: list[tuple[str, str]]
 
 
 def write_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> dict[str, int]:
-    """Write the data set in ``source`` to ``folder``; how many images each part has.
+    """Convert the data set in ``source`` to ``folder``; return the number of images per folder.
 
     Args:
-        source: the folder of images, key points and pairs.
-        folder: where to; missing or empty, it appears whole or not at all.
-        progress: wraps the names, to show how far it is.
+        source: the folder with images, keypoints and pairs.
+        folder: the output folder; it must be missing or empty, and is written atomically.
+        progress: wraps the list of names, to show the progress.
 
     Raises:
-        UserError: If a file is missing, malformed or there twice, or an image of another size.
+        UserError: If a file is missing, malformed or a duplicate, or an image has another size.
     """
     if not source.is_dir():
-        raise UserError(f"{source}: there is no such folder; give that of images and lists")
+        raise UserError(f"{source}: there is no such folder; give the one of images and lists")
     splits = {name: _read_split(source, name) for name in SPLITS}
     files = _find_images(source, [name for split in splits.values() for name in split.poses])
     places = _places(splits)
@@ -81,7 +82,7 @@ def write_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> 
 
 
 def published_name(path: Path) -> str:
-    """What PATN's lists call an image of the benchmark's archive; other names stay as they are.
+    """The published name of an image in the benchmark's archive; other names are unchanged.
 
     >>> published_name(Path("img/WOMEN/Pants/id_00000029/06_3_back.jpg"))
     'fashionWOMENPantsid0000002906_3back.jpg'
@@ -94,16 +95,19 @@ def published_name(path: Path) -> str:
 
 
 def new_name(published: str) -> str:
-    """The name of an image in our layout.
+    """The name of an image in Market-1501 layout.
 
     >>> new_name("fashionWOMENPantsid0000002906_3back.jpg")
     '2906_c3_fashionWOMENPantsid0000002906_3back.jpg'
+
+    Raises:
+        UserError: If ``published`` is not a published name.
     """
     match = PUBLISHED.fullmatch(published)
     if match is None:
         raise UserError(
-            f"{published}: must be a name as fashionWOMENPantsid0000002906_3back.jpg, item 29, "
-            f"colour 06, view 3; correct the list that holds it"
+            f"{published}: must be a name such as fashionWOMENPantsid0000002906_3back.jpg (item "
+            f"29, colour 06, view 3); correct the list that contains it"
         )
     return f"{int(match[1] + match[2])}_c{match[3]}_{published}"
 
@@ -112,7 +116,8 @@ def _read_split(source: Path, name: str) -> Split:
     annotation = _find(source, ANNOTATION.format(name))
     if annotation is None:
         raise UserError(
-            f"{source}: must hold {ANNOTATION.format(name)}, got none; PATN's authors published it"
+            f"{source}: must contain {ANNOTATION.format(name)}, got none; use the file that the "
+            f"authors of PATN published"
         )
     poses = read_keypoints(annotation)
     for published in poses:
@@ -132,12 +137,14 @@ def _read_split(source: Path, name: str) -> Split:
 def _find(source: Path, name: str) -> Path | None:
     found = sorted(source.rglob(name))
     if len(found) > 1:
-        raise UserError(f"{source}: must hold {name} once, got {found[0]} and {found[1]}")
+        raise UserError(
+            f"{source}: must contain {name} once, got {found[0]} and {found[1]}; keep one"
+        )
     return found[0] if found else None
 
 
 def _find_images(source: Path, wanted: Sequence[str]) -> dict[str, Path]:
-    """The files of the images that have a row, by published name."""
+    """The image files of the rows, by published name."""
     files: dict[str, Path] = {}
     names = set(wanted)
     for path in sorted(source.rglob("*")):
@@ -145,24 +152,24 @@ def _find_images(source: Path, wanted: Sequence[str]) -> dict[str, Path]:
         if path.suffix.lower() not in SUFFIXES or name not in names:
             continue
         if name in files:
-            raise UserError(f"{name}: must be there once, got {files[name]} and {path}; keep one")
+            raise UserError(f"{name}: must exist once, got {files[name]} and {path}; keep one")
         files[name] = path
     missing = [name for name in wanted if name not in files]
     if missing:
         raise UserError(
-            f"{source}: must hold every image that has key points, got no {missing[0]} and "
-            f"{len(missing) - 1} others; put the benchmark's images (img.zip) there"
+            f"{source}: must contain every image that has keypoints, got no {missing[0]} and no "
+            f"{len(missing) - 1} others; add the images of the benchmark (img.zip)"
         )
     return files
 
 
 def _places(splits: Mapping[str, Split]) -> dict[str, str]:
-    """The folder of every image, by published name."""
+    """The output folder of every image, by published name."""
     train, query, gallery = FOLDERS
     places = dict.fromkeys(splits["train"].poses, train)
     both = splits["train"].poses.keys() & splits["test"].poses.keys()
     if both:
-        raise UserError(f"{min(both)}: must be in training or in the test, got it in both")
+        raise UserError(f"{min(both)}: must be in the training or the test list, got it in both")
     names = {parse_name(Path(new_name(name))): name for name in splits["test"].poses}
     for group in by_identity(sorted(names)).values():
         first = min(group, key=lambda image: (image.camid, image.name))
@@ -170,14 +177,14 @@ def _places(splits: Mapping[str, Split]) -> dict[str, str]:
     for folder in FOLDERS:
         if folder not in places.values():
             raise UserError(
-                "DeepFashion's lists must hold training images and a test identity with several "
-                f"views, got nothing for {folder}"
+                "the lists of DeepFashion must contain training images and a test identity with "
+                f"several views, got nothing for {folder}"
             )
     return places
 
 
 def _write_image(source: Path, target: Path) -> None:
-    """Crop an image, or copy one that is cropped already."""
+    """Write the crop of an image; copy an image that is cropped already."""
     pixels = open_image(source)
     if pixels.shape[:2] == (HEIGHT, CROPPED):
         shutil.copyfile(source, target)
@@ -185,7 +192,7 @@ def _write_image(source: Path, target: Path) -> None:
     if pixels.shape[:2] != (HEIGHT, WHOLE):
         raise UserError(
             f"{source}: must be {HEIGHT}x{WHOLE} pixels, or {HEIGHT}x{CROPPED} if cropped, got "
-            f"{pixels.shape[0]}x{pixels.shape[1]}; take the images of img.zip"
+            f"{pixels.shape[0]}x{pixels.shape[1]}; use the images of img.zip"
         )
     middle = Image.fromarray(pixels[:, BORDER:-BORDER])
     middle.save(target, quality=QUALITY, subsampling=0)
