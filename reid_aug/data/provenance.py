@@ -51,10 +51,8 @@ class LeakStatus(StrEnum):
         >>> LeakStatus.read("kept"), LeakStatus.read("Kept")
         (<LeakStatus.KEPT: 'kept'>, <LeakStatus.WHOLE: 'whole'>)
         """
-        try:
-            return cls(value)
-        except ValueError:
-            return cls.WHOLE
+        known = {status.value: status for status in cls}
+        return known.get(value, cls.WHOLE) if isinstance(value, str) else cls.WHOLE
 
     @classmethod
     def combined(cls, statuses: Iterable[str | None]) -> "LeakStatus":
