@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_reid_trainer import is_right_in_bfloat16
 
 from reid_aug.backbones import build_backbone
 from reid_aug.data.dataset import DataConfig, read_market1501
@@ -32,6 +31,7 @@ from reid_aug.stages.train_generator.pairs import Pairs
 from reid_aug.stages.train_generator.trainer import Trainer
 from reid_aug.stages.train_reid import MODEL_FORMAT
 from reid_aug.stages.train_reid.settings import TrainReidConfig
+from tests.stages.train_reid.test_reid_trainer import is_right_in_bfloat16
 
 NETWORK = GeneratorConfig(width=4, blocks=2)
 SHOWN = GeneratorConfig(width=4, blocks=2, cameras=6, limbs=True)

@@ -17,7 +17,7 @@ from reid_aug.stages.train_reid import build_network, transforms_of
 from reid_aug.stages.train_reid.batches import Batches, Training
 from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig
 from reid_aug.stages.train_reid.trainer import ReidTrainer, check_precision
-from tests.runtime.test_distributed import codes, started
+from tests.runtime.test_distributed import exit_codes, started
 
 CPU = torch.device("cpu")
 STRONG = TrainReidConfig(
@@ -170,7 +170,7 @@ def train_as(group, people, config, out):
     "config", [replace(PLAIN, steps=3), replace(STRONG, steps=3)], ids=["plain", "strong"]
 )
 def test_two_ranks_train_what_one_process_trains(people, tmp_path, config):
-    assert codes(started(train_as, 2, people, config, tmp_path)) == [0, 0]
+    assert exit_codes(started(train_as, 2, people, config, tmp_path)) == [0, 0]
     train_as(ProcessGroup(), people, config, tmp_path)
 
     alone, whole = torch.load(tmp_path / "0-of-1.pt")
