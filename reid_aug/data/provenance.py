@@ -52,7 +52,7 @@ class LeakStatus(StrEnum):
         (<LeakStatus.KEPT: 'kept'>, <LeakStatus.WHOLE: 'whole'>)
         """
         try:
-            return cls(value)
+            return cls(str(value))
         except ValueError:
             return cls.WHOLE
 
