@@ -6,6 +6,7 @@ are never downloaded; :func:`load_starting_weights` reads them from a path and r
 it did not use.
 
     inceptions   BN-Inception and the Inception of Open-ReID
+    mobilenetv2  weights of MobileNetV2 in the names of torchvision and timm
     checkpoint   the file of a trained network
 """
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid_aug.backbones.inceptions import InceptionV2, OpenReidInception
+from reid_aug.backbones.mobilenetv2 import torchreid_weights
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.weights import read_weights
 
@@ -178,7 +180,9 @@ def _feature_size(model: nn.Module, height: int, width: int) -> int:
 def load_starting_weights(model: nn.Module, path: Path | str) -> str:
     """Load weights by name; the classifier (and torchreid's ``fc`` before it) may be missing.
 
-    Weights without a neck fit the backbone of a network with a neck, and vice versa.
+    Weights without a neck fit the backbone of a network with a neck, and vice versa. ResNets of
+    torchvision and timm have torchreid's names; MobileNetV2 is renamed
+    (:mod:`reid_aug.backbones.mobilenetv2`).
 
     Returns:
         One line that lists which tensors were loaded and which were not.
@@ -187,6 +191,7 @@ def load_starting_weights(model: nn.Module, path: Path | str) -> str:
         UserError: If a tensor other than the classifier's is missing or has another shape.
     """
     state = read_weights(path)
+    state = torchreid_weights(state) or state
     has_neck = any(name.startswith("backbone.") for name in state)
     if isinstance(model, BnNeck) and not has_neck:
         return f"{_load(model.backbone, state, path)}; the neck has random weights"

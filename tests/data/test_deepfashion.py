@@ -164,7 +164,8 @@ def test_pairs_are_optional_but_keypoints_are_required(fashion, tmp_path):
     assert not (tmp_path / "data/pairs-train.csv").exists()
 
     (fashion / "fasion-resize-annotation-test.csv").unlink()
-    with pytest.raises(UserError, match=r"must contain fasion-resize-annotation-test\.csv, got no"):
+    message = r"must contain fasion-resize-annotation-test\.csv, got none"
+    with pytest.raises(UserError, match=message):
         write_deepfashion(fashion, tmp_path / "other")
 
 
