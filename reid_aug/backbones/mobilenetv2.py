@@ -28,7 +28,7 @@ def torchreid_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
 
     The classifier is left out. None if ``state`` is not such a network.
     """
-    for layers in (_torchvision_layers, _timm_layers):
+    for layers in (_torchvision_layers, _old_torchvision_layers, _timm_layers):
         names = dict(_tensors(layers()))
         if names.keys() <= state.keys():
             return {ours: state[theirs] for theirs, ours in names.items()} | _identity()
@@ -49,13 +49,20 @@ def _blocks() -> Iterator[tuple[int, int, str]]:
             yield group, place, f"{name}.{place}"
 
 
-def _torchvision_layers() -> Iterator[Layer]:
+def _torchvision_layers(
+    expanded: str = "0.0 0.1 1.0 1.1 2 3", plain: str = "0.0 0.1 1 2"
+) -> Iterator[Layer]:
     yield from (("features.0.0", "conv1.conv"), ("features.0.1", "conv1.bn"))
     for number, (group, _, ours) in enumerate(_blocks(), 1):
-        names = ["0.0", "0.1", "1.0", "1.1", "2", "3"] if group else ["0.0", "0.1", "1", "2"]
+        names = (expanded if group else plain).split()
         for theirs, own in zip(names, PARTS[-len(names) :], strict=True):
             yield f"features.{number}.conv.{theirs}", f"{ours}.{own}"
     yield from (("features.18.0", "conv9.conv"), ("features.18.1", "conv9.bn"))
+
+
+def _old_torchvision_layers() -> Iterator[Layer]:
+    """The names of torchvision 0.3, which counted the activations too."""
+    return _torchvision_layers("0 1 3 4 6 7", "0 1 3 4")
 
 
 def _timm_layers() -> Iterator[Layer]:

@@ -48,7 +48,20 @@ def timm_name(name):
     return f"blocks.{group}.{int(found[1]) - starts[group]}.{layer}.{part}"
 
 
-@pytest.mark.parametrize("rename", [lambda name: name, timm_name], ids=["torchvision", "timm"])
+def old_name(name):
+    """The name in torchvision 0.3, where every layer of a bottleneck has one number."""
+    found = re.fullmatch(r"(features\.(\d+)\.conv)\.(\d(?:\.\d)?)\.(\w+)", name)
+    if not found:
+        return name
+    layers = {"0.0": 0, "0.1": 1, "1.0": 3, "1.1": 4, "2": 6, "3": 7}
+    first = {"0.0": 0, "0.1": 1, "1": 3, "2": 4}
+    return f"{found[1]}.{(first if found[2] == '1' else layers)[found[3]]}.{found[4]}"
+
+
+NAMES = {"torchvision": lambda name: name, "torchvision 0.3": old_name, "timm": timm_name}
+
+
+@pytest.mark.parametrize("rename", NAMES.values(), ids=NAMES.keys())
 def test_the_features_are_those_of_the_network_that_the_weights_are_of(theirs, rename, tmp_path):
     path = tmp_path / "imagenet.pth"
     torch.save({rename(name): tensor for name, tensor in theirs.state_dict().items()}, path)
