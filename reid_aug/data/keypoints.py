@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
 if TYPE_CHECKING:
@@ -153,8 +153,11 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "is missing"
         raise UserError(
-            f"{path} {found}; say where the key points are with --keypoints FILE, or find them "
-            f"with: reid-aug estimate-poses"
+            f"{path} {found}",
+            Remedy(
+                ("estimate-poses",),
+                words="say where the key points are with --keypoints FILE, or find them with",
+            ),
         )
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.generator/1"
@@ -40,12 +40,12 @@ def load_generator(path: Path | str) -> Generator:
 def load_with_metadata(path: Path | str) -> tuple[Generator, dict[str, Any]]:
     """Read a checkpoint and what is noted in its metadata."""
     if not Path(path).is_file():
-        raise UserError(f"{path} is missing; make it with: reid-aug train-generator")
+        raise UserError(f"{path} is missing", Remedy(("train-generator",)))
     tensors, notes = read_tensors(path)
     if notes.get("format") != FORMAT:
         raise UserError(
-            f"{path}: must be a generator checkpoint ({FORMAT}), got {notes.get('format')!r}; "
-            f"convert released weights with: reid-aug generator import"
+            f"{path}: must be a generator checkpoint ({FORMAT}), got {notes.get('format')!r}",
+            Remedy(("generator", "import"), words="convert released weights with"),
         )
     try:
         config = GeneratorConfig(**notes["config"])

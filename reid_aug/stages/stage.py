@@ -19,7 +19,7 @@ from reid_aug.data.dataset import Dataset, dataset_root, default_keypoints, read
 from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.progress import track
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings
 
@@ -59,8 +59,10 @@ class Stage:
         path = Path(given) if given else self.run.generator
         if not path.is_file():
             raise UserError(
-                f"{path} is missing; make it with: reid-aug train-generator, "
-                f"or name one with --generator FILE|{DEMO}"
+                f"{path} is missing",
+                Remedy(
+                    ("train-generator",), otherwise=f", or name one with --generator FILE|{DEMO}"
+                ),
             )
         return path
 

@@ -205,9 +205,7 @@ def test_starting_weights_may_be_declared_external(people, tmp_path):
     assert leak_status(seen, dataset, dataset.train) == "external"
 
 
-@pytest.mark.parametrize(
-    ("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")]
-)
+@pytest.mark.parametrize(("seen", "data"), [("kept", "kept"), ("left out", "whole"), ("", "whole")])
 def test_what_a_network_notes_counts_more_than_what_is_declared(people, tmp_path, seen, data):
     dataset = read_market1501(people)
     mix = Mix(dataset.train, keep=0.5)

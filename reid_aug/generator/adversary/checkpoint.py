@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from reid_aug.generator.adversary.discriminator import Discriminator
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.discriminator/1"
@@ -38,7 +38,9 @@ def read_discriminator(
     """
     rule = f"{path}: must hold a discriminator of {discriminator} ({FORMAT})"
     if Path(path).suffix != ".safetensors":
-        raise UserError(f"{rule}; convert released weights with: reid-aug generator import")
+        raise UserError(
+            rule, Remedy(("generator", "import"), words="convert released weights with")
+        )
     tensors, notes = read_tensors(path)
     found = f"{notes.get('format')!r} {notes.get('discriminator', '')}".strip()
     if (notes.get("format"), notes.get("discriminator")) != (FORMAT, discriminator):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reid_aug.data.provenance import recorded_fingerprints
 from reid_aug.generator import Generator, load_with_metadata
 from reid_aug.generator.adversary import read_discriminator
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.optimizer_state import under
 from reid_aug.runtime.weights import read_tensors
@@ -89,8 +89,8 @@ def _discriminators(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
 def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
     if Path(path).suffix != ".safetensors":
         raise UserError(
-            f"{path}: train_generator.start must be a generator.safetensors; convert released "
-            f"weights with: reid-aug generator import"
+            f"{path}: train_generator.start must be a generator.safetensors",
+            Remedy(("generator", "import"), words="convert released weights with"),
         )
     return load_with_metadata(path)
 
