@@ -62,6 +62,29 @@ class Recipe:
         """The whole recipe as plain values."""
         return {key: value for key, value in asdict(self).items() if key != "given"}
 
+    def with_options(self, options: Mapping[str, Any]) -> "Recipe":
+        """The same recipe with other values.
+
+        Args:
+            options: values by "table.key", or "seed"; tables may be nested. A value of None is
+                ignored.
+
+        Raises:
+            UserError: If a key or a value is wrong.
+        """
+        tables, given = self.table(), set(self.given)
+        for key, value in flattened(options):
+            table, _, last = key.rpartition(".")
+            place = tables.get(table) if table else tables
+            if not isinstance(place, dict):
+                raise UserError(f"{key}: no such table in a recipe{nearest(table, tables)}")
+            if last not in place or key == "name" or isinstance(place[last], dict):
+                raise UserError(f"{key}: no such key in a recipe{_meant(last, table, tables)}")
+            place[last] = value
+            given.add(key)
+        recipe = build(Recipe, _with_preset_keys(tables, given), where="option")
+        return replace(recipe, given=frozenset(given))
+
     def with_preset(self, preset: str) -> "Recipe":
         """The same recipe under another named training."""
         keys = preset_keys(preset, self.given)
@@ -116,19 +139,9 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
         raise UserError(f"{where}: unknown key 'name'; a recipe is called as its file is")
     if "given" in tables:
         raise UserError(f"{where}: unknown key 'given'")
-    given = {key for key, _ in flattened(tables)}
-    merged = build(Recipe, _with_preset_keys({"name": stem, **tables}, given), where).table()
-    for key, value in flattened(options or {}):
-        table, _, last = key.rpartition(".")
-        place = merged.get(table) if table else merged
-        if not isinstance(place, dict):
-            raise UserError(f"{key}: no such table in a recipe{nearest(table, merged)}")
-        if last not in place or key == "name" or isinstance(place[last], dict):
-            raise UserError(f"{key}: no such key in a recipe{_meant(last, table, merged)}")
-        place[last] = value
-        given.add(key)
-    recipe = build(Recipe, _with_preset_keys(merged, given), where="option")
-    return replace(recipe, given=frozenset(given))
+    given = frozenset(key for key, _ in flattened(tables))
+    recipe = build(Recipe, _with_preset_keys({"name": stem, **tables}, given), where)
+    return replace(recipe, given=given).with_options(options or {})
 
 
 def _with_preset_keys(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ into the user's cache. Nothing here writes into the run folder.
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
 from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.files import write_json
 from reid_aug.runtime.progress import track
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings
 
@@ -46,6 +47,14 @@ class Stage:
     def poses(self) -> dict[str, Pose]:
         """Key points by file name."""
         return read_keypoints(self.keypoints)
+
+    def with_options(self, options: Mapping[str, Any]) -> "Stage":
+        """The same stage with other values in its recipe (:meth:`Recipe.with_options`)."""
+        return replace(self, recipe=self.recipe.with_options(options))
+
+    def write_recipe(self) -> None:
+        """Write the recipe into the run folder."""
+        write_json(self.run.recipe, self.recipe.table())
 
     def generator(self, given: str | None) -> Path:
         """The generator to draw with: the one named, the run folder's, or the demo's on demo data.
