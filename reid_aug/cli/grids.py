@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 def benchmark(grid: str, **given: Any) -> None:
     """Run every cell of a grid, then print the table.
 
-    GRID is the name of a grid of the package, or a TOML file. The same command continues a benchmark
-    that was interrupted.
+    GRID is the name of a grid of the package, or a TOML file. The same command continues an
+    interrupted benchmark.
     """
     _benchmark(grid, **given)
 

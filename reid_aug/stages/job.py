@@ -12,8 +12,7 @@ import torch
 from reid_aug.stages.cost import Cost
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
+    from reid_aug.runtime.progress import tqdm
     from reid_aug.stages.stage import Stage
 
 T = TypeVar("T")

@@ -331,12 +331,12 @@ def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
     torch.save(random_official(SMALL), tmp_path / "G.pth")
     torch.save(official(6, 4, 3, "batch"), tmp_path / "PP.pth")
     torch.save(official(21, 4, 3, "batch"), tmp_path / "PB.pth")
-    judges = ("--appearance", tmp_path / "PP.pth", "--pose", tmp_path / "PB.pth")
+    discriminators = ("--appearance", tmp_path / "PP.pth", "--pose", tmp_path / "PB.pth")
 
-    call("generator", "import", tmp_path / "G.pth", *judges, "--out", tmp_path / "run")
+    call("generator", "import", tmp_path / "G.pth", *discriminators, "--out", tmp_path / "run")
 
-    for judge in ("appearance", "pose"):
-        tensors, notes = read_discriminator(tmp_path / f"run/{judge}.safetensors", judge)
+    for kind in ("appearance", "pose"):
+        tensors, notes = read_discriminator(tmp_path / f"run/{kind}.safetensors", kind)
         assert len(tensors) > 20
         assert notes["trained_on"] == ""
     assert (tmp_path / "run/generator.safetensors").exists()

@@ -174,7 +174,9 @@ def refuse_without_discriminators(people, config, folder):
     """What two ranks finished is done for one process too; what they began it leaves alone."""
     verb(ProcessGroup(), people, config, None, folder)
     (folder / "generator.safetensors").unlink()
-    with pytest.raises(UserError, match=r"a training by 2 group, .* make 1 end elsewhere; go on"):
+    with pytest.raises(
+        UserError, match=r"was made by 2 processes, and 1 would get other weights .*; continue"
+    ):
         verb(ProcessGroup(), people, config, None, folder)
 
 

@@ -242,7 +242,7 @@ def test_sizes_that_the_generator_cannot_take_are_refused(key, value):
 
 def test_a_named_training_lies_between_the_defaults_and_the_recipe(tmp_path):
     strong = PRESETS["strong"]
-    path = recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nlr = 1e-3')
+    path = recipe_file(tmp_path, '[train_reid]\npreset = "strong"\nlr = 1e-3')
 
     recipe = load_recipe(path, {"train_reid.erase": False}).train_reid
 
@@ -252,7 +252,7 @@ def test_a_named_training_lies_between_the_defaults_and_the_recipe(tmp_path):
 
 
 def test_an_option_changes_the_training_and_not_what_the_recipe_says(tmp_path):
-    path = recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nlr = 1e-3')
+    path = recipe_file(tmp_path, '[train_reid]\npreset = "strong"\nlr = 1e-3')
 
     recipe = load_recipe(path, {"train_reid.preset": "plain"}).train_reid
 
@@ -269,7 +269,7 @@ def test_a_recipe_takes_another_training_as_an_option_would():
 
 def test_a_training_that_fits_no_batch_is_refused(tmp_path):
     with pytest.raises(UserError, match="instances must be 0 or a divisor of batch"):
-        load_recipe(recipe_file(tmp_path, '[train_reid]\ntraining = "strong"\nbatch = 30'))
+        load_recipe(recipe_file(tmp_path, '[train_reid]\npreset = "strong"\nbatch = 30'))
 
 
 def test_no_recipe_says_what_it_says():

@@ -77,8 +77,7 @@ from reid_aug.stages.train_reid.settings import TrainReidConfig, marks_of
 from reid_aug.stages.train_reid.trainer import ReidTrainer
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
+    from reid_aug.runtime.progress import tqdm
     from reid_aug.stages.stage import Stage
 
 LOGGED_EVERY = 10  # steps

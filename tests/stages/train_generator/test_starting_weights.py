@@ -124,7 +124,9 @@ def test_the_other_discriminator_is_refused(files):
 
 
 def test_a_discriminator_for_a_generator_that_stays_alone_is_refused(files):
-    with pytest.raises(UserError, match="start_pose must not be given with alone = 1"):
+    with pytest.raises(
+        UserError, match="start_pose must not be given with discriminator_start = 1"
+    ):
         Trainer(NETWORK, starting(files, "pose", discriminator_start=1.0), 0, CPU)
 
 
@@ -136,7 +138,9 @@ def test_released_weights_must_be_imported_first(files, key):
 
 
 def test_a_released_discriminator_of_the_other_kind_is_not_imported(files, tmp_path):
-    with pytest.raises(UserError, match=r"discriminator of pose, which sees 21 channels, got .* 6"):
+    with pytest.raises(
+        UserError, match=r"discriminator of pose, which takes 21 channels, got .* 6"
+    ):
         import_discriminator_checkpoint(
             files / "appearance.pth", "pose", tmp_path / "pose.safetensors"
         )
