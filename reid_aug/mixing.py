@@ -21,6 +21,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -31,10 +32,14 @@ from reid_aug.bank import Bank
 from reid_aug.bank.scores import needs_of_scores
 from reid_aug.data.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
 from reid_aug.data.provenance import dataset_sha256, names_sha256
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import sha256
 
 MODES = ("supplement", "replace")
+IN_ANOTHER = "make the right bank in another --out with"
+OWN_BANK = Remedy(
+    ("synthesize",), words=f"give its own with --data DIR, or {IN_ANOTHER}", is_elsewhere=True
+)
 
 
 def check_ratio(ratio: float, mode: str) -> None:
@@ -131,10 +136,10 @@ class Mix:
         self.min_score: dict[str, dict[str, Any]] = {}
         self._rows: Sequence[int] = range(seats)
         if seats:
-            options = f"--ratio {ratio:g}" + (" --mode replace" if mode == "replace" else "")
-            options += f" --keep {keep:g}" if keep != 1 else ""
-            options += f" --set data.keep_seed={keep_seed}" if keep_seed else ""
-            self._check_bank(f"reid-aug synthesize {options}")
+            options = {"ratio": f"{ratio:g}"} | ({"mode": mode} if mode == "replace" else {})
+            options |= {"keep": f"{keep:g}"} if keep != 1 else {}
+            options |= {"set": f"data.keep_seed={keep_seed}"} if keep_seed else {}
+            self._check_bank(Remedy(("synthesize",), options))
             self._filter(min_score or {})
         self.generated = len(self._rows)
         self.note += f"; {seats - self.generated} seats stay empty" * (self.generated < seats)
@@ -158,8 +163,8 @@ class Mix:
         if not chosen:
             asked = ", ".join(f"{name}={least:g}" for name, least in sorted(min_score.items()))
             raise UserError(
-                f"{bank.path}: no row passes the filter {asked}; lower it; reid-aug bank show "
-                f"shows the scores"
+                f"{bank.path}: no row passes the filter {asked}",
+                Remedy(("bank", "show"), words="lower it, and look at the scores with"),
             )
         self._rows = chosen
 
@@ -176,16 +181,16 @@ class Mix:
             return self.bank.rows_sha256(self.generated)
         return self.bank.chosen_sha256(self._rows)
 
-    def _check_bank(self, command: str) -> None:
+    def _check_bank(self, remedy: Remedy) -> None:
         need = f"{self.seats} generated images of a kept set of {len(self.real)}"
         if self.bank is None:
-            raise UserError(f"the mix needs {need}, got no bank; make it with: {command}")
+            raise UserError(f"the mix needs {need}, got no bank", remedy)
         if self.bank.attributes["kept_sha256"] != names_sha256(self.real):
             keep = self.bank.attributes["keep"]
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
-                f"(keep {keep:g}); train with its --keep, or make the right bank in another --out "
-                f"with: {command}"
+                f"(keep {keep:g})",
+                replace(remedy, words=f"train with its --keep, or {IN_ANOTHER}", is_elsewhere=True),
             )
         unknown = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
         if unknown:
@@ -194,8 +199,8 @@ class Mix:
             )
         if len(self.bank) < self.seats:
             raise UserError(
-                f"{self.bank.path}: the mix needs {need}, got {len(self.bank)} images; "
-                f"extend it with: {command}"
+                f"{self.bank.path}: the mix needs {need}, got {len(self.bank)} images",
+                replace(remedy, words="extend it with"),
             )
         self.bank.check_pixels()
 
@@ -292,19 +297,21 @@ def other_dataset(bank: Bank, dataset: Dataset) -> str:
 
     The leak status of a bank (``generator_data``) is valid for its own data set only.
     """
-    wanted, found = dataset_sha256(dataset), bank.attributes["dataset_sha256"]
-    if found == wanted:
-        return ""
-    return (
-        f"must be a bank of this data set, {wanted[:12]}, got one of {found[:12]}; give its own "
-        f"with --data DIR, or make the right bank in another --out with: reid-aug synthesize"
-    )
+    wrong = _other_dataset(bank, dataset)
+    return f"{wrong}; {OWN_BANK}" if wrong else ""
 
 
 def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
     """Raise a UserError if there is a bank that was made for another data set."""
-    if bank and (wrong := other_dataset(bank, dataset)):
-        raise UserError(f"{bank.path}: {wrong}")
+    if bank and (wrong := _other_dataset(bank, dataset)):
+        raise UserError(f"{bank.path}: {wrong}", OWN_BANK)
+
+
+def _other_dataset(bank: Bank, dataset: Dataset) -> str:
+    wanted, found = dataset_sha256(dataset), bank.attributes["dataset_sha256"]
+    if found == wanted:
+        return ""
+    return f"must be a bank of this data set, {wanted[:12]}, got one of {found[:12]}"
 
 
 def _scores(bank: Bank, name: str) -> np.ndarray:
@@ -316,23 +323,36 @@ def _scores(bank: Bank, name: str) -> np.ndarray:
     if name not in bank.scores:
         found = ", ".join(bank.scores) or "no score at all"
         raise UserError(
-            f"{bank.path}: must hold the score {name}, got {found}; {how_to_score(bank, name)}"
+            f"{bank.path}: must hold the score {name}, got {found}{_makers(name)}",
+            score_remedy(bank, name),
         )
     if np.isnan(bank.scores[name]).any():
         count = int(np.isnan(bank.scores[name]).sum())
         raise UserError(
-            f"{bank.path}: must hold the score {name} of every row, got {count} rows without; "
-            f"{how_to_score(bank, name)}"
+            f"{bank.path}: must hold the score {name} of every row, got {count} rows without"
+            f"{_makers(name)}",
+            score_remedy(bank, name),
         )
     return bank.scores[name]
 
 
 def how_to_score(bank: Bank, name: str) -> str:
     """The remedy for a score that is missing in a bank."""
+    return f"{score_remedy(bank, name) or _makers(name).removeprefix('; ')}"
+
+
+def score_remedy(bank: Bank, name: str) -> Remedy | None:
+    """The command that makes a score; None for a score that no command of the package makes."""
     needs = needs_of_scores()
     if name not in needs:
-        return f"reid-aug bank score makes {', '.join(needs)}"
-    return f"make it with: reid-aug bank score {bank.path}{needs[name]}"
+        return None
+    return Remedy(("bank", "score", str(bank.path)), needs[name])
+
+
+def _makers(name: str) -> str:
+    """The known scores as the end of an error about a score that is not among them; else ""."""
+    needs = needs_of_scores()
+    return "" if name in needs else f"; reid-aug bank score makes {', '.join(needs)}"
 
 
 def parse_min_score(texts: Iterable[str], what: str = "--min-score") -> dict[str, float]:

@@ -85,6 +85,40 @@ def test_every_module_has_a_docstring_and_a_name_that_says_something():
         assert path.stem not in FORBIDDEN, path
 
 
+BODY = 15  # lines
+
+
+def commands_of(path: Path) -> list[ast.FunctionDef]:
+    """The functions of a file that click decorates as commands."""
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    return [
+        function
+        for function in functions
+        if any(
+            isinstance(mark, ast.Call)
+            and isinstance(mark.func, ast.Attribute)
+            and mark.func.attr == "command"
+            for mark in function.decorator_list
+        )
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("cli/*.py")), ids=dotted)
+def test_the_body_of_a_command_is_short(path):
+    lengths = {}
+    for command in commands_of(path):
+        body = command.body[ast.get_docstring(command) is not None :]
+        lengths[command.name] = body[-1].end_lineno - body[0].lineno + 1
+
+    assert {name: length for name, length in lengths.items() if length > BODY} == {}
+
+
+def test_the_commands_are_found():
+    names = {command.name for path in PACKAGE.glob("cli/*.py") for command in commands_of(path)}
+
+    assert {"train_generator", "synthesize", "train_reid", "report", "import_"} <= names
+
+
 def test_help_imports_neither_torch_nor_torchreid():
     code = """
 import sys

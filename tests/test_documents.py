@@ -30,7 +30,7 @@ FENCED = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FEW = ("--set", "people.identities=4", "--set", "people.test_identities=4")
 TINY = ("--set", "train_reid.height=64", "--set", "train_reid.width=32")
 EXTRA = {  # what makes a README's command small enough for a test
-    "train-generator": ("--dry-run", "--set", "train_generator.batch=1", *FEW),
+    "train-generator": ("--dry-run", "--out", "trained", "--set", "train_generator.batch=1", *FEW),
     "synthesize": FEW,
     "bank": (),
     "train-reid": ("--set", "train_reid.steps=1", "--set", "train_reid.batch=8", *TINY, *FEW),

@@ -51,7 +51,7 @@ from reid_aug.bank.reading import (
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
 from reid_aug.data.provenance import STATUSES
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 
 OLDER = {
     "method": "generator",
@@ -87,7 +87,7 @@ class Bank:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise UserError(f"{path} is missing; make it with: reid-aug synthesize")
+            raise UserError(f"{path} is missing", Remedy(("synthesize",)))
         try:
             heaps = find_heaps(self.path)
             with h5py.File(self.path) as file:

@@ -45,14 +45,14 @@ def bank_scores() -> tuple[Declaration, ...]:
     return declared(BUILT_IN, GROUP)
 
 
-def needs_of_scores() -> dict[str, str]:
-    """What ``bank score`` needs for every score: " --scorer MODEL", or "" if nothing.
+def needs_of_scores() -> dict[str, dict[str, str]]:
+    """The options that ``bank score`` needs for every score, as {"scorer": "MODEL"}; {} for none.
 
     The classes of installed packages are imported.
     """
     resolved = (one.resolved() for one in bank_scores())
     return {
-        name: f" --{one.option} {one.needs if not one.group else 'FILE'}" if one.needs else ""
+        name: {one.option: "FILE" if one.group else one.needs} if one.option and one.needs else {}
         for one in resolved
         for name in one.names
     }

@@ -1,13 +1,13 @@
-"""The command line: read files, call the verb, write files.
+"""The command line: parse options, call one stage, print its result.
 
-Heavy modules are imported inside the commands, so that ``--help`` answers at once. A ``UserError``
-becomes one line on stderr and exit code 2; anything else that is raised is a fault of ours and
-shows its traceback.
+Heavy modules are imported inside the commands, so that ``--help`` takes little time. A
+``UserError`` becomes one line on stderr and exit code 2. Any other exception is a fault of this
+package and shows its traceback.
 
     stages                         a data set in, files of a run folder out
-    generator, bank, poses, reid   what else can be asked of a generator, a bank, ...
+    generator, bank, poses, reid   commands for generators, banks, poses and re-ID networks
     grids                          many trainings, and their tables
-    options, errors                how every command begins, and how one ends that cannot go on
+    options, errors                the options that commands share, and the report of errors
     declared                       options that follow from declared metrics and scores
     jobs                           the dry run of a stage
 """
@@ -27,17 +27,17 @@ from reid_aug.cli.stages import check, deepfashion, people, synthesize, train_ge
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="reid-aug")
 def main() -> None:
-    """More training data for person re-identification, and whether it helps.
+    """Make more training data for person re-identification, and measure whether it helps.
 
-    Without --recipe and --data every command works on the built-in people with the generator that
-    ships, so these run on a fresh machine:
+    Without --recipe and --data, every command works on the built-in people with the generator of
+    the package, so these commands run on a fresh machine:
 
     \b
         reid-aug demo
         reid-aug synthesize --ratio 0.5
         reid-aug train-reid --backbone resnet50
 
-    With your own images (Market-1501 layout, key points beside them):
+    With your own images (in Market-1501 layout, with their keypoints.csv):
 
     \b
         reid-aug check DIR

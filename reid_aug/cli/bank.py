@@ -1,7 +1,7 @@
-"""Banks: check, score and show them, hand them on, take in those of others."""
+"""Banks: verify, score and show them; export them, and import generated images of others."""
 
+import functools
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,24 +9,32 @@ import click
 
 from reid_aug.cli.declared import declared_options
 from reid_aug.cli.options import (
+    bank_option,
     min_score_option,
     mix_options,
     say,
     stage_of,
     stage_options,
 )
+from reid_aug.runtime.errors import Remedy
+
+if TYPE_CHECKING:
+    from reid_aug.bank import Bank
+    from reid_aug.stages.stage import Stage
 
 if TYPE_CHECKING:
     from reid_aug.runtime.extensions import Declaration
 
 bank_argument = click.argument("file", metavar="[BANK]", required=False)
+file_type = click.Path(path_type=Path)
+TO_SCORE = Remedy(("bank", "score"), words="make them with")
 
 
 @click.group()
 def bank() -> None:
-    """Check, score, show, export and import banks.
+    """Verify, score, show, export and import banks.
 
-    Without BANK it is that of the run folder.
+    Without BANK, a command works on the bank of the run folder.
     """
 
 
@@ -34,9 +42,10 @@ def bank() -> None:
 @bank_argument
 @stage_options
 def verify(file: str | None, dry_run: bool, **given: Any) -> None:
-    """Check every promise and checksum of a bank, and say what it is.
+    """Check the contents and the checksums of a bank, and describe it.
 
-    Prints errors; exit code 2 if there is one. With --data it checks sources and kept set too.
+    Prints errors; the exit code is 2 if there is one. With --data, source images and kept set are
+    checked too.
     """
     from reid_aug.bank import Bank
     from reid_aug.stages.bank.verify import verify_bank
@@ -61,10 +70,10 @@ def _scores() -> "tuple[Declaration, ...]":
 @bank_argument
 @stage_options
 def score(file: str | None, dry_run: bool, weights: dict[str, str], **given: Any) -> None:
-    """Score the images of a bank, for --min-score.
+    """Score every image of a bank, so that --min-score can select images.
 
-    sharpness and novelty need no weights. Every other score is computed if the option of its
-    weights is given.
+    The scores sharpness and novelty need no weights. Every other score is computed if the option of
+    its weights is given.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
@@ -75,8 +84,8 @@ def score(file: str | None, dry_run: bool, weights: dict[str, str], **given: Any
     if dry_run:
         return say(f"dry run: would score {len(opened)} images of {opened.path}")
     paths = {option: Path(path) for option, path in weights.items()}
-    show = partial(track, what="score")
-    for name, values in score_bank(opened, stage.dataset, paths, stage.device, show).items():
+    shown = functools.partial(track, what="score")
+    for name, values in score_bank(opened, stage.dataset, paths, stage.device, shown).items():
         low, middle, high = sorted(values)[0], sorted(values)[len(values) // 2], max(values)
         say(f"{name}: {low:.3f} to {high:.3f}, median {middle:.3f}")
     return click.echo(opened.path)
@@ -85,41 +94,53 @@ def score(file: str | None, dry_run: bool, weights: dict[str, str], **given: Any
 @bank.command()
 @bank_argument
 @stage_options
-@click.option("--by", metavar="SCORE", help="Best and worst by it.  [default: margin if there]")
+@click.option(
+    "--by",
+    metavar="SCORE",
+    help="The score that sorts the images.  [default: margin if the bank has it, else any score]",
+)
 def show(file: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     """Show a bank: a contact sheet, and a page with its best and worst images.
 
-    The page, bank.html, holds its pictures itself. It lies in the run folder.
+    Both are written into the run folder. The page, bank.html, includes its pictures.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
-    from reid_aug.bank.contact_sheet import write_contact_sheet
-    from reid_aug.data.dataset import kept
-    from reid_aug.stages.bank.show import choose_score, write_bank_page
+    from reid_aug.stages.bank.show import choose_score
 
     opened = Bank(file or _own(stage))
     by, path = choose_score(opened, by), stage.run.path / "bank.html"
     if dry_run:
-        say(f"dry run: would write {path} and {stage.run.contact_sheet}")
-        return
+        return say(f"dry run: would write {path} and {stage.run.contact_sheet}")
+    _write_pages(opened, stage, path, by)
+    say(f"sorted by {by}" if by else f"no scores; {TO_SCORE}")
+    click.echo(path)
+    return None
+
+
+def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> None:
+    from reid_aug.bank.contact_sheet import write_contact_sheet
+    from reid_aug.data.dataset import kept
+    from reid_aug.stages.bank.show import write_bank_page
+
     part, seed = opened.attributes["keep"], int(opened.attributes["keep_seed"])
     real = kept(stage.dataset.train, part, seed)
     write_bank_page(opened, real, path, by)
     write_contact_sheet(opened, real, stage.root, stage.run.contact_sheet)
-    say(f"sorted by {by}" if by else "no scores; make them with: reid-aug bank score")
-    click.echo(path)
 
 
 @bank.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=file_type)
 @stage_options
 @mix_options
 @min_score_option
-@click.option("--bank", "file", metavar="FILE", help="Bank.  [default: the run folder's]")
-@click.option("--mix", "with_real", is_flag=True, help="With the real images of the mix.")
+@bank_option
+@click.option(
+    "--mix", "with_real", is_flag=True, help="Write the real training images of the mix too."
+)
 def export(
     folder: Path,
-    file: str | None,
+    bank: str | None,
     dry_run: bool,
     ratio: float | None,
     mode: str | None,
@@ -129,55 +150,65 @@ def export(
 ) -> None:
     """Write a bank to DIR as a data set in Market-1501 layout, with query and gallery.
 
-    Without --ratio the whole bank. Generated images have "s9" in their names.
+    Without --ratio, the whole bank is written. The file names of generated images contain "s9".
     """
     stage = stage_of(given)
-    from reid_aug.bank import Bank
-    from reid_aug.mixing import Mix, parse_min_score
     from reid_aug.runtime.progress import track
     from reid_aug.stages.bank.export import export_bank
+    from reid_aug.stages.mix import resolve_mix
 
-    source, data = Bank(file or _own(stage)), stage.recipe.data
-    if ratio is None:
-        ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
-    mode, least = mode or stage.recipe.synthesize.mode, parse_min_score(min_score)
-    mix = Mix(stage.dataset.train, source, ratio, mode, data.keep, data.keep_seed, least)
+    mix = resolve_mix(stage, ratio, mode, bank, min_score)
     say(f"{mix.generated} generated images{mix.note}")
     if dry_run:
         return
-    count = export_bank(
-        mix, stage.dataset, stage.poses, folder, with_real, lambda rows: track(rows, "export")
-    )
+    shown = functools.partial(track, what="export")
+    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, shown)
     say(f"{count} training images")
     click.echo(folder)
 
 
 @bank.command("import")
-@click.argument("images", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGES", type=file_type)
 @stage_options
-@click.option("--csv", "table", metavar="FILE", help="file, pid, camid, source, target.")
-@click.option("--name", default="imported", show_default=True, help="Generator, for tables.")
 @click.option(
-    "--trained-on", default="whole", show_default=True, help="kept, external or whole data set."
+    "--csv",
+    "table",
+    metavar="FILE",
+    type=file_type,
+    help="A table of the images with the columns file, pid, camid, source, target.  "
+    "[default: read pid and camid from the file names]",
+)
+@click.option(
+    "--name",
+    default="imported",
+    show_default=True,
+    help="The name of the generator in tables.",
+)
+@click.option(
+    "--trained-on",
+    default="whole",
+    show_default=True,
+    help="The images that trained the generator: kept (the kept set only), whole (the data set) or "
+    "external (other data).",
 )
 def import_(
-    images: Path, dry_run: bool, table: str | None, name: str, trained_on: str, **given: Any
+    images: Path, dry_run: bool, table: Path | None, name: str, trained_on: str, **given: Any
 ) -> None:
-    """Make a bank of the generated images of others, in the folder IMAGES.
+    """Make a bank of generated images from elsewhere, in the folder IMAGES.
 
-    Who they show is in their names (0002_c1s1_000451_03.jpg) or in a CSV.
+    Pid and camid of an image come from its name (0002_c1s1_000451_03.jpg) or from a CSV.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
     from reid_aug.bank.card import write_card
-    from reid_aug.stages.bank import import_ as verb
+    from reid_aug.stages.bank import import_ as module
 
-    found = verb.read_csv(Path(table), images) if table else verb.read_names(images)
+    found = module.read_csv(table, images) if table else module.read_names(images)
     say(f"{len(found)} images")
     if dry_run:
         return
     path, data = stage.run.bank, stage.recipe.data
-    verb.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
+    module.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
     write_card(Bank(path), stage.root, {"method": name, "imported_from": str(table or images)})
     click.echo(path)
 

@@ -1,7 +1,5 @@
-"""How a command ends that cannot go on: one line on stderr, and exit code 2."""
+"""Errors of the command line: one line on stderr, and exit code 2."""
 
-import re
-import shlex
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,21 +9,21 @@ import click
 
 from reid_aug.runtime.errors import UserError
 
-PLACES = ("--recipe", "--data", "--keypoints", "--keep", "--out")  # of all stage commands
-ADVICE = re.compile(r"with: reid-aug (bank score|synthesize|train-generator|train-reid)\b")
-TAKERS = ("bank", "generator", "synthesize", "train-generator", "train-reid")
+PLACES = ("--recipe", "--data", "--keypoints", "--keep", "--out")  # options of every stage command
+TAKERS = ("bank", "generator", "synthesize", "train-generator", "train-reid")  # have these places
+STAGE_COMMANDS = (("bank", "score"), ("synthesize",), ("train-generator",), ("train-reid",))
 
 
 class OneLine(click.Group):
-    """A group whose errors are one line: what is wrong, and exit code 2."""
+    """A group of commands that reports an error as one line and ends with exit code 2."""
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
-        """Run, and turn what a user can mend into one line."""
+        """Run a command; an error that the user can mend becomes one line."""
         extra["standalone_mode"] = False
         try:
             sys.exit(super().main(args, **extra) or 0)
         except UserError as error:
-            _stop(with_own_places(str(error), sys.argv[1:] if args is None else args), 2)
+            _stop(with_own_places(error, sys.argv[1:] if args is None else args), 2)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(2)
@@ -43,26 +41,24 @@ class OneLine(click.Group):
             _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
 
 
-def with_own_places(text: str, args: Sequence[str]) -> str:
-    """An error whose advice, a stage command, has the places that the user's own command had.
+def with_own_places(error: UserError, args: Sequence[str]) -> str:
+    """The text of an error whose remedy has the places that the user's own command has.
 
-    >>> with_own_places("no bank; make it with: reid-aug synthesize --ratio 1",
-    ...                 ["train-reid", "--data", "my crops", "--out=runs/a", "--seed", "1"])
+    What the remedy sets itself stays as it is.
+
+    >>> from reid_aug.runtime.errors import Remedy
+    >>> error = UserError("no bank", Remedy(("synthesize",), {"ratio": "1"}))
+    >>> with_own_places(error, ["train-reid", "--data", "my crops", "--out=runs/a", "--seed", "1"])
     "no bank; make it with: reid-aug synthesize --data 'my crops' --out runs/a --ratio 1"
-
-    What the advice says itself stays as it is.
-
-    >>> with_own_places("with: reid-aug synthesize --keep 0.6", ["train-reid", "--keep", "1"])
-    'with: reid-aug synthesize --keep 0.6'
     """
-    if not args or args[0] not in TAKERS:
-        return text
+    remedy = error.remedy
+    if remedy is None or not args or args[0] not in TAKERS:
+        return str(error)
+    if not any(remedy.command[: len(command)] == command for command in STAGE_COMMANDS):
+        return str(error)
     words = [word for arg in args for word in (arg.split("=", 1) if arg[:2] == "--" else [arg])]
-    own = [pair for pair in pairwise(words) if pair[0] in PLACES]
-    advice = ADVICE.split(text)[-1].split()
-    own = [pair for pair in own if f"another {pair[0]}" not in text and pair[0] not in advice]
-    places = "".join(f" {shlex.join(pair)}" for pair in own)
-    return ADVICE.sub(lambda found: found[0] + places, text)
+    places = {name[2:]: value for name, value in pairwise(words) if name in PLACES}
+    return f"{error.text}; {remedy.line(places)}"
 
 
 def _stop(text: str, code: int) -> None:

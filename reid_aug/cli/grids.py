@@ -1,4 +1,4 @@
-"""Grids of trainings, and the tables of what they found."""
+"""Grids of trainings, and the tables of their results."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reid_aug.cli.options import generator_option, run_options, say, say_dry_run, write_recipe
+from reid_aug.cli.options import (
+    device_option,
+    dry_run_option,
+    generator_option,
+    run_options,
+    say,
+    say_dry_run,
+)
 
 if TYPE_CHECKING:
     from reid_aug.study.tasks import Task
@@ -18,23 +25,31 @@ if TYPE_CHECKING:
 @run_options
 @generator_option
 @click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Trainings at once.  [default: a core]"
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The number of trainings that run at the same time.  [default: one per core]",
 )
-@click.option("--ray", metavar="ADDRESS", help="Train on this Ray cluster: HOST:PORT, or auto.")
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="The Ray cluster that trains: HOST:PORT, or auto.  [default: this machine]",
+)
 def benchmark(grid: str, **given: Any) -> None:
     """Run every cell of a grid, then print the table.
 
-    GRID is the name of one that ships, or a TOML file. Goes on where it was stopped.
+    GRID is the name of a grid of the package, or a TOML file. The same command continues an
+    interrupted benchmark.
     """
     _benchmark(grid, **given)
 
 
 @click.command()
-@click.option("--out", metavar="DIR", help="Run folder.  [default: runs/demo]")
-@click.option("--device", metavar="D", help="cpu, cuda or cuda:N.  [default: cuda if there]")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs.")
+@click.option("--out", metavar="DIR", help="The run folder, for all results.  [default: runs/demo]")
+@device_option
+@dry_run_option
 def demo(**given: Any) -> None:
-    """The whole story on the built-in people, to the table.
+    """Run all stages on the built-in people, and print the table.
 
     The same as: reid-aug benchmark demo
     """
@@ -81,7 +96,7 @@ def _benchmark(
             lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
             return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
         failed = module.run(grid, tasks, stage, pool)
-    write_recipe(stage)
+    stage.write_recipe()
     _show_table(stage.run.path, tasks, failed, device)
     return None
 
@@ -101,7 +116,7 @@ def _show_table(
     if results:
         click.echo(report(results, "terminal"))
         say(f"look at {_write_page(folder, None, device)}")
-    say(f"the table of all that is in this folder: reid-aug report {folder}")
+    say(f"the table of all results in this folder: reid-aug report {folder}")
     if failed:
         sys.exit(2)
 
@@ -113,22 +128,26 @@ def _show_table(
     "style",
     default="terminal",
     show_default=True,
-    help="Or markdown, csv, latex, html.",
+    help="The format: terminal, markdown, csv, latex or html.",
 )
-@click.option("--data", metavar="DIR", help="Data set, for html's pictures of ranked lists.")
-@click.option("--device", metavar="D", help="cpu, cuda or cuda:N.  [default: cuda if there]")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="The data set, for the ranked lists of the page.  [default: the built-in people]",
+)
+@device_option
 def report(run: Path, style: str, data: str | None, device: str | None) -> None:
     """Print the tables of a run folder, or write them as a page.
 
-    Mean and spread over seeds, gain over ratio 0, and whether that is noise. The page, report.html,
-    has curves, identities and ranked lists too. A damaged result is named and left out; the exit
-    code is then 2.
+    The tables have the mean and the spread over seeds, the gain over ratio 0, and whether the gain
+    may be noise. The page, report.html, also has curves, identities and ranked lists. A damaged
+    result is reported and left out; the exit code is then 2.
     """
     from reid_aug.study.report import HTML, find_results
-    from reid_aug.study.report import report as draw
+    from reid_aug.study.report import report as render
 
     results, faults = find_results(run)
-    click.echo(_write_page(run, data, device) if style == HTML else draw(results, style))
+    click.echo(_write_page(run, data, device) if style == HTML else render(results, style))
     for fault in faults:
         say(f"left out: {fault}")
     if faults:

@@ -1,4 +1,4 @@
-"""What the commands share: options, and what they say before and after their work."""
+"""Options that several commands share, and the messages before and after their work."""
 
 import functools
 import json
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reid_aug.stages.cost import duration as duration
+
 if TYPE_CHECKING:
+    from reid_aug.stages.job import Job
     from reid_aug.stages.recipe import Recipe
     from reid_aug.stages.stage import Stage
 
@@ -19,44 +22,100 @@ def options(*parts: Callable[[Command], Command]) -> Callable[[Command], Command
     return lambda command: functools.reduce(lambda made, part: part(made), reversed(parts), command)
 
 
+device_option = click.option(
+    "--device",
+    metavar="D",
+    help="The device that computes: cpu, cuda or cuda:N.  [default: cuda if available]",
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print what the command would do and cost; write nothing."
+)
 run_options = options(
-    click.option("--data", metavar="DIR", help="Data set in Market-1501 layout."),
-    click.option("--out", metavar="DIR", help="Run folder.  [default: runs/NAME]"),
-    click.option("--device", metavar="D", help="cpu, cuda or cuda:N.  [default: cuda if there]"),
-    click.option("--keypoints", metavar="FILE", help="Key points.  [default: DATA/keypoints.csv]"),
     click.option(
-        "--set", "settings", metavar="TABLE.KEY=VALUE", multiple=True, help="Any key of the recipe."
+        "--data",
+        metavar="DIR",
+        help="The data set, in any layout that is read.  [default: the built-in people]",
     ),
-    click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs."),
+    click.option(
+        "--out", metavar="DIR", help="The run folder, for all results.  [default: runs/NAME]"
+    ),
+    device_option,
+    click.option(
+        "--keypoints",
+        metavar="FILE",
+        help="The keypoints of the data set.  [default: keypoints.csv of the run folder or DIR]",
+    ),
+    click.option(
+        "--set",
+        "settings",
+        metavar="TABLE.KEY=VALUE",
+        multiple=True,
+        help="Set any key of the recipe; may be repeated.",
+    ),
+    dry_run_option,
 )
 stage_options = options(
-    click.option("--recipe", metavar="NAME|FILE", help="Recipe.  [default: demo]"),
+    click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="The recipe: one of the package, or a TOML file.  [default: demo]",
+    ),
     run_options,
-    click.option("--seed", type=int, metavar="N", help="Seed of all that is drawn."),
-    click.option("--keep", type=float, metavar="P", help="Part of the real images that is kept."),
+    click.option(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="The seed of all random numbers.  [default: the recipe's]",
+    ),
+    click.option(
+        "--keep",
+        type=float,
+        metavar="P",
+        help="The fraction of the real training images that is used, in (0, 1].  "
+        "[default: the recipe's]",
+    ),
 )
 mix_options = options(
     click.option(
         "--ratio",
         type=float,
         metavar="R",
-        help="Generated images a real one; in replace, the part.",
+        help="In mode supplement, generated images per real image, 0 or more. In mode replace, the "
+        "fraction of the real images that generated ones replace, in [0, 1).",
     ),
-    click.option("--mode", metavar="MODE", help="supplement (add) or replace."),
+    click.option(
+        "--mode",
+        metavar="MODE",
+        help="supplement (add generated images to the real ones) or replace.",
+    ),
 )
 min_score_option = click.option(
     "--min-score",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Use rows with this score or more only.",
+    help="Use only generated images whose score NAME is VALUE or more; may be repeated.  "
+    "[default: use all]",
 )
 generator_option = click.option(
-    "--generator", metavar="FILE|demo", help="Generator.  [default: the run folder's]"
+    "--generator",
+    metavar="FILE|demo",
+    help="The checkpoint of the generator; demo is the one of the package.  "
+    "[default: that of the run folder]",
+)
+bank_option = click.option(
+    "--bank",
+    metavar="FILE",
+    help="The bank of generated images.  [default: that of the run folder]",
 )
 
 
 def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage":
-    """The stage of a command's options; says on stderr what was taken for granted."""
+    """The stage of a command's options; defaults that matter are reported on stderr.
+
+    Args:
+        given: the values of :data:`stage_options`.
+        own: values of other options by their key in a recipe.
+    """
     from reid_aug.stages.stage import open_stage
 
     keys = {"seed": given.pop("seed"), "data.keep": given.pop("keep"), **(own or {})}
@@ -68,8 +127,24 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     return stage
 
 
+def perform(job: "Job", dry_run: bool) -> None:
+    """Describe a job, then run it and print the path of its result; a dry run prints its cost."""
+    from reid_aug.stages.stage import is_first_rank
+
+    say(job.describe())
+    if not dry_run:
+        path = job.run()
+        if is_first_rank():
+            say(job.outcome())
+            click.echo(path)
+    elif is_first_rank():
+        device = job.stage.device
+        cost = job.cost(device).describe(device)
+        say_dry_run(job.stage.recipe, f"would write {job.path}: {cost}")
+
+
 def say(text: str) -> None:
-    """Tell the user something that is no result: on stderr, once if several ranks would say it."""
+    """Print a line that is not a result to stderr; of several processes, only the first does."""
     from reid_aug.stages.stage import is_first_rank
 
     if text and is_first_rank():
@@ -77,26 +152,8 @@ def say(text: str) -> None:
 
 
 def say_dry_run(recipe: "Recipe", *lines: str) -> None:
-    """End a dry run: the resolved recipe, and what would be done."""
+    """Print the resolved recipe and what the command would do."""
     click.echo(json.dumps(recipe.table(), indent=1))
     for line in lines:
         click.echo(line)
     click.echo("dry run: no run folder was touched")
-
-
-def write_recipe(stage: "Stage") -> None:
-    """Leave the resolved recipe in the run folder."""
-    from reid_aug.runtime.files import write_json
-
-    write_json(stage.run.recipe, stage.recipe.table())
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(90), duration(600), duration(9000)
-    ('90 s', '10 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

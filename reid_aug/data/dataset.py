@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NESTED = "Market-1501-v15.09.15"
@@ -212,7 +212,8 @@ def require_a_match(dataset: Dataset) -> None:
     folder = dataset.query[0].path.parent if dataset.query else Path("query")
     raise UserError(
         f"{folder}: no query has a match in the gallery under another camera, so nothing can be "
-        f"evaluated; check the data set with: reid-aug check"
+        f"evaluated",
+        Remedy(("check",), words="check the data set with"),
     )
 
 

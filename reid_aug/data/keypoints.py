@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
 if TYPE_CHECKING:
@@ -153,8 +153,11 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "is missing"
         raise UserError(
-            f"{path} {found}; give the keypoint file with --keypoints FILE, or make it with: "
-            f"reid-aug estimate-poses DATA"
+            f"{path} {found}",
+            Remedy(
+                ("estimate-poses", "DATA"),
+                words="give the keypoint file with --keypoints FILE, or make it with",
+            ),
         )
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from reid_aug.data.keypoints import Pose
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
 HEADER = ["from", "to"]
@@ -56,7 +56,8 @@ def sampled_pairs(poses: Mapping[str, Pose], count: int = TEST_PAIRS, seed: int 
     if not pairs:
         raise UserError(
             f"pairs need an identity with two images whose shoulders and hips are known, got none "
-            f"in {len(poses)} images; check the keypoints with: reid-aug check"
+            f"in {len(poses)} images",
+            Remedy(("check",), words="check the keypoints with"),
         )
     if count >= len(pairs):
         return pairs

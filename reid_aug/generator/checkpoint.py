@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 
 from reid_aug.generator.interface import GeneratorNetwork
 from reid_aug.generator.network import Generator
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.generator/1"
@@ -58,7 +58,7 @@ def load_with_metadata(
 ) -> tuple[GeneratorNetwork, dict[str, Any]]:
     """Return the generator of a checkpoint, as :func:`load_generator` does, and its metadata."""
     if not Path(path).is_file():
-        raise UserError(f"{path} is missing; make it with: reid-aug train-generator")
+        raise UserError(f"{path} is missing", Remedy(("train-generator",)))
     tensors, metadata = read_tensors(path)
     network = _network_class(metadata.get("format"), path)
     if not issubclass(network, kind):

@@ -1,4 +1,4 @@
-"""UserError, the error that a user can correct.
+"""UserError, the error that a user can correct, and the command that corrects it.
 
 Any other exception is a defect of the package. The command line turns a ``UserError``, and only
 that, into one line on stderr and exit code 2. The message has this form:
@@ -6,12 +6,65 @@ that, into one line on stderr and exit code 2. The message has this form:
     <where>: <what> must be <rule>, got <value>; <remedy>
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from shlex import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A reid-aug command that mends an error.
+
+    >>> str(Remedy(("synthesize",), {"ratio": "1"}))
+    'make it with: reid-aug synthesize --ratio 1'
+    """
+
+    command: tuple[str, ...]
+    """Its words, as ("bank", "score")."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Values by option, without the leading dashes."""
+    words: str = "make it with"
+    """The words before the command."""
+    otherwise: str = ""
+    """Another remedy, which follows the command."""
+    is_elsewhere: bool = False
+    """Whether the command must not write into the run folder that is in use."""
+
+    def __str__(self) -> str:
+        return self.line({})
+
+    def line(self, places: Mapping[str, str]) -> str:
+        """The remedy as text.
+
+        Args:
+            places: the options of the user's own command that say where its files are, as
+                {"data": "crops"}. They precede the options of the remedy, which overrule them.
+
+        >>> Remedy(("synthesize",), {"keep": "0.6"}).line({"data": "my crops", "keep": "1"})
+        "make it with: reid-aug synthesize --data 'my crops' --keep 0.6"
+        """
+        own = {key: value for key, value in places.items() if key not in self.options}
+        if self.is_elsewhere:
+            own.pop("out", None)
+        given = [f"--{key} {quote(value)}" for key, value in {**own, **self.options}.items()]
+        return (
+            " ".join([f"{self.words}: reid-aug", *map(quote, self.command), *given])
+            + self.otherwise
+        )
 
 
 class UserError(ValueError):
-    """A file or an option is wrong; the message contains the place, the rule and the remedy."""
+    """A file or an option is wrong; the message contains the place, the rule and the remedy.
+
+    Args:
+        text: the sentence, without the remedy if that is a command.
+        remedy: the command that corrects the error. ``str`` of the error ends with it.
+    """
+
+    def __init__(self, text: str, remedy: Remedy | None = None) -> None:
+        super().__init__(f"{text}; {remedy}" if remedy else text)
+        self.text, self.remedy = text, remedy
 
 
 def nearest(name: str, known: Iterable[str], table: str = "") -> str:

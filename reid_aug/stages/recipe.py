@@ -1,9 +1,9 @@
-"""Recipes: one TOML file says everything that an experiment needs; and the folder it runs in.
+"""Recipes, which are TOML files with all settings of an experiment; and its run folder.
 
-A recipe has a table a stage, named like the stage, and each table is the frozen config of that
-module. Defaults come from the configs, then from the named training of ``train_reid.preset``,
-then the recipe, then options of the command line. A key that nothing reads is an error that names
-the nearest key, never ignored.
+A recipe has one table per stage with the name of the stage, and each table is the frozen config of
+that stage. Defaults come from the configs; the preset of ``train_reid.preset`` overrides them, then
+the recipe, then the options of the command line. An unknown key is an error that names the nearest
+key.
 
     seed = 0
     [data] [people] [generator] [train_generator] [synthesize] [train_reid]
@@ -30,20 +30,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All configs of an experiment; ``people`` is for the built-in data set only.
-
-    ``given`` names what its file and options say ("table.key"); a training changes none of that.
-    """
+    """All configs of an experiment."""
 
     name: str
+    """The name of its file, without ".toml"."""
     seed: int = 0
+    """The seed of all random numbers, in [0, 2^31)."""
     data: DataConfig = field(default_factory=DataConfig)
     people: PeopleConfig = field(default_factory=PeopleConfig)
+    """The built-in data set; unused with another one."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     train_generator: TrainGeneratorConfig = field(default_factory=TrainGeneratorConfig)
     synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
     train_reid: TrainReidConfig = field(default_factory=TrainReidConfig)
     given: frozenset[str] = field(default=frozenset(), compare=False)
+    """The keys that file and options set ("table.key"); a preset changes none of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:
@@ -62,25 +63,48 @@ class Recipe:
         """The whole recipe as plain values."""
         return {key: value for key, value in asdict(self).items() if key != "given"}
 
+    def with_options(self, options: Mapping[str, Any]) -> "Recipe":
+        """The same recipe with other values.
+
+        Args:
+            options: values by "table.key", or "seed"; tables may be nested. A value of None is
+                ignored.
+
+        Raises:
+            UserError: If a key or a value is wrong.
+        """
+        tables, given = self.table(), set(self.given)
+        for key, value in flattened(options):
+            table, _, last = key.rpartition(".")
+            place = tables.get(table) if table else tables
+            if not isinstance(place, dict):
+                raise UserError(f"{key}: no such table in a recipe{nearest(table, tables)}")
+            if last not in place or key == "name" or isinstance(place[last], dict):
+                raise UserError(f"{key}: no such key in a recipe{_meant(last, table, tables)}")
+            place[last] = value
+            given.add(key)
+        recipe = build(Recipe, _with_preset_keys(tables, given), where="option")
+        return replace(recipe, given=frozenset(given))
+
     def with_preset(self, preset: str) -> "Recipe":
-        """The same recipe under another named training."""
+        """The same recipe with another preset of ``train_reid``."""
         keys = preset_keys(preset, self.given)
         return replace(self, train_reid=replace(self.train_reid, preset=preset, **keys))
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship with the package."""
+    """The names of the recipes in the package."""
     return shipped("recipes")
 
 
 def shipped(folder: str) -> list[str]:
-    """Names of the TOML files in a folder of the package, sorted."""
+    """The names of the TOML files in a folder of the package, sorted."""
     files = resources.files(f"reid_aug.{folder}").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def read_toml(name: str, folder: str) -> tuple[str, str, dict[str, Any]]:
-    """Read a TOML file by path, or by the name under which it ships: (where, name, content)."""
+    """Read a TOML file by its path, or by its name in the package: (where, name, content)."""
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
@@ -105,34 +129,23 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by name or path, with options on top.
 
     Args:
-        options: "table.key" (or "seed") to a value; tables may be nested too. None means: not
-        given.
+        options: values by "table.key", or "seed"; tables may be nested. A value of None is ignored.
 
     Raises:
         UserError: If the file, a key or a value is wrong; the message says where.
     """
     where, stem, tables = read_toml(name, "recipes")
     if "name" in tables:
-        raise UserError(f"{where}: unknown key 'name'; a recipe is called as its file is")
+        raise UserError(f"{where}: unknown key 'name'; the name of a recipe is that of its file")
     if "given" in tables:
         raise UserError(f"{where}: unknown key 'given'")
-    given = {key for key, _ in flattened(tables)}
-    merged = build(Recipe, _with_preset_keys({"name": stem, **tables}, given), where).table()
-    for key, value in flattened(options or {}):
-        table, _, last = key.rpartition(".")
-        place = merged.get(table) if table else merged
-        if not isinstance(place, dict):
-            raise UserError(f"{key}: no such table in a recipe{nearest(table, merged)}")
-        if last not in place or key == "name" or isinstance(place[last], dict):
-            raise UserError(f"{key}: no such key in a recipe{_meant(last, table, merged)}")
-        place[last] = value
-        given.add(key)
-    recipe = build(Recipe, _with_preset_keys(merged, given), where="option")
-    return replace(recipe, given=frozenset(given))
+    given = frozenset(key for key, _ in flattened(tables))
+    recipe = build(Recipe, _with_preset_keys({"name": stem, **tables}, given), where)
+    return replace(recipe, given=given).with_options(options or {})
 
 
 def _with_preset_keys(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """The tables of a recipe, with the keys that its training sets."""
+    """The tables of a recipe, with the keys that its preset sets."""
     table = tables.get("train_reid", {})
     name = table.get("preset") if isinstance(table, Mapping) else None
     if not isinstance(name, str) or name not in PRESETS:
@@ -154,7 +167,7 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Read ``table.key=value`` texts; values as TOML, or as the text they are.
+    """Read ``table.key=value`` texts; a value that is not TOML is a string.
 
     >>> parse_settings(["train_generator.steps=20", "train_reid.backbone=resnet50"])
     {'train_generator.steps': 20, 'train_reid.backbone': 'resnet50'}
@@ -172,7 +185,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """Make a config of ``kind`` from a table, checking every name, type and value."""
+    """A config of ``kind`` from a table; every name, type and value is checked."""
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values = {}
@@ -199,7 +212,7 @@ def _checked(value: Any, wanted: type, where: str) -> Any:
 
 
 def _meant(last: str, table: str, merged: Mapping[str, Any]) -> str:
-    """Which key may have been meant: this one of some table, or one of this table that is near."""
+    """The words "did you mean": the same key of another table, or a similar key of this one."""
     own = [
         f"{name}.{last}" for name, keys in merged.items() if isinstance(keys, dict) and last in keys
     ]
@@ -210,18 +223,18 @@ def _meant(last: str, table: str, merged: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where an experiment's files lie: one place for every name in a run folder."""
+    """The paths of all files in a run folder."""
 
     path: Path
 
     @property
     def recipe(self) -> Path:
-        """What the last command ran with."""
+        """The recipe of the last command."""
         return self.path / "recipe.json"
 
     @property
     def keypoints(self) -> Path:
-        """Key points made for this run."""
+        """Keypoints that were estimated for this run."""
         return self.path / "keypoints.csv"
 
     @property
@@ -236,7 +249,7 @@ class RunFolder:
 
     @property
     def contact_sheet(self) -> Path:
-        """A look into the bank."""
+        """A picture of some images of the bank."""
         return self.path / "contact_sheet.png"
 
     def cell(self, name: str) -> Path:
@@ -244,11 +257,11 @@ class RunFolder:
         return self.path / "reid" / name
 
     def evaluation(self, name: str) -> Path:
-        """The scores of a network on a data set, as ``reid-aug reid evaluate`` leaves them."""
+        """The scores of a network on a data set, written by ``reid-aug reid evaluate``."""
         return self.path / "evaluations" / f"{name}.json"
 
     def below(self, keep: float, *marks: str) -> "RunFolder":
-        """Where a grid puts what belongs to a kept set: a bank, as its marks say of which kind.
+        """The folder for files of a grid of one kept set; ``marks`` name kinds of banks.
 
         >>> RunFolder(Path("runs/grid")).below(0.2, "renderer", "target").bank.as_posix()
         'runs/grid/keep-0.2-renderer-target/bank.h5'
@@ -256,10 +269,10 @@ class RunFolder:
         return RunFolder(self.path / "-".join([f"keep-{keep:g}", *marks]))
 
     def external(self, name: str) -> Path:
-        """The folder of a network that a grid pre-trains on other people."""
+        """The folder of a network that a grid pre-trains on another data set."""
         return self.path / "external" / name
 
     def find_bank(self, keep: float) -> Path:
-        """The bank to train with: this folder's, or the one that a grid made for ``keep``."""
+        """The bank for a training: of this folder, or the one that a grid made for ``keep``."""
         own, other = self.bank, self.below(keep).bank
         return other if other.is_file() and not own.is_file() else own

@@ -1,13 +1,13 @@
-"""What every stage command starts from: a recipe, a data set, a device and a run folder.
+"""The inputs of every stage command: a recipe, a data set, a device and a run folder.
 
-Without a recipe the recipe is ``demo``; without a data set it is the built-in people, drawn once
-into the user's cache. Nothing here writes into the run folder.
+The default recipe is ``demo``. The default data set is the built-in people, which are rendered once
+into the user's cache. Nothing here writes into the run folder, except :meth:`Stage.write_recipe`.
 """
 
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,8 @@ from reid_aug.data.dataset import Dataset, dataset_root, default_keypoints, read
 from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.files import write_json
 from reid_aug.runtime.progress import track
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings
 
@@ -32,8 +33,11 @@ class Stage:
 
     recipe: Recipe
     root: Path
+    """The folder of the data set."""
     is_demo: bool
+    """Whether the data set is the built-in people."""
     keypoints: Path
+    """The file of the keypoints."""
     run: RunFolder
     device: torch.device
 
@@ -44,23 +48,37 @@ class Stage:
 
     @cached_property
     def poses(self) -> dict[str, Pose]:
-        """Key points by file name."""
+        """Poses by file name."""
         return read_keypoints(self.keypoints)
 
+    def with_options(self, options: Mapping[str, Any]) -> "Stage":
+        """The same stage with other values in its recipe (:meth:`Recipe.with_options`)."""
+        return replace(self, recipe=self.recipe.with_options(options))
+
+    def write_recipe(self) -> None:
+        """Write the recipe into the run folder."""
+        write_json(self.run.recipe, self.recipe.table())
+
     def generator(self, given: str | None) -> Path:
-        """The generator to draw with: the one named, the run folder's, or the demo's on demo data.
+        """The checkpoint to generate with.
+
+        Args:
+            given: a path, or "demo". None means the generator of the run folder; on the built-in
+                people, the demo generator if there is none.
 
         Raises:
-            UserError: If there is none. The one trained on drawn people is not used on real ones
-                without being asked for.
+            UserError: If there is no such file. The demo generator, which is trained on rendered
+                people, is used on other data only if it is named.
         """
         if given == DEMO or (given is None and self.is_demo and not self.run.generator.exists()):
             return demo_generator()
         path = Path(given) if given else self.run.generator
         if not path.is_file():
             raise UserError(
-                f"{path} is missing; make it with: reid-aug train-generator, "
-                f"or name one with --generator FILE|{DEMO}"
+                f"{path} is missing",
+                Remedy(
+                    ("train-generator",), otherwise=f", or name one with --generator FILE|{DEMO}"
+                ),
             )
         return path
 
@@ -74,14 +92,14 @@ def open_stage(
     settings: tuple[str, ...] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Stage:
-    """Resolve what a stage command was given.
+    """The stage of a command's options.
 
     Args:
         settings: texts "table.key=value".
-        options: values of the command's own options by their key in a recipe; None is "not given".
+        options: values of other options by their key in a recipe. A value of None is ignored.
 
     Raises:
-        UserError: If any of it is wrong.
+        UserError: If one of them is wrong.
     """
     given = {key: value for key, value in (options or {}).items() if value is not None}
     loaded = load_recipe(recipe or DEMO, {**parse_settings(settings), **given})
@@ -91,7 +109,7 @@ def open_stage(
 def open_stage_of(
     recipe: Recipe, data: str | None, out: str | None, device: str | None, keypoints: str | None
 ) -> Stage:
-    """As :func:`open_stage`, with the recipe at hand."""
+    """As :func:`open_stage`, with a loaded recipe."""
     folder = RunFolder(Path(out) if out else Path("runs") / recipe.name)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path}: --out must be a folder, got a file; choose another")
@@ -104,25 +122,25 @@ def open_stage_of(
 
 
 def demo_people(recipe: Recipe) -> Path:
-    """The folder of the built-in people of a recipe, drawn on first use."""
+    """The folder of the built-in people of a recipe, rendered on first use."""
     return people_folder(recipe.people)
 
 
 def people_folder(config: PeopleConfig) -> Path:
-    """The folder of these people, drawn on first use."""
+    """The folder of these people, rendered on first use."""
     return cached_people(config, lambda items, n: track(items, "draw the people", n))
 
 
 def dataset_at_hand(data: str | None, run: RunFolder, known: Collection[str]) -> Dataset | None:
-    """The data set of results: the one named, or the built-in people if they are drawn already.
+    """The data set of results; None if it is not available.
 
     Args:
-        data: what was named, if anything was.
-        run: the run folder; its recipe says which people.
+        data: its folder; None means the built-in people, if they are rendered already.
+        run: the run folder; its recipe has the settings of the people.
         known: the fingerprints of the data sets of the results (:mod:`reid_aug.data.provenance`).
 
     Raises:
-        UserError: If the one that was named is not that of any result.
+        UserError: If ``data`` is not the data set of any result.
     """
     root = dataset_root(data) if data else people_cache(_people_of(run))
     if not data and not is_people(root):
@@ -138,7 +156,7 @@ def dataset_at_hand(data: str | None, run: RunFolder, known: Collection[str]) ->
 
 
 def _people_of(run: RunFolder) -> PeopleConfig:
-    """The people that a run folder's recipe names; the demo's where it names none."""
+    """The people of a run folder's recipe, or of the demo if it has none."""
     try:
         return PeopleConfig(**json.loads(run.recipe.read_text(encoding="utf-8"))["people"])
     except (OSError, ValueError, LookupError, TypeError):
@@ -146,22 +164,22 @@ def _people_of(run: RunFolder) -> PeopleConfig:
 
 
 def demo_generator() -> Path:
-    """The generator that ships with the package."""
+    """The demo generator, which is part of the package."""
     return Path(str(resources.files("reid_aug.assets") / "demo_generator.safetensors"))
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one of torchrun's that speaks; true where there is one only."""
+    """Whether this process prints; of several processes of torchrun, only the first does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of that name; without a name the GPU, if there is one.
+    """The device of that name; None means the GPU, if there is one.
 
-    Processes of torchrun that were told no number take a GPU each.
+    Without a device number, each process of torchrun takes its own GPU.
 
     Raises:
-        UserError: If there is no such device here.
+        UserError: If this machine has no such device.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))

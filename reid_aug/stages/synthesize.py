@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.card import has_own_card, write_card
+from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
 from reid_aug.bank.plan import CAMERAS, POLICIES, PlannedRow, plan, usable, without_pose
@@ -35,8 +36,14 @@ from reid_aug.data.dataset import (
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
+from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Progress
+
+if TYPE_CHECKING:
+    from reid_aug.stages.stage import Stage
 
 SPARE = 16_000_000  # bytes that must stay free on the disk
 OTHER = {
@@ -161,7 +168,7 @@ def _check_status(method: Method) -> None:
         )
 
 
-def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
+def synthesize(job: Job, folder: Path, device: torch.device, progress: Progress = track) -> Path:
     """Generate a bank, or the missing rows of one; returns the path of ``bank.h5``.
 
     Raises:
@@ -182,7 +189,7 @@ def synthesize(job: Job, folder: Path, device: torch.device) -> Path:
     timing: dict[str, float | None] = {"seconds": None}
     with pieces.membership():
         job.method.to(device)
-        with track(range(len(job.rows)), "synthesize") as bar:
+        with progress(range(len(job.rows)), "synthesize") as bar:
             pieces.generate(job.rows, job.method, job.config.batch, bar.update)
 
         def write(pixels: Iterator[np.ndarray]) -> None:
@@ -290,13 +297,6 @@ def describe(job: Job) -> str:
     return text
 
 
-def describe_cost(job: Job, device: torch.device) -> str:
-    """Time and disk space that the generation takes, in one line."""
-    seconds = seconds_to_generate(job, device)
-    size = len(job.rows) * job.data.height * job.data.width * 3 / 1e6
-    return f"{len(job.rows)} images, {size:.0f} MB, about {seconds:.0f} s on {device}"
-
-
 def seconds_to_generate(job: Job, device: torch.device) -> float:
     """Seconds that the generation takes, from the median of three batches."""
     method, batch = job.method, job.config.batch
@@ -308,3 +308,68 @@ def seconds_to_generate(job: Job, device: torch.device) -> float:
         method.generate(rows)
         elapsed.append(time.perf_counter() - began)
     return math.ceil(len(job.rows) / batch) * statistics.median(elapsed)
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizeJob:
+    """The bank of a stage, ready to be generated (:class:`reid_aug.stages.job.Job`)."""
+
+    stage: "Stage"
+    plan: Job
+
+    @classmethod
+    def prepare(
+        cls,
+        stage: "Stage",
+        ratio: float | None = None,
+        mode: str | None = None,
+        generator: str | None = None,
+    ) -> "SynthesizeJob":
+        """Plan the bank of a stage; nothing is written.
+
+        Args:
+            ratio: None means the ratio of the recipe.
+            mode: None means the mode of the recipe.
+            generator: a checkpoint, or "demo"; None means that of the run folder.
+
+        Raises:
+            UserError: As :func:`prepare`, or if the method needs no generator and one is given.
+        """
+        stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
+        recipe, config = stage.recipe, stage.recipe.synthesize
+        needs_checkpoint = method_named(config.method).needs_checkpoint
+        if generator and not needs_checkpoint:
+            raise UserError(
+                f"--generator must not be given for method {config.method}, which needs none"
+            )
+        checkpoint = stage.generator(generator) if needs_checkpoint else None
+        inputs = stage.dataset, stage.poses, checkpoint
+        return cls(stage, prepare(*inputs, config, recipe.data, recipe.seed))
+
+    @property
+    def path(self) -> Path:
+        """The bank."""
+        return self.stage.run.bank
+
+    def describe(self) -> str:
+        """The number of images, the method, and the poses that are covered."""
+        return f"{describe(self.plan)}\n{self.plan.coverage}"
+
+    def cost(self, device: torch.device) -> Cost:
+        """Time to generate all images, by the median of three batches, and the size of the bank."""
+        size = len(self.plan.rows) * self.plan.data.height * self.plan.data.width * 3
+        return Cost(seconds_to_generate(self.plan, device), size)
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Generate the images that the bank lacks; write recipe and contact sheet."""
+        stage = self.stage
+        path = synthesize(self.plan, stage.run.path, stage.device, progress or track)
+        if process_group_of_environment().is_first:
+            stage.write_recipe()
+            sheet = stage.run.contact_sheet
+            write_contact_sheet(Bank(path), self.plan.real, stage.root, sheet)
+        return path
+
+    def outcome(self) -> str:
+        """The size of the bank, and where its contact sheet is."""
+        return f"{len(Bank(self.path))} images; look at {self.stage.run.contact_sheet}"

@@ -26,7 +26,7 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import DISTRACTOR, PersonImage, read_image
 from reid_aug.image_quality import View
 from reid_aug.image_quality.generated_images import generated_files, open_generated
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
 from reid_aug.runtime.random_streams import UserStudyStream
@@ -268,7 +268,8 @@ def read_key(path: Path) -> dict[str, Any]:
         UserError: If there is no such file, or it is damaged.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing; make a study with: reid-aug generator user-study")
+        remedy = Remedy(("generator", "user-study"), words="make a study with")
+        raise UserError(f"{path} is missing", remedy)
     key = _load(path, FORMAT)
     truth, practice = key.get("truth"), key.get("practice")
     if not isinstance(truth, list) or not all(one in (REAL, GENERATED) for one in truth):

@@ -1,5 +1,6 @@
 """The command line: wrong input is one line and exit code 2, and nothing is written."""
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from PIL import Image
 from reid_aug.cli import main
 from reid_aug.cli.errors import with_own_places
 from reid_aug.data.dataset import read_market1501
+from reid_aug.runtime.errors import Remedy, UserError
 
 
 @pytest.fixture
@@ -270,24 +272,53 @@ def test_released_weights_that_are_none_are_refused(here):
     assert not (here / "runs").exists()
 
 
+BANK = Remedy(("synthesize",))
+
+
 @pytest.mark.parametrize(
-    ("text", "args", "told"),
+    ("remedy", "args", "places"),
     [
-        ("make it with: reid-aug synthesize", ["bank", "show", "--out", "o"], " --out o"),
-        ("make it with: reid-aug train-generator", ["synthesize", "--data=d"], " --data d"),
+        (BANK, ["bank", "show", "--out", "o"], " --out o"),
+        (Remedy(("train-generator",)), ["synthesize", "--data=d"], " --data d"),
         (
-            "make it with: reid-aug synthesize",
+            BANK,
             ["train-reid", "--keep", "0.5", "--keypoints", "k.csv"],
             " --keep 0.5 --keypoints k.csv",
         ),
-        ("with: reid-aug synthesize --ratio 1 --keep 0.5", ["train-reid", "--keep", "1"], ""),
-        ("give another --out with: reid-aug synthesize", ["train-reid", "--out", "o"], ""),
-        ("make it with: reid-aug synthesize", ["benchmark", "g", "--out", "o"], ""),
-        ("make it with: reid-aug synthesize", [], ""),
+        (
+            Remedy(("bank", "score", "b.h5")),
+            ["train-reid", "--recipe", "r", "--seed", "1"],
+            " --recipe r",
+        ),
+        (Remedy(("synthesize",), is_elsewhere=True), ["train-reid", "--out", "o"], ""),
+        (Remedy(("check",)), ["train-reid", "--out", "o"], ""),
+        (BANK, ["benchmark", "g", "--out", "o"], ""),
+        (BANK, [], ""),
     ],
 )
-def test_advice_has_the_places_of_the_user_s_own_command(text, args, told):
-    assert with_own_places(text, args) == text + told
+def test_a_remedy_has_the_places_of_the_user_s_own_command(remedy, args, places):
+    text = f"wrong; make it with: reid-aug {' '.join(remedy.command)}"
+
+    assert str(UserError("wrong", remedy)) == text
+    assert with_own_places(UserError("wrong", remedy), args) == text + places
+
+
+def test_the_options_of_a_remedy_overrule_those_of_the_user_s_own_command():
+    remedy = Remedy(("synthesize",), {"ratio": "1", "keep": "0.5"}, otherwise=", or none")
+    args = ["train-reid", "--keep", "1", "--data", "d"]
+
+    line = with_own_places(UserError("wrong", remedy), args)
+
+    assert line == (
+        "wrong; make it with: reid-aug synthesize --data d --ratio 1 --keep 0.5, or none"
+    )
+
+
+def test_an_error_keeps_its_remedy_between_processes():
+    error = pickle.loads(pickle.dumps(UserError("wrong", BANK)))
+
+    assert str(error) == "wrong; make it with: reid-aug synthesize"
+    assert error.remedy == BANK
 
 
 def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
@@ -300,12 +331,12 @@ def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
     torch.save(random_official(SMALL), tmp_path / "G.pth")
     torch.save(official(6, 4, 3, "batch"), tmp_path / "PP.pth")
     torch.save(official(21, 4, 3, "batch"), tmp_path / "PB.pth")
-    judges = ("--appearance", tmp_path / "PP.pth", "--pose", tmp_path / "PB.pth")
+    discriminators = ("--appearance", tmp_path / "PP.pth", "--pose", tmp_path / "PB.pth")
 
-    call("generator", "import", tmp_path / "G.pth", *judges, "--out", tmp_path / "run")
+    call("generator", "import", tmp_path / "G.pth", *discriminators, "--out", tmp_path / "run")
 
-    for judge in ("appearance", "pose"):
-        tensors, notes = read_discriminator(tmp_path / f"run/{judge}.safetensors", judge)
+    for kind in ("appearance", "pose"):
+        tensors, notes = read_discriminator(tmp_path / f"run/{kind}.safetensors", kind)
         assert len(tensors) > 20
         assert notes["trained_on"] == ""
     assert (tmp_path / "run/generator.safetensors").exists()

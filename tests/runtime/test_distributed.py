@@ -174,7 +174,9 @@ def refuse_without_discriminators(people, config, folder):
     """A training that two processes finished is done; one that they began is refused."""
     verb(ProcessGroup(), people, config, None, folder)
     (folder / "generator.safetensors").unlink()
-    with pytest.raises(UserError, match=r"made by 2 processes, .* make 1 end elsewhere; go on"):
+    with pytest.raises(
+        UserError, match=r"was made by 2 processes, and 1 would get other weights .*; continue"
+    ):
         verb(ProcessGroup(), people, config, None, folder)
 
 

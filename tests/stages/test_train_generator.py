@@ -294,7 +294,7 @@ def identity_model(people, tmp_path_factory):
     return path
 
 
-def test_a_teacher_joins_the_loss_of_the_generator_only(people, identity_model):
+def test_the_identity_loss_trains_the_generator_only(people, identity_model):
     pairs, network, settings, _ = job(
         people, config(identity_model=str(identity_model), identity_weight=3.0)
     )
@@ -314,17 +314,19 @@ def test_a_teacher_joins_the_loss_of_the_generator_only(people, identity_model):
     assert set(taught.networks) == set(plain.networks)
 
 
-def test_what_its_teacher_has_seen_a_generator_has_seen(people, identity_model, tmp_path):
-    alone = job(people, config())[-1]
+def test_the_images_of_the_identity_model_count_as_images_of_the_generator(
+    people, identity_model, tmp_path
+):
+    plain = job(people, config())[-1]
     taught = job(people, config(identity_model=str(identity_model)))[-1]
     tensors, notes = read_tensors(identity_model)
     write_tensors(tmp_path / "silent.safetensors", tensors, {"recipe": notes["recipe"]})
     silent = job(people, config(identity_model=str(tmp_path / "silent.safetensors")))[-1]
 
-    assert taught["trained_on"] == joined_fingerprints([alone["trained_on"], "0123456789ab"])
+    assert taught["trained_on"] == joined_fingerprints([plain["trained_on"], "0123456789ab"])
     assert "0123456789ab" in taught["trained_on"]
     assert silent["trained_on"] == ""
-    assert (alone["identity_model_sha256"], taught["identity_model_sha256"]) == (
+    assert (plain["identity_model_sha256"], taught["identity_model_sha256"]) == (
         None,
         sha256(identity_model),
     )
@@ -346,11 +348,11 @@ def test_half_precision_is_about_the_same_step(people):
 
 
 @pytest.mark.parametrize(
-    ("steps", "alone", "mean"),
+    ("steps", "start", "mean"),
     [(2, 0.0, 4.0), (2, 0.1, 4.0), (4, 0.5, 2.5), (4, 1.0, 1.0)],
 )
-def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, alone, mean):
-    pairs, network, settings, _ = job(people, config(steps=steps, discriminator_start=alone))
+def test_the_time_of_a_step_counts_both_kinds(people, monkeypatch, steps, start, mean):
+    pairs, network, settings, _ = job(people, config(steps=steps, discriminator_start=start))
     clock = [0.0]
 
     def work(self, batch, number):

@@ -398,10 +398,10 @@ module.train_reid(Mix(dataset.train), dataset, config, folder, 0, torch.device("
 
 def test_a_data_set_that_could_not_be_evaluated_is_not_trained_on(people, tmp_path):
     dataset = read_market1501(people)
-    alone = replace(dataset, gallery=tuple(i for i in dataset.gallery if i.pid <= 0))
+    unmatched = replace(dataset, gallery=tuple(i for i in dataset.gallery if i.pid <= 0))
 
     with pytest.raises(UserError, match="no query has a match in the gallery"):
-        train_reid(Mix(dataset.train), alone, SMALL, tmp_path / "cell", 0, CPU)
+        train_reid(Mix(dataset.train), unmatched, SMALL, tmp_path / "cell", 0, CPU)
 
     assert not (tmp_path / "cell").exists()
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from reid_aug.generator.adversary.discriminator import Discriminator
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.discriminator/1"
@@ -40,7 +40,9 @@ def read_discriminator(path: Path | str, kind: str) -> tuple[dict[str, Tensor], 
     """
     rule = f"{path}: must hold the {kind} discriminator ({FORMAT})"
     if Path(path).suffix != ".safetensors":
-        raise UserError(f"{rule}; convert released weights with: reid-aug generator import")
+        raise UserError(
+            rule, Remedy(("generator", "import"), words="convert released weights with")
+        )
     tensors, metadata = read_tensors(path)
     found = f"{metadata.get('format')!r} {metadata.get('discriminator', '')}".strip()
     if (metadata.get("format"), metadata.get("discriminator")) != (FORMAT, kind):

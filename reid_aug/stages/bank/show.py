@@ -16,7 +16,7 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import PersonImage, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.pages import picture, write_page
 
 SHOWN = 50  # best rows, and as many worst ones
@@ -63,8 +63,8 @@ def choose_score(bank: Bank, by: str | None) -> str | None:
     if by is not None and by not in names:
         known = ", ".join(names) or "none"
         raise UserError(
-            f"{bank.path}: --by must be a score of the bank ({known}), got {by!r}; "
-            f"make scores with: reid-aug bank score"
+            f"{bank.path}: --by must be a score of the bank ({known}), got {by!r}",
+            Remedy(("bank", "score"), words="make scores with"),
         )
     return by or ("margin" if "margin" in names else next(iter(names), None))
 

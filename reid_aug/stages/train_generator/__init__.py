@@ -1,14 +1,14 @@
 """Train a PATN generator on pairs of images of one person.
 
-The pairs of step i, and every other random number of it, start from (seed, i). So a killed run that
-is started again ends in the same weights, bit for bit on a CPU.
+The pairs of step i, and every other random number of that step, depend on (seed, i) only. So a
+training that is killed and started again ends with the same weights, bit for bit on a CPU.
 
 - settings: the recipe's table ``[train_generator]``
 - pairs: which two images of one person a step takes
-- trainer: one step of generator and discriminators
+- trainer: one step of the generator and the discriminators
 - identity_model: the re-ID network of the identity loss
-- starting_weights: what a training starts from, where that is not random
-- folder: training states, sample pictures
+- starting_weights: the weights at the start of a training, if they are not random
+- folder: training states and sample pictures
 - record: the log, and the best generator so far
 """
 
@@ -18,14 +18,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from reid_aug.backbones.checkpoint import load_reid_network
-from reid_aug.data.dataset import DataConfig, PersonImage, verify_images
+from reid_aug.data.dataset import DataConfig, PersonImage, kept, verify_images
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import (
     fingerprints,
@@ -34,25 +34,112 @@ from reid_aug.data.provenance import (
     names_sha256,
 )
 from reid_aug.generator import GeneratorConfig, load_with_metadata, save_generator
-from reid_aug.runtime.distributed import ProcessGroup
+from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, sha256
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.workers import ahead
-from reid_aug.stages.train_generator.folder import TrainingFolder
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Progress
+from reid_aug.stages.train_generator.folder import STATES_KEPT, TrainingFolder
 from reid_aug.stages.train_generator.pairs import Batch, Pairs
 from reid_aug.stages.train_generator.record import SSIM, recording
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.starting_weights import fingerprints_before, starting_files
-from reid_aug.stages.train_generator.trainer import Trainer
+from reid_aug.stages.train_generator.trainer import Trainer, build_networks
 
-FILES = (
-    "vgg",
-    "identity_model",
-    "start",
-    "start_appearance",
-    "start_pose",
-)  # noted by name, not path
+if TYPE_CHECKING:
+    from reid_aug.stages.stage import Stage
+
+# keys whose files the metadata names without their folders
+FILES = ("vgg", "identity_model", "start", "start_appearance", "start_pose")
+FLOAT = 4  # bytes
+
+
+def prepare(stage: "Stage") -> "TrainGeneratorJob":
+    """Read and check everything that the training of a stage's generator needs.
+
+    Raises:
+        UserError: If there are no pairs, a file of the recipe is missing or does not fit, or the
+            run folder holds another generator.
+    """
+    recipe, config = stage.recipe, stage.recipe.train_generator
+    group = process_group_of_environment()
+    real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
+    pairs = pairs_of(real, stage.poses, recipe.data, config, recipe.seed, group)
+    check_cameras(pairs, recipe.generator)
+    losses = describe_losses(config)
+    metadata = training_metadata(pairs, recipe.generator, config, real, stage.poses)
+    job = TrainGeneratorJob(stage, real, pairs, metadata, losses, group)
+    job.is_done()
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class TrainGeneratorJob:
+    """A generator training, ready to run (:class:`reid_aug.stages.job.Job`)."""
+
+    stage: "Stage"
+    real: tuple[PersonImage, ...]
+    """The kept set."""
+    pairs: Pairs
+    metadata: Mapping[str, Any]
+    """The metadata of the checkpoint (:func:`training_metadata`)."""
+    losses: str
+    """The perceptual loss in one line."""
+    group: ProcessGroup
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint."""
+        return self.stage.run.generator
+
+    def is_done(self) -> bool:
+        """Whether the checkpoint exists.
+
+        Raises:
+            UserError: If it is that of another training.
+        """
+        return TrainingFolder(self.stage.run.path, self.metadata).is_finished()
+
+    def describe(self) -> str:
+        """The training pairs and the perceptual loss, one line each."""
+        images, held_out = len(self.pairs.images), self.stage.recipe.train_generator.held_out
+        lines = [
+            f"{self.pairs.count} training pairs out of {images} of {len(self.real)} kept images"
+        ]
+        if held_out:
+            lines.append(f"{held_out} of their identities are held out, and in no pair")
+        lines.append(self.losses)
+        if self.is_done():
+            lines.append(f"done already: {self.path}")
+        return "\n".join(lines)
+
+    def cost(self, device: torch.device) -> Cost:
+        """Time of all steps, and the size of checkpoint, training states and image pools."""
+        network, config = self.stage.recipe.generator, self.stage.recipe.train_generator
+        seconds = config.steps * seconds_per_step(self.pairs, network, config, device)
+        networks = build_networks(network, config, self.pairs.seed)
+        sizes = {k: sum(v.numel() for v in n.state_dict().values()) for k, n in networks.items()}
+        area = self.pairs.data.height * self.pairs.data.width
+        pools = config.pool * area * (9 + network.joints) if len(networks) > 1 else 0
+        generator = sizes["generator"]
+        state = generator + 3 * sum(sizes.values()) + pools  # Adam has two numbers per weight
+        return Cost(seconds, FLOAT * (generator + STATES_KEPT * state))
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Train, or continue a training that was interrupted; write the recipe."""
+        stage, group, config = self.stage, self.group, self.stage.recipe.train_generator
+        inputs = self.pairs, stage.recipe.generator, config, stage.run.path, self.metadata
+        with group.joined(stage.device):
+            path = train_generator(*inputs, stage.device, group, progress or track)
+        if group.is_first:
+            stage.write_recipe()
+        return path
+
+    def outcome(self) -> str:
+        """The best generator by held-out identities; "" if none are held out."""
+        return describe_best(self.stage.run.path)
 
 
 def pairs_of(
@@ -63,14 +150,24 @@ def pairs_of(
     seed: int,
     group: ProcessGroup = ProcessGroup(),
 ) -> Pairs:
-    """The batches of this training, out of the kept set ``real``; of a rank, its part of them.
+    """The training batches out of the kept set ``real``, or the part of one process of them.
 
     Raises:
-        UserError: If there are no pairs, or the ranks cannot share a batch evenly.
+        UserError: If there are no pairs, or a batch cannot be divided evenly by the processes.
     """
-    part = group.part_of(config.batch)
-    which = (config.cameras, config.flip, config.pairs, config.held_out, part)
-    return Pairs(real, poses, data, config.steps, config.batch, seed, *which)
+    return Pairs(
+        real,
+        poses,
+        data,
+        steps=config.steps,
+        batch=config.batch,
+        seed=seed,
+        cameras=config.cameras,
+        flip=config.flip,
+        weighting=config.pairs,
+        held_out=config.held_out,
+        part=group.part_of(config.batch),
+    )
 
 
 def train_generator(
@@ -78,27 +175,28 @@ def train_generator(
     network: GeneratorConfig,
     config: TrainGeneratorConfig,
     folder: Path,
-    notes: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     device: torch.device,
     group: ProcessGroup = ProcessGroup(),
+    progress: Progress = track,
 ) -> Path:
-    """Train, or go on with a training that was interrupted; the path of the checkpoint.
+    """Train, or continue a training that was interrupted; the path of the checkpoint.
 
     Args:
-        folder: the run folder; ranks on several machines need one file system for it.
-        notes: what the checkpoint will say about itself. A training state with other notes belongs
-            to another training and is refused.
-        group: who trains together; the first one writes.
+        folder: the run folder. Processes on several machines need one file system for it.
+        metadata: the metadata of the checkpoint. A training state with other metadata belongs to
+            another training and is refused.
+        group: the processes that train together. The first one writes.
 
     Raises:
         UserError: If the folder holds another training, an image does not decode, bfloat16 is
-            computed wrong here, the training diverges, another process is at work in the folder, or
-            a rank is gone.
+            computed wrong on this processor, the training diverges, another process uses the
+            folder, or a process of the group has ended.
     """
-    files = TrainingFolder(folder, notes, group.size)
+    files = TrainingFolder(folder, metadata, group.size)
     if files.is_finished():
         return files.result
-    _check_cameras(pairs, network)
+    check_cameras(pairs, network)
     trainer = Trainer(network, config, pairs.seed, device, group)
     trainer.check_precision(pairs.data.height, pairs.data.width)
     start, state = files.newest_state()
@@ -106,8 +204,8 @@ def train_generator(
         trainer.restore(state)
     if not group.is_agreed(start):
         raise UserError(
-            f"{files.states}: must be one folder for all group, on a file system that they share, "
-            f"but they found different states in it"
+            f"{files.states}: must be one folder for all processes, on a file system that they "
+            f"share, got different states in it"
         )
     if not group.is_first:
         with _read_ahead(pairs, start) as batches:
@@ -119,20 +217,20 @@ def train_generator(
         locked(folder),
         recording(files, trainer, pairs, start) as record,
         _read_ahead(pairs, start) as batches,
-        track(batches, "train generator", config.steps, start) as bar,
+        progress(batches, "train generator", config.steps, start) as bar,
     ):
         for step, losses in _steps(trainer, bar, start):
             record.add(step, losses)
             bar.set_postfix_str(f"l1 {losses['l1']:.3f}", refresh=False)
         curve = files.learning_curve(config.save_every)
-        about = {**notes, "step": config.steps, "processes": group.size, "learning_curve": curve}
+        about = {**metadata, "step": config.steps, "processes": group.size, "learning_curve": curve}
         save_generator(trainer.averaged(), files.result, about)
     return files.result
 
 
 @contextmanager
 def _read_ahead(pairs: Pairs, start: int) -> Iterator[Iterator[Batch]]:
-    """The batches from step ``start`` on; a thread reads one while the step before it is made."""
+    """The batches from step ``start`` on; a thread reads the next one during each step."""
     with ThreadPoolExecutor(1) as reader:
         yield ahead(reader, pairs.__getitem__, range(start, len(pairs)), 1)
 
@@ -140,7 +238,7 @@ def _read_ahead(pairs: Pairs, start: int) -> Iterator[Iterator[Batch]]:
 def _steps(
     trainer: Trainer, batches: Iterable[Batch], start: int
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Train; after every step its number, counted from 1, and its losses."""
+    """Train; after every step, its number (counted from 1) and its losses."""
     for number, batch in enumerate(batches, start):
         losses = trainer.step(batch, number)
         if not all(map(math.isfinite, losses.values())):
@@ -152,11 +250,12 @@ def _steps(
         yield number + 1, losses
 
 
-def _check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
+def check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
+    """Raise a UserError if a camera-conditioned generator has fewer cameras than the images."""
     last = max(image.camid for image in pairs.images)
     if 0 < network.cameras < last:
         raise UserError(
-            f"generator.cameras must be 0 (told none) or the largest camid, {last}, "
+            f"generator.cameras must be 0 (not camera-conditioned) or the largest camid, {last}, "
             f"got {network.cameras}; try --set generator.cameras={last}"
         )
 
@@ -164,22 +263,25 @@ def _check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
 def seconds_per_step(
     pairs: Pairs, network: GeneratorConfig, config: TrainGeneratorConfig, device: torch.device
 ) -> float:
-    """Mean time of a training step with and without discriminators, each the median of three."""
+    """Mean time of a step over the whole training.
+
+    Steps with and without discriminators are measured apart, each as the median of three.
+    """
     trainer = Trainer(network, config, pairs.seed, device)
     trainer.check_precision(pairs.data.height, pairs.data.width)
     elapsed = {}
-    for is_alone in sorted(
+    for is_early in sorted(
         {number < config.steps_before_discriminators for number in (0, config.steps - 1)}
     ):
-        number, times = 0 if is_alone else config.steps - 1, []
+        number, times = 0 if is_early else config.steps - 1, []
         for _ in range(3):
-            batch = pairs[number]  # read while the step before it is made
+            batch = pairs[number]  # in a training, a thread reads it during the step before
             began = time.perf_counter()
             trainer.step(batch, number)
             times.append(time.perf_counter() - began)
-        elapsed[is_alone] = statistics.median(times)
-    alone = config.steps_before_discriminators / config.steps
-    return alone * elapsed.get(True, 0.0) + (1 - alone) * elapsed.get(False, 0.0)
+        elapsed[is_early] = statistics.median(times)
+    early = config.steps_before_discriminators / config.steps
+    return early * elapsed.get(True, 0.0) + (1 - early) * elapsed.get(False, 0.0)
 
 
 def training_metadata(
@@ -189,17 +291,20 @@ def training_metadata(
     real: Sequence[PersonImage],
     poses: Mapping[str, Pose],
 ) -> dict[str, Any]:
-    """What a checkpoint says about its training on the kept set ``real``.
+    """The metadata of a checkpoint that is trained on the kept set ``real``.
 
-    What its identity_model and the networks that it starts from have seen, the generator has seen;
-    "" if nobody noted that for one of them. What changes no weight is left out.
+    ``trained_on`` includes the images that trained the identity model and the starting weights; it
+    is "" if those of one of them are unknown. Keys that change no weight are left out.
+
+    Raises:
+        UserError: If a file of the recipe is missing or does not fit.
     """
     files = {key: Path(getattr(config, key)).name for key in FILES}
-    told = {key: value for key, value in asdict(config).items() if key != "tensorboard"}
+    keys = {key: value for key, value in asdict(config).items() if key != "tensorboard"}
     recipe = {
         "data": asdict(pairs.data),
         "generator": asdict(network),
-        "train_generator": told | files,
+        "train_generator": keys | files,
     }
     before = fingerprints_before(config)
     if config.identity_model:
@@ -218,10 +323,10 @@ def training_metadata(
 
 
 def describe_losses(config: TrainGeneratorConfig) -> str:
-    """Whether the perceptual loss is on, in one line, and with which weights.
+    """Whether the perceptual loss is on, and with which weights, in one line.
 
     Raises:
-        UserError: If the weights are missing.
+        UserError: If the file of the weights is missing.
     """
     if not config.vgg:
         return "no train_generator.vgg: the perceptual loss is off"
@@ -233,9 +338,9 @@ def describe_losses(config: TrainGeneratorConfig) -> str:
 
 
 def describe_best(folder: Path) -> str:
-    """Where the best generator by held-out identities lies; nothing where none are held out."""
+    """The best generator by held-out identities, in one line; "" if none are held out."""
     path = TrainingFolder(folder, {}).best
     if not path.is_file():
         return ""
-    notes = load_with_metadata(path)[1]
-    return f"best on held-out identities: {path}, step {notes['step']}, SSIM {notes[SSIM]:.3f}"
+    found = load_with_metadata(path)[1]
+    return f"best on held-out identities: {path}, step {found['step']}, SSIM {found[SSIM]:.3f}"

@@ -1,11 +1,12 @@
-"""A re-ID network that tells a generator whom its drawings show.
+"""The identity loss: the difference of a generated and a true image for a re-ID network.
 
-Beyond the paper: the generator's perceptual loss needs VGG weights, which come from ImageNet and
-know nothing of people. A re-ID network that ``reid-aug train-reid`` trained is at hand instead. A
-drawing should look to it as the true picture does: in the maps of features behind each of its
-stages, and in the one vector by which people are told apart.
+Beyond the paper: the perceptual loss of the generator needs VGG weights, which are trained on
+ImageNet and not on people. The identity loss uses a re-ID network of ``reid-aug train-reid``
+instead. For this network, a generated image should have the features of the true image: the feature
+maps after each of its stages, and the one feature vector that identifies a person.
 
-Its images count as seen by the generator (:mod:`reid_aug.data.provenance`).
+The images that trained the network count as training images of the generator
+(:mod:`reid_aug.data.provenance`).
 """
 
 from pathlib import Path
@@ -21,11 +22,12 @@ from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 
 
 class IdentityModel(nn.Module):
-    """How differently a re-ID network sees two pictures: 0 if it cannot tell them apart.
+    """The distance of two images for a re-ID network; 0 if their features are equal.
 
-    The mean over its stages of the mean absolute difference of their maps, as a part of the mean
-    size of the true one's, plus one minus the cosine of the two feature vectors. A stage is a part
-    of the network that has parts itself and gives maps, as ``layer1`` to ``layer4`` of a ResNet.
+    It has two terms. The first is the mean absolute difference of the feature maps, relative to the
+    mean absolute value of the true map, averaged over the stages. The second is one minus the
+    cosine of the two feature vectors. A stage is a submodule that has submodules itself and returns
+    feature maps, as ``layer1`` to ``layer4`` of a ResNet.
     """
 
     mean: Tensor
@@ -49,16 +51,16 @@ class IdentityModel(nn.Module):
             self._maps.append(output)
 
     def forward(self, generated: Tensor, target: Tensor) -> Tensor:
-        """Distance of two (B, 3, H, W) batches in [-1, 1]."""
+        """The distance of two (B, 3, H, W) batches in [-1, 1], 0 or more."""
         with torch.no_grad():
-            true_maps, true_features = self._look(target)
-        maps, features = self._look(generated)
+            true_maps, true_features = self._features(target)
+        maps, features = self._features(generated)
         apart = [F.l1_loss(a, b) / b.abs().mean() for a, b in zip(maps, true_maps, strict=True)]
         alike = F.cosine_similarity(features, true_features).mean()
         return torch.stack(apart).mean() + 1 - alike if apart else 1 - alike
 
-    def _look(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What the network makes of pictures: maps behind its stages, and features (B, D)."""
+    def _features(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The feature maps after each stage, and the feature vectors (B, D)."""
         self._maps = []
         image = F.interpolate(image, self.size, mode="bilinear", antialias=True)
         features = self.model(((image + 1) / 2 - self.mean) / self.std)

@@ -1,11 +1,11 @@
-"""Training pairs: two images of one person, and the batches of them that a training sees.
+"""Training pairs, which are two images of one person, and the batches of a training.
 
-Batches are numbered by the training step, and each is drawn from (seed, step) alone. So it does not
-matter who reads them, in which order, or where a training is taken up again. Processes that train
-together draw the same batch, and each reads its part of it.
+Batches are numbered by the training step, and each depends on (seed, step) only. So it does not
+matter which process reads them, in which order, or at which step a training continues. Processes
+that train together choose the same batch, and each reads its part of it.
 
-Some identities can be held out: none of their images is ever in a batch, and a fixed set of their
-pairs says how well a generator draws people whom it has not seen.
+Some identities can be held out. None of their images is ever in a batch, and a fixed set of their
+pairs measures how well a generator works for people outside its training set.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,17 +34,18 @@ VALIDATION_PAIRS = 64
 
 
 class Batch(NamedTuple):
-    """Pairs of one step.
-
-    Pixels are (B, H, W, 3) uint8, key points (B, 18, 2) float32, NaN unseen, and ``cameras``
-    (B, 2) int64 holds the camids of ``image`` and ``truth``.
-    """
+    """The pairs of one step."""
 
     image: Tensor
+    """Source images, (B, H, W, 3) uint8."""
     truth: Tensor
+    """Target images, (B, H, W, 3) uint8."""
     source: Tensor
+    """Keypoints of ``image``, (B, 18, 2) float32, NaN unseen."""
     target: Tensor
+    """Keypoints of ``truth``, (B, 18, 2) float32, NaN unseen."""
     cameras: Tensor
+    """The camids of ``image`` and ``truth``, (B, 2) int64."""
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
@@ -52,23 +53,24 @@ class Batch(NamedTuple):
 
 
 class Pairs:
-    """The training pairs: item i is the batch of step i, whatever was asked for before.
+    """The training pairs: item i is the batch of step i, independent of the items read before.
 
-    A pair is two different images of one identity, both with shoulders and hips seen, under any
-    cameras (the published rule) or under one. Pairs are drawn with replacement: all alike (the
-    published rule), so an identity of n images counts n (n - 1) times; or balanced, every identity
-    equally often and then its pairs alike.
+    A pair is two different images of one identity with visible shoulders and hips, from any cameras
+    (the published rule) or from one camera. Pairs are drawn with replacement. With weighting "all"
+    (the published rule) every pair has the same probability, so an identity with n images counts
+    n (n - 1) times. With "balanced" every identity has the same probability, and so have its pairs.
 
     Args:
-        steps: how many batches there are.
-        batch: pairs in a batch of all group.
+        steps: number of batches.
+        batch: pairs per batch, of all processes together.
+        cameras: "any" or "same".
         flip: mirror half of the pairs.
         weighting: "all" or "balanced".
-        held_out: how many identities are never in a batch; the seed says which.
-        part: what this rank reads of a batch.
+        held_out: number of identities that are in no batch; the seed chooses them.
+        part: the part of a batch that this process reads.
 
     Raises:
-        UserError: If there is no pair, or nobody is left with one.
+        UserError: If there is no pair, or no identity is left after ``held_out``.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Pairs:
         images: Iterable[PersonImage],
         poses: Mapping[str, Pose],
         data: DataConfig,
+        *,
         steps: int,
         batch: int,
         seed: int = 0,
@@ -96,7 +99,7 @@ class Pairs:
         self.steps, self.size, self.flip, self.part = steps, batch, flip, part
         self.is_balanced = weighting == "balanced"
         groups, validated = _hold_out(groups, held_out, seed)
-        self.taught = len(groups)
+        self.trained = len(groups)
         self.images = [image for group in (*groups, *validated) for image in group]
         self.poses = [poses[image.name] for image in self.images]
         sizes = np.array([len(group) for group in (*groups, *validated)])
@@ -104,15 +107,15 @@ class Pairs:
         self.pairs_until = np.cumsum(sizes * (sizes - 1))
         owners = [group[0].pid for group in groups]
         last = [owner != after for owner, after in zip(owners, [*owners[1:], None], strict=True)]
-        self.people_until = np.concatenate([[0], self.pairs_until[: self.taught][last]])
+        self.people_until = np.concatenate([[0], self.pairs_until[: self.trained][last]])
 
     @property
     def count(self) -> int:
-        """How many different ordered pairs there are to be drawn."""
+        """The number of different ordered pairs that a batch can contain."""
         return int(self.people_until[-1])
 
     def pair(self, index: int) -> tuple[int, int]:
-        """The index-th ordered pair, as two places in ``images``."""
+        """The index-th ordered pair, as two indices into ``images``."""
         group = int(np.searchsorted(self.pairs_until, index, side="right"))
         start, size = int(self.starts[group]), int(self.starts[group + 1] - self.starts[group])
         within = index - int(self.pairs_until[group - 1] if group else 0)
@@ -130,14 +133,14 @@ class Pairs:
         return self.batch(pairs, flips[self.part].tolist())
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
-        """The pairs of a batch of all group, by number."""
+        """The indices of the pairs of a batch, of all processes together."""
         if not self.is_balanced:
             return rng.integers(self.count, size=self.size)
         people = rng.integers(len(self.people_until) - 1, size=self.size)
         return rng.integers(self.people_until[people], self.people_until[people + 1])
 
     def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> Batch:
-        """Read ``pairs`` (places in ``images``), some of them mirrored."""
+        """Read ``pairs`` (indices into ``images``); mirror those with a true ``flips``."""
         sources = [self._read(a, flip) for (a, _), flip in zip(pairs, flips, strict=True)]
         targets = [self._read(b, flip) for (_, b), flip in zip(pairs, flips, strict=True)]
         columns = (
@@ -145,7 +148,7 @@ class Pairs:
             [pixels for pixels, _ in targets],
             [xy for _, xy in sources],
             [xy for _, xy in targets],
-            [[self.images[place].camid for place in pair] for pair in pairs],
+            [[self.images[index].camid for index in pair] for pair in pairs],
         )
         return Batch(*(torch.from_numpy(np.array(column)) for column in columns))
 
@@ -157,8 +160,11 @@ class Pairs:
         return self.batch(chosen, [False] * SAMPLES)
 
     def validation(self) -> list[Batch]:
-        """Fixed pairs of those held out, 64 or one each, in batches; none without them."""
-        held_out = range(self.taught, len(self.pairs_until))
+        """Fixed pairs of the held-out identities in batches: 64, or one per identity if more.
+
+        Empty if no identity is held out.
+        """
+        held_out = range(self.trained, len(self.pairs_until))
         rng = np.random.default_rng([self.seed, GeneratorStream.VALIDATION])
         count = max(VALIDATION_PAIRS, len(held_out)) if held_out else 0
         groups = [held_out[i % len(held_out)] for i in range(count)]
@@ -171,10 +177,10 @@ class Pairs:
             for some in (pairs[i : i + SAMPLES] for i in range(0, count, SAMPLES))
         ]
 
-    def _read(self, place: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, index: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
         size = self.data.height, self.data.width
-        original = open_image(self.images[place].path)
-        pose = self.poses[place].resized(original.shape[:2], size)
+        original = open_image(self.images[index].path)
+        pose = self.poses[index].resized(original.shape[:2], size)
         pixels = resize(original, *size)
         if flip:
             pixels, pose = pixels[:, ::-1], pose.mirrored(size[1])
@@ -182,7 +188,7 @@ class Pairs:
 
 
 def _groups(images: Iterable[PersonImage], cameras: str) -> list[list[PersonImage]]:
-    """Images that pair with each other: those of an identity, or of an identity and a camera."""
+    """Groups of images that form pairs: per identity, or per identity and camera."""
     people = by_identity(images).values()
     if cameras == "any":
         return list(people)

@@ -1,8 +1,8 @@
-"""What a training writes while it runs: its log, its states, its samples, and the best so far.
+"""The files that a training writes while it runs: log, states, samples, and the best generator.
 
-Identities that are held out are drawn whenever a state is saved, and SSIM and L1 of the drawings
-join the log. The published training keeps its last weights, so those stay the result; the best by
-SSIM lie beside them.
+Whenever a state is saved, images of the held-out identities are generated, and their SSIM and L1
+are added to the log. The published training keeps its last weights, so these remain the result. The
+best generator by SSIM is saved in a second file.
 """
 
 import json
@@ -23,10 +23,10 @@ SSIM = "held_out_ssim"
 
 
 class TrainingRecord:
-    """Writes down every step of ``trainer``.
+    """Records every step of ``trainer``.
 
     Args:
-        log: open for the lines to come.
+        log: the log, open for writing.
         board: a SummaryWriter of TensorBoard, or None.
     """
 
@@ -39,7 +39,7 @@ class TrainingRecord:
         self.best = max(files.logged(SSIM), default=-np.inf)
 
     def add(self, step: int, losses: Mapping[str, float]) -> None:
-        """Write down a step, counted from 1; now and then the state after it."""
+        """Log a step, counted from 1; save the state every ``save_every`` steps and at the end."""
         is_due = step % self.config.save_every == 0 or step == self.config.steps
         values = {"lr": self.config.rate(step - 1), **losses}
         if is_due:
@@ -54,18 +54,18 @@ class TrainingRecord:
             self._save(step, rounded)
 
     def _save(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the state last: whoever is killed before that writes the other files again."""
+        """Write the state last: a training that is killed before writes the other files again."""
         if values.get(SSIM, -np.inf) > self.best:
             self.best = values[SSIM]
             found = {key: values[key] for key in values if key.startswith("held_out_")}
-            notes = {**self.files.notes, "step": step, **found}
-            save_generator(self.trainer.averaged(), self.files.best, notes)
-        drawn = self.trainer.draw(self.samples)
-        self.files.save_samples(self.samples, drawn, step)
+            metadata = {**self.files.metadata, "step": step, **found}
+            save_generator(self.trainer.averaged(), self.files.best, metadata)
+        generated = self.trainer.generate(self.samples)
+        self.files.save_samples(self.samples, generated, step)
         if self.board:
-            self.board.add_images("drawn", drawn, step, dataformats="NHWC")
+            self.board.add_images("generated", generated, step, dataformats="NHWC")
             self.board.flush()
-        sync(self.log)  # a state counts its lines
+        sync(self.log)  # a state relies on the lines of its steps
         self.files.save_state(self.trainer.state(), step)
 
 
@@ -73,7 +73,7 @@ class TrainingRecord:
 def recording(
     files: TrainingFolder, trainer: Trainer, pairs: Pairs, start: int
 ) -> Iterator[TrainingRecord]:
-    """The record of a training that goes on after ``start`` steps."""
+    """The record of a training that continues after ``start`` steps."""
     with files.open_log(start) as log, _board(files, trainer.config, start) as board:
         yield TrainingRecord(files, trainer, pairs, log, board)
 
@@ -90,14 +90,19 @@ def _board(files: TrainingFolder, config: TrainGeneratorConfig, start: int) -> I
 
 
 def validate(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
-    """How well the held-out pairs are drawn: L1 in [-1, 1] scale, and SSIM; nothing without any."""
+    """The quality of the generated images of held-out pairs; empty if there are none.
+
+    Returns:
+        The mean L1 distance of pixels in [-1, 1] (smaller is better), and the mean SSIM (larger is
+        better).
+    """
     if not batches:
         return {}
     from reid_aug.image_quality import mean_difference, ssim
 
     found = []
     for batch in batches:
-        for truth, drawn in zip(batch.truth.numpy(), trainer.draw(batch), strict=True):
-            found.append((mean_difference(truth, drawn), ssim(truth, drawn, "clean")))
+        for truth, made in zip(batch.truth.numpy(), trainer.generate(batch), strict=True):
+            found.append((mean_difference(truth, made), ssim(truth, made, "clean")))
     l1, likeness = np.mean(found, 0).tolist()
     return {"held_out_l1": l1, SSIM: likeness}

@@ -1,6 +1,6 @@
-"""What a training of the generator is told: the recipe's table ``[train_generator]``.
+"""The settings of a generator training: the recipe's table ``[train_generator]``.
 
-The defaults are the published Market-1501 training; everything beyond the paper is off by default.
+The defaults are the published Market-1501 training. Everything beyond the paper is off by default.
 """
 
 import math
@@ -13,53 +13,71 @@ from reid_aug.stages.train_generator.pairs import CAMERAS, WEIGHTINGS
 
 @dataclass(frozen=True, slots=True)
 class TrainGeneratorConfig:
-    """Schedule and losses; the defaults are the published Market-1501 training.
-
-    ``decay`` is the last part of the steps, over which the learning rate falls to 0, and it changes
-    every ``lr_every`` steps (there: 200 of 700 "epochs" of 125 steps). ``vgg`` is the path of
-    torchvision's VGG-19 weights; without it the perceptual term is off. ``cameras`` says which
-    images of an identity pair: "any" two as published, or two of the "same" camera, so that a
-    drawing keeps the look of its source's camera instead of the mean of all. ``flip`` mirrors half
-    of the pairs, left and right joints swapped; ``pairs`` draws "all" pairs alike as published, or
-    "balanced", every identity equally often; ``held_out`` is how many identities are kept out of
-    the training, to measure it by. ``ema`` averages the generator's weights with this memory.
-    ``discriminator_start`` is the first part of the steps, in which the discriminators neither act
-    nor learn. ``identity_model`` is the path of a re-ID network's ``model.safetensors``; without it
-    that term is off. ``start`` is the path of a generator to go on from, ``start_appearance`` and
-    ``start_pose`` of discriminators. ``bf16`` computes in bfloat16 where that is safe, ``compile``
-    through torch.compile. ``sync_batch_norm`` lets batch norm see the batch of all ranks of a
-    torchrun; ``batch`` is theirs together. ``tensorboard`` shows the losses there too.
-    """
+    """Schedule, losses, pairs and precision of a training."""
 
     steps: int = 87_500
+    """Number of training steps."""
     batch: int = 32
+    """Pairs per step, of all processes together."""
     lr: float = 2e-4
+    """Learning rate of Adam before it falls."""
     decay: float = 200 / 700
+    """The last fraction of the steps, over which the learning rate falls to 0, in [0, 1]. The
+    published value is 200 of 700 "epochs" of 125 steps."""
     lr_every: int = 125
+    """Steps between changes of the learning rate."""
     gan: str = "bce"
+    """Adversarial loss, one of GAN_LOSSES."""
     gan_weight: float = 5.0
+    """Weight of the adversarial loss; the two discriminators share it."""
     l1_weight: float = 10.0
+    """Weight of the L1 loss."""
     perceptual_weight: float = 10.0
+    """Weight of the perceptual loss."""
     vgg: str = ""
+    """Path of torchvision's VGG-19 weights; "" turns the perceptual loss off."""
     pool: int = 50
+    """Images in the pool of older generated images of each discriminator; 0 turns it off."""
     cameras: str = "any"
+    """The two images of a pair: "any" two of an identity (published), or two of the "same" camera.
+    With "same", a generated image has the appearance of its source's camera instead of the mean of
+    all cameras."""
     pairs: str = "all"
+    """How pairs are drawn: "all" with equal probability (published), or "balanced", every identity
+    with equal probability."""
     held_out: int = 0
+    """Number of identities that are left out of the training and used for validation."""
     discriminator_width: int = 64
+    """Channels of the first layer of a discriminator."""
     discriminator_blocks: int = 3
+    """Residual blocks of a discriminator."""
     flip: bool = False
+    """Mirror half of the pairs, with left and right joints swapped."""
     ema: float = 0.0
+    """Decay of the moving average of the generator's weights, in [0, 1); 0 turns it off."""
     discriminator_start: float = 0.0
+    """The first fraction of the steps, in which the discriminators are neither used nor trained,
+    in [0, 1]."""
     identity_model: str = ""
+    """Path of the ``model.safetensors`` of a re-ID network; "" turns the identity loss off."""
     identity_weight: float = 1.0
+    """Weight of the identity loss."""
     start: str = ""
+    """Path of the generator that the training starts from; "" means random weights."""
     start_appearance: str = ""
+    """Path of the appearance discriminator that the training starts from; "" means random."""
     start_pose: str = ""
+    """Path of the pose discriminator that the training starts from; "" means random."""
     bf16: bool = False
+    """Compute in bfloat16 where that is safe."""
     compile: bool = False
+    """Compile the networks with torch.compile."""
     sync_batch_norm: bool = False
+    """Compute batch norm over the batch of all processes of torchrun, not of each one."""
     save_every: int = 2_500
+    """Steps between training states."""
     tensorboard: bool = False
+    """Write the losses for TensorBoard too."""
 
     def __post_init__(self) -> None:
         whole = ("steps", "batch", "lr_every", "save_every", "discriminator_width")
@@ -86,14 +104,14 @@ class TrainGeneratorConfig:
 
     @property
     def steps_before_discriminators(self) -> int:
-        """How many steps are done without discriminators."""
+        """Number of steps without discriminators."""
         return round(self.discriminator_start * self.steps)
 
     def rate(self, step: int) -> float:
-        """Learning rate at a step (counted from 0): constant, then falling to 0 in a line.
+        """The learning rate at a step (counted from 0): constant, then falling linearly to 0.
 
-        The published schedule: in epoch t (from 1) of ``a`` constant and ``b`` falling ones,
-        1 - max(0, t + 1 - a) / (b + 1).
+        The published schedule: in epoch t (counted from 1) of ``a`` constant and ``b`` falling
+        epochs, the factor is 1 - max(0, t + 1 - a) / (b + 1).
         """
         epochs = math.ceil(self.steps / self.lr_every)
         falling = round(self.decay * epochs)

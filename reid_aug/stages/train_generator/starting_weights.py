@@ -1,10 +1,10 @@
-"""What a training starts from, where that is not random: a generator, and discriminators.
+"""The starting weights of a training, if they are not random: generator and discriminators.
 
-A generator comes from a checkpoint of ours, trained here or imported. A discriminator comes from
-one that ``reid-aug generator import`` made of released weights, or from the state that a training
-left behind (``training/00087500.safetensors``), which holds both.
+A generator comes from a ``generator.safetensors``, which was trained here or imported. A
+discriminator comes from a file that ``reid-aug generator import`` made of released weights, or from
+a training state (``training/00087500.safetensors``), which holds both discriminators.
 
-Whatever these networks have seen, the new generator has seen too.
+The images that trained these networks count as training images of the new generator.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reid_aug.data.provenance import recorded_fingerprints
 from reid_aug.generator import Generator, load_with_metadata
 from reid_aug.generator.adversary import read_discriminator
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.optimizer_state import under
 from reid_aug.runtime.weights import read_tensors
@@ -26,10 +26,10 @@ from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 
 
 def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) -> None:
-    """Give the networks of a training the weights that it starts from, if any.
+    """Load the starting weights of a training into its networks, if there are any.
 
     Raises:
-        UserError: If a file is missing, or its network is of another shape.
+        UserError: If a file is missing, or its network has another shape.
     """
     if config.start:
         generator = networks["generator"]
@@ -45,17 +45,17 @@ def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) 
 
 
 def fingerprints_before(config: TrainGeneratorConfig) -> list[str]:
-    """What each of the starting networks has seen; "" for one of which nobody noted it."""
-    noted = [_read_generator(config.start)[1]] if config.start else []
-    noted += [
+    """The fingerprints of the training images of each starting network; "" if unknown."""
+    before = [_read_generator(config.start)[1]] if config.start else []
+    before += [
         read_discriminator_of(path, discriminator)[1]
         for discriminator, path in _discriminators(config)
     ]
-    return [recorded_fingerprints(notes) for notes in noted]
+    return [recorded_fingerprints(metadata) for metadata in before]
 
 
 def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:
-    """SHA-256 of every file that a training starts from, by its key."""
+    """The SHA-256 of every file of starting weights, by its key in the recipe."""
     given = {"start": config.start} if config.start else {}
     given |= {f"start_{discriminator}": path for discriminator, path in _discriminators(config)}
     return {key: sha256(path) for key, path in given.items()}
@@ -64,20 +64,20 @@ def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:
 def read_discriminator_of(
     path: str, discriminator: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and notes of a discriminator: a checkpoint, or its part of a training state.
+    """The tensors and the metadata of a discriminator, from a checkpoint or a training state.
 
     Raises:
         UserError: If the file is missing, or holds no such discriminator.
     """
     if Path(path).suffix == ".safetensors":
-        tensors, notes = read_tensors(path)
-        if notes.get("format") == STATE:
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") == STATE:
             if not (own := under(tensors, f"{discriminator}/")):
                 raise UserError(
                     f"{path}: must hold a discriminator of {discriminator}, got the state of a "
                     f"training without discriminators"
                 )
-            return own, notes.get("notes", {})
+            return own, metadata.get("notes", {})
     return read_discriminator(path, discriminator)
 
 
@@ -89,8 +89,8 @@ def _discriminators(config: TrainGeneratorConfig) -> Iterator[tuple[str, str]]:
 def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
     if Path(path).suffix != ".safetensors":
         raise UserError(
-            f"{path}: train_generator.start must be a generator.safetensors; convert released "
-            f"weights with: reid-aug generator import"
+            f"{path}: train_generator.start must be a generator.safetensors",
+            Remedy(("generator", "import"), words="convert released weights with"),
         )
     return load_with_metadata(path, Generator)
 
@@ -99,7 +99,7 @@ def _start_generator(generator: Generator, path: str) -> None:
     given = _read_generator(path)[0]
     wanted, found = asdict(generator.config), asdict(given.config)
     for key in wanted:
-        if wanted[key] != found[key] and key != "dropout":  # which has no weights
+        if wanted[key] != found[key] and key != "dropout":  # dropout has no weights
             value = str(found[key]).lower() if isinstance(found[key], bool) else found[key]
             raise UserError(
                 f"{path}: train_generator.start must be a generator of this recipe, whose "
@@ -117,6 +117,6 @@ def _start_discriminator(network: nn.Module, discriminator: str, path: str) -> N
             raise UserError(
                 f"{path}: train_generator.start_{discriminator} must be a discriminator of this "
                 f"recipe, whose {name} is of shape {wanted.get(name)}, got {found.get(name)}; it "
-                f"follows discriminator_width, discriminator_blocks and generator.norm"
+                f"depends on discriminator_width, discriminator_blocks and generator.norm"
             )
     network.load_state_dict(tensors)

@@ -1,22 +1,22 @@
 """The generator, its discriminators, and one training step of them.
 
-One step, as published: the generator draws the target pose and is rated by two discriminators (is
-it the same person? is it in the pose?), by the distance to the true picture, and by the distance of
-VGG features where weights for them are given; then each discriminator learns from the true picture
-and from the drawn one, mixed with older drawings. Beyond the paper, the discriminators can join
-late, which makes the steps before much cheaper, and a re-ID network can say whom it sees in a
-drawing (:mod:`reid_aug.stages.train_generator.identity_model`).
+One step, as published: the generator generates an image in the target pose. Its losses are those of
+two discriminators (is it the same person? is it in the pose?), the distance to the true image, and
+the distance of VGG features if their weights are given. Then each discriminator is trained on the
+true image and on a generated one, which may come from a pool of older generated images. Beyond the
+paper, the discriminators can start late, which makes the steps before much cheaper, and there is an
+identity loss (:mod:`reid_aug.stages.train_generator.identity_model`).
 
-A step depends on the seed, its number and the networks alone: its dropout and its draws from the
-image pools start from (seed, number). So the state of a training is tensors and a step, no more.
-On a CPU in single precision its 3x3 convolutions, forward and back, are those of
-:mod:`reid_aug.generator.winograd`; bfloat16 and torch.compile have PyTorch's own.
+A step depends on the seed, its number and the networks only: its dropout and its choice from the
+image pools are seeded with (seed, number). So the state of a training consists of tensors and a
+step number. On a CPU in single precision, the 3x3 convolutions and their gradients are those of
+:mod:`reid_aug.generator.winograd`; with bfloat16 and torch.compile they are PyTorch's.
 
-Several ranks share a step (:mod:`reid_aug.runtime.distributed`): each draws its part of the batch,
-and gradients are averaged, so all have the same weights always. The pools hold drawings of all
-ranks and are the same everywhere. What a rank has of its own is its dropout, which starts from its
-number too, batch norm, which sees the rank's part only unless it is shared, and the scale of the
-identity_model's maps.
+Several processes can share a step (:mod:`reid_aug.runtime.distributed`). Each computes its part of
+the batch, and gradients are averaged, so all have the same weights at every step. The pools hold
+generated images of all processes and are the same everywhere. Three things differ per process:
+dropout, which is also seeded with the rank; batch norm, which uses the part of the process unless
+it is synchronised; and the scale of the feature maps of the identity model.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ from reid_aug.stages.train_generator.starting_weights import start_from
 
 
 class Inputs(NamedTuple):
-    """What the networks see of a batch: images in [-1, 1], key points, and the camids (B, 2)."""
+    """A batch as the networks take it: images in [-1, 1], keypoints, and the camids (B, 2)."""
 
     image: Tensor
     truth: Tensor
@@ -65,12 +65,12 @@ class Inputs(NamedTuple):
     target: Tensor
     cameras: Tensor
 
-    def questions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the generator is asked."""
+    def of_generator(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The inputs of the generator."""
         return self.image, self.source, self.target, self.cameras
 
     def conditions(self, sigma: float) -> dict[str, Tensor]:
-        """What each discriminator compares a picture with: the source image, the target pose."""
+        """The condition of each discriminator: the source image, and the target pose."""
         height, width = self.image.shape[-2:]
         pose = heatmaps(self.target, height, width, sigma)
         return {"appearance": self.image, "pose": pose}
@@ -79,7 +79,7 @@ class Inputs(NamedTuple):
 class Trainer:
     """The generator, its discriminators, their optimisers and image pools, and one step of them.
 
-    A generator that is alone to the end has no discriminators.
+    With ``discriminator_start`` = 1 there are no discriminators.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Trainer:
             ready_to_train(self.networks.values())
         self.optimisers = {name: self._optimiser(module) for name, module in self.networks.items()}
         self.pools = {name: ImagePool(config.pool) for name in self.networks if name != "generator"}
-        self.comparisons: dict[str, nn.Module] = {}  # of a drawing with the true picture
+        self.comparisons: dict[str, nn.Module] = {}  # of a generated with the true image
         if config.vgg:
             self.comparisons["perceptual"] = Perceptual(config.vgg).to(device)
         if config.identity_model:
@@ -137,7 +137,7 @@ class Trainer:
             """One pass of every network, not compiled."""
             is_compiled, eager = self.config.compile, torch.compiler.set_stance
             with eager("force_eager") if is_compiled else contextlib.nullcontext():
-                drawn = self.generator.repose(*inputs.questions())
+                drawn = self.generator.repose(*inputs.of_generator())
                 for name, condition in inputs.conditions(self.generator.config.sigma).items():
                     if name in self.networks:
                         self.networks[name](torch.cat([drawn, condition], 1))
@@ -148,16 +148,16 @@ class Trainer:
 
     @property
     def generator(self) -> Generator:
-        """The network that draws."""
+        """The generator."""
         module = self.networks["generator"]
         assert isinstance(module, Generator)
         return module
 
     def step(self, batch: Batch, number: int) -> dict[str, float]:
-        """Train on this rank's part of a batch as step ``number``.
+        """Train on this process's part of a batch as step ``number``.
 
         Returns:
-            The losses, means over the ranks; smaller is better.
+            The losses, as means over the processes; smaller is better.
         """
         inputs = self._inputs(batch)
         for optimiser in self.optimisers.values():
@@ -192,10 +192,12 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         truth = inputs.truth
         with self._precision():
-            generated = self.generator.repose(*inputs.questions()).float()
+            generated = self.generator.repose(*inputs.of_generator()).float()
             losses = {"l1": F.l1_loss(generated, truth)}
             for name, condition in conditions_of.items():
-                self.networks[name].requires_grad_(False)  # its gradients would be thrown away
+                self.networks[name].requires_grad_(
+                    False
+                )  # the generator's step needs no gradients of its weights
                 logits = self.networks[name](torch.cat([generated, condition], 1)).float()
                 losses[f"fool_{name}"] = gan_loss(logits, True, self.config.gan)
             for name, compare in self.comparisons.items():
@@ -207,7 +209,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The generator's losses, weighted; the discriminators share one weight."""
+        """The weighted sum of the generator's losses; the discriminators share one weight."""
         config = self.config
         fooled = [loss for name, loss in losses.items() if name.startswith("fool_")]
         total = config.l1_weight * losses["l1"]
@@ -227,12 +229,12 @@ class Trainer:
     ) -> Tensor:
         discriminator = self.networks[name].requires_grad_(True)
         stacks = self.group.gather(torch.cat([generated, condition], 1))
-        drawn = self.pools[name].exchange(stacks, rng)[self.group.part_of(len(stacks))]
+        pooled = self.pools[name].exchange(stacks, rng)[self.group.part_of(len(stacks))]
         with self._precision():
             true_logits = discriminator(torch.cat([truth, condition], 1)).float()
-            drawn_logits = discriminator(drawn).float()
+            generated_logits = discriminator(pooled).float()
         kind = self.config.gan
-        loss = gan_loss(true_logits, True, kind) + gan_loss(drawn_logits, False, kind)
+        loss = gan_loss(true_logits, True, kind) + gan_loss(generated_logits, False, kind)
         loss = self.config.gan_weight * loss / 2
         self._descend(name, loss)
         return loss
@@ -258,10 +260,10 @@ class Trainer:
         return generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @torch.no_grad()
-    def draw(self, batch: Batch) -> np.ndarray:
-        """What the averaged generator draws for ``batch``: (B, H, W, 3) uint8."""
-        drawn = self.averaged().repose(*self._inputs(batch).questions())
-        return to_pixels(drawn).cpu().numpy()
+    def generate(self, batch: Batch) -> np.ndarray:
+        """The images that the averaged generator makes of ``batch``: (B, H, W, 3) uint8."""
+        generated = self.averaged().repose(*self._inputs(batch).of_generator())
+        return to_pixels(generated).cpu().numpy()
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on."""
@@ -275,7 +277,7 @@ class Trainer:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the tensors of :meth:`state` back."""
+        """Load the tensors of :meth:`state`."""
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         self.average = under(tensors, "average/")
         for name, module in self.networks.items():
@@ -323,10 +325,10 @@ def build_networks(
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile something small, before anything is written.
+    """Compile a small function, before anything is written.
 
     Raises:
-        UserError: If nothing can be compiled here.
+        UserError: If torch.compile does not work on this machine.
     """
     torch.compiler.reset()
     try:

@@ -1,24 +1,24 @@
-"""Train a re-ID network on a mix, evaluate it, and write down what a table needs to know.
+"""Train a re-ID network on a mix, evaluate it, and record what a table needs.
 
-Networks and transforms are torchreid's, and so is the step of a plain training, number for number
-(:mod:`reid_aug.stages.train_reid.trainer`). The loop around it is ours, because a step here is a
-step whatever the size of the mix: steps, batch and schedule are recipe values, the same in all
-cells of a table. Real and generated images are one data set, so both show the same identities;
-torchreid's own way of adding data sets would make the generated people new ones.
+Networks and transforms are those of torchreid, and so is the step of a plain training, number for
+number (:mod:`reid_aug.stages.train_reid.trainer`). The loop around it is not torchreid's, because a
+step here does not depend on the size of the mix: steps, batch and schedule are recipe values, the
+same in all cells of a table. Real and generated images are one data set, so they share their
+identities; torchreid's own way to add a data set would make the generated people new identities.
 
-A training saves its state once a minute, after whatever step that is. One that was killed goes on
-from there when the same command is given again, and ends in the same weights, bit for bit on a CPU.
-Processes of ``torchrun`` share every batch, and train what one process would
-(:mod:`reid_aug.stages.train_reid.trainer`).
+A training saves its state once per minute, after whichever step is done then. The same command
+continues a killed training from there, and ends with the same weights, bit for bit on a CPU. The
+processes of ``torchrun`` share every batch, and train the same network as one process.
 
-Global random generators are set here and in what this module calls, and nowhere else, since
-torchreid's networks and transforms draw from them.
+Global random generators are set here and in the functions that this module calls, and nowhere
+else, because torchreid's networks and transforms use them.
 
 - settings: the recipe's table ``[train_reid]`` and its presets
-- batches: which images a step takes, with which random changes
-- losses: what a real and a generated image count
+- batches: which images a step takes, and their random changes
+- losses: the losses of real and generated images
 - trainer: one step
 - folder: the files of a training, and its state
+- result: the record of a training
 - stock_torchreid: a mix as a data set of stock torchreid
 """
 
@@ -30,53 +30,157 @@ import os
 import statistics
 import sys
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from reid_aug import __version__
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, require_a_match, verify_images
-from reid_aug.data.provenance import (
-    DIGITS,
-    dataset_sha256,
-    fingerprints,
-    is_leak_free,
-    leak_status,
-    names_sha256,
-    recorded_fingerprints,
-)
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.evaluation.features import evaluate_model
 from reid_aug.mixing import Mix, require_same_dataset
-from reid_aug.runtime.distributed import ProcessGroup
+from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, locked, sha256, write_json
 from reid_aug.runtime.progress import track
-from reid_aug.runtime.weights import read_tensors, write_tensors
+from reid_aug.runtime.weights import write_tensors
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Progress
+from reid_aug.stages.mix import resolve_mix
 from reid_aug.stages.train_reid.batches import Batches, Training
 from reid_aug.stages.train_reid.folder import (
     IMAGES,
     MODEL,
     RESULT,
     STATE,
+    cell_name,
+    describe,
+    finished,
     open_log,
     read_state,
     write_state,
 )
-from reid_aug.stages.train_reid.settings import TrainReidConfig
+from reid_aug.stages.train_reid.result import (
+    MODEL_FORMAT,
+    experiment,
+    mix_fields,
+    starting_data,
+    trained_on,
+    versions,
+)
+from reid_aug.stages.train_reid.settings import TrainReidConfig, marks_of
 from reid_aug.stages.train_reid.trainer import ReidTrainer, check_precision
 
-MODEL_FORMAT = "reid_aug.reid/1"
+if TYPE_CHECKING:
+    from reid_aug.runtime.progress import tqdm
+    from reid_aug.stages.stage import Stage
+
 LOGGED_EVERY = 10  # steps
 SAVED_EVERY = 60.0  # seconds
+
+
+def prepare(
+    stage: "Stage",
+    ratio: float | None = None,
+    mode: str | None = None,
+    bank: Path | str | None = None,
+    min_score: Iterable[str] = (),
+) -> "TrainReidJob":
+    """Read and check everything that a training needs; choose its mix and its folder.
+
+    Args:
+        ratio: None means the whole bank, 0 is the baseline.
+        mode: None means the mode of the bank if ``ratio`` is None too, else that of the recipe.
+        bank: None means the bank of the run folder.
+        min_score: the least scores of the rows that are used, as "NAME=VALUE".
+
+    Raises:
+        UserError: If the bank does not fit (:func:`reid_aug.stages.mix.resolve_mix`), the mix is
+            too small for a batch, or the folder holds the result of another experiment.
+    """
+    if ratio is not None:
+        stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
+    config, seed, group = stage.recipe.train_reid, stage.recipe.seed, process_group_of_environment()
+    mix = resolve_mix(stage, ratio, mode, bank, min_score)
+    least = {name: about["least"] for name, about in mix.min_score.items()}
+    marks = marks_of(config.preset, config.generated_label, mix.ratio)
+    name = cell_name(config.backbone, mix.mode, mix.ratio, mix.keep, seed, least, marks)
+    about = experiment(mix, stage.dataset, config, seed)
+    job = TrainReidJob(stage, mix, stage.run.cell(name), about, group)
+    if not job.is_done():
+        with torch.random.fork_rng(devices=[]):
+            build_network(config, job.classes)  # refuses a network that does not exist
+        check_training(mix, stage.dataset, config, seed, group)
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReidJob:
+    """A re-ID training, ready to run (:class:`reid_aug.stages.job.Job`)."""
+
+    stage: "Stage"
+    mix: Mix
+    folder: Path
+    """The folder of the cell."""
+    about: Mapping[str, Any]
+    """Everything that the training depends on (:func:`experiment`)."""
+    group: ProcessGroup
+
+    @property
+    def path(self) -> Path:
+        """The result."""
+        return self.folder / RESULT
+
+    @property
+    def classes(self) -> int:
+        """The number of identities."""
+        return len({image.pid for image in self.mix.real})
+
+    def is_done(self) -> bool:
+        """Whether the result exists.
+
+        Raises:
+            UserError: If it is that of another experiment.
+        """
+        return finished(self.folder, self.about)
+
+    def describe(self) -> str:
+        """The numbers of real and generated images."""
+        mix = self.mix
+        text = f"{len(mix.real)} real and {mix.generated} generated images{mix.note}"
+        return f"{text}\ndone already: {self.path}" if self.is_done() else text
+
+    def cost(self, device: torch.device) -> Cost:
+        """Time of all steps without the evaluation, and the size of network and state."""
+        config = self.stage.recipe.train_reid
+        seconds = config.steps * seconds_per_step(self.mix, config, device)
+        model = build_network(config, self.classes)
+        size = sum(v.numel() * v.element_size() for v in model.state_dict().values())
+        return Cost(
+            seconds, 4 * size
+        )  # the network, and a state with Adam's two numbers per weight
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Train and evaluate, or continue an interrupted training; write the recipe."""
+        stage = self.stage
+        if self.is_done():
+            return self.path
+        config, seed, show = stage.recipe.train_reid, stage.recipe.seed, progress or track
+        inputs = self.mix, stage.dataset, config, self.folder, seed, stage.device
+        train_reid(*inputs, self.group, show)
+        if self.group.is_first:
+            stage.write_recipe()
+        return self.path
+
+    def outcome(self) -> str:
+        """The scores in one line, in per cent."""
+        return describe(self.path)
 
 
 def train_reid(
@@ -87,6 +191,7 @@ def train_reid(
     seed: int,
     device: torch.device,
     group: ProcessGroup = ProcessGroup(),
+    progress: Progress = track,
 ) -> Path:
     """Train on ``mix``, evaluate on query and gallery; the path of ``result.json``.
 
@@ -94,7 +199,7 @@ def train_reid(
     ``result.json`` into ``folder``.
 
     Args:
-        group: who trains together; the first one writes and evaluates.
+        group: the processes that train together. The first one writes and evaluates.
 
     Raises:
         UserError: If an image does not decode, the bank is of another data set, the backbone or
@@ -103,26 +208,23 @@ def train_reid(
     began = time.time()
     torchreid_library().utils.set_random_seed(seed)
     verify_images((*mix.real, *dataset.query, *dataset.gallery))
-    require_a_match(dataset)
-    require_same_dataset(mix.bank if mix.generated else None, dataset)
     train_transform, test_transform = transforms_of(config)
     training = Training(mix, train_transform, seed)
     model = build_network(config, len(training.labels))
     if config.weights:
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
-    Batches(mix, config, seed, part=_part(config, group))  # refuses what cannot make one
+    check_training(mix, dataset, config, seed, group)
     check_precision(model, config, device, config.batch // group.size)
     with locked(folder) if group.is_first else contextlib.nullcontext():
         with group.joined(device):
             trainer = ReidTrainer(model, config, seed, device, group)
-            _train(trainer, training, folder, about)
+            _train(trainer, training, folder, about, progress)
         if not group.is_first:
             return folder / RESULT
-        notes = {"format": MODEL_FORMAT, "recipe": about["recipe"], "seed": seed}
-        write_tensors(
-            folder / MODEL, model.state_dict(), {**notes, "trained_on": _seen(mix, config)}
-        )
+        metadata = {"format": MODEL_FORMAT, "recipe": about["recipe"], "seed": seed}
+        metadata["trained_on"] = trained_on(mix, config)
+        write_tensors(folder / MODEL, model.state_dict(), metadata)
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         result = {
             "format": RESULT_FORMAT,
@@ -130,7 +232,7 @@ def train_reid(
             "ap_definition": AP_DEFINITION,
             "gallery": len(dataset.gallery),
             **about,
-            **_mix_fields(mix, start),
+            **mix_fields(mix, start),
             "model_sha256": sha256(folder / MODEL),
             "steps": config.steps,
             "classes": len(training.labels),
@@ -146,33 +248,28 @@ def train_reid(
     return folder / RESULT
 
 
+def check_training(
+    mix: Mix,
+    dataset: Dataset,
+    config: TrainReidConfig,
+    seed: int,
+    group: ProcessGroup = ProcessGroup(),
+) -> None:
+    """Raise a UserError if a batch cannot be made, or the network could not be evaluated."""
+    require_a_match(dataset)
+    require_same_dataset(mix.bank if mix.generated else None, dataset)
+    Batches(mix, config, seed, part=_part(config, group))
+
+
 def _part(config: TrainReidConfig, group: ProcessGroup) -> slice:
     return group.part_of(config.batch, "train_reid.batch")
 
 
-def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
-    """Everything that a training depends on: two results that agree in it are the same result."""
-    return {
-        "mode": mix.mode,
-        "ratio": mix.ratio,
-        "keep": mix.keep,
-        "keep_seed": mix.keep_seed,
-        "seed": seed,
-        "backbone": config.backbone,
-        "recipe": asdict(replace(config, weights=Path(config.weights).name)),
-        "starting_weights": sha256(config.weights) if config.weights else None,
-        "kept_sha256": names_sha256(mix.real),
-        "dataset_sha256": dataset_sha256(dataset),
-        "rows_sha256": mix.rows_sha256(),
-        "min_score": mix.min_score or None,
-    }
-
-
 def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
-    """The network that ``config`` asks for, with fresh weights.
+    """The network of ``config`` with random weights.
 
     Raises:
-        UserError: If there is none such.
+        UserError: If there is no such network.
     """
     size = config.height, config.width
     with_features = config.triplet_weight > 0
@@ -182,7 +279,7 @@ def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
 
 
 def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:
-    """Torchreid's transforms of an image, in training and in tests."""
+    """Torchreid's transforms of an image: the one of training and the one of tests."""
     chosen = {"random_flip": config.flip, "random_crop": config.crop, "random_erase": config.erase}
     names = [name for name, is_on in chosen.items() if is_on]
     mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
@@ -192,25 +289,31 @@ def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:
 
 
 def write_images(mix: Mix, path: Path) -> None:
-    """Write the exact images of a mix, each with its hash."""
+    """Write one line per image of a mix: its hash and its name."""
     with committed(path) as part, part.open("w", encoding="utf-8") as file:
         for index in range(len(mix)):
             file.write(f"{mix.image_sha256(index)}  {mix.name(index)}\n")
 
 
 def loaders(config: TrainReidConfig) -> int:
-    """How many processes load images: what the recipe asks for, as far as there are cores."""
+    """The number of processes that load images: ``workers``, or the number of cores if smaller."""
     return min(config.workers, len(os.sched_getaffinity(0)))
 
 
-def _train(trainer: ReidTrainer, training: Training, folder: Path, about: dict[str, Any]) -> None:
-    """All steps from those that were done before on."""
+def _train(
+    trainer: ReidTrainer,
+    training: Training,
+    folder: Path,
+    about: dict[str, Any],
+    progress: Progress,
+) -> None:
+    """Do all steps that the newest state does not include."""
     config, group = trainer.config, trainer.group
     start, tensors = read_state(folder, about)
     if not group.is_agreed(start):
         raise UserError(
-            f"{folder}: must be one folder for all group, on a file system that they share, got "
-            f"different states of the training"
+            f"{folder}: must be one folder for all processes, on a file system that they share, "
+            f"got different states of the training"
         )
     if start:
         trainer.restore(tensors)
@@ -220,19 +323,19 @@ def _train(trainer: ReidTrainer, training: Training, folder: Path, about: dict[s
             trainer.step(batch, step)
         return
     write_images(training.mix, folder / IMAGES)
-    _steps(trainer, loader, folder, about, start)
+    bar = progress(loader, f"train {config.backbone}", config.steps, start)
+    _steps(trainer, bar, folder, about, start)
 
 
 def _steps(
     trainer: ReidTrainer,
-    loader: DataLoader[Any],
+    bar: "tqdm[Any]",
     folder: Path,
     about: dict[str, Any],
     start: int,
 ) -> None:
-    """The steps of the rank that writes: with the log, and a state by the clock."""
+    """The steps of the process that writes the log, and a state once per minute."""
     config = trainer.config
-    bar = track(loader, f"train {config.backbone}", config.steps, start)
     with bar, open_log(folder, start) as log:
         saved = time.monotonic()
         for step, batch in enumerate(bar, start):
@@ -252,7 +355,7 @@ def _steps(
 
 
 def _finite(losses: dict[str, Tensor], step: int, config: TrainReidConfig) -> dict[str, float]:
-    """The losses of a step, for which the device is waited.
+    """The losses of a step as numbers; waits for the device.
 
     Raises:
         UserError: If the loss is no longer a number.
@@ -269,7 +372,7 @@ def _finite(losses: dict[str, Tensor], step: int, config: TrainReidConfig) -> di
 def _loader(
     training: Training, config: TrainReidConfig, trainer: ReidTrainer, start: int
 ) -> DataLoader[Any]:
-    """The batches of the steps from ``start`` on, or a rank's part of them."""
+    """The batches of the steps from ``start`` on, or the part of one process of them."""
     part = _part(config, trainer.group)
     batches = Batches(training.mix, config, trainer.seed, start, part)
     is_pinned = trainer.device.type == "cuda"
@@ -278,90 +381,8 @@ def _loader(
     )
 
 
-def _mix_fields(mix: Mix, start: str | None) -> dict[str, Any]:
-    used = mix.bank if mix.generated else None
-    status = used.attributes["generator_data"] if used else None
-    return {
-        "real": len(mix.real),
-        "generated": mix.generated,
-        "method": used.plan["method"] if used else None,
-        "cameras": used.plan["cameras"] if used else None,
-        "poses": used.plan["poses"] if used else None,
-        "generator_data": status,
-        "generator_sha256": used.attributes["generator_sha256"] if used else None,
-        "starting_data": start,
-        "leak_free": is_leak_free((status, start, *scorers(mix))),
-        "bank_sha256": sha256(used.path) if used else None,
-    }
-
-
-def scorers(mix: Mix) -> list[str]:
-    """What those know of the data set whose scores filtered the bank."""
-    return [about["data"] for about in mix.min_score.values()]
-
-
-def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | None:
-    """What the starting weights know of the data set; None where a training starts from scratch.
-
-    Weights of which nobody noted what they have seen count as ``weights_data`` declares, or else as
-    "whole": not leak-free. A network that a training here left says itself what it has seen.
-
-    Raises:
-        UserError: If they were trained on test images, or say something else than was declared.
-    """
-    if not config.weights:
-        return None
-    seen, declared = _fingerprints_before(config), config.weights_data
-    if seen is None and declared:
-        return declared
-    data = leak_status(seen or "", dataset, mix.real, "network of train_reid.weights")
-    if declared and data != declared:
-        raise UserError(
-            f"{config.weights}: its own notes must not contradict train_reid.weights_data, "
-            f"{declared!r}, got {data!r}; leave weights_data out, since the notes count"
-        )
-    return data
-
-
-def _fingerprints_before(config: TrainReidConfig) -> str | None:
-    """The fingerprints that starting weights of ours carry, "" if unknown; None of all others."""
-    if not config.weights.endswith(".safetensors"):
-        return None
-    notes = read_tensors(config.weights)[1]
-    if notes.get("format") != MODEL_FORMAT:
-        return None
-    return recorded_fingerprints(notes)
-
-
-def _seen(mix: Mix, config: TrainReidConfig) -> str:
-    """The fingerprints of all images that a trained network knows; "" where that is unknown.
-
-    A bank does not say which images its generator saw. It is known only where all are kept ones.
-    Starting weights that were declared external add one that is no image: the network knows more
-    than the kept set.
-    """
-    data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
-    before = _fingerprints_before(config) if config.weights else ""
-    if before is None and config.weights_data:
-        before = sha256(config.weights)[:DIGITS]
-    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
-        return ""
-    return (before or "") + fingerprints(mix.real)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    return {
-        "reid_aug": __version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "torchreid": torchreid_library().__version__,
-        "numpy": np.__version__,
-    }
-
-
 def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) -> float:
-    """Time of one training step, the median of three, in a scratch network."""
+    """Time of one training step: the median of three, with a network of its own."""
     torchreid_library().utils.set_random_seed(0)
     training = Training(mix, transforms_of(config)[0], 0)
     three = replace(config, steps=3, workers=0)

@@ -1,13 +1,14 @@
-"""Batches of a re-ID training: which images each step sees, and how each of them is drawn.
+"""Batches of a re-ID training: the images of each step, and their random changes.
 
-A batch depends on the seed and the number of its step alone, and so do the random changes of its
-images. So a training that was stopped goes on with the very batch it stopped before.
+A batch depends on the seed and the number of its step only, and so do the random changes of its
+images. So a training that is interrupted continues with the batch of the next step.
 
-Shuffled batches take the mix in one shuffle after another. Batches by identity hold the same number
-of images of each of their people (PK sampling): people come in one shuffle after another, and so do
-the images of each. Either may fix how many images of a batch are generated.
+Shuffled batches take the images of the mix in one shuffle after another. Batches by identity hold
+the same number of images of each of their identities (PK sampling): identities come in one shuffle
+after another, and so do the images of each identity. Both kinds can fix the number of generated
+images per batch.
 
-Class labels 0..K-1, which stand for pids in ascending order, exist here and in training only.
+Class labels 0..K-1, which stand for pids in ascending order, exist here and in the training only.
 """
 
 import random
@@ -27,17 +28,19 @@ from reid_aug.stages.train_reid.settings import TrainReidConfig
 
 
 class Draw(NamedTuple):
-    """One image of a batch: its place in the mix, and what its random changes start from."""
+    """One image of a batch."""
 
     place: int
+    """Its index in the mix."""
     number: int
+    """The seed of its random changes, together with that of the training."""
 
 
 class Training(TorchDataset[dict[str, Any]]):
-    """The whole mix as one torch data set, with class labels in place of pids.
+    """The whole mix as one torch data set, with class labels instead of pids.
 
-    ``transform`` draws from the global random generators, as torchreid's does; they are set anew
-    for every image.
+    ``transform`` uses the global random generators, as torchreid's does; they are seeded for every
+    image.
     """
 
     def __init__(self, mix: Mix, transform: Any, seed: int) -> None:
@@ -49,18 +52,18 @@ class Training(TorchDataset[dict[str, Any]]):
         return len(self.mix)
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        place, number = draw
-        pid, camid = self.mix.identity(place)
+        index, number = draw
+        pid, camid = self.mix.identity(index)
         self.seed_changes(number)
         return {
-            "img": self.transform(Image.fromarray(self.mix.image(place))),
+            "img": self.transform(Image.fromarray(self.mix.image(index))),
             "pid": self.labels[pid],
             "camid": camid,
-            "is_generated": self.mix.is_generated(place),
+            "is_generated": self.mix.is_generated(index),
         }
 
     def seed_changes(self, number: int) -> None:
-        """Set the generators that transforms draw from, for the image of this number."""
+        """Seed the global random generators for the image of this number."""
         key = [self.seed, ReidStream.TRANSFORM, number]
         start = int(np.random.default_rng(key).integers(2**62))
         random.seed(start)
@@ -68,14 +71,14 @@ class Training(TorchDataset[dict[str, Any]]):
 
 
 class Shuffles:
-    """Some numbers in one shuffle after another; every shuffle starts from ``key``."""
+    """Some numbers in one shuffle after another; ``key`` and the lap seed each shuffle."""
 
     def __init__(self, numbers: np.ndarray, key: list[int]) -> None:
         self.numbers, self.key = numbers, key
         self._lap, self._shuffled = -1, numbers
 
     def take(self, start: int, count: int) -> list[int]:
-        """The ``count`` numbers from place ``start`` on."""
+        """The ``count`` numbers from position ``start`` on."""
         taken: list[int] = []
         while len(taken) < count:
             lap, place = divmod(start + len(taken), len(self.numbers))
@@ -87,7 +90,7 @@ class Shuffles:
 
 
 class Shuffled:
-    """Batches out of shuffles of the whole mix, or out of two where a part must be generated."""
+    """Batches from shuffles of the whole mix, or of real and generated images separately."""
 
     def __init__(self, mix: Mix, config: TrainReidConfig, seed: int) -> None:
         everything = np.arange(len(mix))
@@ -109,15 +112,15 @@ class Shuffled:
         self._parts = [(Shuffles(images, [seed, key]), count) for images, count, key in parts]
 
     def indices(self, step: int) -> list[int]:
-        """The places in the mix of the images of a batch."""
+        """The indices in the mix of the images of a batch."""
         return [i for images, count in self._parts for i in images.take(step * count, count)]
 
 
 class ByIdentity:
-    """Batches of the same number of images of each of their people.
+    """Batches with the same number of images of each of their identities.
 
-    Of an identity with too few images, some are taken twice. One without a generated image gives
-    real ones instead.
+    If an identity has too few images, some are repeated. If it has no generated image, real images
+    are used instead.
     """
 
     def __init__(self, mix: Mix, config: TrainReidConfig, seed: int) -> None:
@@ -140,7 +143,7 @@ class ByIdentity:
     def _parts_of(
         images: np.ndarray, real: int, config: TrainReidConfig, key: list[int]
     ) -> list[tuple[Shuffles, int]]:
-        """How many images of one identity a batch takes, and from which shuffles."""
+        """The shuffles of the images of one identity, and how many images a batch takes of each."""
         seed, label = key
         drawn = round(config.generated_share * config.instances)
         generated = images[images >= real]
@@ -154,7 +157,7 @@ class ByIdentity:
         return [(Shuffles(kind, [seed, stream, label]), count) for kind, count, stream in kinds]
 
     def indices(self, step: int) -> list[int]:
-        """The places in the mix of the images of a batch, person after person."""
+        """The indices in the mix of the images of a batch, identity by identity."""
         size = len(self._images)
         lap, place = divmod(step, size // self.people)
         people = self._order.take(lap * size + place * self.people, self.people)

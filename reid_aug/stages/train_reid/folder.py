@@ -1,13 +1,13 @@
-"""The folder of one re-ID training: what it is called, how far it is, what came out.
+"""The folder of one re-ID training: its name, its progress and its result.
 
-    images.txt           the exact images used, as sha256sum writes: the hash of each file's bytes,
-                         and for "bank:ROW" of the pixels of that row
-    log.jsonl            losses, a line now and then
-    state.safetensors    what an unfinished training goes on from; gone when it is finished
-    model.safetensors    the network, with the fingerprints of the images that it has seen
+    images.txt           the exact images used, in the format of sha256sum: the hash of the bytes of
+                         each file, or of the pixels of the row for "bank:ROW"
+    log.jsonl            losses, one line per ten steps
+    state.safetensors    the state of an unfinished training; deleted when it is finished
+    model.safetensors    the network, with the fingerprints of the images that trained it
     result.json          settings and scores
 
-The result is written last, so a folder that has one is finished.
+The result is written last, so a folder with a result is finished.
 """
 
 import json
@@ -25,8 +25,8 @@ from reid_aug.runtime.weights import read_tensors, write_tensors
 IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
 STATE = "state.safetensors"
 STATE_FORMAT = "reid_aug.reid_state/1"
-BITLESS = ("workers",)  # keys of a recipe that change no bit of what comes out
-ADDED = {"weights_data": ""}  # what a recipe of an older version means, which has no such key
+BITLESS = ("workers",)  # keys of a recipe that do not change the result
+ADDED = {"weights_data": ""}  # values of keys that recipes of older versions lack
 
 
 def cell_name(
@@ -38,7 +38,7 @@ def cell_name(
     min_score: Mapping[str, float] | None = None,
     marks: Sequence[str] = (),
 ) -> str:
-    """The folder name of one training; ``marks`` tell it from a plain one.
+    """The folder name of one training; ``marks`` distinguish it from a plain one.
 
     >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
     ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
@@ -50,7 +50,7 @@ def cell_name(
 
 
 def describe(path: Path) -> str:
-    """The scores of a result in one line, per cent."""
+    """The scores of a result in one line, in per cent."""
     result = json.loads(path.read_text())
     names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "mINP": "mINP"}
     scores = ", ".join(f"{label} {100 * result[name]:.1f} %" for name, label in names.items())
@@ -58,20 +58,20 @@ def describe(path: Path) -> str:
 
 
 def steps_done(folder: Path) -> int:
-    """How far the training in ``folder`` is, as its log says."""
+    """The number of steps in the log of ``folder``."""
     path = folder / LOG
     lines = path.read_text().splitlines() if path.exists() else []
     try:
         return int(json.loads(lines[-1])["step"]) if lines else 0
     except ValueError:
-        return 0  # the last line is being written
+        return 0  # the last line is not complete yet
 
 
 def finished(folder: Path, about: Mapping[str, Any]) -> bool:
     """Whether ``folder`` holds the result of the experiment ``about``.
 
     Raises:
-        UserError: If it holds another one's.
+        UserError: If it holds the result of another experiment.
     """
     path = folder / RESULT
     if not path.is_file():
@@ -89,10 +89,10 @@ def finished(folder: Path, about: Mapping[str, Any]) -> bool:
 
 
 def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, Tensor]]:
-    """How many steps of the experiment ``about`` were done, and the tensors then; 0 and none first.
+    """The steps of the saved state and its tensors; 0 and no tensors if there is no state.
 
     Raises:
-        UserError: If the state is another experiment's, or damaged.
+        UserError: If the state belongs to another experiment, or is damaged.
     """
     path = folder / STATE
     if not path.is_file():
@@ -111,13 +111,13 @@ def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, T
 def write_state(
     folder: Path, about: Mapping[str, Any], step: int, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write what the experiment ``about`` can go on from after ``step`` steps."""
+    """Write the state of the experiment ``about`` after ``step`` steps."""
     notes = {"format": STATE_FORMAT, "step": step, "about": _plain(about)}
     write_tensors(folder / STATE, tensors, notes)
 
 
 def open_log(folder: Path, start: int) -> TextIO:
-    """The log, open for more lines; those of steps after ``start`` are dropped."""
+    """The log, open for more lines; lines of steps after ``start`` are deleted."""
     path = folder / LOG
     lines = path.read_text().splitlines() if path.exists() else []
     with committed(path) as part:
@@ -126,7 +126,7 @@ def open_log(folder: Path, start: int) -> TextIO:
 
 
 def _step(line: str) -> float:
-    """The step of a line of the log; beyond all where the line was cut off."""
+    """The step of a line of the log; infinity if the line is cut off."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
@@ -136,7 +136,7 @@ def _step(line: str) -> float:
 def _differences(about: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """The keys in which ``found`` differs from the experiment ``about``, as "seed" or "recipe.lr".
 
-    What changes no bit is no difference.
+    Keys that do not change the result are ignored.
     """
     others = [key for key, value in about.items() if key != "recipe" and found.get(key) != value]
     ours, theirs = about["recipe"], {**ADDED, **found.get("recipe", {})}
@@ -145,5 +145,5 @@ def _differences(about: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 
 def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    """``about`` as it comes back from a file."""
+    """``about`` with the types that JSON returns."""
     return json.loads(json.dumps(about))

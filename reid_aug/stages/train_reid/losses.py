@@ -1,6 +1,6 @@
-"""The losses of a re-ID training; they know which images of a batch are generated.
+"""The losses of a re-ID training, which can treat generated images differently from real ones.
 
-Smaller is better. Without generated images, and for generated ones that count as real ones do, the
+Smaller is better. Without generated images, or if generated images count like real ones, the
 identity loss is torchreid's (cross-entropy with smoothed labels), and so is the triplet loss
 (Hermans et al., arXiv:1703.07737: for each image its furthest positive and its nearest negative).
 """
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
-SMOOTHING = 0.1  # the part of a smoothed label that is spread over all classes
+SMOOTHING = 0.1  # the fraction of a smoothed label that is spread over all classes
 
 
 def identity_loss(
     logits: Tensor, labels: Tensor, is_generated: Tensor, config: TrainReidConfig
 ) -> Tensor:
-    """Cross-entropy, each image with its own label policy and weight; the weighted mean.
+    """The weighted mean of the cross-entropies; each image has its own label policy and weight.
 
     Args:
         logits: (B, K).
@@ -26,19 +26,19 @@ def identity_loss(
     """
     log_odds = F.log_softmax(logits, 1)
     right = -log_odds.gather(1, labels[:, None]).squeeze(1)
-    anybody = -log_odds.mean(1)
-    usual = SMOOTHING if config.label_smooth else 0.0
-    drawn = {"hard": usual, "smoothed": SMOOTHING, "uniform": 1.0}[config.generated_label]
-    spread = torch.where(is_generated, drawn, usual)
+    uniform = -log_odds.mean(1)
+    real = SMOOTHING if config.label_smooth else 0.0
+    generated = {"hard": real, "smoothed": SMOOTHING, "uniform": 1.0}[config.generated_label]
+    spread = torch.where(is_generated, generated, real)
     weight = torch.where(is_generated, config.generated_weight, 1.0)
-    return (weight * torch.lerp(right, anybody, spread.to(right.dtype))).sum() / weight.sum()
+    return (weight * torch.lerp(right, uniform, spread.to(right.dtype))).sum() / weight.sum()
 
 
 def triplet_loss(features: Tensor, labels: Tensor, takes_part: Tensor, margin: float) -> Tensor:
     """Mean of max(0, furthest positive - nearest negative + margin) over the images that take part.
 
-    Distances are Euclidean. An image is its own positive where it has no other; one without a
-    negative is left out, and 0 is returned where all are.
+    Distances are Euclidean. An image without another positive is its own positive. An image without
+    a negative is left out; if all images are, the loss is 0.
 
     Args:
         features: (B, D).

@@ -1,13 +1,13 @@
-"""How a re-ID network is trained: every key of ``[train_reid]``, and the named sets of keys.
+"""The settings of a re-ID training: the recipe's table ``[train_reid]``, and its presets.
 
-A *training* is a name for a set of keys. ``plain`` is torchreid's softmax baseline. ``strong`` is
-the bag of tricks of Luo et al. (CVPR workshops 2019, arXiv:1903.07071), with the schedule of their
-120 epochs in parts of the steps; the centre loss is left out, and the crop is torchreid's. A key
-that the recipe or an option gives stays as it was given, whatever the training says of it. Batch
-and steps belong to no training: they are the same in all rows of a table.
+A *preset* is a named set of keys. ``plain`` is torchreid's softmax baseline. ``strong`` is the bag
+of tricks of Luo et al. (CVPR workshops 2019, arXiv:1903.07071), with the schedule of their 120
+epochs as fractions of the steps; the centre loss is left out, and the crop is torchreid's. A key
+that the recipe or an option sets keeps its value under every preset. Batch and steps belong to no
+preset: they are the same in all rows of a table.
 
-Real and generated images are told apart by five keys, ``generated_...``; without generated images
-these mean nothing.
+Five keys, ``generated_...``, treat generated images differently from real ones. They have no effect
+without generated images.
 """
 
 import math
@@ -38,56 +38,69 @@ _STRONG: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class TrainReidConfig:
-    """Network, schedule, losses and augmentation; the defaults are torchreid's softmax baseline.
-
-    ``schedule`` "step" divides the learning rate by ten after one third and two thirds of the
-    steps, "bot" after one third and seven twelfths; "cosine" lets it fall to 0. Over the first part
-    of the steps, ``warmup``, it rises in a line. ``beta2`` is how long Adam remembers squared
-    gradients: torchreid's training script has the usual 0.999, and whoever calls its
-    ``build_optimizer`` without it 0.99. ``weights`` is the path of starting weights;
-    ``weights_data`` "external" declares that no image of the data set trained them, where they do
-    not note it, as those of ImageNet. ``label_smooth`` spreads a tenth of each label over all
-    classes; ``erase`` is random erasing. ``last_stride`` 1 leaves the last stage of a ResNet or of
-    BN-Inception at the size of the one before, 0 leaves the network as it is. ``bnneck`` puts a
-    batch norm between features and classifier. ``instances`` is how many images of an identity a
-    batch holds, 0 for shuffled batches. ``triplet_weight`` weighs the triplet loss on the hardest
-    pairs of a batch. ``bf16`` computes in bfloat16 where that is safe.
-
-    ``generated_label`` says what a generated image is taken for: "hard", its person as a real image
-    is; "smoothed", its person with a tenth spread over all classes while real images have hard
-    labels; "uniform", anybody (LSRO). ``generated_weight`` is what it counts in the identity loss,
-    a real one being 1. ``generated_triplet`` false leaves it out of the triplet loss.
-    ``generated_share`` is the part of each batch that is generated, 0 for what the shuffle gives.
-    """
+    """Network, schedule, losses and augmentation; the defaults are torchreid's softmax baseline."""
 
     backbone: str = "resnet50"
+    """Name of the network (:mod:`reid_aug.backbones`)."""
     steps: int = 24_000
+    """Number of training steps."""
     batch: int = 32
+    """Images per step, of all processes together."""
     height: int = 256
+    """Height of the input, in pixels."""
     width: int = 128
+    """Width of the input, in pixels."""
     lr: float = 3e-4
+    """Largest learning rate of Adam."""
     weight_decay: float = 5e-4
+    """Weight decay of Adam."""
     beta2: float = 0.999
+    """Adam's decay of the mean squared gradients, in [0, 1). torchreid's training script has 0.999;
+    the default of its function ``build_optimizer`` is 0.99."""
     schedule: str = "step"
+    """Learning rate over the steps: "step" divides it by ten after 1/3 and 2/3 of them, "bot" after
+    1/3 and 7/12, and "cosine" lets it fall to 0."""
     label_smooth: bool = True
+    """Spread a tenth of each label over all classes."""
     flip: bool = True
+    """Mirror half of the images."""
     crop: bool = True
+    """Crop the images at random."""
     erase: bool = False
+    """Erase a rectangle of the images at random."""
     weights: str = ""
+    """Path of the starting weights; "" means random weights."""
     weights_data: str = ""
+    """Leak status of starting weights without a record of their training images: "external"
+    declares that no image of the data set trained them, as with ImageNet; "" declares nothing."""
     workers: int = 0
+    """Processes that load images; 0 means the training process itself."""
     preset: str = PLAIN
+    """Named set of keys, one of PRESETS."""
     warmup: float = 0.0
+    """First fraction of the steps, in which the learning rate rises linearly, in [0, 1)."""
     last_stride: int = 0
+    """1 removes the stride of the last stage of a ResNet or of BN-Inception; 0 leaves it."""
     bnneck: bool = False
+    """Put a batch norm between features and classifier."""
     instances: int = 0
+    """Images per identity in a batch; 0 means shuffled batches."""
     triplet_weight: float = 0.0
+    """Weight of the triplet loss on the hardest pairs of a batch; 0 turns it off."""
     triplet_margin: float = 0.3
+    """Margin of the triplet loss, as a Euclidean distance of features."""
     bf16: bool = False
+    """Compute in bfloat16 where that is safe."""
     generated_label: str = LABELS[0]
+    """Label of a generated image: "hard", its identity like a real image; "smoothed", its identity
+    with a tenth spread over all classes, while real images have hard labels; "uniform", equal over
+    all classes (LSRO)."""
     generated_weight: float = 1.0
+    """Weight of a generated image in the identity loss; a real image has 1."""
     generated_triplet: bool = True
+    """Use generated images in the triplet loss."""
     generated_share: float = 0.0
+    """Fraction of each batch that is generated, in [0, 1); 0 means as in the shuffled mix."""
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "steps")
@@ -124,7 +137,7 @@ class TrainReidConfig:
             raise UserError(f"weights_data must be external or empty, got {self.weights_data!r}")
         if self.weights_data and not self.weights:
             raise UserError(
-                f"weights_data must be empty where no weights are given, got "
+                f"weights_data must be empty if no weights are given, got "
                 f"{self.weights_data!r}; name their file by the key weights"
             )
 
@@ -136,7 +149,7 @@ class TrainReidConfig:
             )
         if self.triplet_weight and not 0 < self.instances < self.batch:
             raise UserError(
-                f"triplet_weight must be 0 where batches are not made of several images of several "
+                f"triplet_weight must be 0 unless a batch has several images of several "
                 f"people, got {self.triplet_weight:g}; set instances = 4 and a larger batch"
             )
         group = self.instances or self.batch
@@ -151,11 +164,11 @@ class TrainReidConfig:
 
     @property
     def warmup_steps(self) -> int:
-        """How many steps the learning rate rises."""
+        """Number of steps in which the learning rate rises."""
         return round(self.warmup * self.steps)
 
     def rate(self, step: int) -> float:
-        """Learning rate at a step (counted from 0), as a factor of ``lr``."""
+        """The learning rate at a step (counted from 0), as a factor of ``lr``."""
         rise = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         if self.schedule == "cosine":
             return rise * (1 + math.cos(math.pi * step / self.steps)) / 2
@@ -167,12 +180,12 @@ PRESETS = {PLAIN: {key: _DEFAULTS[key] for key in _STRONG}, "strong": _STRONG}
 
 
 def preset_keys(name: str, given: Collection[str]) -> dict[str, Any]:
-    """What a training sets: its keys, without those that were given ("train_reid.key")."""
+    """The keys that a preset sets, without those in ``given`` ("train_reid.key")."""
     return {k: v for k, v in PRESETS[name].items() if f"train_reid.{k}" not in given}
 
 
 def marks_of(preset: str, label: str, ratio: float) -> list[str]:
-    """What tells the folder of a training from that of a plain one.
+    """The parts of a folder name that distinguish a training from a plain one.
 
     >>> marks_of("strong", "uniform", 1.0), marks_of("plain", "uniform", 0.0)
     (['strong', 'uniform'], [])
@@ -186,11 +199,15 @@ _WORDS = {
     "bnneck": "BNNeck",
     "last_stride": "last stride",
     "warmup": "warm-up",
-    "instances": "images an identity",
+    "instances": "images per identity",
     "triplet_weight": "triplet weight",
     "triplet_margin": "triplet margin",
 }
-_IN_CAPTIONS = ("lr", "schedule", "label_smooth")  # of the tables, where trainings share them
+_IN_CAPTIONS = (
+    "lr",
+    "schedule",
+    "label_smooth",
+)  # of tables, because all trainings of a table share them
 _POLICIES = {
     "generated_label": "generated labels {}",
     "generated_weight": "generated weight {:g}",
@@ -200,7 +217,7 @@ _POLICIES = {
 
 
 def describe_preset(recipe: Mapping[str, Any], ratio: float) -> list[str]:
-    """What a training does that a plain one does not, in words: its name, then every deviation.
+    """The differences of a training from a plain one: the preset, then every deviation from it.
 
     Args:
         recipe: the ``recipe`` of a result; one of an older version has fewer keys.
@@ -224,11 +241,11 @@ def describe_preset(recipe: Mapping[str, Any], ratio: float) -> list[str]:
 
 
 def caption_keys(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a result's recipe that its table has in common, as a plain training has them.
+    """The keys of a result's recipe for the caption of its table, as in a plain training.
 
-    What the name of the training implies is said by the row; only what differs from it is kept. The
-    row says what trained the starting weights too. Precision and Adam's memory are named where they
-    are not the usual ones.
+    The row names the preset and the leak status of the starting weights, so a key appears here with
+    its own value only if that differs from the preset. ``bf16`` and ``beta2`` appear only if they
+    differ from their defaults.
     """
     recipe = {key: recipe[key] for key in _DEFAULTS if key in recipe} | dict(recipe)
     new = PRESETS[PLAIN].keys() | _POLICIES.keys() | {"preset", "weights_data"}

@@ -1,14 +1,14 @@
-"""A re-ID network in training: one step, and the state between two.
+"""One step of a re-ID training, and the state between two steps.
 
-A step is torchreid's (its softmax engine's loss, gradients, update) with what a training may add:
-the triplet loss, its own policy for generated images, bfloat16. It depends on the seed, its number
-and the tensors of the state alone: dropout starts from (seed, number), the learning rate is that of
-the number. So a state is the tensors and the number of steps.
+A step is torchreid's (loss, gradients and update of its softmax engine) with optional additions:
+the triplet loss, a policy for generated images, bfloat16. It depends on the seed, its number and
+the tensors of the state only: dropout is seeded with (seed, number), and the learning rate is a
+function of the number. So a state consists of these tensors and the number of steps.
 
-Several ranks share a step (:mod:`reid_aug.runtime.distributed`): each runs its part of the batch
-through the network, the outputs of all meet, and every rank has the loss of the whole batch,
-hardest pairs and weights included. Batch norm sees the whole batch too. So ranks train what one
-process trains.
+Several processes can share a step (:mod:`reid_aug.runtime.distributed`). Each computes the outputs
+of its part of the batch, the outputs of all are gathered, and every process computes the loss of
+the whole batch, with its hardest pairs and weights. Batch norm uses the whole batch too. So several
+processes train the same network as one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,9 +50,9 @@ class ReidTrainer:
     """A network, its optimiser, and one step of them.
 
     Args:
-        model: in training mode (B, 3, H, W) to logits, or to (logits, features) where the triplet
-            loss asks for features; logits (B, K), or several of them that share the loss.
-        group: who trains together; batches then hold this rank's part.
+        model: maps (B, 3, H, W) in training mode to logits, or to (logits, features) if there is a
+            triplet loss. Logits are (B, K), or several such tensors, whose losses are averaged.
+        group: the processes that train together; batches hold the part of this process.
     """
 
     def __init__(
@@ -112,14 +112,14 @@ class ReidTrainer:
             torch.cuda.manual_seed(start)
 
     def _parts(self, outputs: Any) -> tuple[Sequence[Tensor], Tensor | None]:
-        """The logits, one tensor or several, and the features where the triplet loss needs them."""
+        """A list of logits, and the features if there is a triplet loss."""
         logits, features = outputs if self.config.triplet_weight else (outputs, None)
         several = [logits] if isinstance(logits, Tensor) else logits
         whole = None if features is None else self._whole(features)
         return [self._whole(one) for one in several], whole
 
     def _whole(self, output: Tensor) -> Tensor:
-        """An output of all group, in full precision; gradients go back to where it came from."""
+        """An output of all processes, in single precision; gradients flow back to each process."""
         output = output.float() if self.config.bf16 else output
         return self.group.stack(output).flatten(0, 1) if self.group.size > 1 else output
 
@@ -147,6 +147,6 @@ class ReidTrainer:
         return weights | memory
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the tensors of :meth:`state` back."""
+        """Load the tensors of :meth:`state`."""
         self.model.load_state_dict(under(tensors, "model/"))
         restore_adam(self.optimiser, under(tensors, "adam/"))

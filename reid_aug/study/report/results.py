@@ -15,7 +15,7 @@ from typing import Any
 
 from reid_aug.data.dataset import NAME
 from reid_aug.evaluation import RESULT_FORMAT
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.stages.train_reid.settings import caption_keys
 
 NEEDED: dict[str, Any] = {
@@ -56,7 +56,8 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
         UserError: If there is no sound one.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such run folder; make one with: reid-aug demo")
+        remedy = Remedy(("demo",), words="make one with")
+        raise UserError(f"{folder}: there is no such run folder", remedy)
     results, faults = [], []
     for path in sorted(folder.rglob("result.json")):
         try:
@@ -64,8 +65,10 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
         except UserError as error:
             faults.append(str(error))
     if not results:
-        nothing = f"{folder}: holds no result.json; make one with: reid-aug train-reid"
-        raise UserError(faults[0] if faults else nothing)
+        if faults:
+            raise UserError(faults[0])
+        remedy = Remedy(("train-reid",), words="make one with")
+        raise UserError(f"{folder}: holds no result.json", remedy)
     return results, faults
 
 

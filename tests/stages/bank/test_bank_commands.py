@@ -191,7 +191,7 @@ def test_the_command_that_makes_a_score_runs_as_printed(people, run):
     with pytest.raises(UserError) as caught:
         Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least)
 
-    told = with_own_places(str(caught.value), ["train-reid", "--data", str(people)])
+    told = with_own_places(caught.value, ["train-reid", "--data", str(people)])
     call(*shlex.split(told.partition("make it with: reid-aug ")[2]))
 
     assert Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least).generated

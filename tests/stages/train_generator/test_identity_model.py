@@ -78,7 +78,7 @@ def test_larger_pictures_are_made_as_large_as_those_that_trained_it(path):
     assert float(identity_model(*large)) == pytest.approx(float(identity_model(*small)), rel=1e-4)
 
 
-def test_the_picture_learns_and_the_teacher_does_not(path):
+def test_the_generated_image_has_a_gradient_and_the_identity_model_has_none(path):
     generated, identity_model = pictures(1).requires_grad_(True), IdentityModel(path)
     before = {name: tensor.clone() for name, tensor in identity_model.state_dict().items()}
 

@@ -145,11 +145,11 @@ def test_image_without_a_face_is_used():
 
 
 def test_no_pair_at_all_is_an_error():
-    alone = [person(pid, 1, 0) for pid in range(3)]
-    poses = {image.name: standing() for image in alone}
+    single = [person(pid, 1, 0) for pid in range(3)]
+    poses = {image.name: standing() for image in single}
 
     with pytest.raises(UserError, match="got 3 such images and no pair"):
-        Pairs(alone, poses, SMALL, steps=1, batch=1)
+        Pairs(single, poses, SMALL, steps=1, batch=1)
 
 
 def test_no_pair_under_one_camera_is_an_error():
@@ -179,7 +179,9 @@ def test_there_is_one_batch_a_step(images, poses):
 
 
 def test_batch_does_not_depend_on_what_was_read_before(images, poses):
-    straight, jumping = (Pairs(images, poses, SMALL, 9, 4, seed=3, flip=True) for _ in range(2))
+    straight, jumping = (
+        Pairs(images, poses, SMALL, steps=9, batch=4, seed=3, flip=True) for _ in range(2)
+    )
 
     in_order = [straight[step] for step in range(4)]
 
@@ -188,8 +190,8 @@ def test_batch_does_not_depend_on_what_was_read_before(images, poses):
 
 
 def test_batch_depends_on_step_and_seed(images, poses):
-    pairs = Pairs(images, poses, SMALL, 9, 8, seed=3)
-    other = Pairs(images, poses, SMALL, 9, 8, seed=4)
+    pairs = Pairs(images, poses, SMALL, steps=9, batch=8, seed=3)
+    other = Pairs(images, poses, SMALL, steps=9, batch=8, seed=4)
 
     assert not torch.equal(pairs[0].image, pairs[1].image)
     assert not torch.equal(pairs[0].image, other[0].image)
@@ -277,7 +279,7 @@ def test_samples_are_eight_fixed_pairs_of_all_identities(images, poses):
 
 def pairs_with(folder, **changes):
     images, poses = read_market1501(folder).train, read_keypoints(folder / "keypoints.csv")
-    return Pairs(images, poses, SMALL, 50, 32, **changes)
+    return Pairs(images, poses, SMALL, steps=50, batch=32, **changes)
 
 
 @pytest.mark.parametrize("cameras", ["any", "same"])
@@ -290,7 +292,9 @@ def test_balanced_pairs_take_every_identity_equally_often(people, cameras):
     uneven = [*few, *(image for image in usable if image.pid != first)]
     part = {}
     for weighting in ("all", "balanced"):
-        pairs = Pairs(uneven, poses, SMALL, 50, 400, cameras=cameras, weighting=weighting)
+        pairs = Pairs(
+            uneven, poses, SMALL, steps=50, batch=400, cameras=cameras, weighting=weighting
+        )
         drawn = pairs._draw(np.random.default_rng(0))
         whom = [pairs.images[pairs.pair(int(i))[0]].pid for i in drawn]
         both = {
@@ -313,9 +317,9 @@ def test_held_out_identities_are_in_no_batch_and_in_every_examination(people, ca
 
     assert len(taught) == len(everybody) - 2
     assert sum(len(batch.image) for batch in batches) >= 64
-    alone = pairs_with(people, held_out=0, cameras=cameras)
-    outside = [place for place, image in enumerate(alone.images) if image.pid not in taught]
-    known = {alone._read(place, False)[0].tobytes() for place in outside}
+    whole = pairs_with(people, held_out=0, cameras=cameras)
+    outside = [place for place, image in enumerate(whole.images) if image.pid not in taught]
+    known = {whole._read(place, False)[0].tobytes() for place in outside}
     for batch in batches:
         assert {image.numpy().tobytes() for image in (*batch.image, *batch.truth)} <= known
     for some, same in zip(batches, pairs.validation(), strict=True):

@@ -43,7 +43,7 @@ def test_the_numbers_are_those_of_the_pairs_drawn(people):
     truth, drawn = [], []
     for batch in pairs.validation():
         truth += list(batch.truth.numpy())
-        drawn += list(trainer.draw(batch))
+        drawn += list(trainer.generate(batch))
 
     found = validate(trainer, pairs.validation())
 

@@ -124,7 +124,9 @@ def test_the_other_discriminator_is_refused(files):
 
 
 def test_a_discriminator_for_a_generator_that_stays_alone_is_refused(files):
-    with pytest.raises(UserError, match="start_pose must not be given with discriminator_start"):
+    with pytest.raises(
+        UserError, match="start_pose must not be given with discriminator_start = 1"
+    ):
         Trainer(NETWORK, starting(files, "pose", discriminator_start=1.0), 0, CPU)
 
 

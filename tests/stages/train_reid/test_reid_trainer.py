@@ -173,13 +173,13 @@ def test_two_ranks_train_what_one_process_trains(people, tmp_path, config):
     assert exit_codes(started(train_as, 2, people, config, tmp_path)) == [0, 0]
     train_as(ProcessGroup(), people, config, tmp_path)
 
-    alone, whole = torch.load(tmp_path / "0-of-1.pt")
+    single, whole = torch.load(tmp_path / "0-of-1.pt")
     (left, one), (right, other) = (torch.load(tmp_path / f"{rank}-of-2.pt") for rank in (0, 1))
     assert left == right
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert [list(step) for step in left] == [list(step) for step in alone]
-    assert left[0] == pytest.approx(alone[0], rel=1e-4)
-    for ours, theirs in zip(left, alone, strict=True):
+    assert [list(step) for step in left] == [list(step) for step in single]
+    assert left[0] == pytest.approx(single[0], rel=1e-4)
+    for ours, theirs in zip(left, single, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=2e-2)
     assert one.keys() == whole.keys()
     for name in ("model/layer1.0.bn1.running_mean", "model/backbone.layer1.0.bn1.running_mean"):

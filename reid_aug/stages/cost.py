@@ -1,0 +1,37 @@
+"""The cost of a job: time and disk space."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An estimate, measured on one step."""
+
+    seconds: float
+    """Working time on the device that was measured."""
+    bytes: int
+    """The most disk space that the files of the job need."""
+
+    def describe(self, device: "torch.device") -> str:
+        """The estimate in words.
+
+        >>> import torch
+        >>> Cost(600, 12_000_000).describe(torch.device("cpu"))
+        'about 10 min on cpu, 12 MB'
+        """
+        return f"about {duration(self.seconds)} on {device}, {self.bytes / 1e6:.0f} MB"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits its size.
+
+    >>> duration(90), duration(600), duration(9000)
+    ('90 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

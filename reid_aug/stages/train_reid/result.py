@@ -1,0 +1,135 @@
+"""The record of a re-ID training: its settings, its mix, and the images that its network saw."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from reid_aug import __version__
+from reid_aug.backbones import torchreid_library
+from reid_aug.data.dataset import Dataset
+from reid_aug.data.provenance import (
+    DIGITS,
+    dataset_sha256,
+    fingerprints,
+    is_leak_free,
+    leak_status,
+    names_sha256,
+    recorded_fingerprints,
+)
+from reid_aug.mixing import Mix
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
+from reid_aug.runtime.weights import read_tensors
+from reid_aug.stages.train_reid.settings import TrainReidConfig
+
+MODEL_FORMAT = "reid_aug.reid/1"
+
+
+def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:
+    """Everything that a training depends on; results that agree in it are the same result."""
+    return {
+        "mode": mix.mode,
+        "ratio": mix.ratio,
+        "keep": mix.keep,
+        "keep_seed": mix.keep_seed,
+        "seed": seed,
+        "backbone": config.backbone,
+        "recipe": asdict(replace(config, weights=Path(config.weights).name)),
+        "starting_weights": sha256(config.weights) if config.weights else None,
+        "kept_sha256": names_sha256(mix.real),
+        "dataset_sha256": dataset_sha256(dataset),
+        "rows_sha256": mix.rows_sha256(),
+        "min_score": mix.min_score or None,
+    }
+
+
+def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
+    """The fields of a result about its mix and its leak status.
+
+    Args:
+        starting_status: the leak status of the starting weights (:func:`starting_data`).
+    """
+    used = mix.bank if mix.generated else None
+    status = used.attributes["generator_data"] if used else None
+    return {
+        "real": len(mix.real),
+        "generated": mix.generated,
+        "method": used.plan["method"] if used else None,
+        "cameras": used.plan["cameras"] if used else None,
+        "poses": used.plan["poses"] if used else None,
+        "generator_data": status,
+        "generator_sha256": used.attributes["generator_sha256"] if used else None,
+        "starting_data": starting_status,
+        "leak_free": is_leak_free((status, starting_status, *scorers(mix))),
+        "bank_sha256": sha256(used.path) if used else None,
+    }
+
+
+def scorers(mix: Mix) -> list[str]:
+    """The leak status of each network whose scores filter the bank."""
+    return [about["data"] for about in mix.min_score.values()]
+
+
+def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | None:
+    """The leak status of the starting weights; None if the training starts from scratch.
+
+    Weights without a record of the images that trained them have the status that ``weights_data``
+    declares, or else "whole", which is not leak-free. Networks of train-reid carry that record.
+
+    Raises:
+        UserError: If the weights were trained on test images, or if their record contradicts
+            ``weights_data``.
+    """
+    if not config.weights:
+        return None
+    recorded, declared = _fingerprints_before(config), config.weights_data
+    if recorded is None and declared:
+        return declared
+    data = leak_status(recorded or "", dataset, mix.real, "network of train_reid.weights")
+    if declared and data != declared:
+        raise UserError(
+            f"{config.weights}: its own notes must not contradict train_reid.weights_data, "
+            f"{declared!r}, got {data!r}; leave weights_data out, since the notes count"
+        )
+    return data
+
+
+def _fingerprints_before(config: TrainReidConfig) -> str | None:
+    """The fingerprints in starting weights of train-reid, "" if unknown; None for other weights."""
+    if not config.weights.endswith(".safetensors"):
+        return None
+    metadata = read_tensors(config.weights)[1]
+    if metadata.get("format") != MODEL_FORMAT:
+        return None
+    return recorded_fingerprints(metadata)
+
+
+def trained_on(mix: Mix, config: TrainReidConfig) -> str:
+    """The fingerprints of all images that train a network; "" if they are not all known.
+
+    A bank does not record which images trained its generator. They are known only if all are kept
+    images. Starting weights that are declared external add a fingerprint that belongs to no image,
+    because the network was trained on more than the kept set.
+    """
+    data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
+    before = _fingerprints_before(config) if config.weights else ""
+    if before is None and config.weights_data:
+        before = sha256(config.weights)[:DIGITS]
+    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
+        return ""
+    return (before or "") + fingerprints(mix.real)
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that a result depends on."""
+    return {
+        "reid_aug": __version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "torchreid": torchreid_library().__version__,
+        "numpy": np.__version__,
+    }
