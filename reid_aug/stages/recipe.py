@@ -261,7 +261,7 @@ class RunFolder:
         return self.path / "evaluations" / f"{name}.json"
 
     def below(self, keep: float, *marks: str) -> "RunFolder":
-        """The folder for files of a grid that belong to one kept set; ``marks`` name kinds of banks.
+        """The folder for files of a grid that belong to one kept set; ``marks`` name kinds of bank.
 
         >>> RunFolder(Path("runs/grid")).below(0.2, "renderer", "target").bank.as_posix()
         'runs/grid/keep-0.2-renderer-target/bank.h5'
@@ -273,6 +273,6 @@ class RunFolder:
         return self.path / "external" / name
 
     def find_bank(self, keep: float) -> Path:
-        """The bank for a training: that of this folder, or the one that a grid made for ``keep``."""
+        """The bank for a training: that of this folder, or one that a grid made for ``keep``."""
         own, other = self.bank, self.below(keep).bank
         return other if other.is_file() and not own.is_file() else own

@@ -29,7 +29,7 @@ from reid_aug.stages.train_reid.settings import TrainReidConfig
 class Draw(NamedTuple):
     """One image of a batch."""
 
-    index: int
+    place: int
     """Its index in the mix."""
     number: int
     """The seed of its random changes, together with that of the training."""
