@@ -153,6 +153,6 @@ def test_tensorboard_shows_what_the_log_says_and_changes_nothing(people, tmp_pat
         wanted = [(line["step"], line[key]) for line in logged(shown) if key in line]
         found = [(event.step, event.value) for event in board.Scalars(key)]
         assert found == [(step, pytest.approx(value, abs=1e-5)) for step, value in wanted]
-    assert {event.step for event in board.Images("drawn")} == {2, 3}
+    assert {event.step for event in board.Images("generated")} == {2, 3}
     name = "generator.safetensors"
     assert (shown / name).read_bytes() == (plain / name).read_bytes()

@@ -1,0 +1,135 @@
+"""Every stage has one shape: prepare, describe, cost, run; only run writes."""
+
+import json
+
+import pytest
+import torch
+
+from reid_aug.bank import Bank
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.progress import track
+from reid_aug.stages import train_generator, train_reid
+from reid_aug.stages.mix import resolve_mix
+from reid_aug.stages.stage import open_stage
+from reid_aug.stages.synthesize import SynthesizeJob
+
+CPU = torch.device("cpu")
+SMALL = (
+    "data.height=32", "data.width=16", "generator.width=4", "generator.blocks=1",
+    "train_generator.steps=2", "train_generator.batch=2", "train_generator.discriminator_width=4",
+    "synthesize.method=copies", "train_reid.backbone=osnet_x0_25", "train_reid.steps=2",
+    "train_reid.batch=4", "train_reid.height=32", "train_reid.width=16",
+)  # fmt: skip
+
+
+@pytest.fixture
+def stage(people, tmp_path):
+    return open_stage(data=str(people), out=str(tmp_path / "run"), device="cpu", settings=SMALL)
+
+
+@pytest.fixture
+def bank(stage):
+    return Bank(SynthesizeJob.prepare(stage, ratio=0.5, mode="replace").run())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "file"),
+    [
+        (train_generator.prepare, "generator.safetensors"),
+        (SynthesizeJob.prepare, "bank.h5"),
+        (lambda stage: train_reid.prepare(stage, ratio=0), "result.json"),
+    ],
+    ids=["train_generator", "synthesize", "train_reid"],
+)
+def test_only_run_writes_and_a_second_run_does_nothing(stage, prepare, file):
+    job = prepare(stage)
+    description, cost = job.describe(), job.cost(CPU)
+    assert description
+    assert cost.seconds > 0
+    assert cost.bytes > 1000
+    assert not stage.run.path.exists()
+
+    path = job.run()
+
+    assert path == job.path
+    assert path.name == file
+    assert json.loads(stage.run.recipe.read_text()) == job.stage.recipe.table()
+    written = path.stat().st_mtime_ns
+    again = prepare(stage)
+    assert again.run() == path
+    assert path.stat().st_mtime_ns == written
+    if file != "bank.h5":
+        assert f"done already: {path}" in again.describe()
+
+
+def test_the_progress_of_a_job_is_shown_by_the_function_that_is_given(stage):
+    titles = []
+
+    def noted(items, what, total=None, start=0):
+        titles.append(what)
+        return track(items, what, total, start)
+
+    train_generator.prepare(stage).run(noted)
+    SynthesizeJob.prepare(stage).run(noted)
+    train_reid.prepare(stage).run(noted)
+
+    assert titles == ["train generator", "synthesize", "train osnet_x0_25"]
+
+
+def test_without_a_ratio_the_mix_is_that_of_the_bank(stage, bank):
+    mix = resolve_mix(stage)
+
+    assert (mix.ratio, mix.mode, mix.generated) == (0.5, "replace", len(bank))
+
+
+def test_with_a_ratio_the_mode_is_that_of_the_recipe(stage, bank):
+    with pytest.raises(UserError, match="got a bank of another kept set"):
+        resolve_mix(stage, ratio=0.5)
+
+    assert resolve_mix(stage, 0.5, "replace").mode == "replace"
+
+
+def test_ratio_zero_needs_no_bank(stage):
+    assert resolve_mix(stage, ratio=0).generated == 0
+    with pytest.raises(UserError, match="bank.h5 is missing; make it with: reid-aug synthesize"):
+        resolve_mix(stage)
+
+
+def test_the_ratio_of_a_training_is_recorded_in_its_recipe(stage, bank):
+    job = train_reid.prepare(stage, ratio=0.25, mode="replace", bank=make_bank(stage, 0.25))
+
+    assert (job.stage.recipe.synthesize.ratio, job.stage.recipe.synthesize.mode) == (
+        0.25,
+        "replace",
+    )
+    assert job.folder.name == "osnet_x0_25-replace0.25-keep1-seed0"
+
+
+def make_bank(stage, ratio):
+    other = open_stage(
+        data=str(stage.root), out=str(stage.run.path / "other"), device="cpu", settings=SMALL
+    )
+    return SynthesizeJob.prepare(other, ratio, "replace").run()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "settings", "sentence"),
+    [
+        (train_reid.prepare, ("train_reid.batch=1000",), "takes 1000 images at once"),
+        (train_reid.prepare, ("train_reid.backbone=resnet5",), "backbone must be one of"),
+        (train_generator.prepare, ("train_generator.vgg=gone.pth",), "gone.pth is missing"),
+        (train_generator.prepare, ("generator.cameras=1",), "generator.cameras must be 0"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_when_it_is_prepared(
+    people, tmp_path, prepare, settings, sentence
+):
+    stage = open_stage(
+        data=str(people), out=str(tmp_path / "run"), device="cpu", settings=(*SMALL, *settings)
+    )
+    options = {"ratio": 0} if prepare is train_reid.prepare else {}
+
+    with pytest.raises(UserError, match=sentence):
+        prepare(stage, **options)
+
+    assert not stage.run.path.exists()
