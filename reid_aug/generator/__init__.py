@@ -36,7 +36,13 @@ paper's network).
     adversary   discriminators, losses, image pool
 """
 
-from reid_aug.generator.checkpoint import load_generator, load_with_metadata, save_generator
+from reid_aug.generator.checkpoint import (
+    DEMO,
+    demo_generator,
+    load_generator,
+    load_with_metadata,
+    save_generator,
+)
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
 from reid_aug.generator.inference import generate, ready_to_generate
 from reid_aug.generator.interface import GeneratorNetwork
@@ -52,6 +58,7 @@ from reid_aug.generator.released import (
 from reid_aug.generator.winograd import ready_to_train
 
 __all__ = [
+    "DEMO",
     "CameraStyle",
     "Generator",
     "GeneratorConfig",
@@ -60,6 +67,7 @@ __all__ = [
     "check_dropout",
     "check_norm",
     "conv3",
+    "demo_generator",
     "encoder",
     "first_convolution",
     "generate",

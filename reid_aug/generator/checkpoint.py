@@ -8,6 +8,7 @@ class that reads the file (:mod:`reid_aug.generator.interface`).
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata as installed
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -17,9 +18,15 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.generator/1"
+DEMO = "demo"  # the name of the generator that is part of the package
 GROUP = "reid_aug.generators"  # entry points: format tag = class
 
 Network = TypeVar("Network", bound=GeneratorNetwork)
+
+
+def demo_generator() -> Path:
+    """The demo generator, which is part of the package; trained on rendered people only."""
+    return Path(str(resources.files("reid_aug.assets") / "demo_generator.safetensors"))
 
 
 def save_generator(

@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ import torch
 from reid_aug.data.dataset import Dataset, dataset_root, default_keypoints, read_market1501
 from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.data.provenance import dataset_sha256
+from reid_aug.generator import DEMO, demo_generator
 from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.progress import track
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings
-
-DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,12 @@ def open_stage(
 def open_stage_of(
     recipe: Recipe, data: str | None, out: str | None, device: str | None, keypoints: str | None
 ) -> Stage:
-    """As :func:`open_stage`, with a loaded recipe."""
-    folder = RunFolder(Path(out) if out else Path("runs") / recipe.name)
+    """As :func:`open_stage`, with a loaded recipe.
+
+    The default run folder is ``runs/NAME``: NAME is the recipe on the built-in people, else the
+    folder of the data set, so that no run on real data shares a folder with the demo.
+    """
+    folder = RunFolder(Path(out) if out else Path("runs") / _default_name(recipe, data))
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path}: --out must be a folder, got a file; choose another")
     chosen = choose_device(device)
@@ -119,6 +121,11 @@ def open_stage_of(
     if not keypoints and not points.is_file():
         points = default_keypoints(data or root)
     return Stage(recipe, root, data is None, points, folder, chosen)
+
+
+def _default_name(recipe: Recipe, data: str | None) -> str:
+    """The name of the run folder without --out: that of the data set, or of the recipe."""
+    return Path(data).resolve().name if data else recipe.name
 
 
 def demo_people(recipe: Recipe) -> Path:
@@ -161,11 +168,6 @@ def _people_of(run: RunFolder) -> PeopleConfig:
         return PeopleConfig(**json.loads(run.recipe.read_text(encoding="utf-8"))["people"])
     except (OSError, ValueError, LookupError, TypeError):
         return load_recipe(DEMO).people
-
-
-def demo_generator() -> Path:
-    """The demo generator, which is part of the package."""
-    return Path(str(resources.files("reid_aug.assets") / "demo_generator.safetensors"))
 
 
 def is_first_rank() -> bool:

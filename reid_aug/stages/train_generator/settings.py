@@ -63,7 +63,10 @@ class TrainGeneratorConfig:
     identity_weight: float = 1.0
     """Weight of the identity loss."""
     start: str = ""
-    """Path of the generator that the training starts from; "" means random weights."""
+    """The generator that the training starts from: a path, or "demo" for that of the package.
+
+    "" means random weights.
+    """
     start_appearance: str = ""
     """Path of the appearance discriminator that the training starts from; "" means random."""
     start_pose: str = ""

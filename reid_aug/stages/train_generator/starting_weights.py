@@ -1,6 +1,7 @@
 """The starting weights of a training, if they are not random: generator and discriminators.
 
-A generator comes from a ``generator.safetensors``, which was trained here or imported. A
+A generator comes from a ``generator.safetensors``, which was trained here or imported; "demo" names
+the one of the package. A
 discriminator comes from a file that ``reid-aug generator import`` made of released weights, or from
 a training state (``training/00087500.safetensors``), which holds both discriminators.
 
@@ -15,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from reid_aug.data.provenance import recorded_fingerprints
-from reid_aug.generator import Generator, load_with_metadata
+from reid_aug.generator import DEMO, Generator, demo_generator, load_with_metadata
 from reid_aug.generator.adversary import read_discriminator
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import sha256
@@ -34,7 +35,7 @@ def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) 
     if config.start:
         generator = networks["generator"]
         assert isinstance(generator, Generator)
-        _start_generator(generator, config.start)
+        _start_generator(generator, _file_of(config.start))
     for discriminator, path in _discriminators(config):
         if discriminator not in networks:
             raise UserError(
@@ -46,7 +47,7 @@ def start_from(networks: Mapping[str, nn.Module], config: TrainGeneratorConfig) 
 
 def fingerprints_before(config: TrainGeneratorConfig) -> list[str]:
     """The fingerprints of the training images of each starting network; "" if unknown."""
-    before = [_read_generator(config.start)[1]] if config.start else []
+    before = [_read_generator(_file_of(config.start))[1]] if config.start else []
     before += [
         read_discriminator_of(path, discriminator)[1]
         for discriminator, path in _discriminators(config)
@@ -56,7 +57,7 @@ def fingerprints_before(config: TrainGeneratorConfig) -> list[str]:
 
 def starting_files(config: TrainGeneratorConfig) -> dict[str, str]:
     """The SHA-256 of every file of starting weights, by its key in the recipe."""
-    given = {"start": config.start} if config.start else {}
+    given = {"start": _file_of(config.start)} if config.start else {}
     given |= {f"start_{discriminator}": path for discriminator, path in _discriminators(config)}
     return {key: sha256(path) for key, path in given.items()}
 
@@ -93,6 +94,11 @@ def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
             Remedy(("generator", "import"), words="convert released weights with"),
         )
     return load_with_metadata(path, Generator)
+
+
+def _file_of(start: str) -> str:
+    """The file of the starting generator; "demo" names the one of the package."""
+    return str(demo_generator()) if start == DEMO else start
 
 
 def _start_generator(generator: Generator, path: str) -> None:

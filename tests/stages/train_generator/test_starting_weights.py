@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from reid_aug.generator import Generator, GeneratorConfig, load_generator, save_generator
+from reid_aug.generator import (
+    Generator,
+    GeneratorConfig,
+    demo_generator,
+    load_generator,
+    load_with_metadata,
+    save_generator,
+)
 from reid_aug.generator.adversary import import_discriminator_checkpoint, read_discriminator
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -160,3 +167,16 @@ def test_an_imported_discriminator_is_not_overwritten_by_another(files, tmp_path
         import_discriminator_checkpoint(other, "pose", path)
 
     assert path.read_bytes() == before
+
+
+def test_demo_starts_from_the_generator_of_the_package(people):
+    checkpoint, metadata = load_with_metadata(demo_generator(), Generator)
+    settings = config(start="demo", discriminator_start=1.0)
+
+    own = Trainer(checkpoint.config, settings, 0, CPU).networks["generator"].state_dict()
+    about = job(people, settings)[-1]
+
+    assert all(torch.equal(own[name], tensor) for name, tensor in checkpoint.state_dict().items())
+    assert about["recipe"]["train_generator"]["start"] == "demo"
+    assert about["start_sha256"] == {"start": sha256(demo_generator())}
+    assert {*fingerprints({"trained_on": metadata["trained_on"]})} <= {*fingerprints(about)}
