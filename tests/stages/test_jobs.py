@@ -91,7 +91,7 @@ def test_with_a_ratio_the_mode_is_that_of_the_recipe(stage, bank):
 
 def test_ratio_zero_needs_no_bank(stage):
     assert resolve_mix(stage, ratio=0).generated == 0
-    with pytest.raises(UserError, match="bank.h5 is missing; make it with: reid-aug synthesize"):
+    with pytest.raises(UserError, match=r"bank\.h5 is missing; make it with: reid-aug synthesize"):
         resolve_mix(stage)
 
 
