@@ -82,7 +82,7 @@ def test_links_lead_somewhere(document):
 def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/told", 6)):
+    for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/cameras", 6)):
         generator = Generator(GeneratorConfig(width=4, blocks=1, cameras=cameras))
         save_generator(generator, tmp_path / folder / "generator.safetensors")
     write_movenet(tmp_path / "movenet-thunder.json", np.full((17, 3), 0.5))
