@@ -1,1 +1,1 @@
-"""Recipes: one TOML file contains every setting of an experiment. Installed as ``reid_aug.recipes``."""
+"""Recipes: one TOML file contains every setting of an experiment."""
