@@ -1,1 +1,1 @@
-"""Grids of experiments, and what came out of them."""
+"""Grids of experiments, the scripts that measure, and their results."""

@@ -1,11 +1,11 @@
-"""How fast are images read from a bank, and from the same images as JPEG files?
+"""Measure how fast images are read from a bank, and from the same images as JPEG files.
 
     python benchmarks/bank_reads.py BANK
 
-Prints random single-image reads a second, and the images a second of a shuffled DataLoader on the
-bank and on JPEG files (quality 95) of the same rows in a temporary folder, in this process and in
-two workers. Each figure is the median of five passes that take turns, so that the ratio holds when
-the machine's speed drifts. Files are in the page cache.
+Prints random single-image reads per second, and the images per second of a shuffled DataLoader on
+the bank and on JPEG files (quality 95) of the same rows in a temporary folder, in this process and
+in two workers. Each figure is the median of five passes that take turns, so that the ratio holds
+when the machine's speed drifts. The files are in the page cache.
 """
 
 import argparse
@@ -56,21 +56,21 @@ class Files(Dataset[Tensor]):
 
 
 def write_files(bank: Bank, folder: Path) -> list[Path]:
-    """Every row as a JPEG file."""
+    """Write every row as a JPEG file; return the paths."""
     paths = [folder / f"{row:06d}.jpg" for row in range(len(bank))]
     for row, path in enumerate(paths):
         Image.fromarray(bank.image(row)).save(path, quality=95)
     return paths
 
 
-def reads_a_second(bank: Bank) -> float:
-    """Random single-image reads."""
+def reads_per_second(bank: Bank) -> float:
+    """The rate of random single-image reads."""
     rows = np.random.default_rng(0).integers(len(bank), size=READS).tolist()
     return _rate(READS, lambda: [bank.image(row) for row in rows])
 
 
-def images_a_second(data: Dataset[Tensor], workers: int) -> float:
-    """One shuffled pass of a DataLoader."""
+def images_per_second(data: Dataset[Tensor], workers: int) -> float:
+    """The rate of one shuffled pass of a DataLoader."""
     order = torch.Generator().manual_seed(0)
     loader = DataLoader(data, BATCH, shuffle=True, num_workers=workers, generator=order)
     return _rate(len(data), lambda: sum(len(batch) for batch in loader))  # type: ignore[arg-type]
@@ -92,19 +92,19 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     with tempfile.TemporaryDirectory() as folder:
         files = Files(write_files(bank, Path(folder)))
-        reads_a_second(bank)  # the first pass warms up
+        reads_per_second(bank)  # the first pass warms up
         print(f"{len(bank)} images of {bank.height}x{bank.width}")
-        rate = statistics.median(reads_a_second(bank) for _ in range(PASSES))
-        print(f"random single reads: {rate:.0f} a second")
+        rate = statistics.median(reads_per_second(bank) for _ in range(PASSES))
+        print(f"random single reads: {rate:.0f} per second")
         for workers in (0, 2):
             pairs = [
-                [images_a_second(data, workers) for data in (Rows(bank), files)]
+                [images_per_second(data, workers) for data in (Rows(bank), files)]
                 for _ in range(PASSES)
             ]
             ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratio = statistics.median(a / b for a, b in pairs)
             print(
-                f"DataLoader, {workers} workers: bank {ours:.0f}, JPEG {theirs:.0f} images a "
+                f"DataLoader, {workers} workers: bank {ours:.0f}, JPEG {theirs:.0f} images per "
                 f"second; ratio {ratio:.1f}"
             )
 

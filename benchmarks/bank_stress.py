@@ -1,14 +1,14 @@
-"""Does a bank survive being killed, stopped and refused room, and does memory stay the same?
+"""Test a bank under kills, interrupts and a full disk, and measure its memory.
 
     python benchmarks/bank_stress.py kills FOLDER [--times 50]    # SIGKILL at random moments
     python benchmarks/bank_stress.py stops FOLDER [--times 20]    # Ctrl-C at random moments
     python benchmarks/bank_stress.py full FOLDER      # FOLDER is on a small disk, which is filled
     python benchmarks/bank_stress.py memory FOLDER    # 1,000 and 20,000 images of 128 x 64
-    python benchmarks/bank_stress.py draw FOLDER      # one run, which the others start
+    python benchmarks/bank_stress.py generate FOLDER  # one run; the other modes start it
 
-Somebody draws who needs no torch, so that start-up does not eat the time: all else is what
-``reid-aug synthesize`` runs on. After every interruption the same command runs again, and its
-``bank.h5`` is compared, byte by byte, with that of a run that nobody interrupted.
+A stand-in method generates the images without torch, so that start-up takes little time. The rest
+is the code of ``reid-aug synthesize``. After every interruption the same command runs again, and
+its ``bank.h5`` is compared byte by byte with that of an uninterrupted run.
 """
 
 import argparse
@@ -45,7 +45,7 @@ FACTS = {
 
 
 class StandIn:
-    """Draws patterns that depend on the number of the row alone."""
+    """A method whose images are patterns that depend on the row number only."""
 
     def __init__(self, size: tuple[int, int], delay: float) -> None:
         self.delay = delay
@@ -62,8 +62,8 @@ class StandIn:
         return 255 - images
 
 
-def draw(folder: Path, count: int, size: tuple[int, int], delay: float) -> Path:
-    """Draw a bank of ``count`` rows, or what is missing of one."""
+def generate(folder: Path, count: int, size: tuple[int, int], delay: float) -> Path:
+    """Generate a bank of ``count`` rows, or its missing part; return its path."""
     path = folder / "bank.h5"
     names = np.array([f"{row % 751:04d}_c1s1_{row:06d}_00.jpg" for row in range(count)])
     poses = np.zeros((count, 18, 2))
@@ -75,20 +75,20 @@ def draw(folder: Path, count: int, size: tuple[int, int], delay: float) -> Path:
     return path
 
 
-def draw_as_a_command(arguments: argparse.Namespace) -> None:
-    """What a child process does: it ends as every command of reid-aug does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell ran with "&"
+def generate_as_a_command(arguments: argparse.Namespace) -> None:
+    """The work of a child process, which exits as every command of reid-aug does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell sets it to ignored after "&"
     print(READY, flush=True)
-    draw(arguments.folder, arguments.rows, _size(arguments), arguments.delay)
+    generate(arguments.folder, arguments.rows, _size(arguments), arguments.delay)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(json.dumps({"peak_mb": round(used)}), file=sys.stderr)
 
 
 class Run:
-    """``draw`` as a process of its own; its output lies in ``errors`` once it has ended."""
+    """``generate`` in its own process; ``errors`` is its stderr after :meth:`end`."""
 
     def __init__(self, folder: Path, arguments: argparse.Namespace, **more: Any) -> None:
-        words = ["draw", folder, "--rows", arguments.rows, "--delay", arguments.delay]
+        words = ["generate", folder, "--rows", arguments.rows, "--delay", arguments.delay]
         words += ["--height", arguments.height, "--width", arguments.width]
         self.process = subprocess.Popen(
             [sys.executable, __file__, *map(str, words)],
@@ -98,16 +98,16 @@ class Run:
         self.process.stdout.readline()  # READY
 
     def end(self) -> int:
-        """Wait for it; its exit code."""
+        """Wait for the process; return its exit code."""
         _, self.errors = self.process.communicate()
         return self.process.returncode
 
 
 def interrupted(folder: Path, arguments: argparse.Namespace, how: int) -> Counter[str]:
-    """Interrupt runs at random moments; what they were doing, and how often.
+    """Interrupt runs at random moments; count what they were doing.
 
     Raises:
-        SystemExit: If a bank differs from the one that nobody interrupted.
+        SystemExit: If a bank differs from that of the uninterrupted run.
     """
     whole = Run(folder / "whole", arguments)
     began = time.perf_counter()
@@ -126,7 +126,7 @@ def interrupted(folder: Path, arguments: argparse.Namespace, how: int) -> Counte
             sys.exit(f"Ctrl-C: exit code {code}, {run.errors}")
         again = Run(target, arguments)
         if again.end() or (target / "bank.h5").read_bytes() != wanted:
-            sys.exit(f"run {number} gave another bank: {again.errors}")
+            sys.exit(f"run {number} made a different bank: {again.errors}")
         if left := sorted(path.name for path in target.iterdir() if path.name != "bank.h5"):
             sys.exit(f"run {number} left {left}")
         shutil.rmtree(target)
@@ -135,50 +135,50 @@ def interrupted(folder: Path, arguments: argparse.Namespace, how: int) -> Counte
 
 def _was_doing(folder: Path) -> str:
     if (folder / "bank.h5").exists():
-        return "finished, or tidying up"
+        return "finished, or cleaning up"
     if any(folder.glob(".bank.h5.*.part")):
-        return "putting the bank together"
+        return "assembling the bank"
     if any(folder.glob("shards/*/.*.part")):
         return "writing a shard"
-    return "drawing"
+    return "generating"
 
 
 def fill(folder: Path, arguments: argparse.Namespace) -> str:
-    """Draw onto a disk that other files fill up at four moments; what the runs said.
+    """Generate onto a disk that other files fill up at five sizes; return the error messages.
 
     Raises:
-        SystemExit: If a run says something else than one line, or leaves half a file.
+        SystemExit: If a run prints more or less than one line, or leaves a partial file.
     """
     with tempfile.TemporaryDirectory() as elsewhere:
-        whole = draw(Path(elsewhere), arguments.rows, _size(arguments), 0.0)
+        whole = generate(Path(elsewhere), arguments.rows, _size(arguments), 0.0)
         wanted, size = sha256(whole), whole.stat().st_size
     folder.mkdir(parents=True, exist_ok=True)
-    ballast, said = folder / "ballast", set()
-    for part in (0.2, 0.5, 0.95, 1.3, 1.7):  # of the size of the bank that there is room for
+    ballast, messages = folder / "ballast", set()
+    for part in (0.2, 0.5, 0.95, 1.3, 1.7):  # free space, as a part of the bank's size
         _fill_up(ballast, int(part * size))
         run = Run(folder, arguments)
         code = run.end()
         lines = run.errors.splitlines()
         if code != 2 or len(lines) != 1:
             sys.exit(f"room for {part} banks: exit code {code}, {run.errors}")
-        said.add(lines[0].rpartition(": ")[2])
+        messages.add(lines[0].rpartition(": ")[2])
         if (folder / "bank.h5").exists() or any(folder.rglob("*.part")):
-            sys.exit("something half-written was left")
+            sys.exit("a partial file was left")
         ballast.unlink()
     if Run(folder, arguments).end() or sha256(folder / "bank.h5") != wanted:
-        sys.exit("with room again, the bank is another one")
-    return "; ".join(sorted(said))
+        sys.exit("with free space again, the bank differs")
+    return "; ".join(sorted(messages))
 
 
 def _fill_up(ballast: Path, room: int) -> None:
     free = shutil.disk_usage(ballast.parent).free
-    drawn = sum(path.stat().st_size for path in ballast.parent.glob("shards/*/*.npy"))
+    written = sum(path.stat().st_size for path in ballast.parent.glob("shards/*/*.npy"))
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, free + drawn - room))
+        os.posix_fallocate(file.fileno(), 0, max(1, free + written - room))
 
 
 def peak(folder: Path, arguments: argparse.Namespace) -> float:
-    """Peak memory of a run, MB."""
+    """The peak memory of a run, in MB."""
     run = Run(folder, arguments)
     if run.end():
         sys.exit(run.errors)
@@ -190,21 +190,21 @@ def _size(arguments: argparse.Namespace) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Do what was asked for, and print what was found."""
+    """Run one mode and print its result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("draw", "kills", "stops", "full", "memory"))
+    parser.add_argument("what", choices=("generate", "kills", "stops", "full", "memory"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--times", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--height", type=int, default=64)
     parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--delay", type=float, default=0.002, help="seconds a batch")
+    parser.add_argument("--delay", type=float, default=0.002, help="seconds per batch")
     arguments = parser.parse_args()
     folder = arguments.folder
-    if arguments.what == "draw":
-        command = click.Command("draw", callback=lambda: draw_as_a_command(arguments))
-        OneLine(commands={"draw": command}).main(["draw"])
+    if arguments.what == "generate":
+        command = click.Command("generate", callback=lambda: generate_as_a_command(arguments))
+        OneLine(commands={"generate": command}).main(["generate"])
     elif arguments.what == "full":
         print(f"a full disk, five times: {fill(folder, arguments)}")
     elif arguments.what == "memory":

@@ -1,30 +1,31 @@
-"""Does the shipped generator beat copying and cutting out, on people it has never seen?
+"""Compare the generator in the package with copies and limb warps, on people it was not trained on.
 
     python benchmarks/demo_generator.py BANK [--model MODEL.safetensors] [--beside BANK]
         [--picture] [--note FILE]
 
-BANK is a bank of the built-in people. Each drawing is compared with the truth, which is what the
-renderer draws for the same person, camera and pose, and so are two baselines that learn nothing:
-the source image as it is, and its limbs moved one by one (:mod:`reid_aug.generator.limb_warp`).
-Prints a table in markdown: mean and standard error over rows spread evenly over the bank.
+BANK is a bank of the built-in people. Each generated image is compared with the truth, which is the
+render of the same person, camera and pose. So are two baselines without training: the unchanged
+source image, and its limbs moved one by one (:mod:`reid_aug.generator.limb_warp`). Prints a table
+in markdown: mean and standard error over rows spread evenly over the bank.
 
     L1        mean absolute difference from the truth, in [-1, 1] scale
     SSIM      structural similarity to the truth (7 x 7 windows), mean over the person's pixels
 
-and, as a re-ID network sees it that ``reid-aug train-reid`` trained on real images of other people:
+and, by the features of a re-ID network that ``reid-aug train-reid`` trained on real images of other
+people:
 
-    margin    the line-up: everybody of the training set photographed in the drawing's pose, under
-              its camera, each before another piece of the street. Cosine of the drawing's feature
-              to that of the right person, minus the largest to a wrong one
-    found     how often that is above 0: the network points at the right person
-    album     cosine to the mean feature of the person's training images without the source, minus
-              the largest such cosine of anybody else. Those images share camera and place with
-              the source, and no pose with the drawing, so here a copy is ahead of the truth
+    margin    the line-up: every identity of the training set rendered in the pose and under the
+              camera of the generated image, each in front of another piece of the street. Cosine of
+              the image's feature to that of the right identity, minus the largest to a wrong one
+    found     the fraction of rows with a margin above 0: the right identity is the nearest
+    album     cosine to the mean feature of the identity's training images without the source, minus
+              the largest such cosine of another identity. Those images share camera and place with
+              the source, and no pose with the generated image, so here a copy is ahead of the truth
 
-``--beside`` names a bank of the same rows that another generator drew: its numbers, and how far
-BANK is ahead of it, row by row. ``--picture`` writes demo.png, the picture of the README, beside
-this script. ``--note`` writes the means of every method into the metadata of the generator FILE,
-as ``score``, under the cameras of the bank.
+``--beside`` names a bank of the same rows from another generator: the table then has its values and
+the difference of BANK from them, paired by row. ``--picture`` writes demo.png, the picture of the
+README, into the folder of this script. ``--note`` writes the means of every method into the
+metadata of the generator FILE, as ``score``, under the cameras of the bank.
 """
 
 import argparse
@@ -66,8 +67,8 @@ PICTURE = Path(__file__).with_name("demo.png")
 class Row:
     """A row of the bank: ``images`` (H, W, 3) uint8 by method, ``mask`` (H, W) bool, the person.
 
-    ``pose`` is the one asked for; ``source`` and ``target`` are file names, ``camid`` is the
-    camera drawn.
+    ``pose`` is the target pose; ``source`` and ``target`` are file names, ``camid`` is the camera
+    of the image.
     """
 
     images: dict[str, np.ndarray]
@@ -99,26 +100,26 @@ def rows_beside(rows: Sequence[Row], path: Path, root: Path) -> list[Row]:
     """The rows of another bank.
 
     Raises:
-        UserError: If they are not of the same sources, targets and cameras.
+        UserError: If their sources, targets and cameras differ from those of ``rows``.
     """
     others = list(rows_of(Bank(path), root))
-    if [_asked(row) for row in others] != [_asked(row) for row in rows]:
+    if [_key(row) for row in others] != [_key(row) for row in rows]:
         raise UserError(
-            f"{path}: must hold the rows of the first bank, drawn by another generator; make both "
+            f"{path}: must hold the rows of the first bank, from another generator; make both "
             f"with the same --ratio, --seed and --set synthesize.cameras"
         )
     return others
 
 
-def _asked(row: Row) -> tuple[str, str, int]:
+def _key(row: Row) -> tuple[str, str, int]:
     return row.source, row.target, row.camid
 
 
 def limb_warp(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) uint8, its limbs brought from one pose (18, 2) to another."""
+    """The image (H, W, 3) uint8 with its limbs moved from one pose (18, 2) to another."""
     signed = to_signed(torch.tensor(image)[None])
-    shown, cover = warp_limbs(signed, *torch.from_numpy(np.stack([source, target])[:, None]))
-    return to_pixels(shown + (1 - cover) * signed)[0].numpy()
+    moved, cover = warp_limbs(signed, *torch.from_numpy(np.stack([source, target])[:, None]))
+    return to_pixels(moved + (1 - cover) * signed)[0].numpy()
 
 
 def difference(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
@@ -127,28 +128,28 @@ def difference(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float
 
 
 def similarity(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
-    """Mean SSIM of two pictures (H, W, 3) uint8 over the pixels ``where``, (H, W) bool."""
+    """Mean SSIM of two images (H, W, 3) uint8 over the pixels ``where``, (H, W) bool."""
     local = structural_similarity(image, truth, channel_axis=2, data_range=255, full=True)[1]
     return float(local[where].mean())
 
 
-def measure(row: Row, judge: "Metric | None") -> np.ndarray:
-    """The numbers of every method, in the order of METHODS and COLUMNS: (4, 3 or 6)."""
+def measure(row: Row, metric: "IdentityMetric | None") -> np.ndarray:
+    """The values of every method, in the order of METHODS and COLUMNS: (4, 3 or 6)."""
     truth, everywhere = row.images["truth"], np.ones_like(row.mask)
     found = []
     for method in METHODS:
         image = row.images[method]
         values = [difference(image, truth, where) for where in (row.mask, everywhere)]
         found.append([*values, similarity(image, truth, row.mask)])
-    return np.hstack([np.array(found), judge.opinions(row)]) if judge else np.array(found)
+    return np.hstack([np.array(found), metric.values(row)]) if metric else np.array(found)
 
 
-class Metric:
-    """A re-ID network that is asked whom a drawing shows.
+class IdentityMetric:
+    """How well a re-ID network recognises the person of a generated image.
 
     Args:
         path: ``model.safetensors``, as ``reid-aug train-reid`` writes it.
-        root: the people who are to be told apart.
+        root: the data set whose identities are compared.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
@@ -163,28 +164,28 @@ class Metric:
         self.known = extract_features(self.model, self.train, self.transform, device)
         self.pids = torch.tensor([image.pid for image in self.train])
 
-    def opinions(self, row: Row) -> np.ndarray:
+    def values(self, row: Row) -> np.ndarray:
         """Margin, found and album of every method, (4, 3)."""
-        asked = self.features([row.images[method] for method in METHODS])
+        features = self.features([row.images[method] for method in METHODS])
         is_own = self.pids.unique() == self.pids[self._place(row.source)]
-        margins = _margins(asked @ self.line_up(row).T, is_own)
-        album = _margins(asked @ self.album(row).T, is_own)
+        margins = _margins(features @ self.line_up(row).T, is_own)
+        album = _margins(features @ self.album(row).T, is_own)
         return torch.stack([margins, (margins > 0).float(), album], 1).numpy()
 
     @torch.inference_mode()
     def features(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Of pictures (H, W, 3) uint8: (N, D), each of length 1."""
+        """Features (N, D), each of length 1, of N images (H, W, 3) uint8."""
         batch = torch.stack([self.transform(Image.fromarray(image)) for image in images])
         return F.normalize(self.model(batch), dim=1)
 
     def line_up(self, row: Row) -> Tensor:
-        """Features of everybody in the row's pose under its camera, by pid: (identities, D)."""
+        """Features (identities, D) of every identity in the row's pose and camera, by pid."""
         firsts = {image.pid: image.name for image in reversed(self.train)}
         names = [firsts[pid] for pid in sorted(firsts)]
         return self.features([self.people.truth(n, row.target, row.camid) for n in names])
 
     def album(self, row: Row) -> Tensor:
-        """Mean features of everybody's images but the row's source, by pid: (identities, D)."""
+        """Mean features (identities, D) of every identity without the row's source, by pid."""
         counts = torch.ones(len(self.train), dtype=torch.bool)
         counts[self._place(row.source)] = False
         means = [self.known[counts & (self.pids == pid)].mean(0) for pid in self.pids.unique()]
@@ -195,14 +196,14 @@ class Metric:
 
 
 def _margins(near: Tensor, is_own: Tensor) -> Tensor:
-    """Of cosines (N, identities): the right one minus the largest wrong one, (N,)."""
+    """The right cosine minus the largest wrong one, (N,), of cosines (N, identities)."""
     return near[:, is_own][:, 0] - near[:, ~is_own].amax(1)
 
 
 def table(found: np.ndarray, beside: np.ndarray | None = None) -> str:
     """Means of (rows, methods, columns), then differences paired by row, in markdown.
 
-    ``beside`` is (rows, methods, columns) of another generator's drawings.
+    ``beside`` is (rows, methods, columns) of another generator.
     """
     columns = COLUMNS[: found.shape[2]]
     lines = [f"| | {' | '.join(columns)} |", "| --- " * (1 + len(columns)) + "|"]
@@ -222,20 +223,20 @@ def table(found: np.ndarray, beside: np.ndarray | None = None) -> str:
     return "\n".join(lines)
 
 
-def note(path: Path, cameras: str, found: np.ndarray) -> None:
-    """Put the means of (rows, methods, columns) into the metadata of a generator."""
+def write_score(path: Path, cameras: str, found: np.ndarray) -> None:
+    """Write the means of (rows, methods, columns) into the metadata of a generator."""
     columns = COLUMNS[: found.shape[2]]
     means = {
         method: {name: round(float(mean), 4) for name, mean in zip(columns, values, strict=True)}
         for method, values in zip(METHODS, found.mean(0), strict=True)
     }
-    generator, notes = load_with_metadata(path)
-    score = {**notes.get("score", {}), cameras: {"rows": len(found), **means}}
-    save_generator(generator, path, {**notes, "score": score})
+    generator, metadata = load_with_metadata(path)
+    score = {**metadata.get("score", {}), cameras: {"rows": len(found), **means}}
+    save_generator(generator, path, {**metadata, "score": score})
 
 
 def showpiece(rows: Sequence[Row]) -> Image.Image:
-    """Some of the rows, spread evenly, in 128 colours."""
+    """A picture of rows, spread evenly, in 128 colours."""
     shown = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)]
     crops = []
     for row in shown:
@@ -249,25 +250,25 @@ def main(words: Sequence[str] | None = None) -> None:
     """Print the table, write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bank", type=Path, help="of the built-in people")
-    parser.add_argument("--model", type=Path, help="a re-ID network, of other people")
-    parser.add_argument("--beside", type=Path, help="a bank of the same rows, drawn by another")
+    parser.add_argument("--model", type=Path, help="a re-ID network, trained on other people")
+    parser.add_argument("--beside", type=Path, help="a bank of another generator, same rows")
     parser.add_argument("--picture", action="store_true", help=f"write {PICTURE.name}")
-    parser.add_argument("--note", type=Path, help="the generator that is told its score")
+    parser.add_argument("--note", type=Path, help="the generator file that gets the score")
     arguments = parser.parse_args(words)
     try:
         bank, root = Bank(arguments.bank), cached_people(PeopleConfig())
-        judge = Metric(arguments.model, root) if arguments.model else None
+        metric = IdentityMetric(arguments.model, root) if arguments.model else None
         rows = list(rows_of(bank, root))
         others = rows_beside(rows, arguments.beside, root) if arguments.beside else []
     except UserError as error:
         sys.exit(f"error: {error}")
-    found = np.array([measure(row, judge) for row in rows])
+    found = np.array([measure(row, metric) for row in rows])
     cameras = bank.plan["cameras"]
     print(f"{len(rows)} rows, cameras {cameras}; mean ± standard error\n")
-    beside = np.array([measure(row, judge) for row in others]) if others else None
+    beside = np.array([measure(row, metric) for row in others]) if others else None
     print(table(found, beside))
     if arguments.note:
-        note(arguments.note, cameras, found)
+        write_score(arguments.note, cameras, found)
     if arguments.picture:
         write_picture(PICTURE, showpiece(rows))
 

@@ -1,10 +1,10 @@
-"""The evaluation beside torchreid's, on a ranking of Market-1501's size.
+"""Compare the evaluation with torchreid's, on a ranking of Market-1501's size.
 
     python benchmarks/evaluation.py --times 3
 
-3,368 queries and 15,913 gallery images of 750 identities under six cameras, with distractors; the
-features are simulated, so that no data set is needed. Both are timed in turns, and the best of each
-counts. Memory is what the process grew by at its peak, beside the distance matrix.
+3,368 queries and 15,913 gallery images of 750 identities under six cameras, with distractors. The
+features are simulated, so no data set is needed. Both take turns, and the best time of each counts.
+Memory is the growth of the process at its peak, in addition to the distance matrix.
 """
 
 import argparse
@@ -34,11 +34,11 @@ def ranking(seed: int, scale: float) -> tuple[np.ndarray, ...]:
     sizes = queries, matches + others
     query_camids, gallery_camids = (rng.integers(1, CAMERAS + 1, size) for size in sizes)
     centres = rng.normal(size=(identities + 1, DIMENSIONS))
-    looks = rng.normal(size=(CAMERAS + 1, DIMENSIONS))
+    styles = rng.normal(size=(CAMERAS + 1, DIMENSIONS))
 
     def features(pids: np.ndarray, camids: np.ndarray) -> np.ndarray:
         own = np.where(pids[:, None] > 0, centres[pids], rng.normal(size=(len(pids), DIMENSIONS)))
-        return own + 0.5 * looks[camids] + 1.1 * rng.normal(size=(len(pids), DIMENSIONS))
+        return own + 0.5 * styles[camids] + 1.1 * rng.normal(size=(len(pids), DIMENSIONS))
 
     query, gallery = features(query_pids, query_camids), features(gallery_pids, gallery_camids)
     distances = (query**2).sum(1)[:, None] + (gallery**2).sum(1) - 2 * query @ gallery.T
@@ -47,24 +47,24 @@ def ranking(seed: int, scale: float) -> tuple[np.ndarray, ...]:
 
 
 def measured(work: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Seconds, the MB that the process grew by at its peak, and what came out."""
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    """Seconds, growth of the process at its peak in MB, and the result."""
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, began = memory("VmRSS"), time.perf_counter()
     result = work()
     return time.perf_counter() - began, memory("VmHWM") - before, result
 
 
 def memory(what: str) -> float:
-    """A line of the process's status, in MB."""
+    """A value of the process's status, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
 def main() -> None:
-    """Time both, print a table."""
+    """Time both and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3, help="how often each is timed")
-    parser.add_argument("--scale", type=float, default=1.0, help="of Market-1501's size")
+    parser.add_argument("--scale", type=float, default=1.0, help="as a part of Market-1501's size")
     given = parser.parse_args()
     scene = ranking(0, given.scale)
     evaluate_rank = torchreid_library().metrics.evaluate_rank
@@ -78,7 +78,7 @@ def main() -> None:
             found[name].append(measured(work))
     queries, gallery = scene[0].shape
     print(f"{queries} queries, {gallery} gallery images, best of {given.times}\n")
-    print("| | seconds | MB beside the distances | mAP |\n| --- | --- | --- | --- |")
+    print("| | seconds | MB in addition to the distances | mAP |\n| --- | --- | --- | --- |")
     for name, rows in found.items():
         seconds, most, score = min(row[0] for row in rows), max(row[1] for row in rows), rows[0][2]
         print(f"| {name} | {seconds:.2f} | {most:.1f} | {score:.9f} |")

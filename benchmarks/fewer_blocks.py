@@ -1,11 +1,11 @@
-"""What does a trained generator draw when its last blocks are left out?
+"""Measure the images of a trained generator whose last blocks are omitted.
 
     python benchmarks/fewer_blocks.py GENERATOR [--rows N]
 
-On the gallery of the built-in people: a row draws one image of a person in the pose of another one
-under the same camera, where there is one. Prints a line for each number of blocks that run: L1 and
-SSIM (the protocol ``clean`` of ``generator evaluate``) of the drawing and, as a line of its own, of
-the source as it is.
+On the gallery of the built-in people: each row generates an image of a person in the pose of
+another image of that person under the same camera. Prints one line per number of blocks: L1 and
+SSIM (protocol ``clean`` of ``generator evaluate``) of the generated images and, on a line of its
+own, of the unchanged source.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from reid_aug.people import PeopleConfig, cached_people
 
 
 def pairs_of(images: Sequence[PersonImage], usable: set[str], rows: int) -> list[tuple[str, str]]:
-    """Two usable images of one person under one camera, each pair once, spread evenly."""
+    """Pairs of usable images of one person under one camera, each once, spread evenly."""
     groups: dict[tuple[int, int], list[str]] = {}
     for image in images:
         if image.pid and image.name in usable:
@@ -36,17 +36,17 @@ def pairs_of(images: Sequence[PersonImage], usable: set[str], rows: int) -> list
 
 
 @torch.inference_mode()
-def draw(generator: Generator, source: Picture, target: Picture) -> np.ndarray:
-    """One drawing: (H, W, 3) uint8."""
+def generated(generator: Generator, source: Picture, target: Picture) -> np.ndarray:
+    """One generated image, (H, W, 3) uint8."""
     image = to_signed(torch.from_numpy(source.pixels.copy())[None])
     ends = [torch.from_numpy(end.pose.xy)[None] for end in (source, target)]
     cameras = torch.tensor([[source.image.camid, target.image.camid]])
     return to_pixels(generator.repose(image, *ends, cameras))[0].numpy()
 
 
-def line(what: str, drawn: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> str:
-    """Means over rows."""
-    pairs = list(zip(drawn, truths, strict=True))
+def line(what: str, images: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> str:
+    """A line of the table: means over rows."""
+    pairs = list(zip(images, truths, strict=True))
     near = np.mean([mean_difference(truth, one) for one, truth in pairs])
     alike = np.mean([ssim(truth, one, "clean") for one, truth in pairs])
     return f"| {what} | {near:.3f} | {alike:.3f} |"
@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
     blocks = list(generator.blocks)
     for count in range(1, len(blocks) + 1):
         generator.blocks = torch.nn.ModuleList(blocks[:count])
-        print(line(str(count), [draw(generator, *row) for row in rows], truths), flush=True)
+        print(line(str(count), [generated(generator, *row) for row in rows], truths), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Does a grid survive being killed?
+"""Test a grid under kills at random moments.
 
     python benchmarks/grid_stress.py FOLDER [--times 10]    # SIGKILL at random moments
 
-A tiny grid with all that cells share: a generator of the kept set, its bank, a network that scores
-it. ``reid-aug benchmark`` is killed at a random moment, and the same command runs again: its table
-must be that of a run that nobody killed, to the letter, and no process may outlive the killed one.
-Then it runs a third time, which may touch no result.
+The grid is tiny and has all shared parts: a generator of the kept set, its bank, and a network that
+scores the bank. ``reid-aug benchmark`` is killed at a random moment, and the same command runs
+again. Its table must equal that of an uninterrupted run, and no process may outlive the killed one.
+Then it runs a third time, which may rewrite no result.
 """
 
 import argparse
@@ -55,7 +55,7 @@ seed = [0]
 
 
 def begin(folder: Path, run: str) -> subprocess.Popen[str]:
-    """Start the benchmark, as the leader of a session of its own, into ``folder / run``."""
+    """Start the benchmark in its own process session, with output in ``folder / run``."""
     words = [folder / "grid.toml", "--data", folder / "people", "--out", folder / run]
     words += ["--device", "cpu", "--workers", 2]
     return subprocess.Popen(
@@ -65,7 +65,7 @@ def begin(folder: Path, run: str) -> subprocess.Popen[str]:
 
 
 def table(folder: Path, run: str) -> str:
-    """What the benchmark prints when it is left alone.
+    """The output of an uninterrupted benchmark.
 
     Raises:
         SystemExit: If it fails.
@@ -78,7 +78,7 @@ def table(folder: Path, run: str) -> str:
 
 
 def members(session: int) -> list[int]:
-    """The processes of a session that live."""
+    """The pids of the living processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -91,7 +91,7 @@ def members(session: int) -> list[int]:
 
 
 def results(folder: Path) -> dict[Path, int]:
-    """When each result was written."""
+    """The modification time of each result, in ns."""
     return {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
 
 
@@ -103,12 +103,12 @@ def prepare(folder: Path) -> None:
 
 
 def killed(
-    folder: Path, times: int, seed: int = 0, say: Callable[[str], None] = print
+    folder: Path, times: int, seed: int = 0, report: Callable[[str], None] = print
 ) -> Counter[str]:
-    """Kill the benchmark at random moments; what it was doing, and how often.
+    """Kill the benchmark at random moments; count what it was doing.
 
     Raises:
-        SystemExit: If a table differs, a process is left, or a result is touched in vain.
+        SystemExit: If a table differs, a process is left, or a result is rewritten needlessly.
     """
     prepare(folder)
     began = time.monotonic()
@@ -120,11 +120,11 @@ def killed(
         doing = _kill(folder, run, moments.uniform(0, seconds))
         found[doing] += 1
         if table(folder, run) != wanted:
-            sys.exit(f"{run}, killed while {doing}, gave another table")
+            sys.exit(f"{run}, killed while {doing}, printed a different table")
         before = results(folder / run)
         if table(folder, run) != wanted or results(folder / run) != before:
-            sys.exit(f"{run}: a finished grid was not left alone")
-        say(f"{run}: killed while {doing}; the same table")
+            sys.exit(f"{run}: a finished grid was changed")
+        report(f"{run}: killed while {doing}; the same table")
         shutil.rmtree(folder / run)
     return found
 
@@ -152,16 +152,16 @@ def _was_doing(folder: Path) -> str:
     if any(folder.rglob("bank.h5")):
         return "done with the bank"
     if any(folder.rglob("generator.safetensors")):
-        return "drawing"
+        return "generating the bank"
     return "training the generator" if any(folder.rglob("training/*")) else "starting"
 
 
 def main() -> None:
-    """Do what was asked for, and print what was found."""
+    """Kill benchmarks and print what they were doing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     found = killed(folder, arguments.times, arguments.seed, lambda line: print(line, flush=True))

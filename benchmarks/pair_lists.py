@@ -1,9 +1,9 @@
-"""How many pairs the published rule gives for a key-point file, and how its order matters.
+"""Count the pairs of a keypoint file by the published rule, and the effect of its row order.
 
     python benchmarks/pair_lists.py market-annotation-train.csv
 
-Prints the number of all pairs, the name (SHA-256) of the list that 12,000 of them make, and how
-many pairs the same file has in common with it when its rows are sorted by name.
+Prints the number of all pairs, the SHA-256 of the list of 12,000 of them, and how many pairs that
+list has in common with the list of the same file with its rows sorted by name.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from reid_aug.runtime.errors import UserError
 
 
 def main() -> None:
-    """Print what there is to say of a file."""
+    """Print the counts of a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("keypoints", type=Path)
     try:
@@ -29,7 +29,7 @@ def main() -> None:
     cameras = [tuple(name.split("_")[1][:2] for name in pair) for pair in pairs]
     across = sum(source != target for source, target in cameras) / len(pairs)
     print(f"{len(poses)} rows, {len(pairs)} pairs, {100 * across:.1f} % of them across cameras")
-    print(f"{len(sampled)} drawn: list {pairs_sha256(sampled)}")
+    print(f"{len(sampled)} sampled: list {pairs_sha256(sampled)}")
     print(f"in common with the list of the rows sorted by name: {len({*sampled} & {*by_name})}")
 
 

@@ -1,10 +1,10 @@
-"""How near the built-in people's key points are to those of Market-1501.
+"""Compare the keypoints of the built-in people with those of Market-1501.
 
     python benchmarks/people.py [--market market-annotation-train.csv]
 
-prints a table in markdown: how often each joint is missing, where it lies in the picture of
-128 x 64 pixels, how broad the shoulders are and which way people face. With the key points of
-Market-1501 (the file that PATN and pose-gan users have) it shows both side by side.
+Prints a table in markdown: how often each joint is missing, where it lies in the image of 128 x 64
+pixels, the width of the shoulders and the direction that people face. With the keypoints of
+Market-1501 (the file of PATN and pose-gan) it prints both side by side.
 """
 
 import argparse
@@ -15,15 +15,15 @@ import numpy as np
 from reid_aug.data.keypoints import JOINTS, TORSO, read_keypoints
 from reid_aug.people import People, PeopleConfig
 
-PEOPLE = 70  # identities, about 900 pictures
+PEOPLE = 70  # identities, about 900 images
 RIGHT_SHOULDER, LEFT_SHOULDER = 2, 5
-SIDE = 0.15  # shoulders nearer to each other (widths of the picture) are seen from the side
+SIDE = 0.15  # a smaller shoulder width (in image widths) is a side view
 WIDTH = 64  # pixels
 RIGHT_ANKLE, LEFT_ANKLE, RIGHT_EAR, LEFT_EAR = 10, 13, 16, 17
 
 
 def statistics(xy: np.ndarray) -> dict[str, list[float]]:
-    """The rows of the table for key points (n, 18, 2) pixels, NaN where unseen."""
+    """The rows of the table for keypoints (n, 18, 2) in pixels, NaN where unseen."""
     seen = ~np.isnan(xy[..., 0])
     rows = {}
     for joint, name in enumerate(JOINTS):
@@ -34,7 +34,7 @@ def statistics(xy: np.ndarray) -> dict[str, list[float]]:
 
 
 def summary(xy: np.ndarray) -> dict[str, float]:
-    """Numbers about whole people, for key points (n, 18, 2)."""
+    """Statistics of whole people, for keypoints (n, 18, 2)."""
     seen = ~np.isnan(xy[..., 0])
     breadth = (xy[:, LEFT_SHOULDER, 0] - xy[:, RIGHT_SHOULDER, 0]) / WIDTH
     breadth = breadth[~np.isnan(breadth)]
@@ -42,7 +42,7 @@ def summary(xy: np.ndarray) -> dict[str, float]:
     ankles, ears = seen[:, [RIGHT_ANKLE, LEFT_ANKLE]], seen[:, [RIGHT_EAR, LEFT_EAR]]
     return {
         "both shoulders and both hips seen, %": 100 * seen[:, list(TORSO)].all(1).mean(),
-        "nobody found, %": 100 * (~seen).all(1).mean(),
+        "no person found, %": 100 * (~seen).all(1).mean(),
         "both ankles missing, %": 100 * (~ankles).all(1).mean(),
         "both ears missing, %": 100 * (~ears).all(1).mean(),
         "both ears seen, %": 100 * ears.all(1).mean(),
@@ -55,8 +55,8 @@ def summary(xy: np.ndarray) -> dict[str, float]:
     }
 
 
-def drawn(count: int, seed: int) -> np.ndarray:
-    """The key points of all pictures of ``count`` people, (n, 18, 2)."""
+def rendered(count: int, seed: int) -> np.ndarray:
+    """The keypoints of all images of ``count`` identities, (n, 18, 2)."""
     people = People(PeopleConfig(identities=count, seed=seed))
     pids = range(1, count + 1)
     return np.array([people.draw(shot).xy for pid in pids for _, _, shot in people.files(pid)])
@@ -88,14 +88,14 @@ def table(ours: np.ndarray, market: np.ndarray | None) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--market", type=Path, help="key points of Market-1501, a CSV file")
-    parser.add_argument("--people", type=int, default=PEOPLE, help="how many to draw")
+    parser.add_argument("--market", type=Path, help="keypoints of Market-1501, a CSV file")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="number of identities")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     market = None
     if arguments.market:
         market = np.array([pose.xy for pose in read_keypoints(arguments.market).values()])
-    print(table(drawn(arguments.people, arguments.seed), market))
+    print(table(rendered(arguments.people, arguments.seed), market))
 
 
 if __name__ == "__main__":

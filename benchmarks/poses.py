@@ -1,15 +1,16 @@
-"""How near an estimator's key points are to the published ones of the same crops.
+"""Compare the keypoints of an estimator with the published ones of the same crops.
 
     python benchmarks/poses.py DATA WEIGHTS... [--estimator rtmpose] [--picture FILE]
 
-DATA is a folder in Market-1501 layout with ``keypoints.csv``. Prints a table in markdown, a row a
-file of weights. Distances are over the joints that the published file has, in pixels of a crop, all
-of them, however unsure the estimator is. "Kept" is how many of these are at least as sure as the
-threshold, "left out" how many of those that the published file lacks are not. Published key points
-are an estimator's too (OpenPose), not the truth.
+DATA is a folder in Market-1501 layout with ``keypoints.csv``. Prints a table in markdown, one row
+per file of weights. Distances are over all joints of the published file, in pixels of a crop,
+whatever the confidence of the estimator. "Kept" is the part of these joints with a confidence of at
+least the threshold; "left out" is the part of the joints that the published file lacks whose
+confidence is below it. The published keypoints are those of an estimator too (OpenPose), not the
+truth.
 
-``--picture`` draws crops with both poses, for the first weights; of real people it is for looking
-at, not for sharing.
+``--picture`` draws crops with both poses, for the first weights. Do not share pictures of real
+people.
 """
 
 import argparse
@@ -31,17 +32,17 @@ from reid_aug.runtime.progress import track
 from reid_aug.stages.estimate_poses import data_files
 
 NEAR = (5, 8, 12.8)  # pixels
-FAR = 8  # an image whose median distance is beyond this went wrong
+FAR = 8  # a larger median distance counts as a failed image
 SHOWN = 32
 
 
 def distances(found: np.ndarray, published: np.ndarray) -> np.ndarray:
-    """(N, 18, 2 or 3) and (N, 18, 2) to (N, 18) pixels, NaN where nothing is published."""
+    """Distances (N, 18) in pixels, NaN where no joint is published."""
     return np.hypot(*np.moveaxis(found[..., :2] - published, -1, 0))
 
 
 def row(found: np.ndarray, published: np.ndarray, threshold: float) -> list[str]:
-    """The cells of one estimator: estimates (N, 18, 3), key points (N, 18, 2)."""
+    """The cells of one estimator: estimates (N, 18, 3), keypoints (N, 18, 2)."""
     distance = distances(found, published)
     is_published, is_sure = ~np.isnan(distance), found[..., 2] >= threshold
     each = distance[is_published]
@@ -59,7 +60,7 @@ def row(found: np.ndarray, published: np.ndarray, threshold: float) -> list[str]
 
 
 def estimate(name: str, weights: str, files: Sequence[Path]) -> tuple[np.ndarray, float]:
-    """Estimates (N, 18, 3) of crops, and the median of milliseconds a crop."""
+    """Estimates (N, 18, 3) of crops, and the median of milliseconds per crop."""
     estimator, found, seconds = open_estimator(name, weights), [], []
     for file in track(files, Path(weights).name):
         image = open_image(file)
@@ -69,8 +70,10 @@ def estimate(name: str, weights: str, files: Sequence[Path]) -> tuple[np.ndarray
     return np.array(found), 1000 * float(np.median(seconds))
 
 
-def write_look(files: Sequence[Path], published: np.ndarray, found: np.ndarray, path: Path) -> None:
-    """Crops, published poses and found ones: the worst, then some spread evenly."""
+def write_comparison(
+    files: Sequence[Path], published: np.ndarray, found: np.ndarray, path: Path
+) -> None:
+    """Write crops with published and estimated poses: the worst, then some spread evenly."""
     worst = np.argsort(-np.nanmedian(distances(found, published), 1))[: SHOWN // 4].tolist()
     spread = np.linspace(0, len(files) - 1, SHOWN - len(worst)).astype(int).tolist()
     rows = []
@@ -109,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> None:
         cells = [Path(weights).stem, *row(each, published, arguments.threshold), f"{ms:.0f}"]
         print(f"| {' | '.join(cells)} |")
     if arguments.picture:
-        write_look(files, published, found[0][0], arguments.picture)
+        write_comparison(files, published, found[0][0], arguments.picture)
 
 
 if __name__ == "__main__":

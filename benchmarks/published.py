@@ -1,9 +1,9 @@
-"""PATN as its authors run it, written anew from its description: what ours is measured against.
+"""PATN as its authors run it, rewritten from its description: the reference of the timings.
 
-Plain modules in the memory order that PyTorch starts with; discriminators that end in a sigmoid,
-and BCE of probabilities; gradients of everything that a loss touches, of the discriminators and of
-VGG too; Adam as it is by default; maps of key points from a loop over joints, in double precision,
-with whatever tiny numbers come out. Market-1501's networks: batch norm, no bias before it.
+Plain modules in PyTorch's default memory format; discriminators that end in a sigmoid, and BCE of
+probabilities; gradients of everything that a loss depends on, of the discriminators and of VGG too;
+Adam with its defaults; keypoint heatmaps from a loop over joints, in double precision, with
+subnormal numbers. The networks are Market-1501's: batch norm, no bias before it.
 """
 
 import random
@@ -19,7 +19,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def joint_maps(xy: np.ndarray, height: int, width: int, sigma: float = 6.0) -> np.ndarray:
-    """(18, 2) key points to (18, height, width) float32, a joint at a time."""
+    """Heatmaps (18, height, width) float32 of keypoints (18, 2), one joint at a time."""
     maps = np.zeros((height, width, len(xy)), np.float32)
     for joint, (x, y) in enumerate(xy):
         if np.isnan(x):
@@ -46,7 +46,7 @@ def down(channels: int, width: int) -> nn.Sequential:
 
 
 def path(channels: int, out: int, is_normed: bool) -> nn.Sequential:
-    """Two 3x3 convolutions with dropout in between; a norm behind the second one or not."""
+    """Two 3x3 convolutions with dropout in between, and a norm after the second if asked."""
     layers = [
         nn.ReflectionPad2d(1),
         nn.Conv2d(channels, channels, 3, bias=False),
@@ -60,7 +60,7 @@ def path(channels: int, out: int, is_normed: bool) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """One transfer: the pose's code gates the change of the image's."""
+    """A transfer block: the code of the pose gates the change of the code of the image."""
 
     def __init__(self, channels: int, is_first: bool) -> None:
         super().__init__()
@@ -136,20 +136,20 @@ class Step:
 
     def __call__(self, image: Tensor, truth: Tensor, source: Tensor, target: Tensor) -> list[float]:
         """The losses; images (B, 3, H, W) in [-1, 1], maps (B, 18, H, W)."""
-        drawn = self.generator(image, torch.cat((source, target), 1))
+        generated = self.generator(image, torch.cat((source, target), 1))
         conditions = (target, image)
         fooled = [
-            GAN * bce(discriminator(torch.cat((drawn, condition), 1)), 1.0)
+            GAN * bce(discriminator(torch.cat((generated, condition), 1)), 1.0)
             for discriminator, condition in zip(self.discriminators, conditions, strict=True)
         ]
-        near = L1 * F.l1_loss(drawn, truth)
-        alike = PERCEPTUAL * F.l1_loss(self._code(drawn), self._code(truth).detach())
+        near = L1 * F.l1_loss(generated, truth)
+        alike = PERCEPTUAL * F.l1_loss(self._code(generated), self._code(truth).detach())
         losses = [near, alike, sum(fooled) / 2]
         self._descend(0, sum(losses))
         for number, (discriminator, condition) in enumerate(
             zip(self.discriminators, conditions, strict=True)
         ):
-            old = self._exchange(number, torch.cat((drawn, condition), 1).detach())
+            old = self._exchange(number, torch.cat((generated, condition), 1).detach())
             real = GAN * bce(discriminator(torch.cat((truth, condition), 1)), 1.0)
             losses.append((real + GAN * bce(discriminator(old), 0.0)) / 2)
             self._descend(number + 1, losses[-1])

@@ -1,12 +1,12 @@
-"""How much faster than PATN's published way are its maps, its generator and its training step?
+"""Compare the speed of heatmaps, generator and training step with PATN's published implementation.
 
     python benchmarks/speed.py maps|generator|step [--device cuda] [--batch N] [--bf16]
 
 Market-1501's size and networks: 128x64, width 64, 9 blocks, batch norm. Both generators have the
-same weights, and what they draw is compared first. Key points are random, a fifth of the joints
-unseen. The published way gets its maps for nothing, as its files give them; ours makes them in the
-time that is measured. Ours draws as ``synthesize`` and steps as ``train-generator``; ``--bf16`` is
-the latter's ``train_generator.bf16``. VGG's weights are random, which costs the same.
+same weights, and their images are compared first. Keypoints are random, with a fifth of the joints
+unseen. The published implementation gets its heatmaps ready-made, as from its files; ours computes
+them in the measured time. Ours generates as ``synthesize`` and steps as ``train-generator``;
+``--bf16`` is the latter's ``train_generator.bf16``. VGG's weights are random, which costs the same.
 """
 
 import argparse
@@ -33,7 +33,7 @@ VGG = {"0.weight": (64, 3, 3, 3), "0.bias": (64,), "2.weight": (64, 64, 3, 3), "
 
 
 def random_batch(size: int) -> Batch:
-    """Pictures of noise, and poses of joints anywhere."""
+    """A batch of noise images and random poses."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2, size, HEIGHT, WIDTH, 3), dtype=np.uint8)
     xy = (rng.random((2, size, 18, 2)) * (WIDTH, HEIGHT)).astype(np.float32)
@@ -43,14 +43,14 @@ def random_batch(size: int) -> Batch:
 
 
 def published_maps(xy: Tensor) -> Tensor:
-    """(B, 18, 2) key points to (B, 18, H, W), as the published files hold them."""
+    """Heatmaps (B, 18, H, W) of keypoints (B, 18, 2), as in the published files."""
     return torch.from_numpy(
         np.stack([published.joint_maps(one, HEIGHT, WIDTH) for one in xy.numpy()])
     )
 
 
 def compare_maps(batch: Batch, device: torch.device, repeats: int) -> Comparison:
-    """Maps of a batch; the published ones are made by numpy on the CPU."""
+    """Compare the heatmaps of a batch; numpy makes the published ones on the CPU."""
     xy = batch.source.to(device)
     torch.testing.assert_close(heatmaps(xy, HEIGHT, WIDTH).cpu(), published_maps(batch.source))
     return compare(
@@ -59,10 +59,10 @@ def compare_maps(batch: Batch, device: torch.device, repeats: int) -> Comparison
 
 
 def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comparison:
-    """GeneratedImages of a batch."""
+    """Compare the generation of a batch of images."""
     theirs = published.Generator(CHANNELS, BLOCKS).eval()
     ours = Generator(GeneratorConfig(width=CHANNELS, blocks=BLOCKS))
-    for weight in (p for p in theirs.parameters() if p.ndim == 4):  # drawings that fill the range
+    for weight in (p for p in theirs.parameters() if p.ndim == 4):  # images that fill the range
         nn.init.kaiming_normal_(weight)
     ours.load_state_dict(theirs.state_dict())
     theirs, ours = theirs.to(device), ready_to_generate(ours, device)
@@ -72,22 +72,24 @@ def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comp
     maps = maps.to(device)
 
     @torch.no_grad()
-    def draw_as_published() -> Tensor:
+    def generate_as_published() -> Tensor:
         return theirs(image, maps)
 
     @torch.inference_mode()
-    def draw() -> Tensor:
+    def generate() -> Tensor:
         return ours.repose(to_signed(batch.image), batch.source, batch.target)
 
-    difference = (draw() - draw_as_published()).abs().max().item()
-    print(f"the drawings differ by {difference:.1e} at most, their spread is {draw().std():.2f}")
+    difference = (generate() - generate_as_published()).abs().max().item()
+    print(
+        f"largest difference of the images {difference:.1e}, their deviation {generate().std():.2f}"
+    )
     if difference > NEAR:
-        raise SystemExit("error: they must be the same drawings")
-    return compare(draw, draw_as_published, device, repeats)
+        raise SystemExit("error: both must generate the same images")
+    return compare(generate, generate_as_published, device, repeats)
 
 
 def compare_steps(batch: Batch, device: torch.device, repeats: int, bf16: bool) -> Comparison:
-    """One step of the generator and both discriminators."""
+    """Compare one step of the generator and both discriminators."""
     with tempfile.TemporaryDirectory() as folder:
         vgg = Path(folder) / "vgg19.safetensors"
         tensors = {f"features.{name}": torch.randn(shape) / 10 for name, shape in VGG.items()}

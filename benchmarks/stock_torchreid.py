@@ -1,11 +1,12 @@
-"""Plain training at ratio 0 against stock torchreid: the same losses, and how many images a second.
+"""Compare plain training at ratio 0 with stock torchreid: equal losses, and images per second.
 
     python -m benchmarks.stock_torchreid [--data DIR] [--backbone resnet18] [--steps 50]
 
 The stock side is torchreid's own data set class, transforms, network, optimiser and softmax engine,
 on the same images in the same order, each with the same random changes. First both train in double
 precision, where rounding does not grow, and the losses of all steps are compared. Then both train
-as they do by default, one step of each in turn, loading of images included: medians, and the ratio.
+in their default precision, one step of each in turn, loading of images included. Prints medians and
+the ratio.
 """
 
 import argparse
@@ -29,11 +30,11 @@ from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.stages.train_reid.trainer import ReidTrainer
 
 Loader = Iterator[dict[str, Any]]
-BETA2 = 0.999  # as torchreid's training script sets it; build_optimizer alone would take 0.99
+BETA2 = 0.999  # as in torchreid's training script; the default of build_optimizer is 0.99
 
 
 def stock_data(training: Training) -> Any:
-    """Torchreid's data set of the same list; random changes start where ours do."""
+    """Torchreid's data set of the same list, with the same seeds of the random changes."""
 
     class Stock(torchreid_library().data.datasets.dataset.ImageDataset):
         def __getitem__(self, draw: Draw) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def stock_engine(config: TrainReidConfig, classes: int, device: torch.device) ->
 
 
 def built(config: TrainReidConfig, classes: int) -> torch.nn.Module:
-    """The same network with the same weights, whoever trains it."""
+    """The network, with the same weights on both sides."""
     torchreid_library().utils.set_random_seed(0)
     return build_network(config, classes)
 
@@ -90,13 +91,13 @@ def compare_losses(training: Training, config: TrainReidConfig, device: torch.de
         worst = max(worst, abs(ours - theirs) / theirs)
         first, last = first or theirs, theirs
     torch.set_default_dtype(torch.float32)
-    told = f"losses of {config.steps} steps, from {first:.4f} to {last:.4f}: {worst:.1e} apart"
-    print(told, flush=True)
+    line = f"losses of {config.steps} steps, from {first:.4f} to {last:.4f}: {worst:.1e} apart"
+    print(line, flush=True)
     return worst
 
 
 def compare_speed(training: Training, config: TrainReidConfig, device: torch.device) -> None:
-    """Print images a second of both, one step of each in turn."""
+    """Print the images per second of both, one step of each in turn."""
     classes = len(training.labels)
     trainer = ReidTrainer(built(config, classes), config, 0, device)
     engine = stock_engine(config, classes, device)
@@ -122,7 +123,7 @@ def compare_speed(training: Training, config: TrainReidConfig, device: torch.dev
 
 
 def main() -> None:
-    """Read the options, and compare."""
+    """Read the options and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="in Market-1501 layout; default: the built-in people")
     parser.add_argument("--backbone", default="resnet18")

@@ -1,7 +1,7 @@
-"""Timing two ways of doing one thing in one run.
+"""Timing of two implementations in one run.
 
-They take turns, so that a machine whose speed drifts slows both; every figure is a median, and the
-ratio is the median of the turns' ratios. Work on a GPU is waited for.
+They take turns, so that drift of the machine's speed affects both. Every figure is a median, and
+the ratio is the median of the ratios of the turns. Work on a GPU is synchronised.
 """
 
 import statistics
@@ -13,17 +13,17 @@ import torch
 
 
 class Comparison(NamedTuple):
-    """Median seconds of both, and how many times faster ours is."""
+    """Median seconds of both, and the speed of ours as a multiple of theirs."""
 
     ours: float
     theirs: float
     ratio: float
 
     def line(self, what: str, count: int) -> str:
-        """The result in words, of work that does ``count`` things a call."""
+        """The result as text, of work that handles ``count`` items per call."""
         return (
-            f"{what}: ours {count / self.ours:.4g}, published {count / self.theirs:.4g} a second; "
-            f"ratio {self.ratio:.2f}"
+            f"{what}: ours {count / self.ours:.4g}, published {count / self.theirs:.4g} "
+            f"per second; ratio {self.ratio:.2f}"
         )
 
 
@@ -40,7 +40,7 @@ def compare(
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """How long one call takes."""
+    """The seconds of one call."""
     _wait(device)
     began = time.perf_counter()
     work()

@@ -1,13 +1,13 @@
-"""Does the training of a generator survive being killed?
+"""Test the training of a generator under kills at random moments.
 
     python benchmarks/training_stress.py FOLDER [--times 50]    # SIGKILL at random moments
 
 A small generator, with discriminators, pools, dropout, averaged weights and an identity held out,
-trains on a few of the built-in people. Every run is killed at a random moment and given the same
-command again; then its checkpoint, its best checkpoint, its last state and its log are compared,
-byte by byte, with those of a run that nobody interrupted.
+trains on a few of the built-in people. Every run is killed at a random moment, and the same command
+runs again. Then its checkpoint, its best checkpoint, its last state and its log are compared byte
+by byte with those of an uninterrupted run.
 
-Runs are forked from a server that has imported torch, so that start-up does not eat the time.
+Runs are forked from a server that has imported torch, so that start-up takes little time.
 """
 
 import argparse
@@ -43,23 +43,23 @@ LONGEST = 600  # seconds, after which a run counts as hung
 
 
 def train(people: Path, folder: Path) -> None:
-    """The training, or what is left of it."""
+    """Run the training, or its remaining part."""
     torch.set_num_threads(1)
     real, poses = read_market1501(people).train, read_keypoints(people / "keypoints.csv")
     pairs = pairs_of(real, poses, DataConfig(height=32, width=16), CONFIG, 0)
-    notes = training_metadata(pairs, NETWORK, CONFIG, real, poses)
-    train_generator(pairs, NETWORK, CONFIG, folder, notes, torch.device("cpu"))
+    metadata = training_metadata(pairs, NETWORK, CONFIG, real, poses)
+    train_generator(pairs, NETWORK, CONFIG, folder, metadata, torch.device("cpu"))
 
 
 def interrupted(folder: Path, times: int, seed: int = 0) -> Counter[str]:
-    """Kill runs at random moments; what they were doing, and how often.
+    """Kill runs at random moments; count what they were doing.
 
     Raises:
-        SystemExit: If a file differs from that of the run that nobody interrupted.
+        SystemExit: If a file differs from that of the uninterrupted run.
     """
     people, whole = folder / "people", folder / "whole"
     write_people(people, PeopleConfig(identities=4, test_identities=4))
-    finish(people, folder / "first")  # which waits for the server
+    finish(people, folder / "first")  # waits for the server
     began = time.perf_counter()
     finish(people, whole)
     seconds = time.perf_counter() - began
@@ -74,7 +74,7 @@ def interrupted(folder: Path, times: int, seed: int = 0) -> Counter[str]:
         finish(people, target)
         for name in COMPARED:
             if (target / name).read_bytes() != (whole / name).read_bytes():
-                sys.exit(f"run {number}: {target / name} is another one")
+                sys.exit(f"run {number}: {target / name} differs")
         if left := sorted(path.name for path in target.rglob("*.part")):
             sys.exit(f"run {number} left {left}")
         shutil.rmtree(target)
@@ -82,7 +82,7 @@ def interrupted(folder: Path, times: int, seed: int = 0) -> Counter[str]:
 
 
 def start(people: Path, folder: Path) -> BaseProcess:
-    """Train in a process of its own."""
+    """Start a training in its own process."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["reid_aug.stages.train_generator", "reid_aug.image_quality"])
     run = server.Process(target=train, args=(people, folder))
@@ -113,11 +113,11 @@ def _was_doing(folder: Path) -> str:
 
 
 def main() -> None:
-    """Kill, and print what was found."""
+    """Kill trainings and print what they were doing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--times", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     arguments = parser.parse_args()
     found = interrupted(arguments.folder, arguments.times, arguments.seed)
     print(f"{arguments.times} kills, the same bytes every time; they hit runs that")

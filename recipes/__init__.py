@@ -1,1 +1,1 @@
-"""Recipes: one TOML file says everything that an experiment needs."""
+"""Recipes: one TOML file contains every setting of an experiment."""

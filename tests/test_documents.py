@@ -1,4 +1,4 @@
-"""Documents that cannot rot: their commands run, their help texts and tables are current.
+"""The documents are current: their commands run, their help texts and tables are up to date.
 
 ``python tests/test_documents.py`` (``make documents``) rewrites the parts between markers:
 
@@ -29,7 +29,7 @@ MARKED = re.compile(r"<!-- (help|table): (.+?) -->\n(.*?)<!-- end -->", re.DOTAL
 FENCED = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FEW = ("--set", "people.identities=4", "--set", "people.test_identities=4")
 TINY = ("--set", "train_reid.height=64", "--set", "train_reid.width=32")
-EXTRA = {  # what makes a README's command small enough for a test
+EXTRA = {  # options that make a command of the README small enough for a test
     "train-generator": ("--dry-run", "--out", "trained", "--set", "train_generator.batch=1", *FEW),
     "synthesize": FEW,
     "bank": (),
@@ -42,7 +42,7 @@ EXTRA = {  # what makes a README's command small enough for a test
 
 
 def rendered(document: Path) -> str:
-    """The document with every marked part made anew."""
+    """The document with every marked part rendered again."""
 
     def render(match: re.Match) -> str:
         kind, what, _ = match.groups()
@@ -74,7 +74,7 @@ def test_help_texts_and_tables_are_current(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document):
+def test_every_link_has_a_target(document):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
         assert (document.parent / target).exists(), target
 
@@ -82,7 +82,7 @@ def test_links_lead_somewhere(document):
 def test_every_command_of_the_readme_runs(people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/told", 6)):
+    for folder, cameras in (("runs/market1501", 0), ("runs/replaced", 0), ("runs/cameras", 6)):
         generator = Generator(GeneratorConfig(width=4, blocks=1, cameras=cameras))
         save_generator(generator, tmp_path / folder / "generator.safetensors")
     write_movenet(tmp_path / "movenet-thunder.json", np.full((17, 3), 0.5))
@@ -117,7 +117,7 @@ def test_every_command_is_in_the_readme():
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
 
 
-def test_every_recipe_and_grid_loads_and_says_its_command():
+def test_every_recipe_and_grid_loads_and_names_its_command():
     assert {"demo", "market1501"} <= set(recipe_names())
     for name in recipe_names():
         assert load_recipe(name).name == name

@@ -1,4 +1,4 @@
-"""The wheel: what a user gets who has no clone."""
+"""The wheel: what an installation without a clone contains."""
 
 import shutil
 import subprocess

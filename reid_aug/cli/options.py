@@ -37,7 +37,10 @@ run_options = options(
         help="The data set, in any layout that is read.  [default: the built-in people]",
     ),
     click.option(
-        "--out", metavar="DIR", help="The run folder, for all results.  [default: runs/NAME]"
+        "--out",
+        metavar="DIR",
+        help="The run folder, for all results.  [default: runs/NAME, the name of the folder of the "
+        "data set, or of the recipe without --data]",
     ),
     device_option,
     click.option(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bank_stress
-from benchmarks.bank_stress import Run, StandIn, draw, interrupted
+from benchmarks.bank_stress import Run, StandIn, generate, interrupted
 from reid_aug.bank import Bank
 from reid_aug.bank import shards as module
 from reid_aug.bank.shards import SHARD, Shards
@@ -33,7 +33,7 @@ def options(**other) -> Namespace:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> bytes:
-    return draw(tmp_path_factory.mktemp("whole"), COUNT, SIZE, 0.0).read_bytes()
+    return generate(tmp_path_factory.mktemp("whole"), COUNT, SIZE, 0.0).read_bytes()
 
 
 def names(folder: Path) -> list[str]:
@@ -63,7 +63,7 @@ def until(holds) -> None:
 
 
 def test_every_row_is_the_image_of_its_method_and_no_other_file_is_left(tmp_path):
-    bank = Bank(draw(tmp_path, COUNT, SIZE, 0.0))
+    bank = Bank(generate(tmp_path, COUNT, SIZE, 0.0))
 
     assert len(bank) == COUNT
     for row in (0, 31, 32, SHARD - 1, SHARD, COUNT - 1):
@@ -73,7 +73,7 @@ def test_every_row_is_the_image_of_its_method_and_no_other_file_is_left(tmp_path
 
 def test_a_smaller_bank_is_extended_to_the_same_bytes(tmp_path, whole):
     for count in (10, SHARD, SHARD + 40, COUNT):
-        path = draw(tmp_path, count, SIZE, 0.0)
+        path = generate(tmp_path, count, SIZE, 0.0)
         assert len(Bank(path)) == count
 
     assert path.read_bytes() == whole
@@ -81,7 +81,7 @@ def test_a_smaller_bank_is_extended_to_the_same_bytes(tmp_path, whole):
 
 
 def test_rows_of_the_old_bank_are_not_computed_again(tmp_path):
-    draw(tmp_path, SHARD + 64, SIZE, 0.0)
+    generate(tmp_path, SHARD + 64, SIZE, 0.0)
     shards, method = Shards(tmp_path / "bank.h5", "stand-in", COUNT), Counting()
 
     with shards.membership():
@@ -95,17 +95,17 @@ def test_the_larger_run_removes_what_a_killed_smaller_run_left(tmp_path, whole):
     with shards.membership():
         shards.generate(range(SHARD + 5), StandIn(SIZE, 0.0), 32)  # without assemble()
 
-    assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
+    assert generate(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
     assert names(tmp_path) == ["bank.h5"]
 
 
 def test_the_next_run_removes_shards_beside_a_finished_bank(tmp_path, whole):
-    draw(tmp_path, COUNT, SIZE, 0.0)
+    generate(tmp_path, COUNT, SIZE, 0.0)
     left = tmp_path / "shards/stand-in"
     left.mkdir(parents=True)
     (left / "00000000-00000512.npy").write_bytes(b"")
 
-    draw(tmp_path, COUNT, SIZE, 0.0)
+    generate(tmp_path, COUNT, SIZE, 0.0)
 
     assert names(tmp_path) == ["bank.h5"]
 
@@ -118,8 +118,8 @@ def test_after_kills_at_random_moments_a_run_resumes_to_the_same_bytes(tmp_path)
 def test_after_kills_at_fifty_random_moments_a_run_resumes_to_the_same_bytes(tmp_path):
     found = interrupted(tmp_path, options(times=50, rows=4000, delay=0.002), signal.SIGKILL)
 
-    assert found["drawing"] > 5
-    assert found["drawing"] < 45
+    assert found["generating"] > 5
+    assert found["generating"] < 45
 
 
 def test_ctrl_c_prints_one_line_and_the_run_can_be_resumed(tmp_path):
@@ -155,12 +155,12 @@ def files_of_at_most(size: int):
 def test_a_full_disk_gives_one_sentence_and_no_partial_file(tmp_path, whole, room):
     size = int(room * SHARD * 16 * 8 * 3)
     with files_of_at_most(size), pytest.raises(UserError, match="could not be written") as caught:
-        draw(tmp_path, COUNT, SIZE, 0.0)
+        generate(tmp_path, COUNT, SIZE, 0.0)
 
     assert str(tmp_path) in str(caught.value)
     assert not list(tmp_path.rglob("*.part"))
     assert not (tmp_path / "bank.h5").exists()
-    assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
+    assert generate(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
     assert names(tmp_path) == ["bank.h5"]
 
 
@@ -182,7 +182,7 @@ def test_two_processes_share_the_work(tmp_path, whole):
 
     assert sum(method.batches for method in methods) == -(-COUNT // 32)
     assert all(method.batches for method in methods)
-    assert draw(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
+    assert generate(tmp_path, COUNT, SIZE, 0.0).read_bytes() == whole
 
 
 def test_three_commands_at_once_make_one_bank(tmp_path, whole):
@@ -252,7 +252,7 @@ def test_a_damaged_shard_is_one_sentence(tmp_path, content):
         path.write_bytes(content)
 
     with pytest.raises(UserError, match=r"must be a shard, got .*; remove the file") as caught:
-        draw(tmp_path, COUNT, SIZE, 0.0)
+        generate(tmp_path, COUNT, SIZE, 0.0)
 
     assert str(path) in str(caught.value)
     assert not (tmp_path / "bank.h5").exists()

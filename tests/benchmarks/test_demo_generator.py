@@ -1,4 +1,4 @@
-"""The measurement of the shipped generator: its metrics, its baselines, and the network it asks."""
+"""The measurement of the generator in the package: metrics, baselines and the re-ID network."""
 
 from dataclasses import asdict
 
@@ -43,12 +43,12 @@ def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("reid") / "model.safetensors"
     settings = TrainReidConfig("resnet18", height=64, width=32)
     torch.manual_seed(0)
-    notes = {"format": MODEL_FORMAT, "recipe": asdict(settings)}
-    write_tensors(path, build_backbone("resnet18", 4, 64, 32).state_dict(), notes)
+    metadata = {"format": MODEL_FORMAT, "recipe": asdict(settings)}
+    write_tensors(path, build_backbone("resnet18", 4, 64, 32).state_dict(), metadata)
     return path
 
 
-def test_the_limb_warp_moves_what_it_covers_and_leaves_the_rest(image):
+def test_the_limb_warp_moves_the_limbs_and_keeps_the_background(image):
     pose = np.stack([np.linspace(20, 44, 18), np.linspace(20, 100, 18)], 1).astype(np.float32)
     pose[[2, 5, 8, 11]] = [(22, 28), (42, 28), (26, 60), (38, 60)]
 
@@ -62,7 +62,7 @@ def test_the_limb_warp_moves_what_it_covers_and_leaves_the_rest(image):
     assert np.array_equal(moved[:, :4], image[:, :4])
 
 
-def test_the_truth_differs_from_itself_in_nothing(image):
+def test_the_truth_has_no_difference_from_itself(image):
     where = np.zeros(SIZE, bool)
     where[20:100, 10:50] = True
 
@@ -92,30 +92,30 @@ def test_another_generator_is_compared_row_by_row():
     assert lines[9].startswith("| generated - beside | +4.333 ± 0.333 |")
 
 
-def test_a_generator_is_told_its_score_and_stays_what_it_is(tmp_path):
+def test_a_score_is_written_into_the_metadata_and_the_weights_stay_the_same(tmp_path):
     path, found = tmp_path / "generator.safetensors", np.arange(24.0).reshape(2, 4, 3)
     save_generator(Generator(GeneratorConfig(width=4, blocks=1)), path, {"seed": 7})
     tensors = read_tensors(path)[0]
 
-    demo_generator.note(path, "source", found)
-    demo_generator.note(path, "target", found[:1])
+    demo_generator.write_score(path, "source", found)
+    demo_generator.write_score(path, "target", found[:1])
 
-    again, notes = read_tensors(path)
+    again, metadata = read_tensors(path)
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in again.items())
-    assert notes["seed"] == 7
-    assert notes["score"]["source"]["rows"] == 2
-    assert notes["score"]["source"]["generated"] == {
+    assert metadata["seed"] == 7
+    assert metadata["score"]["source"]["rows"] == 2
+    assert metadata["score"]["source"]["generated"] == {
         "L1, person": 12.0, "L1, picture": 13.0, "SSIM, person": 14.0
     }  # fmt: skip
-    assert notes["score"]["target"]["truth"]["L1, person"] == 9.0
+    assert metadata["score"]["target"]["truth"]["L1, person"] == 9.0
 
 
-def features_of(network, pictures):
+def features_of(network, images):
     model = build_backbone("resnet18", 4, 64, 32).eval()
     model.load_state_dict(read_tensors(network)[0])
     transform = transforms_of(TrainReidConfig(height=64, width=32))[1]
     with torch.no_grad():
-        return model(torch.stack([transform(Image.fromarray(picture)) for picture in pictures]))
+        return model(torch.stack([transform(Image.fromarray(image)) for image in images]))
 
 
 @pytest.fixture(scope="module")
@@ -123,24 +123,22 @@ def row(bank, people):
     return next(iter(demo_generator.rows_of(Bank(bank), people)))
 
 
-def test_the_margin_is_that_of_a_line_up_in_the_pose_and_camera_of_the_drawing(
-    people, network, row
-):
+def test_the_margin_is_that_of_a_line_up_in_the_pose_and_camera_of_the_image(people, network, row):
     train, known = read_market1501(people).train, read_people(people)
     pid = next(image.pid for image in train if image.name == row.source)
     first = {image.pid: image.name for image in reversed(train)}
-    shown = [known.truth(first[p], row.target, row.camid) for p in sorted(first)]
+    rendered = [known.truth(first[p], row.target, row.camid) for p in sorted(first)]
     near = torch.cosine_similarity(
-        features_of(network, [row.images["copy"]]), features_of(network, shown)
+        features_of(network, [row.images["copy"]]), features_of(network, rendered)
     )
     own = sorted(first).index(pid)
     margin = float(near[own] - torch.cat([near[:own], near[own + 1 :]]).max())
 
-    opinions = demo_generator.Metric(network, people).opinions(row)
+    values = demo_generator.IdentityMetric(network, people).values(row)
 
-    assert opinions.shape == (4, 3)
-    assert opinions[0, 0] == pytest.approx(margin, abs=1e-4)
-    assert opinions[:, 1].tolist() == (opinions[:, 0] > 0).tolist()
+    assert values.shape == (4, 3)
+    assert values[0, 0] == pytest.approx(margin, abs=1e-4)
+    assert values[:, 1].tolist() == (values[:, 0] > 0).tolist()
 
 
 def test_the_album_is_the_mean_of_a_person_s_other_images(people, network, row):
@@ -152,17 +150,17 @@ def test_the_album_is_the_mean_of_a_person_s_other_images(people, network, row):
     near = torch.cosine_similarity(features_of(network, [row.images["copy"]]), means)
     is_own = pids.unique() == pids[~others]
 
-    opinions = demo_generator.Metric(network, people).opinions(row)
+    values = demo_generator.IdentityMetric(network, people).values(row)
 
     expected = float(near[is_own] - near[~is_own].max())
-    assert opinions[0, 2] == pytest.approx(expected, abs=1e-4)
+    assert values[0, 2] == pytest.approx(expected, abs=1e-4)
 
 
 def extract_features_of(network, train):
     return torch.cat([features_of(network, [np.asarray(Image.open(i.path))]) for i in train])
 
 
-def test_a_file_that_is_no_network_is_refused(people, bank, tmp_path, monkeypatch):
+def test_a_file_without_a_re_id_network_is_refused(people, bank, tmp_path, monkeypatch):
     write_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {})
     monkeypatch.setattr(demo_generator, "cached_people", lambda config: people)
 
@@ -204,7 +202,7 @@ def test_the_script_prints_a_table_and_writes_a_picture(
     lines = {line.split(" | ")[0].strip("| "): line for line in long.splitlines() if line}
     perfect = "0.000 ± 0.000 | 0.000 ± 0.000 | 1.000 ± 0.000"
     assert perfect in lines["truth"]
-    assert perfect in lines["generated"]  # the renderer drew this bank
+    assert perfect in lines["generated"]  # this bank contains true renders
     assert perfect not in lines["limb warp"]
     assert "nan" not in long
     assert len(Bank(bank)) >= 4

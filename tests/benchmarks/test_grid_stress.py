@@ -1,4 +1,4 @@
-"""A grid that is killed at random moments ends in the table of one that was not."""
+"""A grid that is killed at random moments prints the table of an uninterrupted one."""
 
 import pytest
 
@@ -6,5 +6,5 @@ from benchmarks.grid_stress import killed
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_goes_on_to_the_same_table(tmp_path):
+def test_a_grid_killed_at_random_moments_resumes_to_the_same_table(tmp_path):
     assert killed(tmp_path, 3, seed=1).total() == 3

@@ -1,4 +1,4 @@
-"""Plain training is torchreid's: its data set, transforms, optimiser and engine give our losses."""
+"""Plain training equals torchreid's: its data set, transforms, optimiser and engine."""
 
 import pytest
 import torch

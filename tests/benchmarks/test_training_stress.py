@@ -1,4 +1,4 @@
-"""Killed trainings go on to the same bytes: a few of the kills of benchmarks/training_stress.py."""
+"""Killed trainings resume to the same bytes: a few kills of benchmarks/training_stress.py."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_killed_trainings_end_in_the_same_bytes(tmp_path):
     assert sum(found.values()) == 4
 
 
-def test_a_difference_is_noticed(tmp_path, monkeypatch):
+def test_a_different_file_is_reported(tmp_path, monkeypatch):
     content = iter([b"whole", b"other"])
 
     class Killed:
@@ -34,5 +34,5 @@ def test_a_difference_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(training_stress, "start", lambda people, folder: Killed())
     monkeypatch.setattr(training_stress, "write_people", lambda *_: None)
 
-    with pytest.raises(SystemExit, match=r"run 0: .* is another one"):
+    with pytest.raises(SystemExit, match=r"run 0: .* differs"):
         training_stress.interrupted(tmp_path, times=1)

@@ -1,4 +1,4 @@
-"""The command line: wrong input is one line and exit code 2, and nothing is written."""
+"""The command line: wrong input gives one line and exit code 2, and writes nothing."""
 
 import pickle
 import shutil
@@ -45,20 +45,20 @@ STAGES = ("train-generator", "synthesize", "train-reid")
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_no_such_folder(here, stage):
+def test_a_missing_folder_is_refused(here, stage):
     assert "nowhere: there is no such folder" in refused(stage, "--data", "nowhere")
     assert not list(here.iterdir())
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_folder_in_another_layout(here, stage):
+def test_a_folder_in_another_layout_is_refused(here, stage):
     (here / "photos").mkdir()
     assert "must be in Market-1501 layout" in refused(stage, "--data", "photos")
     assert [path.name for path in here.iterdir()] == ["photos"]
 
 
 @pytest.mark.parametrize("stage", ["train-generator", "synthesize"])
-def test_an_image_that_does_not_decode(here, copy, stage):
+def test_an_image_that_does_not_decode_is_refused(here, copy, stage):
     for path in (copy / "bounding_box_train").iterdir():
         path.write_bytes(path.read_bytes()[:200])
     line = refused(stage, "--data", copy, "--generator", "demo") if stage == "synthesize" else None
@@ -82,7 +82,7 @@ def test_a_bad_test_image_stops_a_grid_before_it_begins(here, copy):
     assert not (here / "runs").exists()
 
 
-def test_key_points_may_lie_beside_the_nested_layout(here, copy):
+def test_keypoints_may_lie_beside_the_nested_layout(here, copy):
     (here / "outer").mkdir()
     copy.rename(here / "outer/Market-1501-v15.09.15")
     (here / "outer/Market-1501-v15.09.15/keypoints.csv").rename(here / "outer/keypoints.csv")
@@ -91,7 +91,7 @@ def test_key_points_may_lie_beside_the_nested_layout(here, copy):
     assert call(*words).exit_code == 0
 
 
-def test_another_data_set_s_result_is_not_reported_as_mine(here, copy):
+def test_the_result_of_another_data_set_is_not_reused(here, copy):
     small = ("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", "--ratio", 0)
     sizes = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
     assert call("train-reid", "--data", copy, *small, *sizes).exit_code == 0
@@ -100,7 +100,7 @@ def test_another_data_set_s_result_is_not_reported_as_mine(here, copy):
     assert "another experiment, which differs in dataset_sha256" in line
 
 
-def test_a_malformed_key_point_row(here, copy):
+def test_a_malformed_keypoint_row_is_refused_with_its_line(here, copy):
     path = copy / "keypoints.csv"
     lines = path.read_text().splitlines()
     lines[3] = lines[3].replace("[", "[x", 1)
@@ -112,7 +112,7 @@ def test_a_malformed_key_point_row(here, copy):
 
 @pytest.mark.parametrize("ratio", ["nan", "inf", "-0.5"])
 @pytest.mark.parametrize("stage", ["synthesize", "train-reid"])
-def test_a_ratio_that_cannot_be(here, copy, stage, ratio):
+def test_an_impossible_ratio_is_refused(here, copy, stage, ratio):
     assert f"ratio must be 0 or a positive number, got {float(ratio)}" in refused(
         stage, "--data", copy, f"--ratio={ratio}"
     )
@@ -162,18 +162,18 @@ def test_a_missing_bank_names_the_command_that_makes_it(here, copy):
         ("steps", "must be table.key=value"),
     ],
 )
-def test_a_misspelt_setting(here, copy, setting, hint):
+def test_a_misspelt_setting_gets_the_nearest_key(here, copy, setting, hint):
     assert hint in refused("train-generator", "--data", copy, "--set", setting)
     assert not (here / "runs").exists()
 
 
-def test_a_misspelt_key_in_a_recipe_file(here, copy):
+def test_a_misspelt_key_in_a_recipe_file_gets_the_nearest_key(here, copy):
     (here / "mine.toml").write_text("[train_reid]\nbackbon = 'resnet50'\n")
     line = refused("train-reid", "--recipe", "mine.toml", "--data", copy)
     assert "mine.toml: train_reid: unknown key 'backbon'; did you mean backbone?" in line
 
 
-def test_no_such_recipe_grid_backbone_device_option_and_command(here, copy):
+def test_unknown_names_are_refused_with_the_known_ones(here, copy):
     assert "demo, market1501" in refused("train-generator", "--recipe", "markt", "--data", copy)
     assert "must be a TOML file or one of demo" in refused("benchmark", "dmo", "--data", copy)
     words = ("train-reid", "--data", copy, "--ratio", 0)
@@ -190,7 +190,7 @@ def test_no_such_recipe_grid_backbone_device_option_and_command(here, copy):
     assert not (here / "runs").exists()
 
 
-def test_two_images_of_nobody_twice_make_no_pair(here, copy):
+def test_identities_with_one_image_make_no_pair(here, copy):
     for pid in {image.pid for image in read_market1501(copy).train}:
         _, *others = sorted((copy / "bounding_box_train").glob(f"{pid:04d}_*"))
         for path in others:
@@ -238,7 +238,7 @@ def test_a_dry_run_writes_nothing(here, copy):
     assert not (here / "runs").exists()
 
 
-def test_a_picture_of_another_size_is_brought_to_the_recipe_s(here, copy):
+def test_images_of_another_size_are_resized_to_the_recipe_size(here, copy):
     for path in (copy / "bounding_box_train").iterdir():
         with Image.open(path) as image:
             image.resize((48, 100)).save(path)
@@ -247,14 +247,14 @@ def test_a_picture_of_another_size_is_brought_to_the_recipe_s(here, copy):
     assert result.stdout == "runs/demo/bank.h5\n"
 
 
-def test_the_version_and_the_module(here):
+def test_the_module_prints_its_version(here):
     result = subprocess.run(
         [sys.executable, "-m", "reid_aug", "--version"], capture_output=True, text=True, check=True
     )
     assert result.stdout.startswith("reid-aug, version ")
 
 
-def test_the_masks_of_a_generator_become_a_picture(here, people):
+def test_the_attention_masks_of_a_generator_become_a_picture(here, people):
     source, target = (image.name for image in read_market1501(people).train[:2])
     words = ("--data", people, "--generator", "demo", "--out", "run")
 
@@ -266,7 +266,7 @@ def test_the_masks_of_a_generator_become_a_picture(here, people):
     assert "did you mean" in refused("generator", "attention", source[:-1], target, *words)
 
 
-def test_released_weights_that_are_none_are_refused(here):
+def test_a_file_without_released_weights_is_refused(here):
     (here / "latest_net_netG.pth").write_bytes(b"no weights")
     assert "latest_net_netG.pth" in refused("generator", "import", "latest_net_netG.pth")
     assert not (here / "runs").exists()
@@ -335,8 +335,8 @@ def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
 
     call("generator", "import", tmp_path / "G.pth", *discriminators, "--out", tmp_path / "run")
 
-    for kind in ("appearance", "pose"):
-        tensors, notes = read_discriminator(tmp_path / f"run/{kind}.safetensors", kind)
+    for name in ("appearance", "pose"):
+        tensors, metadata = read_discriminator(tmp_path / f"run/{name}.safetensors", name)
         assert len(tensors) > 20
-        assert notes["trained_on"] == ""
+        assert metadata["trained_on"] == ""
     assert (tmp_path / "run/generator.safetensors").exists()
