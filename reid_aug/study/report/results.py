@@ -3,9 +3,9 @@
 :func:`result_from` is the only place that reads the keys of a ``result.json``. All other code of
 the report uses the fields of :class:`Result`.
 
-A file that is not a result, or a damaged one, does not hide the others. :func:`find_results` returns
-the sound results and one sentence per faulty file; :func:`read_results` raises the first such
-sentence.
+A file that is not a result, or a damaged one, does not hide the others. :func:`find_results`
+returns the sound results and one sentence per faulty file; :func:`read_results` raises the first
+such sentence.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, TypeGuard
 
 from reid_aug.data.dataset import NAME
 from reid_aug.data.provenance import STATUSES
@@ -79,11 +79,11 @@ class Result:
     kept_sha256: str | None
     rows_sha256: str | None
     bank_sha256: str | None
-    mAP: float
+    mAP: float  # noqa: N815
     rank1: float
     rank5: float | None
     rank10: float | None
-    mINP: float | None
+    mINP: float | None  # noqa: N815
     ap: Mapping[str, float | None]  # by the file name of the query; None where it does not count
     ap_definition: str | None
     queries: int | None
@@ -173,7 +173,8 @@ class _Table:
         return None if is_null else self.text(key, choices)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number; a boolean is none."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
@@ -277,9 +278,7 @@ def _limits(table: _Table) -> tuple[ScoreLimit, ...]:
     found = []
     for name in sorted(table.content):
         limit = table.table(name)
-        found.append(
-            ScoreLimit(name, limit.number("least"), limit.optional_text("data", STATUSES))
-        )
+        found.append(ScoreLimit(name, limit.number("least"), limit.optional_text("data", STATUSES)))
     return tuple(found)
 
 
