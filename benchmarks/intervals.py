@@ -4,10 +4,10 @@
 
 The script simulates studies in which generated images change nothing on average. Trainings differ
 by their seed (standard deviation 2 points of mAP between two of them), queries by how well a
-training set suits them (10 points of AP), and every single AP by chance (15 points). A correct 95 % interval
-reports a gain in 5 % of the studies. The script then prints the time of a bootstrap at the size of
-Market-1501, and how much wider the interval is on the low-data study when whole identities are
-resampled instead of queries.
+training set suits them (10 points of AP), and every single AP by chance (15 points). A correct
+95 % interval reports a gain in 5 % of the studies. The script then prints the time of a bootstrap
+at the size of Market-1501, and how much wider the interval is on the low-data study when whole
+identities are resampled instead of queries.
 """
 
 import argparse
