@@ -1,13 +1,13 @@
-"""Measure how often each interval of a gain finds a gain where there is none.
+"""How often each interval of a gain reports a gain where there is none.
 
     python benchmarks/intervals.py
 
-Studies are simulated in which generated images change nothing on average: trainings differ by their
-seed (standard deviation 2 points of mAP between two of them), queries by the training set that
-suits them (10 points of AP), and every single AP by chance (15 points). A correct 95 % interval
-finds a gain in 5 % of them. Then the script prints the time of a bootstrap at the size of
-Market-1501, and how much wider it is on the low-data study if whole identities are resampled
-instead of queries.
+The script simulates studies in which generated images change nothing on average. Trainings differ
+by their seed (standard deviation 2 points of mAP between two of them), queries by how well a
+training set suits them (10 points of AP), and every single AP by chance (15 points). A correct
+95 % interval reports a gain in 5 % of the studies. The script then prints the time of a bootstrap
+at the size of Market-1501, and how much wider the interval is on the low-data study when whole
+identities are resampled instead of queries.
 """
 
 import argparse
@@ -38,14 +38,14 @@ def no_gain(rng: np.random.Generator, seeds: int, queries: int) -> np.ndarray:
 
 
 def found(intervals: list[Interval]) -> bool:
-    """Whether none of the intervals contains 0."""
+    """Whether all intervals exclude 0."""
     return not any(each.holds(0) for each in intervals)
 
 
 def widening(line: Line) -> float:
     """Width of the bootstrap over identities and seeds, as a multiple of that over queries."""
-    before = {result["seed"]: result for result in line.baseline.results}
-    pairs = [(result, before[result["seed"]]) for result in line.row.results]
+    before = {result.seed: result for result in line.baseline.results}
+    pairs = [(result, before[result.seed]) for result in line.row.results]
     differences, rng = ap_differences(pairs), np.random.default_rng(0)
     pids = np.array([int(name.partition("_")[0]) for name in query_names(pairs[0][0])])
     members = (pids == np.unique(pids)[:, None]).astype(float)  # (identities, queries)
@@ -69,7 +69,9 @@ def main() -> None:
     for seeds, queries in SIZES:
         rng = np.random.default_rng([seeds, queries])
         made = [no_gain(rng, seeds, queries) for _ in range(studies)]
-        rates = [np.mean([found(verdict(one)) for one in made]) for verdict in VERDICTS.values()]
+        rates = [
+            np.mean([found(intervals(one)) for one in made]) for intervals in VERDICTS.values()
+        ]
         cells = " | ".join(f"{100 * rate:.1f}" for rate in rates)
         print(f"| {seeds} | {queries} | {cells} |")
     one = no_gain(np.random.default_rng(0), 5, 3368)

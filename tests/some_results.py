@@ -1,8 +1,11 @@
-"""Results as tests of tables need them: made up, of the form that train-reid writes."""
+"""Made-up results for tests of tables, in the form that train-reid writes."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from reid_aug.study.report.results import Result, result_from
 
 BASELINE, MIXED = (0.50, 0.52, 0.54), (0.56, 0.57, 0.61)
 RECIPE = {
@@ -16,7 +19,7 @@ def result(ratio: float, seed: int, score: float, **changes: Any) -> dict[str, A
     return {
         "format": "reid_aug.result/1",
         "mAP": score,
-        "rank1": score + 0.1,
+        "rank1": min(1.0, score + 0.1),
         "rank5": 0.9,
         "rank10": 0.95,
         "rank20": 0.97,
@@ -53,6 +56,10 @@ def result(ratio: float, seed: int, score: float, **changes: Any) -> dict[str, A
 
 def results(ratio: float, scores: tuple[float, ...], **changes: Any) -> list[dict[str, Any]]:
     return [result(ratio, seed, score, **changes) for seed, score in enumerate(scores)]
+
+
+def records(contents: Iterable[Mapping[str, Any]], file: str = "result.json") -> list[Result]:
+    return [result_from(content, file) for content in contents]
 
 
 def write(folder: Path, *given: dict[str, Any]) -> None:

@@ -161,6 +161,6 @@ def _write_page(run: Path, data: str | None, device: str | None) -> Path:
     from reid_aug.study.report.page import write_report
 
     results, faults = find_results(run)
-    known = {result["dataset_sha256"] for result in results}
+    known = {result.dataset_sha256 for result in results}
     dataset = dataset_at_hand(data, RunFolder(run), known)
     return write_report(results, run, faults, dataset, choose_device(device))

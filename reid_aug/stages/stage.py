@@ -125,7 +125,9 @@ def open_stage_of(
 
 def _default_name(recipe: Recipe, data: str | None) -> str:
     """The name of the run folder without --out: that of the data set, or of the recipe."""
-    return Path(data).resolve().name if data else recipe.name
+    if data is None:
+        return recipe.name
+    return Path(os.path.abspath(data)).name  # noqa: PTH100 - a link gives its own name
 
 
 def demo_people(recipe: Recipe) -> Path:

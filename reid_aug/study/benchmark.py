@@ -1,7 +1,7 @@
 """Run a grid of experiments: the work that cells share, then every cell.
 
-What is there already is left alone: a cell is skipped when its result is there, and refused when
-that is another experiment's.
+Finished work is not repeated. A cell that has a result is skipped, and it is refused where that
+result belongs to another experiment.
 """
 
 import sys
@@ -24,20 +24,20 @@ from reid_aug.study.tasks import Pool, Task, run_tasks
 
 
 def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
-    """One task a cell, and where each will find what it shares with others.
+    """One task per cell, with the paths of the files that it shares with other cells.
 
     Args:
-        generator: the generator that was named, if one was.
+        generator: the path or name of the given generator, if there is one.
 
     Raises:
-        UserError: If an axis holds a value that cannot be, or a file that a cell cannot use.
+        UserError: If an axis holds an invalid value, or a file that a cell cannot use.
     """
     recipe, cells = stage.recipe, grid.cells()
     for cell in cells:
-        cell_recipe(recipe, cell)  # raises if an axis holds a value that cannot be
+        cell_recipe(recipe, cell)  # raises if an axis holds an invalid value
     for cell in {(cell.backbone, cell.preset): cell for cell in cells}.values():
         build_network(cell_recipe(recipe, cell).train_reid, 2)
-    needs_one = any(cell.is_drawn and cell.generator == "given" for cell in cells)
+    needs_one = any(cell.needs_generator and cell.generator == "given" for cell in cells)
     given = stage.generator(generator) if needs_one else None
     tasks = [
         Task(
@@ -56,11 +56,11 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
 
 
 def open_pool(stage: Stage, ray: str | None, device: str | None, at_once: int | None) -> Pool:
-    """The Ray cluster at the address ``ray``; without one, processes of this machine.
+    """The Ray cluster at the address ``ray``, or processes of this machine without an address.
 
     Args:
-        device: the device that was named, if one was.
-        at_once: trainings at once; without it one a device, or one a core where that is the CPU.
+        device: the given device, if there is one.
+        at_once: number of simultaneous trainings. If None, one per GPU, or one per core on the CPU.
     """
     if ray:
         return RayPool(ray, device, at_once)
@@ -70,14 +70,17 @@ def open_pool(stage: Stage, ray: str | None, device: str | None, at_once: int | 
 
 
 def _devices(device: torch.device) -> list[str]:
-    """The device itself, or every GPU where none of them was named."""
+    """The device itself, or every GPU where the device is "cuda" without an index."""
     if device.type != "cuda" or device.index is not None:
         return [str(device)]
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
 def _bank_of(cell: Cell, stage: Stage) -> Path | None:
-    """The plain bank of the recipe's own kept set lies in the run folder, others lie below it."""
+    """The path of the bank of a cell, None without generated images.
+
+    The plain bank of the recipe's kept set lies in the run folder itself, other banks below it.
+    """
     if not cell.ratio:
         return None
     if cell.bank:
@@ -87,8 +90,11 @@ def _bank_of(cell: Cell, stage: Stage) -> Path | None:
 
 
 def _generator_of(cell: Cell, stage: Stage, given: Path | None) -> Path | None:
-    """Those that the grid trains lie in the folder of their kept set; nothing where none draws."""
-    if not cell.is_drawn:
+    """The path of the generator of a cell, None where it needs none.
+
+    A generator that the grid trains lies in the folder of its kept set.
+    """
+    if not cell.needs_generator:
         return None
     if cell.trains_generator:
         return stage.run.below(cell.generator_part, "kept").generator
@@ -100,7 +106,7 @@ def _weights_of(cell: Cell, stage: Stage) -> Path:
 
 
 def run(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
-    """Do the shared work, then run every task without a result yet; those that failed for good."""
+    """Do the shared work and run every task that has no result yet; return the failed tasks."""
     dataset = stage.dataset
     pool.check(stage.root, stage.run.path)
     verify_images((*dataset.train, *dataset.query, *dataset.gallery))

@@ -1,11 +1,16 @@
 """The cell: one training of a grid, as one value of each axis.
 
-Two cells that would be the same training are the same cell: at ratio 0 nothing is drawn, so nothing
-matters that says how. ``generator`` says who trained the one that draws: "given", whoever it was;
-"kept", the grid, on the cell's own kept set; "whole", the grid, on all training images, as the
-published low-data numbers do (the protocol ``paper``, a leak where images are left out); or a
-file. ``bank`` is somebody's bank, for which nothing is drawn. ``min_score`` is what ``--min-score``
-takes, several with commas.
+Two cells with the same training are the same cell: at ratio 0 there are no generated images, so the
+axes of generated images do not matter. The value of ``generator`` is
+
+    given     the generator given on the command line
+    kept      a generator that the grid trains on the kept set of the cell
+    whole     a generator that the grid trains on all training images, as for the published low-data
+              numbers (the protocol ``paper``; a leak where the kept set leaves images out)
+    a path    the generator in this file
+
+``bank`` is the path of an existing bank, or "". ``min_score`` has the form of ``--min-score``, with
+commas between several scores.
 """
 
 import re
@@ -27,12 +32,12 @@ STARTS = ("scratch", "external")
 
 
 class Axis(NamedTuple):
-    """What may stand on an axis, and which key of a recipe it sets."""
+    """An axis of a grid."""
 
-    kind: type
-    key: str = ""
-    choices: tuple[str, ...] = ()
-    takes_files: bool = False
+    kind: type  # of its values
+    key: str = ""  # the key of the recipe that it sets, "" for none
+    choices: tuple[str, ...] = ()  # the allowed values, () for any
+    takes_files: bool = False  # whether the path of a file is allowed too
 
 
 AXES = {
@@ -80,7 +85,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its folder.
+        """The name of its folder.
 
         >>> Cell("resnet18", "supplement", 4.0, 0.2, 1, method="renderer", cameras="target").name
         'resnet18-supplement4-keep0.2-seed1-renderer-cameras'
@@ -100,32 +105,32 @@ class Cell:
 
     @property
     def real_part(self) -> float:
-        """The part of the real images that it sees."""
+        """The part of the real images that it uses, in (0, 1]."""
         return effective_keep(self.ratio, self.mode, self.keep)
 
     @property
     def generator_part(self) -> float:
-        """The part of the real images that trains its generator, where the grid does."""
+        """The part of the real images that trains its generator, where the grid trains one."""
         return 1.0 if self.generator == "whole" else self.real_part
 
     @property
     def trains_generator(self) -> bool:
-        """Whether the grid trains the generator that draws for it."""
-        return self.is_drawn and self.generator in ("kept", "whole")
+        """Whether the grid trains its generator."""
+        return self.needs_generator and self.generator in ("kept", "whole")
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether a generator draws for it."""
+    def needs_generator(self) -> bool:
+        """Whether a generator makes its images."""
         return self.ratio > 0 and method_named(self.method).needs_checkpoint and not self.bank
 
     @property
     def least_scores(self) -> dict[str, float]:
-        """What a generated image must have to be used, by the name of the score."""
+        """The least score of a generated image that is used, by the name of the score."""
         return parse_min_score(self.min_score.split(",") if self.min_score else (), "min_score")
 
     @property
     def bank_marks(self) -> tuple[str, ...]:
-        """What tells its bank from others of the same kept set; nothing for the plain one."""
+        """The marks that tell its bank from others of the same kept set; () for the plain one."""
         marks = {
             self.method: self.method != DEFAULT_METHOD,
             self._generator_mark: self.generator != "given",
@@ -138,24 +143,24 @@ class Cell:
         return self.generator if self.generator in GENERATORS else _file_mark(self.generator)
 
     def plain(self) -> "Cell":
-        """The same training, without what cannot matter to it.
+        """The same training, with every axis that does not matter at its default.
 
         Raises:
-            UserError: If it asks for a score that a grid does not make, or a ratio that cannot be.
+            UserError: If the ratio is invalid, or the grid cannot compute a score of min_score.
         """
         check_ratio(self.ratio, self.mode)
         erase = self.erase and not PRESETS[self.preset]["erase"]
-        drawn: dict[str, Any] = {
+        usual: dict[str, Any] = {
             "method": DEFAULT_METHOD,
             "cameras": "source",
             "generator": "given",
         }
         cell = replace(self, erase=erase, min_score=self._plain_scores())
         if not self.ratio:
-            alike: dict[str, Any] = {"mode": MODES[0], "label": LABELS[0], **drawn}
+            alike: dict[str, Any] = {"mode": MODES[0], "label": LABELS[0], **usual}
             return replace(cell, bank="", min_score="", **alike)
         if self.bank:
-            return replace(cell, **drawn)
+            return replace(cell, **usual)
         method = method_named(self.method)
         cameras = self.cameras if method.moves_cameras else "source"
         if not method.needs_checkpoint:
@@ -164,19 +169,19 @@ class Cell:
         return replace(cell, cameras=cameras, generator="kept" if is_whole else self.generator)
 
     def _plain_scores(self) -> str:
-        """The least scores as one text, the same for the same scores."""
+        """The least scores as one text, in one spelling."""
         least = self.least_scores
         for name in least if not self.bank else ():
             if name not in (known := scores_of_grid()):
                 raise UserError(
-                    f"min_score must be of {', '.join(known)}, which a grid makes itself, "
+                    f"min_score must be of {', '.join(known)}, which a grid computes itself, "
                     f"got {name!r}; for another score, name a bank that has it: bank = [FILE]"
                 )
         return ",".join(f"{name}={value:g}" for name, value in sorted(least.items()))
 
 
 def _file_mark(file: str) -> str:
-    """What stands for a file in the name of a folder: its own name, after that of its folder.
+    """A file in the name of a folder: the name of its own folder, then its own name.
 
     >>> _file_mark("runs/half/bank.h5"), _file_mark("mine.h5")
     ('half-bank', 'mine')

@@ -1,7 +1,7 @@
-"""What a grid will do, and what it costs: cells, hours and gigabytes, by a step of each kind.
+"""The plan and the cost of a grid: cells, hours and gigabytes, from one measured step per kind.
 
-Steps are measured here, with as many threads as a cell has. A machine that is busy, or another one
-of a cluster, takes another time.
+The steps are measured on this machine, with as many threads as a cell has. The time differs on a
+busy machine and on other machines of a cluster.
 """
 
 import tempfile
@@ -34,11 +34,11 @@ from reid_aug.study.shared_work import (
 )
 from reid_aug.study.tasks import Pool, Task
 
-STATES = 2  # training states of a generator that are kept
+STATES = 2  # number of training states of a generator that stay on disk
 
 
 def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[str]:
-    """What will be trained, in a few lines."""
+    """The planned work, in a few lines."""
     config = stage.recipe.train_reid
     size = f"{config.height}x{config.width}"
     lines = [
@@ -46,24 +46,26 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
         f"{pool.at_once} at once, results in {stage.run.path / 'reid'}"
     ]
     if done := len(tasks) - len(_pending(tasks)):
-        lines.append(f"of them there already: {done}")
+        lines.append(f"finished already: {done}")
     if first := starts(tasks):
-        lines.append(f"before them, networks trained on the external people: {len(first)}")
+        lines.append(f"before them, networks to train on the external people: {len(first)}")
     if own := own_generators(tasks):
         steps = stage.recipe.train_generator.steps
-        lines.append(f"before them, generators of {steps} steps on their own images: {len(own)}")
+        lines.append(
+            f"before them, generators to train for {steps} steps on their own images: {len(own)}"
+        )
     if scorers_ := {*scorers(grid, tasks, stage).values()} - {*tasks}:
-        lines.append(f"before them, networks that score banks: {len(scorers_)}")
+        lines.append(f"before them, networks to train that score banks: {len(scorers_)}")
     if size != "256x128":
         lines.append(
-            f"input {size} instead of the usual 256x128, to take minutes and not hours: "
-            f"scores compare within this table only"
+            f"input {size} instead of the usual 256x128, so that a training takes minutes: "
+            f"scores are comparable within this table only"
         )
     return lines
 
 
 def describe_cells(tasks: Sequence[Task]) -> list[str]:
-    """The cells, a line for those that differ in their seed only."""
+    """The cells, with one line for all cells that differ in their seed only."""
     seeds: dict[str, list[str]] = {}
     for task in tasks:
         name = replace(task.cell, seed=0).name
@@ -72,7 +74,7 @@ def describe_cells(tasks: Sequence[Task]) -> list[str]:
 
 
 def describe_cost(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[str]:
-    """Hours and gigabytes of what is not there yet."""
+    """Hours and gigabytes of the work that is left."""
     parts = [*_generator_lines(tasks, stage), *_bank_lines(tasks, stage)]
     with _threads(pool.threads):
         trainings = _training_lines(grid, tasks, stage)
@@ -87,11 +89,11 @@ def describe_cost(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -
     return [*lines, f"together about {work}, and {size / 1e9:.2f} GB"]
 
 
-Part = tuple[str, float, float]  # in words, seconds, bytes
+Part = tuple[str, float, float]  # label, seconds, bytes
 
 
 def _generator_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
-    """The generators that the grid trains, all in one line."""
+    """One line for all generators that the grid trains."""
     network, config = stage.recipe.generator, stage.recipe.train_generator
     own = {path: task for path, task in own_generators(tasks).items() if not path.is_file()}
     if not own:
@@ -102,14 +104,14 @@ def _generator_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
     networks = build_networks(network, config, 0)
     weights = sum(_bytes(module.state_dict().values()) for module in networks.values())
     model = _bytes(networks["generator"].state_dict().values())
-    size = len(own) * (model + STATES * (model + 3 * weights))  # Adam keeps two numbers a weight
+    size = len(own) * (model + STATES * (model + 3 * weights))  # Adam holds two numbers per weight
     seconds = len(own) * step * config.steps
-    text = f"{len(own)} generators: {step:.2f} s a step, {_cost(seconds, size)}"
+    text = f"{len(own)} generators: {step:.2f} s per step, {_cost(seconds, size)}"
     return [(text, seconds, size)]
 
 
 def _bank_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
-    """The banks, a line an method, whose speed is measured on the smallest of them."""
+    """One line per method for its banks, with the speed measured on the smallest of them."""
     banks = {b: found for b, found in banks_to_make(tasks, stage).items() if not b.is_file()}
     height, width = stage.recipe.data.height, stage.recipe.data.width
     parts = []
@@ -128,7 +130,7 @@ def _bank_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
 
 @contextmanager
 def _any_generator(task: Task, stage: Stage) -> Iterator[Path | None]:
-    """The generator of a task; an untrained one of the same size, where it is not there yet."""
+    """The generator of a task, or an untrained one of the same size if it does not exist yet."""
     if task.generator is None or task.generator.is_file():
         yield task.generator
         return
@@ -139,11 +141,12 @@ def _any_generator(task: Task, stage: Stage) -> Iterator[Path | None]:
 
 
 def _training_lines(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Part]:
-    """The trainings, a line for each backbone and training."""
+    """One line per backbone and preset for the trainings."""
     everything = _pending([*tasks, *scorers(grid, tasks, stage).values()])
     kinds = Counter((task.cell.backbone, task.cell.preset) for task in everything)
     for path, task in starts(tasks).items():
-        kinds[task.cell.backbone, task.cell.preset] += not path.is_file()
+        if not path.is_file():
+            kinds[task.cell.backbone, task.cell.preset] += 1
     mix = Mix(stage.dataset.train)
     classes = len(by_identity(mix.real))
     parts = []
@@ -154,13 +157,13 @@ def _training_lines(grid: Grid, tasks: Sequence[Task], stage: Stage) -> list[Par
         model = build_network(config, classes)
         size = count * _bytes(model.state_dict().values())
         seconds = count * step * config.steps
-        text = f"{count} trainings of {backbone}, {preset}: {step:.2f} s a step"
+        text = f"{count} trainings of {backbone}, {preset}: {step:.2f} s per step"
         parts.append((f"{text}, {_cost(seconds, size)}", seconds, size))
     return parts
 
 
 def _pending(tasks: Iterable[Task]) -> list[Task]:
-    """Tasks without a result, each once."""
+    """The tasks without a result, each once."""
     return [task for task in dict.fromkeys(tasks) if not (task.folder / RESULT).is_file()]
 
 
@@ -173,7 +176,7 @@ def _cost(seconds: float, size: float) -> str:
 
 
 def _hours(seconds: float) -> str:
-    """A time in hours: three digits, of which two at most stand after the point.
+    """A time in hours, with three significant digits and at most two decimals.
 
     >>> _hours(36), _hours(7200), _hours(31_836_000)
     ('0.01 h', '2 h', '8,840 h')

@@ -1,18 +1,19 @@
-"""The grid: a TOML file that says which experiments to run, and the cells it stands for.
+"""The grid: a TOML file that lists experiments, and the cells that it expands to.
 
     recipe = "demo"           the recipe under all cells; [set] may hold keys on top of it
     backbone = ["resnet18"]   a list of values for each axis
     ratio = [0.0, 1.0]
-    [[also]]                  more cells: these axes are other than above, the rest is as above
+    [[also]]                  more cells, with these axes changed and all others as above
     method = ["copies"]
-    [external]                people to pre-train on, for the cells that start = ["external"]
+    [external]                people to pre-train on, for cells with start = ["external"]
     first = 1001
 
-Axes that are no keys of a recipe are those of :mod:`reid_aug.study.cell`, and ``start``: "scratch"
-(as the recipe begins) or "external" (from a network that was trained on the external people).
-``preset`` names a set of keys (:mod:`reid_aug.stages.train_reid.settings`), ``label`` says what a
-generated image is taken for. The cells are the union of all blocks, each once: ratio 0 is the same
-for all that says how images are drawn or chosen, and random erasing is part of strong training.
+Most axes set a key of the recipe; :mod:`reid_aug.study.cell` describes the others. ``start`` is
+"scratch" (the starting weights of the recipe) or "external" (a network trained on the external
+people). ``preset`` names a set of keys (:mod:`reid_aug.stages.train_reid.settings`). ``label`` is
+the label policy for generated images. The cells are the union of all blocks, each cell once: at
+ratio 0 all ways of making and choosing generated images are the same cell, and random erasing is a
+part of strong training already.
 """
 
 from collections import Counter
@@ -33,7 +34,7 @@ from reid_aug.study.cell import AXES, ORDER, Cell
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What to vary; a cell is one value of each axis, here or in one of the blocks ``also``."""
+    """The values of every axis. A cell is one value per axis, of the grid or of a block."""
 
     name: str
     recipe: str
@@ -56,12 +57,15 @@ class Grid:
     set: Mapping[str, Any] = field(default_factory=dict)
 
     def blocks(self) -> list["Grid"]:
-        """The grid of the top-level axes, then that of each block."""
+        """The grid of the top-level axes, then the grid of each block."""
         others: list[dict[str, Any]] = [dict(block) for block in self.also]
         return [replace(self, **block, also=()) for block in ({}, *others)]
 
     def cells(self) -> list[Cell]:
-        """The cells of all blocks, each once; seeds outermost, so a whole small table is early."""
+        """The cells of all blocks, each once.
+
+        The seed is the outermost axis, so that a table of all rows is complete early.
+        """
         found: dict[Cell, None] = {}
         for block in self.blocks():
             found |= dict.fromkeys(block._own_cells())
@@ -69,7 +73,7 @@ class Grid:
         if count > 1:
             raise UserError(
                 f"grid {self.name}: {count} cells would lie in one folder, {name}; "
-                f"give the generators or banks that differ other names"
+                f"rename the generators or banks that differ"
             )
         seeds = list(dict.fromkeys(seed for block in self.blocks() for seed in block.seed))
         return sorted(found, key=lambda cell: seeds.index(cell.seed))
@@ -80,7 +84,7 @@ class Grid:
 
 
 def load_grid(name: str) -> Grid:
-    """Read a grid by the name under which it ships, or by path.
+    """Read a grid by its name in the package, or by its path.
 
     Raises:
         UserError: If the file, a key or a value is wrong.
@@ -139,16 +143,16 @@ def _axis(value: Any, key: str, where: str) -> tuple[Any, ...]:
     for one in value:
         if choices and one not in choices and not (axis.takes_files and Path(one).is_file()):
             listed = ", ".join(choice or '""' for choice in choices)
-            listed += " or a file that is there" if axis.takes_files else ""
+            listed += " or an existing file" if axis.takes_files else ""
             raise UserError(f"{where}: {key} must be among {listed}, got {one!r}")
     return tuple(kind(one) for one in value)
 
 
 def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of a grid, its ``[set]`` and the command line's options on top.
+    """The recipe of a grid, overridden by its ``[set]`` and then by the options.
 
     Raises:
-        UserError: If one of them is set by an axis, which would override it in silence.
+        UserError: If a key is set by an axis too, which would silently override it.
     """
     given = dict(flattened({**grid.set, **options}))
     for name, axis in AXES.items():
@@ -161,7 +165,7 @@ def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
             if f"train_reid.{key}" in given:
                 raise UserError(
                     f"train_reid.{key}: the preset {preset} of grid {grid.name} sets it; "
-                    f"a recipe file of your own may have it otherwise"
+                    f"set it in a recipe file of your own"
                 )
     recipe = load_recipe(grid.recipe, given)
     _check_own_axes(grid, recipe)
@@ -169,7 +173,7 @@ def grid_recipe(grid: Grid, options: Mapping[str, Any]) -> Recipe:
 
 
 def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
-    """Refuse a recipe with a value that an axis overrides though the grid does not vary it."""
+    """Refuse a recipe with a value that the default of an unused axis would override."""
     own = {
         "method": recipe.synthesize.method,
         "cameras": recipe.synthesize.cameras,

@@ -1,4 +1,4 @@
-"""Trainings as processes of this machine: each is one, and dies with the benchmark."""
+"""Trainings as processes of this machine. Each process ends with the benchmark."""
 
 import multiprocessing
 import os
@@ -18,7 +18,10 @@ CORES = len(os.sched_getaffinity(0))
 
 
 class LocalPool:
-    """At most ``at_once`` processes, spread evenly over the devices; they share the cores."""
+    """A pool of at most ``at_once`` processes, spread evenly over the devices.
+
+    The processes share the cores.
+    """
 
     def __init__(self, devices: Sequence[str], at_once: int) -> None:
         self.devices, self.at_once = devices, at_once
@@ -26,20 +29,20 @@ class LocalPool:
         self._running: list[_Running] = []
 
     def check(self, root: Path, folder: Path) -> None:
-        """Whatever this process finds, its children find."""
+        """Nothing to check: child processes have the same file system."""
 
     def start(self, task: Task) -> None:
-        """Let a task run on the device that has least to do."""
+        """Start a task on the device with the fewest running tasks."""
         load = Counter(one.device for one in self._running)
         device = min(self.devices, key=lambda name: load[name])
         process = multiprocessing.get_context("spawn").Process(
-            target=_be_a_child, args=(task, device, self.threads)
+            target=_run_in_child, args=(task, device, self.threads)
         )
         process.start()
         self._running.append(_Running(process, task, device))
 
     def wait(self, seconds: float) -> list[tuple[Task, Ending]]:
-        """The tasks that have ended; whoever was killed has died."""
+        """The tasks that have ended. A killed process counts as died."""
         connection.wait([one.process.sentinel for one in self._running], seconds)
         ended = [one for one in self._running if not one.process.is_alive()]
         self._running = [one for one in self._running if one not in ended]
@@ -53,7 +56,7 @@ class LocalPool:
         self._running = []
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Nothing to close."""
 
 
 class _Running(NamedTuple):
@@ -67,8 +70,8 @@ class _Running(NamedTuple):
         return Ending(code) if code in (0, Ending.HOPELESS.value) else Ending.DIED
 
 
-def _be_a_child(task: Task, device: str, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+def _run_in_child(task: Task, device: str, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     threading.Thread(target=_die_with_parent, daemon=True).start()
     sys.exit(run_cell(task, device, threads).value)
 

@@ -1,9 +1,10 @@
-"""Trainings as tasks of a Ray cluster that is there already; nothing here starts one.
+"""Trainings as tasks of an existing Ray cluster; this module does not start one.
 
-A training takes one core, or one GPU where the cluster has some. Ray puts it on a machine, and on
-another one when that machine dies. Data set and run folder must have the same paths on every
-machine (a shared file system), and every machine needs the same reid-aug: both are looked at before
-anything is done. The cluster ends the trainings of a benchmark that is gone.
+A training takes one core, or one GPU where the cluster has GPUs. Ray runs it on one of the
+machines, and on another one if that machine fails. The data set and the run folder must have the
+same paths on every machine (a shared file system), and every machine needs the same version of
+reid-aug. Both are checked before any training starts. The cluster ends the trainings of a benchmark
+that has ended.
 """
 
 import os
@@ -21,7 +22,7 @@ from reid_aug import __version__
 from reid_aug.runtime.errors import UserError
 from reid_aug.study.tasks import OUTPUT, Ending, Task, run_cell
 
-MOVES = 3  # times that Ray starts a training again whose machine or process died
+MOVES = 3  # how often Ray restarts a training whose machine or process died
 PATIENCE = 120.0  # seconds for the machines of a cluster to answer
 ENDING = 20.0  # seconds for a stopped training to end
 
@@ -31,12 +32,12 @@ class RayPool:
 
     Args:
         address: HOST:PORT of the cluster's head, or "auto" on one of its machines.
-        device: "cpu" or "cuda"; without it a GPU where the cluster has any.
-        limit: trainings at once; without it as many as there is room for.
+        device: "cpu" or "cuda"; if None, "cuda" where the cluster has a GPU.
+        limit: largest number of simultaneous trainings; if None, as many as the cluster can run.
 
     Raises:
-        UserError: If ray is not installed, no such cluster answers, or it has not what a training
-            needs.
+        UserError: If ray is not installed, no cluster answers at the address, or the cluster lacks
+            the resources of a training.
     """
 
     threads = 1
@@ -45,7 +46,7 @@ class RayPool:
         self.ray = _connected(address)
         self._open = ExitStack()
         self._open.callback(self.ray.shutdown)
-        self._open.enter_context(redirect_stdout(sys.stderr))  # Ray tells there who has died
+        self._open.enter_context(redirect_stdout(sys.stderr))  # Ray reports failed machines there
         try:
             self.device = _device(self.ray.cluster_resources(), device, address)
         except UserError:
@@ -64,42 +65,47 @@ class RayPool:
 
     @property
     def at_once(self) -> int:
-        """What the machines that are there now have room for."""
-        room = int(self.ray.cluster_resources().get(self._resource, 0))
-        return min(room, self.limit or room)
+        """The number of trainings that the present machines can run at a time."""
+        capacity = int(self.ray.cluster_resources().get(self._resource, 0))
+        return min(capacity, self.limit or capacity)
 
     def check(self, root: Path, folder: Path) -> None:
-        """Ask every machine whether it sees both folders and has this reid-aug.
+        """Check on every machine that both folders exist and that reid-aug has this version.
 
         Raises:
-            UserError: If one does not; the message names it.
+            UserError: If a machine fails the check; the message names it.
         """
         with _token(folder) as token:
             for node in self.ray.nodes():
-                found = self._ask(node["NodeID"], root, token) if node["Alive"] else __version__
+                found = (
+                    self._check_machine(node["NodeID"], root, token)
+                    if node["Alive"]
+                    else __version__
+                )
                 if found != __version__:
                     raise UserError(
-                        f"--ray: machine {node['NodeManagerAddress']} must see {root.absolute()} "
-                        f"and {folder.absolute()} and have reid-aug {__version__}, got {found}; "
+                        f"--ray: machine {node['NodeManagerAddress']} must have {root.absolute()} "
+                        f"and {folder.absolute()} and reid-aug {__version__}, got {found}; "
                         f"put both folders on a shared file system"
                     )
 
-    def _ask(self, node: str, root: Path, token: Path) -> str:
+    def _check_machine(self, node: str, root: Path, token: Path) -> str:
         affinity = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         there = {"scheduling_strategy": affinity(node, soft=False), "num_cpus": 0}
-        look = self.ray.remote(max_retries=0, **there)(_question())
+        remote_check = self.ray.remote(max_retries=0, **there)(_machine_check())
         try:
-            return self.ray.get(look.remote(str(root.absolute()), str(token)), timeout=PATIENCE)
+            found = remote_check.remote(str(root.absolute()), str(token))
+            return self.ray.get(found, timeout=PATIENCE)
         except self.ray.exceptions.RayError as error:
             return _last_line(error)
 
     def start(self, task: Task) -> None:
-        """Hand a task to the cluster."""
+        """Submit a task to the cluster."""
         run = self._run.options(name=task.cell.name)
         self._running[run.remote(_absolute(task), self.device, self.threads)] = task
 
     def wait(self, seconds: float) -> list[tuple[Task, Ending]]:
-        """The tasks that have ended; what Ray gave up is hopeless."""
+        """The tasks that have ended. A task that Ray gave up counts as hopeless."""
         if not self._running:
             time.sleep(seconds)
             return []
@@ -117,7 +123,7 @@ class RayPool:
             return task, Ending.HOPELESS
 
     def stop(self) -> None:
-        """Cancel the tasks, and wait until their processes are gone."""
+        """Cancel the tasks and wait until their processes have ended."""
         references = list(self._running)
         self._running = {}
         for reference in references:
@@ -126,7 +132,7 @@ class RayPool:
             self.ray.wait(references, num_returns=len(references), timeout=ENDING)
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Disconnect from the cluster."""
         self._open.close()
 
 
@@ -154,7 +160,7 @@ def _connected(address: str) -> Any:
 
 
 def _knock(address: str) -> None:
-    """Fail at once where nobody listens: Ray itself would try for minutes."""
+    """Fail at once if nothing listens at the address; Ray itself would retry for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         if not port.isdigit():
@@ -166,7 +172,7 @@ def _knock(address: str) -> None:
 
 
 def _device(resources: dict[str, float], wanted: str | None, address: str) -> str:
-    """What the trainings compute on."""
+    """The device of the trainings: "cpu" or "cuda"."""
     device = (wanted or ("cuda" if resources.get("GPU", 0) >= 1 else "cpu")).partition(":")[0]
     for resource in ("CPU", "GPU") if device == "cuda" else ("CPU",):
         if resources.get(resource, 0) < 1:
@@ -179,9 +185,9 @@ def _device(resources: dict[str, float], wanted: str | None, address: str) -> st
 
 @contextmanager
 def _token(folder: Path) -> Iterator[Path]:
-    """A file that only those see who see this very folder."""
+    """A temporary file that exists only on machines that share this folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    token = folder.absolute() / f".seen-{uuid.uuid4().hex}"
+    token = folder.absolute() / f".token-{uuid.uuid4().hex}"
     token.touch()
     try:
         yield token
@@ -189,13 +195,13 @@ def _token(folder: Path) -> Iterator[Path]:
         token.unlink(missing_ok=True)
 
 
-def _question() -> Callable[[str, str], str]:
-    """What a machine of the cluster is asked: its reid-aug, or what it does not see.
+def _machine_check() -> Callable[[str, str], str]:
+    """A function that returns the version of reid-aug on a machine, or names a missing path.
 
-    A function in a function travels whole, so no machine must load torch to answer.
+    Ray sends a nested function by value, so that the machine does not load torch to run it.
     """
 
-    def look(root: str, token: str) -> str:
+    def check(root: str, token: str) -> str:
         from pathlib import Path
 
         from reid_aug import __version__
@@ -203,11 +209,11 @@ def _question() -> Callable[[str, str], str]:
         missing = [path for path in (root, token) if not Path(path).exists()]
         return f"nothing at {missing[0]}" if missing else __version__
 
-    return look
+    return check
 
 
 def _absolute(task: Task) -> Task:
-    """The task with paths that hold in another working directory."""
+    """The task with absolute paths."""
 
     def absolute(path: Path | None) -> Path | None:
         return path.absolute() if path else None
@@ -227,6 +233,6 @@ def _absolute(task: Task) -> Task:
 
 
 def _last_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The last line of the message of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -1,10 +1,12 @@
-"""The work that the cells of a grid share, each piece once, before them.
+"""The work that the cells of a grid share. Each piece is done once, before the cells.
 
-One generator a kept set, for cells that draw with their own. One bank a kept set and method, at the
-largest number of images that a cell asks for. One scoring a bank, where cells choose by scores: by
-the network that a plain training on the bank's kept set gives, so that no score knows more than the
-cell may. One network a backbone and seed, for cells that start from external people. All of it goes
-on where it was stopped, and is left alone where it is done.
+- One generator per kept set, for the cells whose generator the grid trains.
+- One bank per kept set and method, with the largest number of images that a cell needs.
+- One scoring per bank whose images cells choose by score. The scoring network is a plain training
+  on the kept set of the bank, so that no score leaks images outside the kept set.
+- One network per backbone and seed, for cells that start from external people.
+
+Interrupted work is resumed, and finished work is not repeated.
 """
 
 import json
@@ -28,18 +30,19 @@ from reid_aug.stages import train_generator as generators
 from reid_aug.stages.bank.score import score_bank
 from reid_aug.stages.recipe import RunFolder
 from reid_aug.stages.stage import Stage, people_folder
-from reid_aug.stages.synthesize import Job, prepare, synthesize
+from reid_aug.stages.synthesize import Job as SynthesisJob
+from reid_aug.stages.synthesize import prepare, synthesize
 from reid_aug.stages.train_generator.pairs import Pairs
 from reid_aug.stages.train_reid.folder import MODEL
 from reid_aug.study.cell import Cell, cell_recipe
 from reid_aug.study.grid import Grid
 from reid_aug.study.tasks import Pool, Task, run_tasks
 
-Banks = Mapping[Path, tuple[int, Task]]  # for each the number of images, and a task that asks
+Banks = Mapping[Path, tuple[int, Task]]  # by path: the number of images, and a task that needs them
 
 
 def check_given(tasks: Sequence[Task], stage: Stage) -> None:
-    """Look at the banks and generators that the grid names, before anything is done.
+    """Check the banks and generators that the grid names, before any work starts.
 
     Raises:
         UserError: If one cannot be read, or a bank does not fit the kept set of its cells.
@@ -57,7 +60,7 @@ def check_given(tasks: Sequence[Task], stage: Stage) -> None:
 
 
 def banks_to_make(tasks: Sequence[Task], stage: Stage) -> Banks:
-    """Every bank that the grid draws, at the largest number of images that a cell asks for."""
+    """Every bank that the grid makes, with the largest number of images that a cell needs."""
     largest: dict[Path, tuple[int, Task]] = {}
     for task in tasks:
         if task.bank and not task.cell.bank:
@@ -68,16 +71,16 @@ def banks_to_make(tasks: Sequence[Task], stage: Stage) -> Banks:
 
 
 def _count(task: Task, stage: Stage) -> int:
-    """How many generated images a cell asks for."""
+    """The number of generated images that a cell needs."""
     cell, keep_seed = task.cell, stage.recipe.data.keep_seed
     return share_out(stage.dataset.train, cell.ratio, cell.mode, cell.keep, keep_seed)[1]
 
 
 def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
-    """Draw the banks, with their contact sheets; before them, train the generators of the grid.
+    """Train the generators of the grid, then make the banks with their contact sheets.
 
     Raises:
-        UserError: If a bank cannot be drawn; as far as that can be seen before, nothing is done.
+        UserError: If a bank cannot be made. Where this is known in advance, no work is done.
     """
     banks = banks_to_make(tasks, stage)
     jobs = {
@@ -94,47 +97,47 @@ def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
         print(f"look at {sheet}", file=sys.stderr)
 
 
-def job_of(task: Task, stage: Stage, generator: Path | None = None) -> Job:
-    """The bank of a task, to be drawn with its generator or another."""
+def job_of(task: Task, stage: Stage, generator: Path | None = None) -> SynthesisJob:
+    """The synthesis of a task's bank, with its own generator or another one."""
     recipe = cell_recipe(stage.recipe, task.cell)
     checkpoint = generator or task.generator
     seed = stage.recipe.seed  # one bank serves the trainings of all seeds
-    config, data = recipe.synthesize, recipe.data
-    return prepare(stage.dataset, stage.poses, checkpoint, config, data, seed)
+    synthesis, layout = recipe.synthesize, recipe.data
+    return prepare(stage.dataset, stage.poses, checkpoint, synthesis, layout, seed)
 
 
 def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
-    """One generator for each kept set whose cells draw with their own, or for all images."""
+    """Train the generators of the grid: one per kept set, and one on all images."""
     network, config = stage.recipe.generator, stage.recipe.train_generator
     for path, task in sorted(own_generators(tasks).items()):
         real, pairs = pairs_of(task, stage)
         print(generators.describe_losses(config), file=sys.stderr)
-        notes = generators.training_metadata(pairs, network, config, real, stage.poses)
-        generators.train_generator(pairs, network, config, path.parent, notes, stage.device)
+        metadata = generators.training_metadata(pairs, network, config, real, stage.poses)
+        generators.train_generator(pairs, network, config, path.parent, metadata, stage.device)
 
 
 def own_generators(tasks: Sequence[Task]) -> dict[Path, Task]:
-    """The generators that the grid trains, with a task that each draws for."""
+    """The paths of the generators that the grid trains, each with a task that needs it."""
     return {task.generator: task for task in tasks if task.generator and task.cell.trains_generator}
 
 
 def pairs_of(task: Task, stage: Stage) -> tuple[tuple[PersonImage, ...], Pairs]:
     """The images that train the generator of a task, and the training pairs among them."""
     recipe, part = stage.recipe, task.cell.generator_part
-    data = replace(recipe.data, keep=part)
-    real = kept(stage.dataset.train, part, data.keep_seed)
-    pairs = generators.pairs_of(real, stage.poses, data, recipe.train_generator, recipe.seed)
+    layout = replace(recipe.data, keep=part)
+    real = kept(stage.dataset.train, part, layout.keep_seed)
+    pairs = generators.pairs_of(real, stage.poses, layout, recipe.train_generator, recipe.seed)
     return real, pairs
 
 
 def score_banks(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[Task]:
-    """Score every bank of which cells choose by scores; the trainings of scorers that failed."""
+    """Score every bank whose images cells choose by score; return the scorers that failed."""
     scorers_ = scorers(grid, tasks, stage)
     failed = _run(scorers_.values(), pool, stage.root)
     for bank, names in sorted(_scores_wanted(tasks).items()):
         scorer_ = scorers_.get(bank)
         if scorer_ in failed:
-            continue  # the cells will say what they lack
+            continue  # the cells report the missing scores
         model = scorer_.folder / MODEL if scorer_ else None
         if not _is_scored(Bank(bank), names, model):
             show = partial(track, what=f"score {bank.parent.name}")
@@ -152,10 +155,10 @@ def _scores_wanted(tasks: Sequence[Task]) -> dict[Path, set[str]]:
 
 
 def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]:
-    """For each bank whose scores ask a network, the plain training on its real images.
+    """The plain training that scores a bank, for every bank that a network must score.
 
-    It is a cell of the grid, where the grid has this one, with the first backbone and the recipe's
-    seed.
+    It uses the real images of the bank, the first backbone of the grid and the seed of the recipe.
+    It is a cell of the grid, if the grid has this cell.
     """
     found = {}
     wanted = _scores_wanted(tasks)
@@ -169,7 +172,7 @@ def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]
 
 
 def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
-    """Whether the bank has these scores of every row, by this network, and its card knows."""
+    """Whether every row has these scores by this network, and the card of the bank is current."""
     if not names <= bank.scores.keys() or any(np.isnan(bank.scores[n]).any() for n in names):
         return False
     by_network = names & {*NETWORK.names}
@@ -182,7 +185,7 @@ def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
 
 
 def pre_train(grid: Grid, tasks: Sequence[Task], pool: Pool) -> list[Task]:
-    """Train the networks that cells start from on the external people; those that failed."""
+    """Train the networks that cells start from on the external people; return those that failed."""
     if grid.external is None:
         return []
     root = people_folder(grid.external)
@@ -190,12 +193,12 @@ def pre_train(grid: Grid, tasks: Sequence[Task], pool: Pool) -> list[Task]:
 
 
 def starts(tasks: Sequence[Task]) -> dict[Path, Task]:
-    """The starting weights that cells ask for, with a task that does."""
+    """The paths of the starting weights that the grid trains, each with a task that needs them."""
     return {task.weights: task for task in tasks if task.weights}
 
 
 def _pre_training(task: Task, root: Path) -> Task:
-    """The training on the people in ``root`` that a task's starting weights come from."""
+    """The training on the people in ``root`` that makes the starting weights of a task."""
     assert task.weights is not None
     cell = Cell(task.cell.backbone, "supplement", 0.0, 1.0, task.cell.seed)
     folder = task.weights.parent
@@ -205,7 +208,7 @@ def _pre_training(task: Task, root: Path) -> Task:
 
 
 def _run(tasks: Iterable[Task], pool: Pool, root: Path) -> list[Task]:
-    """Run those of some tasks on one data set that are not done; those that failed."""
+    """Run the unfinished tasks among some on one data set; return those that failed."""
     dataset = read_market1501(root)
     waiting = [task for task in dict.fromkeys(tasks) if not task.is_done(dataset)]
     return run_tasks(waiting, pool) if waiting else []

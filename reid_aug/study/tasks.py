@@ -1,8 +1,8 @@
-"""A training of a grid as a task: what it needs, how it runs, and how many of them are run.
+"""Tasks: the trainings of a grid, each with its inputs, and the loop that runs them in a pool.
 
-A task depends on no other, so tasks run in any order and any number at a time, wherever a pool puts
-them: processes of this machine (:mod:`reid_aug.study.local_pool`) or a cluster
-(:mod:`reid_aug.study.ray_pool`). A task writes its own folder only, and ``result.json`` last.
+A task does not depend on other tasks. Tasks therefore run in any order and any number at a time, as
+processes of this machine (:mod:`reid_aug.study.local_pool`) or on a cluster
+(:mod:`reid_aug.study.ray_pool`). A task writes only into its own folder, and ``result.json`` last.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.study.cell import Cell, cell_recipe
 
 TRIES = 2
-LOOK_EVERY = 2.0  # seconds between looks at how far the trainings are
-DYING = 60.0  # seconds that an earlier try may take to let its folder go
-OUTPUT = "output.txt"  # in the folder of a task: what it printed
+POLL_EVERY = 2.0  # seconds between two updates of the progress bar
+DYING = 60.0  # seconds within which an earlier try must release its folder
+OUTPUT = "output.txt"  # in the folder of a task: its printed output
 
 
 class Ending(Enum):
-    """How a try of a task ended; the values are exit codes."""
+    """The outcome of one try of a task; the values are exit codes."""
 
     DONE = 0
     DIED = 1
@@ -45,7 +45,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one cell needs to run; ``weights`` is what its training starts from."""
+    """One cell with the paths of its inputs. ``weights`` is the file of its starting weights."""
 
     cell: Cell
     recipe: Recipe
@@ -57,17 +57,19 @@ class Task:
 
     @property
     def config(self) -> TrainReidConfig:
-        """How it trains."""
+        """The settings of its training."""
         config = cell_recipe(self.recipe, self.cell).train_reid
         if not self.weights:
             return config
-        return replace(config, weights=str(self.weights), weights_data="")  # it notes that itself
+        return replace(
+            config, weights=str(self.weights), weights_data=""
+        )  # the file records its training images
 
     def mix(self, dataset: Dataset) -> Mix:
-        """What it trains on.
+        """Its training set.
 
         Raises:
-            UserError: If its bank does not fit.
+            UserError: If its bank does not fit the data set or the kept set.
         """
         cell, keep_seed = self.cell, self.recipe.data.keep_seed
         bank = Bank(self.bank) if self.bank else None
@@ -76,10 +78,10 @@ class Task:
         return Mix(dataset.train, bank, cell.ratio, cell.mode, cell.keep, keep_seed, least)
 
     def is_done(self, dataset: Dataset) -> bool:
-        """Whether its result is there.
+        """Whether its folder holds its result.
 
         Raises:
-            UserError: If another experiment's is.
+            UserError: If the folder holds the result of another experiment.
         """
         if not (self.folder / RESULT).is_file() or (self.weights and not self.weights.is_file()):
             return False
@@ -88,34 +90,34 @@ class Task:
 
 
 class Pool(Protocol):
-    """Where tasks run."""
+    """A place where tasks run."""
 
     @property
     def at_once(self) -> int:
-        """How many run at a time."""
+        """The number of tasks that run at a time."""
 
     @property
     def threads(self) -> int:
-        """How many threads a training has."""
+        """The number of threads per training."""
 
     def check(self, root: Path, folder: Path) -> None:
-        """Raise a UserError unless tasks would find the data set and the run folder."""
+        """Raise a UserError unless tasks can reach the data set and the run folder."""
 
     def start(self, task: Task) -> None:
-        """Let a task run."""
+        """Start a task."""
 
     def wait(self, seconds: float) -> list[tuple[Task, Ending]]:
-        """The started tasks that have ended; waits for the first, at most so long."""
+        """Wait for the first task to end, at most so long; return all that have ended."""
 
     def stop(self) -> None:
-        """End the tasks that run, and forget them."""
+        """End all running tasks."""
 
     def close(self) -> None:
-        """Leave; nothing runs any more."""
+        """Release the resources of the pool, after all tasks have ended."""
 
 
 def run_tasks(tasks: Sequence[Task], pool: Pool) -> list[Task]:
-    """Run every task, again when it dies; those that failed for good are returned."""
+    """Run every task, up to ``TRIES`` times if it dies; return the tasks that failed."""
     waiting, failed = list(tasks), []
     running: set[Task] = set()
     tries = Counter[Task]()
@@ -128,7 +130,7 @@ def run_tasks(tasks: Sequence[Task], pool: Pool) -> list[Task]:
                     tries[task] += 1
                     running.add(task)
                     waiting.remove(task)
-                for task, ending in pool.wait(LOOK_EVERY):
+                for task, ending in pool.wait(POLL_EVERY):
                     running.remove(task)
                     if ending is Ending.DIED and tries[task] < TRIES:
                         waiting.append(task)
@@ -146,7 +148,7 @@ def _steps(task: Task) -> int:
 
 
 def run_cell(task: Task, device: str, threads: int) -> Ending:
-    """Train and evaluate one cell; what it prints goes to ``output.txt`` in its folder."""
+    """Train and evaluate one cell; its printed output goes to ``output.txt`` in its folder."""
     torch.set_num_threads(threads)
     task.folder.mkdir(parents=True, exist_ok=True)
     with (task.folder / OUTPUT).open("a") as output, contextlib.ExitStack() as stack:
@@ -172,7 +174,7 @@ def train_cell(task: Task, device: str) -> None:
 
 
 def _wait_until_free(folder: Path) -> None:
-    """An earlier try, whose benchmark or machine has just died, may need a moment to follow."""
+    """Wait until an earlier try, whose benchmark or machine has died, has ended too."""
     end = time.monotonic() + DYING
     while time.monotonic() < end:
         with contextlib.suppress(UserError), locked(folder):

@@ -145,7 +145,7 @@ def test_generate_gives_the_bytes_of_the_generator_method(config):
     method.to(CPU)
     given = CAMERAS if config.cameras else ()
 
-    painted = method.paint((images, np.stack([source, target]), np.stack(CAMERAS, 1)))
+    painted = method.compute((images, np.stack([source, target]), np.stack(CAMERAS, 1)))
 
     assert np.array_equal(generate(method.generator, images, source, target, *given), painted)
 

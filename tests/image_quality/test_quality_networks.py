@@ -248,6 +248,6 @@ def test_weights_that_ask_to_run_code_are_refused(kind, folder, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     path = saved(folder / "evil.pth", {"a": Runs()})
 
-    with pytest.raises(UserError, match="asks to run code"):
+    with pytest.raises(UserError, match="a pickle that would run code"):
         kind(path, CPU)
     assert not Path("ran").exists()

@@ -1,4 +1,4 @@
-"""A grid with everything in it: the work that cells share is done once, before them."""
+"""A grid with all axes: the work that cells share is done once, before the cells."""
 
 import json
 import shutil
@@ -125,8 +125,8 @@ def test_a_whole_study(people, tmp_path, stage, trained):
     assert banks == {"keep-0.5", "keep-0.5-copies", "keep-0.5-renderer", "keep-0.5-kept"}
     real = kept(read_market1501(people).train, 0.5)
     assert len(Bank(folder / "keep-0.5/bank.h5")) == len(real)
-    notes = load_with_metadata(folder / "keep-0.5-kept/generator.safetensors")[1]
-    assert notes["trained_on"] == fingerprints(real)
+    metadata = load_with_metadata(folder / "keep-0.5-kept/generator.safetensors")[1]
+    assert metadata["trained_on"] == fingerprints(real)
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file()}
     trained.clear()
@@ -137,11 +137,11 @@ def test_a_whole_study(people, tmp_path, stage, trained):
     assert {path for path in after if after[path] != before.get(path)} <= rendered
 
 
-def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, monkeypatch):
-    asked = []
+def test_a_cell_whose_starting_weights_failed_is_run_and_reports_it(tmp_path, stage, monkeypatch):
+    started = []
 
     def fail(tasks, pool):
-        asked.append([task.folder.name for task in tasks])
+        started.append([task.folder.name for task in tasks])
         return list(tasks)
 
     for module in (benchmark, shared_work):
@@ -152,11 +152,11 @@ def test_a_cell_whose_starting_weights_failed_is_run_to_say_so(tmp_path, stage, 
     failed = run(grid, tasks, stage, POOL)
 
     name = "osnet_x0_25-baseline-keep0.5-seed0-external"
-    assert asked == [["osnet_x0_25-seed0"], [name]]
+    assert started == [["osnet_x0_25-seed0"], [name]]
     assert [task.folder.name for task in failed] == ["osnet_x0_25-seed0", name]
 
 
-def test_a_grid_that_draws_with_no_given_generator_needs_none(tmp_path, stage):
+def test_a_grid_without_generated_images_of_a_given_generator_needs_none(tmp_path, stage):
     grid = Grid("g", str(tmp_path / "small.toml"), ("osnet_x0_25",), seed=(0,), method=("copies",))
 
     tasks = plan_tasks(grid, stage, None)
@@ -178,7 +178,7 @@ def test_the_plain_bank_of_the_recipe_s_kept_set_lies_in_the_run_folder(tmp_path
     assert own == [stage.run.path / "keep-1-kept/generator.safetensors"]
 
 
-def test_what_will_be_done_is_said_with_the_shared_work(tmp_path, stage):
+def test_the_plan_names_the_shared_work(tmp_path, stage):
     grid = grid_of(tmp_path)
     tasks = tasks_of(grid, stage, tmp_path)
 
@@ -186,8 +186,8 @@ def test_what_will_be_done_is_said_with_the_shared_work(tmp_path, stage):
     cost = describe_cost(grid, tasks, stage, POOL)
 
     assert lines[0].startswith("8 trainings of 2 steps of 4 images, 1 at once")
-    assert "networks trained on the external people: 1" in lines[1]
-    assert "generators of 2 steps on their own images: 1" in lines[2]
+    assert "networks to train on the external people: 1" in lines[1]
+    assert "generators to train for 2 steps on their own images: 1" in lines[2]
     assert describe_cells(tasks)[0] == "    osnet_x0_25-baseline-keep0.5: seed 0"
     assert len(describe_cells(tasks)) == 8
     heads = [line.partition(":")[0] for line in cost]
@@ -208,7 +208,7 @@ def test_a_cell_that_is_done_costs_nothing_more(tmp_path, stage):
     (tasks[0].folder).mkdir(parents=True)
     (tasks[0].folder / "result.json").touch()
 
-    assert "of them there already: 1" in describe(grid, tasks, stage, POOL)
+    assert "finished already: 1" in describe(grid, tasks, stage, POOL)
     assert any(
         line.startswith("1 trainings of ") for line in describe_cost(grid, tasks, stage, POOL)
     )
@@ -226,8 +226,8 @@ def test_a_bank_is_scored_once_by_the_plain_training_on_its_kept_set(tmp_path, s
 
     assert run(grid, tasks, stage, POOL) == []
 
-    judge = stage.run.cell("osnet_x0_25-baseline-keep0.5-seed0")
-    assert trained[0] == judge
+    scorer = stage.run.cell("osnet_x0_25-baseline-keep0.5-seed0")
+    assert trained[0] == scorer
     names = [task.folder.name.partition("seed1")[2] for task in tasks]
     assert names == [
         "-copies",
@@ -236,7 +236,7 @@ def test_a_bank_is_scored_once_by_the_plain_training_on_its_kept_set(tmp_path, s
         "-sharpness0.5-copies",
     ]
     result = result_of(tasks[2])
-    digest = sha256(judge / "model.safetensors")
+    digest = sha256(scorer / "model.safetensors")
     assert result["min_score"] == {
         "margin": {"least": -2.0, "data": "kept", "scorer_sha256": digest}
     }
@@ -269,7 +269,7 @@ def test_pixels_are_scored_without_a_network(tmp_path, stage, trained):
     assert trained == [tasks[0].folder]
 
 
-def test_protocol_paper_leaks_and_says_so(tmp_path, stage, trained):
+def test_protocol_paper_is_reported_as_a_leak(tmp_path, stage, trained):
     grid = scored(tmp_path, method=("generator",), generator=("kept", "whole"), seed=(0,))
     tasks = tasks_of(grid, stage, tmp_path)
 
@@ -285,7 +285,7 @@ def test_protocol_paper_leaks_and_says_so(tmp_path, stage, trained):
     }
 
 
-def test_somebody_s_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trained):
+def test_a_given_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trained):
     own = scored(tmp_path, method=("generator",), generator=(str(tmp_path / "g.safetensors"),))
     tasks = tasks_of(own, stage, tmp_path)
     assert run(own, tasks, stage, POOL) == []
@@ -312,7 +312,7 @@ def test_somebody_s_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trai
         tasks_of(scored(tmp_path, bank=(str(bank),), min_score=("margin=0",)), stage, tmp_path)
 
 
-def test_what_is_no_generator_is_refused_before_any_work(tmp_path, stage):
+def test_a_file_without_a_generator_is_refused_before_any_work(tmp_path, stage):
     (tmp_path / "no.safetensors").write_bytes(b"no")
     grid = scored(tmp_path, method=("generator",), generator=(str(tmp_path / "no.safetensors"),))
 

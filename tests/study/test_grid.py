@@ -1,4 +1,4 @@
-"""The grid: which cells a TOML file stands for, and what they are called."""
+"""The grid: the cells that a TOML file expands to, and their names."""
 
 import math
 from dataclasses import replace
@@ -110,7 +110,7 @@ def test_values_are_read_as_the_type_of_their_axis(tmp_path):
         ('keep = "all"', "keep must be a list of float"),
     ],
 )
-def test_a_value_that_is_none_of_its_axis_is_refused(tmp_path, line, rule):
+def test_a_value_that_does_not_fit_its_axis_is_refused(tmp_path, line, rule):
     path = grid_file(tmp_path, f'recipe = "demo"\nbackbone = ["a"]\n{line}')
 
     with pytest.raises(UserError, match=rule) as caught:
@@ -138,7 +138,7 @@ def test_a_key_of_another_type_is_refused(tmp_path, line):
         (Grid("g", "demo", ("a",), ("both",)), "mode must be one of"),
     ],
 )
-def test_a_cell_that_cannot_be_is_refused(grid, rule):
+def test_an_invalid_cell_is_refused(grid, rule):
     with pytest.raises(UserError, match=rule):
         grid.cells()
 
@@ -232,7 +232,7 @@ def test_blocks_leave_seeds_outermost():
     ]
 
 
-def test_what_cannot_matter_makes_no_other_cell():
+def test_an_axis_that_does_not_matter_makes_no_other_cell():
     axes = {
         "method": ("generator", "copies", "renderer"),
         "cameras": ("source", "target"),
@@ -261,7 +261,7 @@ def test_a_generator_of_all_images_is_that_of_the_kept_set_where_all_are_kept():
     assert [c.generator for c in replace(grid, keep=(0.5,)).cells()] == ["kept", "whole"]
 
 
-def test_how_images_are_drawn_does_not_matter_to_somebody_s_bank():
+def test_the_method_axes_do_not_matter_with_a_given_bank():
     axes = {"method": ("generator", "copies"), "generator": ("given", "kept"), "bank": ("b.h5",)}
     grid = Grid("g", "demo", ("a",), seed=(0,), **axes)
 
@@ -290,10 +290,10 @@ def test_least_scores_are_the_same_however_they_are_written():
     [
         ({"min_score": ("margin>=0",)}, "^min_score must be NAME=VALUE, got 'margin>=0'"),
         ({"min_score": ("pose=0.5",)}, "min_score must be of identity, margin, .*got 'pose'"),
-        ({"bank": ("a/b/c.h5", "b/c.h5")}, "2 cells would lie in one folder, a-.*-b-c; give"),
+        ({"bank": ("a/b/c.h5", "b/c.h5")}, "2 cells would lie in one folder, a-.*-b-c; rename"),
     ],
 )
-def test_scores_and_files_that_cannot_be_are_refused(axes, rule):
+def test_invalid_scores_and_files_are_refused(axes, rule):
     with pytest.raises(UserError, match=rule):
         Grid("g", "demo", ("a",), seed=(0,), **axes).cells()
 
@@ -348,9 +348,9 @@ def test_a_cell_hands_its_values_to_the_recipe():
         ('cameras = ["both"]', "cameras must be among source, target"),
         (
             'generator = ["external"]',
-            "generator must be among given, kept, whole or a file that is there",
+            "generator must be among given, kept, whole or an existing file",
         ),
-        ('bank = ["gone.h5"]', 'bank must be among "" or a file that is there, got .gone.h5.'),
+        ('bank = ["gone.h5"]', 'bank must be among "" or an existing file, got .gone.h5.'),
         ('start = ["imagenet"]', "start must be among scratch, external"),
         ("erase = [1]", "erase must be a list of bool"),
         ('start = ["external"]', "need each other"),
@@ -360,7 +360,7 @@ def test_a_cell_hands_its_values_to_the_recipe():
         ('start = ["external"]\n[external]\nlast = 3', "external: unknown key 'last'"),
     ],
 )
-def test_a_block_or_axis_that_cannot_be_is_refused(tmp_path, text, rule):
+def test_an_invalid_block_or_axis_is_refused(tmp_path, text, rule):
     path = block_file(tmp_path, text)
 
     with pytest.raises(UserError, match=rule) as caught:
@@ -385,7 +385,7 @@ def test_external_people_are_read(tmp_path):
         ('[synthesize]\ncameras = "target"', "synthesize.cameras"),
     ],
 )
-def test_a_recipe_is_not_overridden_by_an_axis_that_nobody_named(tmp_path, line, key):
+def test_a_recipe_is_not_overridden_by_an_axis_that_the_grid_does_not_name(tmp_path, line, key):
     recipe = tmp_path / "own.toml"
     recipe.write_text(line)
     grid = Grid("g", str(recipe), ("a",))
@@ -427,7 +427,7 @@ def test_the_low_data_study_has_what_it_compares():
     assert [(c.keep, c.ratio) for c in cells if c.generator == "kept"] == [(0.5, 4.0)]
 
 
-def test_the_external_people_of_the_low_data_study_are_nobody_of_the_demo():
+def test_the_external_people_of_the_low_data_study_are_not_those_of_the_demo():
     grid = load_grid("lowdata")
     recipe = grid_recipe(grid, {})
 
@@ -435,7 +435,7 @@ def test_the_external_people_of_the_low_data_study_are_nobody_of_the_demo():
     assert grid.external.seed == recipe.people.seed
 
 
-def test_the_training_axis_applies_the_named_set_over_the_recipe():
+def test_the_preset_axis_applies_the_named_set_over_the_recipe():
     grid = Grid("g", "demo", ("a",), ratio=(0.0,), seed=(0,), preset=("plain", "strong"))
     recipe = grid_recipe(grid, {})
 
@@ -474,14 +474,14 @@ def test_the_label_axis_is_for_cells_with_generated_images():
 
 
 @pytest.mark.parametrize("key", ["warmup", "erase", "triplet_weight"])
-def test_what_a_training_of_the_grid_sets_is_not_set_by_hand(key):
+def test_a_key_that_a_preset_of_the_grid_sets_is_not_set_by_hand(key):
     grid = Grid("g", "demo", ("a",), preset=("plain", "strong"))
 
     with pytest.raises(UserError, match=rf"train_reid\.{key}: the (preset strong|axis erase)"):
         grid_recipe(grid, {f"train_reid.{key}": 0.1})
 
 
-def test_a_recipe_with_a_training_needs_it_on_the_axis(tmp_path):
+def test_a_recipe_with_a_preset_needs_it_on_the_axis(tmp_path):
     (tmp_path / "mine.toml").write_text('[train_reid]\npreset = "strong"')
     grid = Grid("g", str(tmp_path / "mine.toml"), ("a",))
 

@@ -17,7 +17,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.stages.recipe import Recipe
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.study.cell import Cell
-from reid_aug.study.ray_pool import RayPool, _absolute, _device, _knock, _question, _token
+from reid_aug.study.ray_pool import RayPool, _absolute, _device, _knock, _machine_check, _token
 from reid_aug.study.tasks import Task
 
 SETTINGS = {
@@ -126,12 +126,12 @@ def test_ctrl_c_ends_the_cells_of_the_cluster(people, tmp_path):
 
 
 @pytest.mark.parametrize("address", ["somewhere", "ray://here", "127.0.0.1:port"])
-def test_an_address_that_is_none_is_refused(address):
+def test_an_invalid_address_is_refused(address):
     with pytest.raises(ValueError, match="must be HOST:PORT or auto"):
         _knock(address)
 
 
-def test_an_address_where_nobody_listens_fails_at_once():
+def test_an_address_without_a_listener_fails_at_once():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -140,7 +140,7 @@ def test_an_address_where_nobody_listens_fails_at_once():
         _knock(f"127.0.0.1:{port}")
 
 
-def test_without_the_package_one_sentence_says_what_to_install(monkeypatch):
+def test_without_the_package_one_sentence_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
 
     with pytest.raises(
@@ -149,7 +149,7 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch):
         RayPool("auto")
 
 
-def test_without_a_cluster_one_sentence_says_where_it_was_looked_for(monkeypatch):
+def test_without_a_cluster_one_sentence_names_the_address(monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", "somewhere")
 
@@ -157,7 +157,7 @@ def test_without_a_cluster_one_sentence_says_where_it_was_looked_for(monkeypatch
         RayPool("auto")
 
 
-def test_a_cluster_without_room_for_a_training_is_refused():
+def test_a_cluster_without_the_resources_of_a_training_is_refused():
     assert _device({"CPU": 4.0}, None, "auto") == "cpu"
     assert _device({"CPU": 4.0, "GPU": 1.0}, None, "auto") == "cuda"
     assert _device({"CPU": 4.0, "GPU": 1.0}, "cpu", "auto") == "cpu"
@@ -165,7 +165,7 @@ def test_a_cluster_without_room_for_a_training_is_refused():
         _device({"CPU": 4.0}, "cuda:1", "auto")
 
 
-def test_a_task_is_handed_over_with_paths_that_hold_anywhere(monkeypatch, tmp_path):
+def test_a_task_is_submitted_with_absolute_paths(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     recipe = Recipe("small", train_reid=TrainReidConfig(weights="w.pth"))
     cell = Cell("a", "supplement", 1.0, 1.0, 0)
@@ -182,9 +182,9 @@ def test_a_task_is_handed_over_with_paths_that_hold_anywhere(monkeypatch, tmp_pa
     assert _absolute(there) == there
 
 
-def test_a_machine_that_does_not_see_the_folders_is_found_out(tmp_path):
-    look = _question()
+def test_a_machine_without_the_folders_is_named(tmp_path):
+    check = _machine_check()
     with _token(tmp_path / "run") as token:
-        assert look(str(tmp_path), str(token)) == __version__
-        assert look(str(tmp_path / "gone"), str(token)) == f"nothing at {tmp_path / 'gone'}"
-    assert look(str(tmp_path), str(token)) == f"nothing at {token}"
+        assert check(str(tmp_path), str(token)) == __version__
+        assert check(str(tmp_path / "gone"), str(token)) == f"nothing at {tmp_path / 'gone'}"
+    assert check(str(tmp_path), str(token)) == f"nothing at {token}"

@@ -1,4 +1,4 @@
-"""Trainings as processes: they die, are tried again, and never outlive the benchmark."""
+"""Trainings as processes: they are tried again when they die, and end with the benchmark."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def task(data: Path, folder: Path, ratio: float = 0.0, bank: Path | None = None)
     return Task(cell, recipe, data, bank, folder, folder / "generator")
 
 
-def test_a_network_that_the_grid_pre_trains_notes_itself_what_trained_it(tmp_path):
+def test_a_network_that_the_grid_pre_trains_records_its_training_images(tmp_path):
     declared = replace(SMALL, weights="imagenet.pth", weights_data="external")
     plain = task(tmp_path, tmp_path)
     plain = replace(plain, recipe=replace(plain.recipe, train_reid=declared))
@@ -79,7 +79,7 @@ def test_a_cell_that_dies_is_tried_twice_and_reported_and_the_others_go_on(peopl
     assert json.loads((tmp_path / "lives" / "result.json").read_text())["steps"] == 1
 
 
-def test_a_cell_that_cannot_work_is_not_tried_again_and_says_why(people, tmp_path):
+def test_a_cell_that_cannot_work_is_not_tried_again_and_reports_why(people, tmp_path):
     hopeless = task(people, tmp_path / "cell", 1.0, tmp_path / "gone.h5")
 
     assert run_tasks([hopeless], LocalPool(["cpu"], 1)) == [hopeless]

@@ -1,51 +1,65 @@
-"""Report: what the trainings of a run folder say, and whether it is more than noise.
+"""Report: the scores of the trainings of a run folder, their gains, and the noise of both.
 
-The rooms: :mod:`results` reads and checks, :mod:`rows` groups trainings that differ in their seed
-and finds what they are compared with, :mod:`gains` has the statistics, :mod:`texts` the text
-formats, :mod:`published` what papers printed. :mod:`page` makes one HTML file of it all, with
-:mod:`curves`, :mod:`identities`, :mod:`flips` and :mod:`banks`.
+    results             reads and checks every result.json: the record Result
+    keys                what trainings of one row share, as fields: RowKey
+    labels              every word about a row or a table, made from its key
+    rows                groups trainings that differ in their seed, finds the baseline of each row
+    gains               the statistics
+    texts               the text formats
+    published           numbers that papers printed
+    page                one HTML file, with curves, identities, flips and banks
 
-Trainings on different data or with different settings (steps, batch, input, schedule) never share a
-table. Tables hold no times and no hosts.
+Trainings on different data sets or with different settings (steps, batch, input, schedule) never
+share a table. Tables hold no times and no hosts.
 """
 
 from collections.abc import Sequence
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.study.report import texts
+from reid_aug.study.report import labels, texts
 from reid_aug.study.report.published import published_beside
 from reid_aug.study.report.results import Result, find_results, read_results, tables_of
-from reid_aug.study.report.rows import gain, lines_of, rows_of
+from reid_aug.study.report.rows import Line, gain, lines_of, rows_of
 from reid_aug.study.report.texts import FOOTNOTE, HEADER
 
 __all__ = [
-    "FORMATS", "HEADER", "find_results", "gain", "read_results", "report", "rows_of", "table",
+    "FORMATS", "HEADER", "captioned_lines", "find_results", "gain", "read_results", "report",
+    "rows_of", "table",
 ]  # fmt: skip
 
-HTML = "html"  # not a text: reid_aug.study.report.page
+HTML = "html"  # a page, not text: reid_aug.study.report.page
 FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def table(results: Sequence[Result]) -> list[list[str]]:
-    """The cells of a table, one list a row, in the order of ``HEADER``."""
+    """The cells of a table: one list per row, in the order of ``HEADER``."""
     return [texts.cells(line) for line in lines_of(results)]
+
+
+def captioned_lines(results: Sequence[Result]) -> list[tuple[str, list[Line]]]:
+    """The caption and the lines of every table, sorted by caption."""
+    tables = tables_of(results).items()
+    return sorted(
+        ((labels.caption(key), lines_of(group)) for key, group in tables), key=lambda one: one[0]
+    )
 
 
 def report(results: Sequence[Result], style: str) -> str:
     """All tables of some results as text, in one of ``FORMATS``.
 
-    Under results on Market-1501 stand the published ones, apart; not in CSV.
+    Except in CSV, published results follow those on Market-1501 in tables of their own.
 
     Raises:
-        UserError: If there is no such format, or two results are of one row and one seed.
+        UserError: If there is no such format, or if two results belong to one row and one seed but
+            to different experiments.
     """
     if style not in FORMATS:
         raise UserError(f"--format must be one of {', '.join((*FORMATS, HTML))}, got {style!r}")
-    tables = {caption: lines_of(group) for caption, group in tables_of(results).items()}
+    tables = captioned_lines(results)
     if style == "csv":
-        return texts.comma_separated(tables)
+        return texts.comma_separated([line for _, lines in tables for line in lines])
     draw = {"terminal": texts.terminal, "markdown": texts.markdown, "latex": texts.latex}[style]
-    parts = [draw(caption, lines) for caption, lines in tables.items()]
+    parts = [draw(caption, lines) for caption, lines in tables]
     if style != "latex":
         parts.append(texts.wrapped(FOOTNOTE) if style == "terminal" else FOOTNOTE)
     parts += [texts.published(one, style) for one in published_beside(results)]

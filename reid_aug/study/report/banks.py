@@ -1,4 +1,4 @@
-"""The banks of a run folder, as a report shows them: what they are, their scores, some pictures."""
+"""The banks of a run folder in a report: title, histograms of scores, contact sheet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +11,17 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import open_image
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.pages import picture
+from reid_aug.study.report import labels
 from reid_aug.study.report.curves import histogram
-from reid_aug.study.report.rows import images_from
+from reid_aug.study.report.keys import images_key
 
 SHEET = "contact_sheet.png"
-LARGEST = 1400  # pixels of a contact sheet's width in a page
+LARGEST_WIDTH = 1400  # of a contact sheet in a page, in pixels
 
 
 @dataclass(frozen=True, slots=True)
 class BankView:
-    """A bank in words, its contact sheet as an address ("" if there is none), its histograms."""
+    """A bank: its title, its contact sheet as a data address ("" without one), its histograms."""
 
     title: str
     sheet: str
@@ -28,7 +29,7 @@ class BankView:
 
 
 def bank_views(run: Path) -> Iterator[BankView]:
-    """The banks below a run folder that can be read, sorted by path."""
+    """The banks below a run folder, sorted by path. A bank that cannot be read has only a title."""
     for path in sorted(run.rglob("bank.h5")):
         try:
             bank = Bank(path)
@@ -39,9 +40,11 @@ def bank_views(run: Path) -> Iterator[BankView]:
 
 
 def _title(bank: Bank) -> str:
-    about = bank.attributes
-    drawn = images_from({**bank.plan, "generator_data": about["generator_data"], "ratio": 1})
-    return f"keep {about['keep']:g}: {len(bank)} images, {drawn}"
+    attributes, plan = bank.attributes, bank.plan
+    key = images_key(
+        plan.get("method"), plan.get("cameras"), plan.get("poses"), attributes["generator_data"]
+    )
+    return f"keep {attributes['keep']:g}: {len(bank)} images, {labels.images(key)}"
 
 
 def _sheet(path: Path) -> str:
@@ -49,7 +52,7 @@ def _sheet(path: Path) -> str:
         image = Image.fromarray(open_image(path))
     except UserError:
         return ""
-    image.thumbnail((LARGEST, image.height))
+    image.thumbnail((LARGEST_WIDTH, image.height))
     return picture(image, quality=80)
 
 
@@ -57,5 +60,5 @@ def _histograms(bank: Bank) -> Iterator[str]:
     for name, values in sorted(bank.scores.items()):
         scored = values[np.isfinite(values)]
         if len(scored):
-            alt = f"how many of {len(scored)} images have which {name}"
+            alt = f"distribution of {name} over {len(scored)} images"
             yield histogram(scored, name, alt)

@@ -1,7 +1,8 @@
-"""GeneratedImages of a report: matplotlib's, as SVG that lies inside a page.
+"""Plots of a report: made by matplotlib, as SVG inside the page.
 
-Ink takes the colour of the text around it, so a drawing is readable on light and on dark paper. The
-same numbers give the same bytes: no times, and names of parts that depend on their content.
+Lines and words take the colour of the surrounding text, so that a plot is readable on a light and
+on a dark page. The same numbers give the same bytes: a plot holds no times, and the names of its
+parts depend on their content only.
 """
 
 import io
@@ -35,9 +36,9 @@ NAMED_PARTS = re.compile(r' id="(?![mph][0-9a-f]{10}")[^"]*"')
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a plot: (ratio, mean, standard deviation or 0) of each of its points, per cent.
+    """One line of a plot. A point is (ratio, mean, standard deviation or 0); scores in per cent.
 
-    ``place`` chooses its colour; curves of one name have one place in all plots of a page.
+    ``place`` selects the colour. Curves of one name have the same place in all plots of a page.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Curve:
 
 
 def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
-    """Draw mAP over the ratio; bands and bars are one standard deviation over seeds each way."""
+    """Plot mAP over the ratio, with bands and bars of one standard deviation over seeds."""
 
     def draw(axes: "Axes") -> None:
         for curve in curves:
@@ -66,11 +67,11 @@ def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
 
 
 def gain_plot(rows: Sequence[tuple[str, float, Sequence[tuple[float, float]]]], alt: str) -> str:
-    """Gains in mAP with their intervals: over seeds thin and long, over queries and seeds thick.
+    """Plot gains in mAP with their intervals: a thin line over seeds, a thick one over queries too.
 
     Args:
-        rows: name, gain, and the (low, high) of the two intervals; NaN where there is none.
-        alt: what the drawing shows, for who cannot see it.
+        rows: name, gain, and the (low, high) of the two intervals in points; NaN without one.
+        alt: description of the plot for screen readers.
     """
 
     def draw(axes: "Axes") -> None:
@@ -89,7 +90,7 @@ def gain_plot(rows: Sequence[tuple[str, float, Sequence[tuple[float, float]]]], 
 
 
 def identity_plot(gains: Sequence[float], alt: str) -> str:
-    """The gain of every identity, points of AP, from the largest to the least."""
+    """Plot the gain of every identity in points of AP, from the largest to the smallest."""
 
     def draw(axes: "Axes") -> None:
         ordered = np.sort(gains)[::-1]
@@ -103,7 +104,7 @@ def identity_plot(gains: Sequence[float], alt: str) -> str:
 
 
 def histogram(values: np.ndarray, name: str, alt: str) -> str:
-    """How many rows of a bank have which score."""
+    """Plot the distribution of a score over the rows of a bank."""
 
     def draw(axes: "Axes") -> None:
         axes.hist(values, bins=40, color=COLOURS[1])

@@ -1,8 +1,8 @@
-"""Ranked lists that flipped: queries that one network answers right at once and the other does not.
+"""Ranked lists that flipped: queries whose first image is a hit with only one of two networks.
 
-The pictures need both networks, which lie beside their results, and the data set. Features are
-computed anew, so the ranking is compared with the mAP that each result holds: where the two
-disagree, network or data set is another one, and nothing is shown.
+The pictures need the data set and both networks, which lie beside their results. The features are
+computed again. The mAP of the ranking is compared with the mAP in the result: where they differ,
+the network or the data set is not that of the result, and no list is shown.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from reid_aug.runtime.pages import picture
 from reid_aug.stages.train_reid.folder import MODEL, RESULT
 from reid_aug.study.report.results import Result
 
-SHOWN = 3  # queries of either kind
+SHOWN = 3  # queries shown per kind of flip
 TOP = 6  # gallery images of a ranked list
 SIZE = 128, 64  # pixels of a picture in the page
-NEAR = 0.005  # how far apart a mAP and its repetition on another machine may be
+NEAR = 0.005  # largest difference between a mAP and its repetition on another machine
 
 
 @dataclass(frozen=True, slots=True)
 class RankedList:
-    """The nearest of the gallery, each as an address with whether it is a hit; ranks from 1."""
+    """The nearest gallery images, as (data address, is a hit). Ranks count from 1."""
 
     first_hit: int
     ap: float
@@ -40,7 +40,7 @@ class RankedList:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A query, and its ranked list by either network."""
+    """A query, and its ranked list by each network."""
 
     name: str
     query: str
@@ -50,10 +50,10 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Queries whose first image is a hit after but not before, and the reverse.
+    """Queries whose first image is a hit only after (gained) or only before (lost).
 
-    ``both`` and ``neither`` count the other queries. ``gained`` and ``lost`` hold those whose first
-    hit moved furthest.
+    ``counts`` also holds the numbers of queries for which ``both`` networks or ``neither`` rank a
+    hit first. ``gained`` and ``lost`` hold the queries whose first hit moved furthest.
     """
 
     what: str
@@ -68,22 +68,22 @@ class _Ranking:
 
     def __init__(self, path: Path, dataset: Dataset, device: torch.device) -> None:
         network = load_reid_network(path)
-        model, sight = network.model.to(device), look(network.size)
+        model, transform = network.model.to(device), look(network.size)
         query, gallery = (
-            extract_features(model, images, sight, device).to(device)
+            extract_features(model, images, transform, device).to(device)
             for images in (dataset.query, dataset.gallery)
         )
         distances = distance_matrix(query, gallery)
         self.scores = score(distances, dataset)
         self.distances = distances.cpu().numpy()
-        self.dataset, self.answers = dataset, Matches(*columns(dataset))
+        self.dataset, self.matches = dataset, Matches(*columns(dataset))
 
     def first_hits(self) -> np.ndarray:
-        """Rank of each query's first hit, every tie lost; 0 where a query does not count. (Q,)."""
+        """(Q,) rank of the first hit of each query, ties pessimistic; 0 without a match."""
         return np.array([self._first_hit(query) for query in range(len(self.distances))])
 
     def _first_hit(self, query: int) -> int:
-        row, (matches, ignored) = self.distances[query], self.answers.of(query)
+        row, (matches, ignored) = self.distances[query], self.matches.of(query)
         if not len(matches):
             return 0
         near = row <= row[matches].min()
@@ -92,7 +92,7 @@ class _Ranking:
 
     def list_of(self, query: int) -> RankedList:
         """The ranked list of one query, with pictures."""
-        found = ranked(self.distances[query], *self.answers.of(query), TOP)
+        found = ranked(self.distances[query], *self.matches.of(query), TOP)
         gallery = self.dataset.gallery
         nearest = tuple((_crop(gallery[place].path), is_hit) for place, is_hit in found)
         return RankedList(self._first_hit(query), float(self.scores.ap[query]), nearest)
@@ -105,29 +105,29 @@ def flips_of(
     dataset: Dataset,
     device: torch.device | None = None,
 ) -> Flips | str:
-    """The flipped lists between two results of one seed; a sentence where they cannot be drawn.
+    """The flipped lists between two results of one seed, or a sentence why there are none.
 
     Args:
-        what: what the rows are called.
+        what: label of the row.
         after: the result with generated images.
-        before: the baseline's.
+        before: the result of the baseline.
         dataset: the data set of both.
-        device: where the networks compute; without it the CPU.
+        device: device of the networks; the CPU if None.
     """
-    if dataset_sha256(dataset) != after["dataset_sha256"]:
-        return "The data set that was given is not that of these results."
+    if dataset_sha256(dataset) != after.dataset_sha256:
+        return "The given data set is not that of these results."
     rankings = []
     for result in (before, after):
-        path = Path(result["file"]).with_name(MODEL)
+        path = Path(result.file).with_name(MODEL)
         if not path.is_file():
             return f"A network is missing: {MODEL} beside its {RESULT}."
         try:
             rankings.append(_Ranking(path, dataset, device or torch.device("cpu")))
         except UserError as error:
-            return f"A network could not be asked: {error}"
-        if abs(rankings[-1].scores.mAP - result["mAP"]) > NEAR:
-            return f"{path} does not give the mAP of its result: it is another network's."
-    return _compare(what, after["seed"], *rankings)
+            return f"A network cannot be read: {error}"
+        if abs(rankings[-1].scores.mAP - result.mAP) > NEAR:
+            return f"{path} does not give the mAP of its result: it belongs to another result."
+    return _compare(what, after.seed, *rankings)
 
 
 def _compare(what: str, seed: int, before: _Ranking, after: _Ranking) -> Flips:

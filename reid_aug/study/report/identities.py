@@ -1,4 +1,4 @@
-"""Who gains and who loses: the AP of every query, gathered by identity."""
+"""The gain of every identity: the AP of its queries, averaged."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Pairs = Sequence[tuple[Result, Result]]
 
 @dataclass(frozen=True, slots=True)
 class IdentityGain:
-    """An identity's mean AP over its queries and all seeds, fractions, before and after."""
+    """The mean AP of an identity over its queries and all seeds, before and after; fractions."""
 
     pid: int
     queries: int
@@ -25,18 +25,18 @@ class IdentityGain:
 
     @property
     def gain(self) -> float:
-        """The difference."""
+        """The difference between after and before."""
         return self.after - self.before
 
 
 def identity_gains(pairs: Pairs) -> list[IdentityGain]:
-    """The gain of every identity, largest first.
+    """The gain of every identity, the largest first.
 
     Args:
-        pairs: results of a row, each beside the baseline's of the same seed.
+        pairs: results of a row, each with the result of the baseline of the same seed.
 
     Returns:
-        Nothing where the results lack the AP of the same queries.
+        An empty list where the results lack the AP of the same queries.
     """
     if ap_differences(pairs) is None:
         return []
@@ -52,4 +52,4 @@ def identity_gains(pairs: Pairs) -> list[IdentityGain]:
 
 
 def _mean_ap(results: Sequence[Result], names: Sequence[str]) -> float:
-    return float(np.mean([[result["ap"][name] for name in names] for result in results]))
+    return float(np.mean([[result.ap[name] for name in names] for result in results]))

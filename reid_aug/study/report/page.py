@@ -1,8 +1,8 @@
-"""The report as one page: tables, curves, who gains, what flipped, banks, sources of the numbers.
+"""The report as one HTML page: tables, curves, gains by identity, ranked lists, banks, sources.
 
-Everything on it is computed from the ``result.json`` files of the run folder, and from the banks,
-networks and the data set where these are at hand. What is not there is left out, and the page says
-so. The same files give the same bytes.
+Everything on the page is computed from the ``result.json`` files of the run folder, and from the
+banks, the networks and the data set where these are available. The page states which parts are
+missing. The same files give the same bytes.
 """
 
 import json
@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reid_aug.bank.methods import find_method
 from reid_aug.data.dataset import Dataset
 from reid_aug.runtime.pages import write_page
-from reid_aug.study.report import texts
+from reid_aug.study.report import captioned_lines, labels, texts
 from reid_aug.study.report.banks import bank_views
 from reid_aug.study.report.curves import Curve, gain_plot, identity_plot, ratio_plot
 from reid_aug.study.report.gains import Interval
 from reid_aug.study.report.identities import IdentityGain, identity_gains
+from reid_aug.study.report.keys import RowKey, row_key
 from reid_aug.study.report.published import HEADING, published_beside
 from reid_aug.study.report.results import Result, tables_of
-from reid_aug.study.report.rows import Line, Row, lines_of, method_labels
+from reid_aug.study.report.rows import Line, TableRow
 
 if TYPE_CHECKING:
     import torch
@@ -30,16 +32,16 @@ if TYPE_CHECKING:
     from reid_aug.study.report.flips import Flips
 
 PAGE = "report.html"
-EXTREMES = 5  # identities shown at either end
+EXTREMES = 5  # identities shown at each end
 MACHINE = ("backbone", "workers", "weights")
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The rows of one backbone and kept set, and what is drawn of them.
+    """The rows of one backbone and kept set, with their plots.
 
-    ``subject`` is the row that the identities and ranked lists are about: of those with generated
-    images (by a generator, if one drew) the one that gains most.
+    ``subject`` is the row whose identities and ranked lists are shown: of the rows with generated
+    images (those of a generator, if there are any) the one that gains most.
     """
 
     title: str
@@ -52,29 +54,29 @@ class Panel:
 
     @property
     def cells(self) -> list[tuple[str, list[str]]]:
-        """Verdict and cells of every row, for a table."""
+        """The verdict and the cells of every row."""
         return [(line.verdict, texts.short_cells(line)) for line in self.lines]
 
     @property
     def extremes(self) -> tuple[list[IdentityGain], list[IdentityGain]]:
-        """The identities that gain most, and those that lose most; nobody is in both."""
+        """The identities that gain most and those that lose most; the two do not overlap."""
         count = min(EXTREMES, len(self.identities) // 2)
         return self.identities[:count], self.identities[::-1][:count]
 
     @property
     def subject_words(self) -> str:
-        """What the subject is called."""
+        """The label of the subject."""
         assert self.subject is not None
-        return f"{texts.what(self.subject.row)}, ratio {self.subject.row.ratio:g}"
+        return labels.what_at_ratio(self.subject.row.key)
 
     @property
     def winners(self) -> int:
-        """How many identities gain."""
+        """The number of identities that gain."""
         return sum(each.gain > 0 for each in self.identities)
 
     @property
     def pairs(self) -> list[tuple[Result, Result]]:
-        """The subject's results beside the baseline's of the same seed."""
+        """The results of the subject, each with the result of the baseline of the same seed."""
         return pairs_of(self.subject) if self.subject else []
 
 
@@ -85,22 +87,22 @@ def write_report(
     dataset: Dataset | None = None,
     device: "torch.device | None" = None,
 ) -> Path:
-    """Write ``report.html`` into the run folder; its path.
+    """Write ``report.html`` into the run folder and return its path.
 
     Args:
-        results: what the run folder holds, as :func:`find_results` gives it.
+        results: the results in the run folder, from :func:`find_results`.
         run: the run folder.
-        faults: one sentence for each result that was left out.
-        dataset: where the pictures of ranked lists come from; without it there are none.
-        device: where the networks compute that rank them; without it the CPU.
+        faults: one sentence per result that is left out.
+        dataset: source of the pictures of ranked lists; None for a page without them.
+        device: device of the networks that rank the gallery; the CPU if None.
 
     Raises:
-        UserError: If two results are of one row and one seed.
+        UserError: If two results belong to one row and one seed, but to different experiments.
     """
-    lines = {caption: lines_of(group) for caption, group in tables_of(results).items()}
-    kinds = list(dict.fromkeys(texts.what(one.row) for group in lines.values() for one in group))
-    tables = {caption: panels_of(group, kinds) for caption, group in lines.items()}
-    panels = [panel for group in tables.values() for panel in group]
+    lines = captioned_lines(results)
+    kinds = list(dict.fromkeys(one.row.key.kind for _, group in lines for one in group))
+    tables = [(caption, panels_of(group, kinds)) for caption, group in lines]
+    panels = [panel for _, group in tables for panel in group]
     write_page(
         run / PAGE,
         "report.html",
@@ -114,33 +116,33 @@ def write_report(
         published_heading=HEADING,
         banks=list(bank_views(run)),
         leaks=leaks_of(panels),
-        unknown=sum(result.get("leak_free") is None for result in results),
+        unknown=sum(result.leak_free is None for result in results),
         sources=[_source(result) for result in results],
         versions=versions_of(results),
-        recipes={caption: _recipe(group[0]) for caption, group in tables_of(results).items()},
-        counts=sorted({(r.get("queries"), r.get("gallery")) for r in results}, key=str),
-        definitions=sorted({str(result.get("ap_definition")) for result in results}),
+        recipes=_recipes(results),
+        counts=sorted({(r.queries, r.gallery) for r in results}, key=str),
+        definitions=sorted({str(result.ap_definition) for result in results}),
         faults=list(faults),
     )
     return run / PAGE
 
 
-def panels_of(lines: Sequence[Line], kinds: Sequence[str]) -> list[Panel]:
+def panels_of(lines: Sequence[Line], kinds: Sequence[Any]) -> list[Panel]:
     """The panels of one table.
 
     Args:
-        lines: its lines.
-        kinds: what rows of the page do, in the order of their colours.
+        lines: the lines of the table.
+        kinds: every :attr:`RowKey.kind` on the page, in the order of their colours.
     """
     return [_panel(title, group, kinds) for title, group in texts.sections(lines)]
 
 
-def _panel(title: str, lines: list[Line], kinds: Sequence[str]) -> Panel:
+def _panel(title: str, lines: list[Line], kinds: Sequence[Any]) -> Panel:
     subject, gains = subject_of(lines), list(_gain_rows(lines))
     identities = identity_gains(pairs_of(subject)) if subject else []
     points = [100 * each.gain for each in identities]
     curves = list(curves_of(lines, kinds))
-    is_mixed = any(line.row.ratio for line in lines)
+    is_mixed = any(line.row.key.ratio for line in lines)
     return Panel(
         title,
         lines,
@@ -153,11 +155,15 @@ def _panel(title: str, lines: list[Line], kinds: Sequence[str]) -> Panel:
 
 
 def subject_of(lines: Sequence[Line]) -> Line | None:
-    """The row that gains most: of a generator's images if there are any, else of any other's."""
-    mixed = [line for line in lines if line.row.ratio and line.gain]
-    labels = tuple(method_labels(only_generators=True))
-    drawn = [line for line in mixed if line.row.images.startswith(labels)]
-    return max(drawn or mixed, key=_gain, default=None)
+    """The row that gains most: among rows with images of a generator, if there are any."""
+    mixed = [line for line in lines if line.row.key.ratio and line.gain]
+    generated = [line for line in mixed if _is_from_generator(line.row.key)]
+    return max(generated or mixed, key=_gain, default=None)
+
+
+def _is_from_generator(key: RowKey) -> bool:
+    method = find_method(key.images.method) if key.images else None
+    return method is not None and method.needs_checkpoint
 
 
 def _gain(line: Line) -> float:
@@ -165,33 +171,35 @@ def _gain(line: Line) -> float:
 
 
 def pairs_of(line: Line) -> list[tuple[Result, Result]]:
-    """The results of a row beside those of its baseline, by seed."""
-    before = {r["seed"]: r for r in line.baseline.results} if line.baseline else {}
-    return [(r, before[r["seed"]]) for r in line.row.results if r["seed"] in before]
+    """The results of a row, each with the result of the baseline of the same seed."""
+    before = {r.seed: r for r in line.baseline.results} if line.baseline else {}
+    return [(r, before[r.seed]) for r in line.row.results if r.seed in before]
 
 
-def curves_of(lines: Sequence[Line], kinds: Sequence[str]) -> Iterator[Curve]:
-    """One curve for each thing that rows do; of generated images from the baseline's ratio 0 on."""
-    groups: defaultdict[str, list[Line]] = defaultdict(list)
+def curves_of(lines: Sequence[Line], kinds: Sequence[Any]) -> Iterator[Curve]:
+    """One curve per kind of row. A curve of generated images starts at ratio 0, the baseline."""
+    groups: defaultdict[Any, list[Line]] = defaultdict(list)
     for line in lines:
-        groups[texts.what(line.row)].append(line)
-    for name, group in groups.items():
+        groups[line.row.key.kind].append(line)
+    for kind, group in groups.items():
         first, rows = group[0], [line.row for line in group]
-        start = [first.baseline] if first.row.ratio and first.baseline else []
-        yield Curve(name, kinds.index(name), tuple(_point(row) for row in [*start, *rows]))
+        start = [first.baseline] if first.row.key.ratio and first.baseline else []
+        name = labels.what(first.row.key)
+        yield Curve(name, kinds.index(kind), tuple(_point(row) for row in [*start, *rows]))
 
 
-def _point(row: Row) -> tuple[float, float, float]:
+def _point(row: TableRow) -> tuple[float, float, float]:
     mean, deviation = texts.moments(row.scores("mAP").values())
-    return row.ratio, 100 * mean, 100 * (deviation or 0.0)
+    return row.key.ratio, 100 * mean, 100 * (deviation or 0.0)
 
 
 def _gain_rows(lines: Sequence[Line]) -> Iterator[tuple[str, float, Any]]:
     for line in lines:
         if line.gain:
-            name = f"{texts.what(line.row)}, {line.row.ratio:g}" if line.row.ratio else ""
+            key = line.row.key
+            name = f"{labels.what(key)}, {key.ratio:g}" if key.ratio else labels.what(key)
             intervals = [_points(line.gain.over_seeds), _points(line.gain.over_queries)]
-            yield name or texts.what(line.row), 100 * line.gain.mean, intervals
+            yield name, 100 * line.gain.mean, intervals
 
 
 def _points(interval: Interval | None) -> tuple[float, float]:
@@ -201,58 +209,54 @@ def _points(interval: Interval | None) -> tuple[float, float]:
 def _flips(
     panels: Sequence[Panel], dataset: Dataset | None, device: "torch.device | None"
 ) -> "Flips | str":
-    """The flipped lists of the subject that gains most, or why there are none."""
+    """The flipped lists of the subject that gains most, or a sentence why there are none."""
     subjects = [panel for panel in panels if panel.pairs]
     if not subjects:
         return "No row has a baseline to compare it with."
     panel = max(subjects, key=lambda one: _gain(one.subject) if one.subject else -math.inf)
     if dataset is None:
         return (
-            "The data set was not at hand. With it, and with the networks in the run folder, "
-            "they are drawn: reid-aug report RUN --format html --data DIR"
+            "The data set was not given. The lists need it and the networks in the run folder: "
+            "reid-aug report RUN --format html --data DIR"
         )
-    from reid_aug.study.report.flips import (
-        flips_of,  # here, because torch takes longer than a table
-    )
+    # imported here, because loading torch takes longer than printing a table
+    from reid_aug.study.report.flips import flips_of
 
     what = f"{panel.title}: {panel.subject_words}"
     return flips_of(what, *panel.pairs[0], dataset, device)
 
 
 def leaks_of(panels: Sequence[Panel]) -> list[str]:
-    """The rows that are not leak-free, and what they may know."""
+    """The labels of the rows that are not leak-free."""
     return [
-        f"{panel.title}: {texts.what(line.row)}, ratio {line.row.ratio:g}"
+        f"{panel.title}: {labels.what_at_ratio(line.row.key)}"
         for panel in panels
         for line in panel.lines
-        if any(result.get("leak_free") is False for result in line.row.results)
+        if any(result.leak_free is False for result in line.row.results)
     ]
 
 
 def _source(result: Result) -> dict[str, Any]:
-    """Where one number comes from."""
-    (line,) = lines_of([result])
+    """The origin of one result, by column."""
+    key = row_key(result)
     hashes = ("bank_sha256", "rows_sha256", "kept_sha256", "starting_weights")
     return {
-        "backbone": line.row.backbone,
-        "keep": texts.keep_words(line.row),
-        "ratio": f"{line.row.ratio:g}",
-        "what": texts.what(line.row),
-        "seed": result["seed"],
-        "mAP": f"{100 * result['mAP']:.2f}",
-        "Rank-1": f"{100 * result['rank1']:.2f}",
-        **{name.removesuffix("_sha256"): (result.get(name) or "-")[:8] for name in hashes},
-        "leak-free": {True: "yes", False: "no", None: "not noted"}[result.get("leak_free")],
-        "device": result.get("device") or "-",
+        "backbone": key.backbone,
+        "keep": labels.keep(key),
+        "ratio": f"{key.ratio:g}",
+        "what": labels.what(key),
+        "seed": result.seed,
+        "mAP": f"{100 * result.mAP:.2f}",
+        "Rank-1": f"{100 * result.rank1:.2f}",
+        **{name.removesuffix("_sha256"): (getattr(result, name) or "-")[:8] for name in hashes},
+        "leak-free": {True: "yes", False: "no", None: "not noted"}[result.leak_free],
+        "device": result.device or "-",
     }
 
 
 def versions_of(results: Iterable[Result]) -> list[tuple[str, int]]:
-    """Versions in words, and how many results were made with them; the most frequent first."""
-    words = (
-        ", ".join(f"{name} {number}" for name, number in (r.get("versions") or {}).items())
-        for r in results
-    )
+    """Versions in words with the number of results made with them, the most frequent first."""
+    words = (", ".join(f"{name} {number}" for name, number in r.versions.items()) for r in results)
     return sorted(Counter(word or "not noted" for word in words).items(), key=_by_count)
 
 
@@ -260,5 +264,10 @@ def _by_count(pair: tuple[str, int]) -> tuple[int, str]:
     return -pair[1], pair[0]
 
 
-def _recipe(result: Result) -> str:
-    return json.dumps({k: v for k, v in result["recipe"].items() if k not in MACHINE}, indent=1)
+def _recipes(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """The caption and the recipe of every table, sorted by caption."""
+    firsts = {labels.caption(key): group[0].recipe for key, group in tables_of(results).items()}
+    return [
+        (caption, json.dumps({k: v for k, v in recipe.items() if k not in MACHINE}, indent=1))
+        for caption, recipe in sorted(firsts.items())
+    ]

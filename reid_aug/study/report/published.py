@@ -1,7 +1,7 @@
-"""What papers printed about Market-1501, beside what was measured here, and never mixed with it.
+"""Numbers that papers printed about Market-1501, always apart from the numbers measured here.
 
-The numbers lie in ``published.toml`` with the place where each table was read. They are shown only
-under results on a data set that has Market-1501's counts of queries and gallery images.
+The numbers lie in ``published.toml``, with the source of each table. A report shows them only under
+results on a data set that has the same numbers of queries and gallery images as Market-1501.
 """
 
 import tomllib
@@ -18,7 +18,7 @@ HEADING = "Published about Market-1501, not measured here"
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """One table of a paper. ``rows`` are the method, then a number a column, "" where none is."""
+    """One table of a paper. A row is the method, then one number per column, "" without one."""
 
     title: str
     columns: tuple[str, ...]
@@ -28,16 +28,14 @@ class PublishedTable:
 
 
 def published_beside(results: Iterable[Result]) -> tuple[PublishedTable, ...]:
-    """The published tables, if any of the results is on Market-1501; else none."""
-    market = any(
-        (result.get("queries"), result.get("gallery")) == (QUERIES, GALLERY) for result in results
-    )
-    return published_tables() if market else ()
+    """The published tables if any of the results is on Market-1501, else none."""
+    is_market = any((result.queries, result.gallery) == (QUERIES, GALLERY) for result in results)
+    return published_tables() if is_market else ()
 
 
 @cache
 def published_tables() -> tuple[PublishedTable, ...]:
-    """All published tables that we vouch for having read."""
+    """All published tables; each was read at its source."""
     text = resources.files(__package__).joinpath("published.toml").read_text(encoding="utf-8")
     return tuple(
         PublishedTable(

@@ -1,44 +1,299 @@
-"""Results as trainings left them: every ``result.json`` below a run folder, checked.
+"""Results of trainings: every ``result.json`` below a run folder, read into checked records.
 
-Each knows its ``file``, beside which its network lies.
+:func:`result_from` is the only place that reads the keys of a ``result.json``. All other code of
+the report uses the fields of :class:`Result`.
 
-A file that is no result, or a damaged one, does not hide the others: they are found, and it is
-named. Whoever asks for all of them (:func:`read_results`) is told of the first such file instead.
+A file that is not a result, or a damaged one, does not hide the others. :func:`find_results`
+returns the sound results and one sentence per faulty file; :func:`read_results` raises the first
+such sentence.
 """
 
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeGuard
 
 from reid_aug.data.dataset import NAME
+from reid_aug.data.provenance import STATUSES
 from reid_aug.evaluation import RESULT_FORMAT
+from reid_aug.mixing import MODES
 from reid_aug.runtime.errors import Remedy, UserError
-from reid_aug.stages.train_reid.settings import caption_keys
+from reid_aug.stages.train_reid.settings import LABELS, PRESETS, TrainReidConfig, caption_keys
 
-NEEDED: dict[str, Any] = {
-    "mAP": float, "rank1": float, "backbone": str, "keep": int | float, "keep_seed": int,
-    "mode": str, "ratio": int | float, "real": int, "generated": int, "seed": int, "recipe": dict,
-    "generator_data": str | None, "starting_weights": str | None, "dataset_sha256": str,
-}  # fmt: skip
-SINCE: dict[str, Any] = {  # results of older versions have none of them
-    "method": str | None, "cameras": str | None, "poses": str | None, "starting_data": str | None,
-    "min_score": dict | None, "ap": dict | None, "rank5": float | None, "rank10": float | None,
-    "mINP": float | None, "queries": int | None, "gallery": int | None,
-    "leak_free": bool | None, "versions": dict | None, "kept_sha256": str | None,
-    "bank_sha256": str | None, "rows_sha256": str | None, "device": str | None,
-    "generator_sha256": str | None,
-}  # fmt: skip
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
-UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ in a table
+UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ within a table
+SETTINGS: dict[str, Any] = asdict(TrainReidConfig())  # a value of each key's type
+IN_CAPTIONS = ("steps", "batch", "height", "width")  # settings that every result must have
+CHOICES = {"preset": tuple(PRESETS), "generated_label": LABELS, "weights_data": ("", "external")}
 
-Result = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class ScoreLimit:
+    """The least score that a generated image needs to be used in a training."""
+
+    name: str
+    least: float
+    leak_status: str | None  # of the network that gave the score; None where none did
+
+
+@dataclass(frozen=True, slots=True)
+class TableKey:
+    """What all trainings of one table share: the data set, and the settings in its caption."""
+
+    dataset_sha256: str
+    settings: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One training and its scores. Scores are fractions in [0, 1].
+
+    A field is None where the file lacks the key or holds null: results of older versions lack some
+    keys.
+    """
+
+    file: str  # path of the result.json; the network lies beside it
+    backbone: str
+    seed: int
+    recipe: Mapping[str, Any]  # the settings of the training, [train_reid]
+    keep: float  # part of the real training images, in (0, 1]
+    keep_seed: int
+    mode: str  # "supplement" or "replace"
+    ratio: float  # at least 0; 0 without generated images
+    real: int  # number of real training images
+    generated: int  # number of generated training images
+    method: str | None
+    cameras: str | None
+    poses: str | None
+    min_score: tuple[ScoreLimit, ...]  # sorted by name
+    generator_leak_status: str | None
+    generator_sha256: str | None
+    starting_weights: str | None  # sha256 of the file
+    starting_leak_status: str | None
+    leak_free: bool | None
+    dataset_sha256: str
+    kept_sha256: str | None
+    rows_sha256: str | None
+    bank_sha256: str | None
+    mAP: float  # noqa: N815
+    rank1: float
+    rank5: float | None
+    rank10: float | None
+    mINP: float | None  # noqa: N815
+    ap: Mapping[str, float | None]  # by the file name of the query; None where it does not count
+    ap_definition: str | None
+    queries: int | None
+    gallery: int | None
+    device: str | None
+    versions: Mapping[str, str]
+
+    @property
+    def table(self) -> TableKey:
+        """What the result has in common with the other rows of its table."""
+        shared = caption_keys(self.recipe)
+        settings = tuple((key, shared[key]) for key in shared if key not in UNCOUNTED)
+        return TableKey(self.dataset_sha256, settings)
+
+
+class _Table:
+    """A table of a JSON file, whose values are read by key and checked.
+
+    A value that breaks its rule raises a UserError with the file, the key, the rule and the value.
+    A key that is allowed to be missing counts as null.
+    """
+
+    def __init__(self, content: Mapping[str, Any], file: str, prefix: str = "") -> None:
+        self.content, self.file, self.prefix = content, file, prefix
+
+    def refused(self, key: str, rule: str) -> UserError:
+        """The error of a key that breaks its rule."""
+        found = f"got {self.content[key]!r}" if key in self.content else "got no such key"
+        return UserError(
+            f"{self.file}: {self.prefix}{key} must be {rule}, {found}; remove the file"
+        )
+
+    def text(self, key: str, choices: Collection[str] = ()) -> str:
+        value = self.content.get(key)
+        if not isinstance(value, str) or (choices and value not in choices):
+            raise self.refused(key, f"one of {', '.join(choices)}" if choices else "text")
+        return value
+
+    def whole(self, key: str, least: float = -math.inf) -> int:
+        value = self.content.get(key)
+        if type(value) is not int or value < least:
+            bound = f" of at least {least}" if least > -math.inf else ""
+            raise self.refused(key, f"a whole number{bound}")
+        return value
+
+    def number(self, key: str, least: float = -math.inf, most: float = math.inf) -> float:
+        value = self.content.get(key)
+        if not _is_number(value) or not least <= value <= most:
+            bounds = {
+                (-math.inf, math.inf): "a finite number",
+                (0.0, 1.0): "a fraction in [0, 1]",
+            }
+            rule = bounds.get((least, most), f"a finite number of at least {least:g}")
+            raise self.refused(key, rule)
+        return value
+
+    def fraction(self, key: str) -> float:
+        return self.number(key, 0.0, 1.0)
+
+    def truth(self, key: str) -> bool:
+        value = self.content.get(key)
+        if not isinstance(value, bool):
+            raise self.refused(key, "true or false")
+        return value
+
+    def table(self, key: str) -> "_Table":
+        value = self.content.get(key)
+        if not isinstance(value, dict):
+            raise self.refused(key, "a table")
+        return _Table(value, self.file, f"{self.prefix}{key}.")
+
+    def has(self, key: str) -> bool:
+        return self.content.get(key) is not None
+
+    def optional_text(self, key: str, choices: Collection[str] = ()) -> str | None:
+        return self.text(key, choices) if self.has(key) else None
+
+    def optional_count(self, key: str) -> int | None:
+        return self.whole(key, 0) if self.has(key) else None
+
+    def optional_fraction(self, key: str) -> float | None:
+        return self.fraction(key) if self.has(key) else None
+
+    def nullable_text(self, key: str, choices: Collection[str] = ()) -> str | None:
+        """The text of a key that must be there and may hold null."""
+        is_null = key in self.content and self.content[key] is None
+        return None if is_null else self.text(key, choices)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number; a boolean is none."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def result_from(content: Mapping[str, Any], file: str) -> Result:
+    """The result that a ``result.json`` holds, with every field checked.
+
+    Args:
+        content: what the file holds.
+        file: its path, for errors and for :attr:`Result.file`.
+
+    Raises:
+        UserError: If a key is missing, or its value has another type or lies outside its range.
+    """
+    whole = _Table(content, file)
+    whole.text("format", (RESULT_FORMAT,))
+    return Result(
+        file=file,
+        **_training_fields(whole),
+        **_image_fields(whole),
+        **_score_fields(whole),
+        **_origin_fields(whole),
+    )
+
+
+def _training_fields(whole: _Table) -> dict[str, Any]:
+    return {
+        "backbone": whole.text("backbone"),
+        "seed": whole.whole("seed"),
+        "recipe": _recipe(whole.table("recipe")),
+        "starting_weights": whole.nullable_text("starting_weights"),
+        "starting_leak_status": whole.optional_text("starting_data", STATUSES),
+    }
+
+
+def _image_fields(whole: _Table) -> dict[str, Any]:
+    return {
+        "keep": whole.fraction("keep"),
+        "keep_seed": whole.whole("keep_seed"),
+        "mode": whole.text("mode", MODES),
+        "ratio": whole.number("ratio", 0.0),
+        "real": whole.whole("real", 0),
+        "generated": whole.whole("generated", 0),
+        "method": whole.optional_text("method"),
+        "cameras": whole.optional_text("cameras"),
+        "poses": whole.optional_text("poses"),
+        "min_score": _limits(whole.table("min_score")) if whole.has("min_score") else (),
+        "generator_leak_status": whole.nullable_text("generator_data", STATUSES),
+        "generator_sha256": whole.optional_text("generator_sha256"),
+    }
+
+
+def _score_fields(whole: _Table) -> dict[str, Any]:
+    return {
+        "mAP": whole.fraction("mAP"),
+        "rank1": whole.fraction("rank1"),
+        "rank5": whole.optional_fraction("rank5"),
+        "rank10": whole.optional_fraction("rank10"),
+        "mINP": whole.optional_fraction("mINP"),
+        "ap": _ap(whole.table("ap")) if whole.has("ap") else {},
+        "ap_definition": whole.optional_text("ap_definition"),
+        "queries": whole.optional_count("queries"),
+        "gallery": whole.optional_count("gallery"),
+    }
+
+
+def _origin_fields(whole: _Table) -> dict[str, Any]:
+    versions = whole.table("versions") if whole.has("versions") else None
+    return {
+        "leak_free": whole.truth("leak_free") if whole.has("leak_free") else None,
+        "dataset_sha256": whole.text("dataset_sha256"),
+        "kept_sha256": whole.optional_text("kept_sha256"),
+        "rows_sha256": whole.optional_text("rows_sha256"),
+        "bank_sha256": whole.optional_text("bank_sha256"),
+        "device": whole.optional_text("device"),
+        "versions": {name: versions.text(name) for name in versions.content} if versions else {},
+    }
+
+
+def _recipe(table: _Table) -> dict[str, Any]:
+    """The settings; those that this version knows have the types that it gives them."""
+    for key in IN_CAPTIONS:
+        table.whole(key, 1)
+    table.truth("erase")
+    return {key: _setting(table, key) for key in table.content}
+
+
+def _setting(table: _Table, key: str) -> Any:
+    value, kind = table.content[key], type(SETTINGS.get(key))
+    if kind is NoneType:  # a setting of another version
+        if isinstance(value, str | bool) or _is_number(value):
+            return value
+        raise table.refused(key, "text, a finite number, true or false")
+    if kind is bool:
+        return table.truth(key)
+    if kind is str:
+        return table.text(key, CHOICES.get(key, ()))
+    return table.whole(key) if kind is int else table.number(key)
+
+
+def _limits(table: _Table) -> tuple[ScoreLimit, ...]:
+    found = []
+    for name in sorted(table.content):
+        limit = table.table(name)
+        found.append(ScoreLimit(name, limit.number("least"), limit.optional_text("data", STATUSES)))
+    return tuple(found)
+
+
+def _ap(table: _Table) -> dict[str, float | None]:
+    for name in table.content:
+        if not NAME.match(name):
+            raise UserError(
+                f"{table.file}: a key of ap must be the file name of a query, got {name!r}; "
+                f"remove the file"
+            )
+    return {name: table.optional_fraction(name) for name in table.content}
 
 
 def read_results(folder: Path) -> list[Result]:
-    """Every ``result.json`` below a run folder, sorted by path.
+    """Read every ``result.json`` below a run folder, sorted by path.
 
     Raises:
         UserError: If there is none, or one is damaged.
@@ -50,10 +305,10 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def find_results(folder: Path) -> tuple[list[Result], list[str]]:
-    """The sound results below a run folder, sorted by path, and one sentence for each other file.
+    """The sound results below a run folder, sorted by path, and one sentence per other file.
 
     Raises:
-        UserError: If there is no sound one.
+        UserError: If no result is sound.
     """
     if not folder.is_dir():
         remedy = Remedy(("demo",), words="make one with")
@@ -74,45 +329,17 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
 
 def _read(path: Path) -> Result:
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        found = result["format"]
-        sound = _fits(result)
-        settings_of(result)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
-    if found != RESULT_FORMAT or not sound:
-        raise UserError(f"{path}: must be a {RESULT_FORMAT}, got {found!r}; remove it")
-    return {**result, "file": str(path)}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a result of train-reid; remove the file")
+    return result_from(content, str(path))
 
 
-def _fits(result: Result) -> bool:
-    """Whether all that a table asks of a result is there, of its kind and in its range."""
-    kinds = all(isinstance(result[key], kind) for key, kind in NEEDED.items())
-    kinds &= all(isinstance(result.get(key), kind) for key, kind in SINCE.items())
-    if not kinds:
-        return False
-    scores = [result[name] for name in SCORES if result.get(name) is not None]
-    scores += [ap for ap in (result.get("ap") or {}).values() if ap is not None]
-    names = all(NAME.match(name) for name in result.get("ap") or {})
-    numbers = [value["least"] for value in (result.get("min_score") or {}).values()]
-    numbers += [result["keep"], result["ratio"], result["recipe"]["erase"]]
-    return names and all(0 <= score <= 1 for score in scores) and all(map(math.isfinite, numbers))
-
-
-def settings_of(result: Result) -> str:
-    """What all rows of a table have in common, as its caption."""
-    shared = caption_keys(result["recipe"])
-    recipe = {key: value for key, value in shared.items() if key not in UNCOUNTED}
-    size, length = f"{recipe.pop('height')}x{recipe.pop('width')}", recipe.pop("steps")
-    images = recipe.pop("batch")
-    others = ", ".join(f"{key} {value}" for key, value in recipe.items())
-    data = f"data set {result['dataset_sha256'][:8]}"
-    return f"{length} steps of {images} images, input {size}, {data}, {others}"
-
-
-def tables_of(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results that share their settings, by these settings, sorted: those of one table."""
-    groups: defaultdict[str, list[Result]] = defaultdict(list)
+def tables_of(results: Iterable[Result]) -> dict[TableKey, list[Result]]:
+    """The results of each table: those on one data set with the same shared settings."""
+    groups: defaultdict[TableKey, list[Result]] = defaultdict(list)
     for result in results:
-        groups[settings_of(result)].append(result)
-    return dict(sorted(groups.items()))
+        groups[result.table].append(result)
+    return dict(groups)

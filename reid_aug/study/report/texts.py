@@ -1,9 +1,9 @@
 """Tables as text, for the terminal, Markdown, LaTeX and CSV.
 
-Markdown has every column. Terminal and LaTeX have the width of a page: backbone and kept set stand
-above the rows that share them, and one column says what is added to or changed in plain training.
-CSV is for machines: a row a line, one number a cell, fractions in [0, 1] as in ``result.json``, and
-every setting. None of them holds times or hosts.
+Markdown has every column. Terminal and LaTeX have the width of a page: the backbone and the kept
+set stand above the rows that share them, and one column holds what a row adds to plain training or
+changes in it. CSV is for programs: one line per row, one number per cell, fractions in [0, 1] as in
+``result.json``, and every setting. No format holds times or hosts.
 """
 
 import csv
@@ -11,16 +11,18 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain
+from reid_aug.study.report.keys import TrainingKey
 from reid_aug.study.report.published import HEADING, PublishedTable
 from reid_aug.study.report.results import SCORES, Result
-from reid_aug.study.report.rows import Line, Row
+from reid_aug.study.report.rows import Line
 
 HEADER = (
     "backbone", "keep", "mode", "ratio", "real", "generated", "images from", "training", "seeds",
@@ -39,21 +41,21 @@ FOOTNOTE = (
 )
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
 PAGE = 120  # columns of a terminal
-MACHINE = ("backbone", "workers", "weights")  # settings that are a column already, or of a machine
+MACHINE = ("backbone", "workers", "weights")  # settings that have a column, or belong to a machine
 
 
 def cells(line: Line) -> list[str]:
     """The cells of one line, in the order of ``HEADER``."""
-    row, first = line.row, line.row.results[0]
+    row, key, first = line.row, line.row.key, line.row.results[0]
     return [
-        row.backbone,
-        keep_words(row),
-        row.mode,
-        f"{row.ratio:g}",
-        str(first["real"]),
-        str(first["generated"]),
-        row.images,
-        row.training,
+        key.backbone,
+        labels.keep(key),
+        key.mode or labels.NONE,
+        f"{key.ratio:g}",
+        str(first.real),
+        str(first.generated),
+        labels.images(key.images),
+        labels.training(key.training),
         str(len(row.results)),
         spread(row.scores("mAP").values()),
         spread(row.scores("rank1").values()),
@@ -65,25 +67,13 @@ def cells(line: Line) -> list[str]:
 
 def short_cells(line: Line) -> list[str]:
     """The cells of one line, in the order of ``SHORT``."""
-    row, first = line.row, line.row.results[0]
-    images = f"{first['real']} + {first['generated']}" if row.ratio else str(first["real"])
-    return [f"{row.ratio:g}", images, what(row), *cells(line)[8:]]
-
-
-def what(row: Row) -> str:
-    """What a row adds to plain training on real images, or changes in it."""
-    replacing = "replacing real images" if row.mode == "replace" else "-"
-    parts = [part for part in (row.images, replacing, row.training) if part != "-"]
-    return ", ".join(parts) or "real images only"
-
-
-def keep_words(row: Row) -> str:
-    """The kept set of a row."""
-    return f"{row.keep:g}" + (f" (keep seed {row.keep_seed})" if row.keep_seed else "")
+    key, first = line.row.key, line.row.results[0]
+    images = f"{first.real} + {first.generated}" if key.ratio else str(first.real)
+    return [f"{key.ratio:g}", images, labels.what(key), *cells(line)[8:]]
 
 
 def spread(scores: Iterable[float]) -> str:
-    """Mean and standard deviation of fractions, per cent."""
+    """Mean and standard deviation of fractions, in per cent."""
     mean, deviation = moments(scores)
     if deviation is None:
         return f"{100 * mean:.1f} (one seed)"
@@ -91,13 +81,13 @@ def spread(scores: Iterable[float]) -> str:
 
 
 def moments(scores: Iterable[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation, None of one score."""
+    """Mean and standard deviation; the latter is None for one score."""
     values = np.array(list(scores))
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def gain_words(gain: Gain | None) -> str:
-    """A gain and its half width over seeds, in points."""
+    """A gain and the half width of its interval over seeds, in points."""
     if gain is None:
         return "-"
     width = f" ± {100 * (gain.over_seeds.high - gain.mean):.1f}" if gain.over_seeds else ""
@@ -112,16 +102,17 @@ def bootstrap_words(gain: Gain | None) -> str:
 
 
 def sections(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
-    """Lines of one backbone, kept set and named training, and what these are called."""
-    for _, group in groupby(lines, lambda line: line.row.baseline_key):
+    """A title, and the lines below it, for every backbone, kept set and preset."""
+    for _, group in groupby(lines, lambda line: line.row.key.section):
         found = list(group)
-        row, name = found[0].row, found[0].row.baseline_key[-1]
-        training = f", {name} training" if name != "-" else ""
-        yield f"{row.backbone}, keep {keep_words(row)}{training}", found
+        yield labels.section(found[0].row.key), found
 
 
 def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
-    """Header, and titles with the cells below them; seeds leave the columns where all agree."""
+    """The header, and titles with the cells below them.
+
+    The number of seeds moves from its column into the titles where it is the same in all rows.
+    """
     counts = {len(line.row.results) for line in lines}
     shown = [i for i, name in enumerate(SHORT) if name != "seeds" or len(counts) > 1]
     seeds = f", {counts.pop()} seeds" if len(counts) == 1 and counts != {1} else ""
@@ -133,7 +124,7 @@ def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list
 
 
 def terminal(caption: str, lines: Sequence[Line]) -> str:
-    """Aligned columns."""
+    """A table of aligned columns."""
     header, body = _short_table(lines)
     draw = _aligner([header, *(row for _, group in body for row in group)])
     text = [wrapped(caption), "", draw(header), draw(None)]
@@ -143,7 +134,7 @@ def terminal(caption: str, lines: Sequence[Line]) -> str:
 
 
 def _aligner(rows: Sequence[Sequence[str]]) -> Callable[[Sequence[str] | None], str]:
-    """What draws a row with the column widths of all ``rows``; None is the rule."""
+    """A function that formats a row with the column widths of all ``rows``, and None as a rule."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def draw(row: Sequence[str] | None) -> str:
@@ -154,18 +145,18 @@ def _aligner(rows: Sequence[Sequence[str]]) -> Callable[[Sequence[str] | None], 
 
 
 def wrapped(text: str) -> str:
-    """Text in lines that a terminal shows whole."""
+    """Text broken into lines of at most ``PAGE`` characters."""
     return textwrap.fill(text, PAGE, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown(caption: str, lines: Sequence[Line]) -> str:
-    """A table of GitHub's Markdown, with all columns."""
+    """A table in GitHub's Markdown, with all columns."""
     rows = [HEADER, ["---"] * len(HEADER), *map(cells, lines)]
     return "\n".join([f"{caption}:", "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def latex(caption: str, lines: Sequence[Line]) -> str:
-    r"""A ``tabular`` for booktabs, its footnote in its last line."""
+    r"""A ``tabular`` for booktabs, with the footnote in its last line."""
     header, body = _short_table(lines)
     span = len(header)
 
@@ -183,7 +174,7 @@ def latex(caption: str, lines: Sequence[Line]) -> str:
 
 
 def published(one: PublishedTable, style: str) -> str:
-    """What a paper printed, under its own heading: terminal, markdown or latex."""
+    """A published table with its source, in the style terminal, markdown or latex."""
     header, rows = ["method", *one.columns], [[cell or "-" for cell in row] for row in one.rows]
     title, source = f"{HEADING}: {one.title}", f"Source: {one.source}. {one.note}"
     if style == "terminal":
@@ -201,7 +192,7 @@ def published(one: PublishedTable, style: str) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Text as LaTeX takes it.
+    r"""Text with the special characters of LaTeX escaped.
 
     >>> print(escaped("50 % ± 2_a"))
     50 \% $\pm$ 2\_a
@@ -212,9 +203,9 @@ def escaped(text: str) -> str:
     return "".join(special.get(sign, sign) for sign in text)
 
 
-def comma_separated(tables: Mapping[str, Sequence[Line]]) -> str:
-    """All tables as one, with one header."""
-    records = [record(line) for lines in tables.values() for line in lines]
+def comma_separated(lines: Iterable[Line]) -> str:
+    """The lines of all tables as one table with one header."""
+    records = [record(line) for line in lines]
     names = list(dict.fromkeys(name for one in records for name in one))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
@@ -224,19 +215,19 @@ def comma_separated(tables: Mapping[str, Sequence[Line]]) -> str:
 
 
 def record(line: Line) -> dict[str, Any]:
-    """All that is known of a line, by name; "" where there is nothing. Scores are fractions."""
-    row, first = line.row, line.row.results[0]
+    """Every value of a line by its name, "" without one. Scores are fractions."""
+    row, key, first = line.row, line.row.key, line.row.results[0]
     gain = line.gain
     return {
-        "backbone": row.backbone,
-        "keep": row.keep,
-        "keep_seed": row.keep_seed,
-        "mode": row.mode.strip("-"),
-        "ratio": row.ratio,
-        "real": first["real"],
-        "generated": first["generated"],
-        "images_from": row.images.strip("-"),
-        "training": row.training.strip("-"),
+        "backbone": key.backbone,
+        "keep": key.keep,
+        "keep_seed": key.keep_seed,
+        "mode": key.mode,
+        "ratio": key.ratio,
+        "real": first.real,
+        "generated": first.generated,
+        "images_from": labels.images(key.images) if key.images else "",
+        "training": labels.training(key.training) if key.training != TrainingKey() else "",
         "n": len(row.results),
         "seeds": " ".join(str(seed) for seed in row.scores("mAP")),
         **{key: value for name in SCORES for key, value in _moments(name, row.results).items()},
@@ -245,17 +236,17 @@ def record(line: Line) -> dict[str, Any]:
         **_ends("seeds", gain.over_seeds if gain else None),
         **_ends("bootstrap", gain.over_queries if gain else None),
         "verdict": line.verdict,
-        "leak_free": _common(result.get("leak_free") for result in row.results),
-        "generator_data": first["generator_data"] or "",
-        "bank_sha256": _common(result.get("bank_sha256") for result in row.results),
-        "dataset_sha256": first["dataset_sha256"],
-        "starting_weights": _common(result["starting_weights"] for result in row.results),
-        **{key: value for key, value in first["recipe"].items() if key not in MACHINE},
+        "leak_free": _common(result.leak_free for result in row.results),
+        "generator_data": first.generator_leak_status or "",
+        "bank_sha256": _common(result.bank_sha256 for result in row.results),
+        "dataset_sha256": first.dataset_sha256,
+        "starting_weights": _common(result.starting_weights for result in row.results),
+        **{key: value for key, value in first.recipe.items() if key not in MACHINE},
     }
 
 
 def _moments(name: str, results: Sequence[Result]) -> dict[str, Any]:
-    values = [result[name] for result in results if result.get(name) is not None]
+    values = [score for result in results if (score := getattr(result, name)) is not None]
     if len(values) < len(results):
         return {name: "", f"{name}_sd": ""}
     mean, deviation = moments(values)
@@ -272,5 +263,5 @@ def _number(value: float | None) -> float | str:
 
 
 def _common(values: Iterable[Any]) -> str:
-    """What all results say, "; " between where they differ; "" for nothing."""
+    """The values of all results, joined by "; " where they differ; None is ""."""
     return "; ".join(dict.fromkeys("" if value is None else str(value) for value in values))

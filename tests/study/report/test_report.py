@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from some_results import BASELINE, MIXED, RECIPE, result, results, write
+from some_results import BASELINE, MIXED, RECIPE, records, result, results, write
 
 from reid_aug.cli import main
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PRESETS
-from reid_aug.study.report import FORMATS, HEADER, find_results, read_results, report, table
+from reid_aug.study import report as reports
+from reid_aug.study.report import FORMATS, HEADER, find_results, read_results
+from reid_aug.study.report.keys import StartKey, TrainingKey, row_key
+
+
+def table(contents: list[dict[str, Any]]) -> list[list[str]]:
+    return reports.table(records(contents))
+
+
+def report(contents: list[dict[str, Any]], style: str) -> str:
+    return reports.report(records(contents), style)
 
 
 def column(rows: list[list[str]], name: str) -> list[str]:
@@ -258,7 +268,7 @@ def test_two_different_results_of_one_row_and_seed_are_refused_by_name(tmp_path)
     write(tmp_path, result(0.0, 0, 0.5), result(0.0, 0, 0.6))
 
     with pytest.raises(UserError, match=r"cell0/result.json, .*cell1/result.json: two different"):
-        report(read_results(tmp_path), "terminal")
+        reports.report(read_results(tmp_path), "terminal")
 
 
 def test_pre_trained_networks_of_several_seeds_share_a_row():
@@ -476,9 +486,11 @@ def test_results_are_found_anywhere_below_a_run_folder(tmp_path):
     given = results(0.0, BASELINE)
     write(tmp_path, *given)
 
-    found = read_results(tmp_path)
-    assert [one.pop("file").startswith(str(tmp_path)) for one in found] == [True] * len(given)
-    assert found == given
+    files = sorted(str(path) for path in tmp_path.rglob("result.json"))
+    assert len(files) == len(given)
+    assert read_results(tmp_path) == [
+        *(record for file, one in zip(files, given, strict=True) for record in records([one], file))
+    ]
 
 
 def test_a_folder_without_results_names_the_command_that_makes_one(tmp_path):
@@ -509,22 +521,95 @@ def test_a_damaged_result_is_refused_by_name(tmp_path, content):
     path.write_bytes(content)
 
     with pytest.raises(UserError) as caught:
-        report(read_results(tmp_path), "terminal")
+        reports.report(read_results(tmp_path), "terminal")
 
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"mAP": 1.5}, {"rank1": -0.1}, {"ap": {"0001_c1.jpg": 7.0}}, {"ap": {"a.jpg": 0.5}},
-     {"ap": [0.5]}, {"mAP": float("nan")}, {"keep": float("inf")},
-     {"min_score": {"sharpness": {}}}, {"recipe": {"steps": 3}}],
-)  # fmt: skip
-def test_numbers_that_cannot_be_are_refused(tmp_path, change):
-    write(tmp_path, result(1.0, 0, 0.5, **change))
+    ("change", "words"),
+    [
+        ({"mAP": 1.5}, "mAP must be a fraction in [0, 1], got 1.5"),
+        ({"mAP": True}, "mAP must be a fraction in [0, 1], got True"),
+        ({"mAP": float("nan")}, "mAP must be a fraction in [0, 1], got nan"),
+        ({"mAP": "high"}, "mAP must be a fraction in [0, 1], got 'high'"),
+        ({"rank1": -0.1}, "rank1 must be a fraction in [0, 1], got -0.1"),
+        ({"mINP": 2}, "mINP must be a fraction in [0, 1], got 2"),
+        ({"ap": {"0001_c1.jpg": 7.0}}, "ap.0001_c1.jpg must be a fraction in [0, 1], got 7.0"),
+        ({"ap": {"a.jpg": 0.5}}, "a key of ap must be the file name of a query, got 'a.jpg'"),
+        ({"ap": [0.5]}, "ap must be a table, got [0.5]"),
+        ({"keep": float("inf")}, "keep must be a fraction in [0, 1], got inf"),
+        ({"ratio": float("inf")}, "ratio must be a finite number of at least 0, got inf"),
+        ({"ratio": -1}, "ratio must be a finite number of at least 0, got -1"),
+        ({"mode": "both"}, "mode must be one of supplement, replace, got 'both'"),
+        ({"seed": True}, "seed must be a whole number, got True"),
+        ({"seed": 1.0}, "seed must be a whole number, got 1.0"),
+        ({"real": -1}, "real must be a whole number of at least 0, got -1"),
+        ({"queries": False}, "queries must be a whole number of at least 0, got False"),
+        ({"leak_free": 1}, "leak_free must be true or false, got 1"),
+        ({"method": 3}, "method must be text, got 3"),
+        ({"generator_data": "none"}, "generator_data must be one of kept, external, whole"),
+        ({"min_score": {"sharpness": {}}}, "min_score.sharpness.least must be a finite number"),
+        ({"recipe": {"steps": 3}}, "recipe.batch must be a whole number of at least 1"),
+        ({"recipe": {**RECIPE, "erase": 0}}, "recipe.erase must be true or false, got 0"),
+        ({"recipe": {**RECIPE, "preset": "best"}}, "recipe.preset must be one of plain, strong"),
+        ({"recipe": {**RECIPE, "lr": True}}, "recipe.lr must be a finite number, got True"),
+        ({"recipe": {**RECIPE, "new": []}}, "recipe.new must be text, a finite number"),
+        ({"versions": {"torch": 2}}, "versions.torch must be text, got 2"),
+    ],
+)
+def test_a_value_of_a_wrong_type_or_range_is_refused_with_its_file_and_key(tmp_path, change, words):
+    write(tmp_path, result(1.0, 0, 0.5) | change)
 
-    with pytest.raises(UserError, match=r"result\.json: must be a"):
+    with pytest.raises(UserError) as caught:
         read_results(tmp_path)
+
+    path = tmp_path / "reid" / "cell0" / "result.json"
+    assert str(caught.value).startswith(f"{path}: {words}")
+    assert str(caught.value).endswith("; remove the file")
+
+
+NEEDED = [
+    "backbone", "dataset_sha256", "format", "generated", "generator_data", "keep", "keep_seed",
+    "mAP", "mode", "rank1", "ratio", "real", "recipe", "seed", "starting_weights",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", NEEDED)
+def test_a_missing_key_is_refused_with_the_file_and_the_key(tmp_path, key):
+    content = result(1.0, 0, 0.5)
+    del content[key]
+    write(tmp_path, content)
+
+    with pytest.raises(UserError, match=rf"result\.json: {key} must be .*, got no such key"):
+        read_results(tmp_path)
+
+
+def test_rows_compare_by_fields_and_the_baseline_replaces_them():
+    (one,) = records([result(1.0, 0, 0.5, **ERASED | PRETRAINED, method="copies")])
+    key = row_key(one)
+
+    assert key.training.deviations == (("erase", True),)
+    assert key.training.start == StartKey("external", None)
+    best, same_start, same_training = key.baselines()
+    for baseline in (best, same_start, same_training):
+        assert (baseline.ratio, baseline.mode, baseline.images) == (0.0, "", None)
+        assert baseline.section == key.section
+    assert best.training == TrainingKey()
+    assert same_start.training == TrainingKey(start=key.training.start)
+    assert same_training.training == key.training
+
+
+def test_declared_weights_are_compared_with_plain_training_from_them():
+    declared = {"starting_weights": "12345678abcd", "starting_data": "external"}
+    recipe = {**RECIPE, "weights_data": "external"}
+
+    rows = table(
+        results(0.0, BASELINE, **declared, recipe=recipe)
+        + results(0.0, MIXED, **declared, recipe={**recipe, "erase": True})
+    )
+
+    assert sorted(column(rows, "verdict")) == ["baseline", "better"]
 
 
 def test_a_damaged_result_does_not_hide_the_others(tmp_path):
@@ -534,7 +619,7 @@ def test_a_damaged_result_does_not_hide_the_others(tmp_path):
 
     found, faults = find_results(tmp_path)
 
-    assert [one["seed"] for one in found] == [0, 2]
+    assert [one.seed for one in found] == [0, 2]
     assert faults == [f"{path}: must be a result of train-reid; remove the file"]
 
 

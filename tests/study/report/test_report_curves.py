@@ -1,4 +1,4 @@
-"""GeneratedImages of a report: self-contained SVG with the numbers in it."""
+"""Plots of a report: self-contained SVG that holds the numbers."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_drawing_is_svg_that_needs_nothing_and_is_the_same_again(name):
+def test_a_plot_is_self_contained_svg_and_reproducible(name):
     text = SOURCES[name]()
 
     assert text == SOURCES[name]()
@@ -29,9 +29,9 @@ def test_a_drawing_is_svg_that_needs_nothing_and_is_the_same_again(name):
 
 
 @pytest.mark.parametrize("name", ["ratio", "gain"])
-def test_names_stand_in_a_drawing_as_they_are(name):
+def test_names_appear_in_a_plot_unchanged(name):
     assert "a &lt;b&gt; $x$" in SOURCES[name]()
 
 
-def test_what_a_drawing_shows_is_said_for_who_cannot_see_it():
+def test_a_plot_has_a_description_for_screen_readers():
     assert 'aria-label="of &quot;a&quot; &amp; b"' in SOURCES["ratio"]()

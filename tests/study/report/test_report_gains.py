@@ -1,8 +1,12 @@
-"""Gains and their intervals, against scipy and by hand."""
+"""Gains and their intervals, compared with scipy and with results by hand."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
+from some_results import records
+from some_results import result as some_result
 
 from reid_aug.study.report.gains import (
     Gain,
@@ -13,18 +17,20 @@ from reid_aug.study.report.gains import (
     paired_t,
     query_names,
 )
+from reid_aug.study.report.results import Result
 
 
-def trainings(ap: np.ndarray) -> list[dict]:
+def trainings(ap: np.ndarray) -> list[Result]:
     """Results of the seeds 0, 1, ... from (seeds, queries) of AP."""
-    return [
-        {
-            "seed": seed,
-            "mAP": float(row.mean()),
-            "ap": {f"{query:04}_c1.jpg": float(one) for query, one in enumerate(row)},
-        }
+    contents = [
+        some_result(0.0, seed, 0.0, mAP=float(row.mean()), ap=by_name(row), mINP=None, rank1=0.5)
         for seed, row in enumerate(ap)
     ]
+    return records(contents)
+
+
+def by_name(row: np.ndarray) -> dict[str, float]:
+    return {f"{query:04}_c1.jpg": float(one) for query, one in enumerate(row)}
 
 
 def some_ap(seeds: int, queries: int, level: float, number: int) -> np.ndarray:
@@ -85,7 +91,7 @@ def test_resampling_both_is_the_naive_loop_over_resamples():
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.05 * (high - low))
 
 
-def test_resampling_both_is_wider_than_queries_alone():
+def test_resampling_both_is_wider_than_queries_only():
     noise = np.random.default_rng(7).normal(0, 0.1, size=(4, 1))
     differences = noise + some_ap(4, 200, 0.5, 8) - some_ap(4, 200, 0.5, 9)
 
@@ -110,7 +116,7 @@ def test_a_gain_without_any_noise_is_its_own_interval():
 
 def test_differences_are_of_the_same_query_and_seed():
     ours, theirs = trainings(some_ap(2, 5, 0.5, 1)), trainings(some_ap(2, 5, 0.4, 2))
-    ours[1]["ap"] = dict(reversed(ours[1]["ap"].items()))
+    ours[1] = replace(ours[1], ap=dict(reversed(ours[1].ap.items())))
 
     found = ap_differences(list(zip(ours, theirs, strict=True)))
 
@@ -118,18 +124,18 @@ def test_differences_are_of_the_same_query_and_seed():
 
 
 def test_queries_without_a_match_do_not_count():
-    results = trainings(some_ap(2, 5, 0.5, 1))
-    for result in results:
-        result["ap"]["0000_c1.jpg"] = None
+    results = [
+        replace(one, ap={**one.ap, "0000_c1.jpg": None}) for one in trainings(some_ap(2, 5, 0.5, 1))
+    ]
 
     assert query_names(results[0]) == [f"{query:04}_c1.jpg" for query in range(1, 5)]
     assert ap_differences([(results[0], results[1])]).shape == (1, 4)
 
 
-@pytest.mark.parametrize("ap", [None, {}, {"other.jpg": 0.5}])
+@pytest.mark.parametrize("ap", [{}, {"other.jpg": 0.5}, {"0000_c1.jpg": 0.5}])
 def test_without_the_ap_of_the_same_queries_there_is_the_interval_over_seeds_only(ap):
     ours, theirs = trainings(some_ap(3, 9, 0.8, 1)), trainings(some_ap(3, 9, 0.2, 2))
-    theirs[2]["ap"] = ap
+    theirs[2] = replace(theirs[2], ap=ap)
 
     found = gain_of(ours, theirs)
 
@@ -147,7 +153,7 @@ def test_a_gain_has_both_intervals_and_counts_common_seeds():
     assert found == Gain(
         pytest.approx(differences.mean()),
         3,
-        paired_t(np.array([a["mAP"] - b["mAP"] for a, b in zip(ours, theirs, strict=False)])),
+        paired_t(np.array([a.mAP - b.mAP for a, b in zip(ours, theirs, strict=False)])),
         bootstrap(differences),
     )
 
@@ -180,7 +186,7 @@ def test_a_verdict_needs_both_intervals(mean, seeds, over_seeds, over_queries, v
 
 
 def test_three_seeds_hide_a_part_of_their_noise_from_the_bootstrap():
-    """Why it does not decide alone: it finds a gain in too many of 200 studies without."""
+    """The reason for two intervals: it reports a gain in too many of 200 studies without one."""
     rng, false = np.random.default_rng(0), {"bootstrap": 0, "t": 0}
     for _ in range(200):
         differences = rng.normal(0, 0.05, size=(3, 1)) + rng.normal(0, 0.05, size=(3, 40))

@@ -1,13 +1,14 @@
-"""The report as a page: what stands on it is what was measured, and nothing comes from outside."""
+"""The report as a page: it holds what was measured, and loads nothing from outside."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from some_results import result, results, write
+from some_results import records, result, results, write
 
 from reid_aug.backbones import build_backbone
 from reid_aug.cli import main
@@ -26,7 +27,7 @@ VOID = {"meta", "img", "br", "hr", "path", "use", "rect"}
 
 
 class Page(HTMLParser):
-    """Checks that tags are closed in order, and gathers addresses and text."""
+    """A parsed page: checks that tags are closed in order, collects addresses and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ def page_of(folder, *given: dict) -> Page:
     return Page(write_report(found, folder, faults).read_text())
 
 
-def test_the_page_asks_nothing_from_outside_and_its_links_lead_somewhere(tmp_path):
+def test_the_page_loads_nothing_from_outside_and_its_links_have_targets(tmp_path):
     page = page_of(tmp_path, *study())
 
     inside = [address for address in page.addresses if address.startswith("#")]
@@ -89,13 +90,13 @@ def test_the_page_asks_nothing_from_outside_and_its_links_lead_somewhere(tmp_pat
     assert not re.search(r"@import|url\((?!#)", text)
 
 
-def test_the_page_holds_table_curves_identities_and_says_what_is_missing(tmp_path):
+def test_the_page_holds_table_curves_and_identities_and_names_what_is_missing(tmp_path):
     page = page_of(tmp_path, *study())
 
     assert "better" in page.text
     assert "osnet_x0_25, keep 0.2" in page.text
     assert "3 of 3 identities gain." in page.text
-    assert "The data set was not at hand" in page.text
+    assert "The data set was not given" in page.text
     assert (tmp_path / "report.html").read_text().count("<svg") == 3
 
 
@@ -124,7 +125,7 @@ def test_the_page_holds_no_time_and_no_host(tmp_path):
     assert "61.5" not in text
 
 
-def test_a_page_of_one_baseline_pretends_to_nothing(tmp_path):
+def test_a_page_of_one_baseline_claims_no_gain(tmp_path):
     page = page_of(tmp_path, result(0.0, 0, 0.5))
 
     assert "No row has generated images or a gain." in page.text
@@ -178,7 +179,7 @@ def test_identities_worked_by_hand():
     before = with_ap(result(0.0, 0, 0.0), [0.1, 0.3, 0.5, 0.5, 0.9, 0.7])
     after = with_ap(result(1.0, 0, 0.0), [0.5, 0.5, 0.4, 0.4, 0.9, 0.7])
 
-    gains = identity_gains([(after, before)])
+    gains = identity_gains([tuple(records([after, before]))])
 
     assert [(g.pid, g.queries, round(g.before, 6), round(g.gain, 6)) for g in gains] == [
         (7, 2, 0.2, 0.3), (9, 2, 0.8, 0.0), (8, 2, 0.5, -0.1)
@@ -214,19 +215,19 @@ def test_flips_count_first_hits_and_show_either_kind(networks):
     assert isinstance(flips, Flips)
     counts = flips.counts
     assert sum(counts.values()) == len(dataset.query)
-    assert (counts["both"] + counts["gained"]) / len(dataset.query) == pytest.approx(after["rank1"])
-    assert (counts["both"] + counts["lost"]) / len(dataset.query) == pytest.approx(before["rank1"])
+    assert (counts["both"] + counts["gained"]) / len(dataset.query) == pytest.approx(after.rank1)
+    assert (counts["both"] + counts["lost"]) / len(dataset.query) == pytest.approx(before.rank1)
     assert len(flips.gained) == min(3, counts["gained"])
     for one in flips.gained:
         assert one.before.first_hit > one.after.first_hit == 1
         assert one.after.nearest[0][1]
         assert not one.before.nearest[0][1]
-        assert one.before.ap == pytest.approx(before["ap"][one.name], abs=1e-4)
+        assert one.before.ap == pytest.approx(before.ap[one.name], abs=1e-4)
     for one in flips.lost:
         assert one.after.first_hit > one.before.first_hit == 1
 
 
-def test_a_network_that_is_not_the_result_s_is_not_asked(networks):
+def test_a_network_of_another_result_is_not_used(networks):
     run, dataset, before, after = networks
     swapped = run / "1/reid/cell0/model.safetensors"
     own = swapped.read_bytes()
@@ -236,18 +237,17 @@ def test_a_network_that_is_not_the_result_s_is_not_asked(networks):
     finally:
         swapped.write_bytes(own)
 
-    assert abs(before["mAP"] - after["mAP"]) > 0.005
-    assert said.endswith("does not give the mAP of its result: it is another network's.")
+    assert abs(before.mAP - after.mAP) > 0.005
+    assert said.endswith("does not give the mAP of its result: it belongs to another result.")
 
 
 def test_without_networks_or_with_another_data_set_it_says_so(networks, tmp_path):
     _, dataset, before, after = networks
     device = torch.device("cpu")
-    write(tmp_path, before, after)
-    alone, _ = find_results(tmp_path)
-    other = {**after, "dataset_sha256": "e" * 64}
+    without = [replace(one, file=str(tmp_path / "result.json")) for one in (after, before)]
+    other = replace(after, dataset_sha256="e" * 64)
 
-    assert flips_of("x", *alone[::-1], dataset, device).startswith("A network is missing")
+    assert flips_of("x", *without, dataset, device).startswith("A network is missing")
     assert "not that of these results" in flips_of("x", other, before, dataset, device)
 
 

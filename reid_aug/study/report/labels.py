@@ -1,0 +1,103 @@
+"""Labels: every word that a reader of a report sees about a row or a table, made from its key."""
+
+from typing import Any
+
+from reid_aug.bank.methods import find_method
+from reid_aug.stages.train_reid.settings import PLAIN, describe_preset
+from reid_aug.study.report.keys import (
+    DECLARED,
+    UNKNOWN,
+    ImagesKey,
+    RowKey,
+    StartKey,
+    TrainingKey,
+)
+from reid_aug.study.report.results import TableKey
+
+NONE = "-"
+LEAK_STATUSES = {"kept": "of the kept set", "whole": "that may know left-out images"}
+STARTS = {
+    "external": "pre-trained on external data",
+    "kept": "pre-trained on the kept set",
+    "whole": "starting weights that may know left-out images",
+    DECLARED: "starting weights declared external",
+}
+
+
+def images(key: ImagesKey | None) -> str:
+    """What made the generated images of a row; "-" without any."""
+    if key is None:
+        return NONE
+    parts = [_method(key)]
+    if key.is_target_camera:
+        parts.append("target's camera")
+    if key.poses != "random":
+        parts.append(f"poses {key.poses}")
+    for limit in key.min_score:
+        by = f" (by a network {LEAK_STATUSES['whole']})" if limit.leak_status else ""
+        parts.append(f"{limit.name} {limit.least:g} or more{by}")
+    text = ", ".join(parts)
+    if key.generator is None:
+        return text
+    return f"{text} ({'not noted which' if key.generator == UNKNOWN else key.generator[:8]})"
+
+
+def _method(key: ImagesKey) -> str:
+    method = find_method(key.method)  # None for images of other software
+    name = method.label if method else key.method
+    known = LEAK_STATUSES.get(key.leak_status or "")
+    if not known:
+        return name
+    return f"{name} {known}" if method else f"{name} (generator {known})"
+
+
+def training(key: TrainingKey) -> str:
+    """What a training does that a plain one does not; "-" for nothing."""
+    settings = {"preset": key.preset, **dict(key.deviations), **dict(key.policy)}
+    parts = describe_preset(settings, 1.0)  # the policy of a row without images is empty
+    if key.start:
+        parts.append(start(key.start))
+    return ", ".join(parts) or NONE
+
+
+def start(key: StartKey) -> str:
+    """What is known of starting weights, and of which file where that is not enough."""
+    return STARTS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
+
+
+def what(key: RowKey) -> str:
+    """What a row adds to plain training on real images, or changes in it."""
+    parts = [images(key.images)] if key.images else []
+    if key.mode == "replace":
+        parts.append("replacing real images")
+    if key.training != TrainingKey():
+        parts.append(training(key.training))
+    return ", ".join(parts) or "real images only"
+
+
+def what_at_ratio(key: RowKey) -> str:
+    """What a row adds or changes, with its ratio."""
+    return f"{what(key)}, ratio {key.ratio:g}"
+
+
+def keep(key: RowKey) -> str:
+    """The kept set of a row."""
+    seed = f" (keep seed {key.keep_seed})" if key.keep_seed else ""
+    return f"{key.keep:g}{seed}"
+
+
+def section(key: RowKey) -> str:
+    """What the rows of a section share: backbone, kept set and preset."""
+    preset = key.training.preset
+    named = f", {preset} training" if preset != PLAIN else ""
+    return f"{key.backbone}, keep {keep(key)}{named}"
+
+
+def caption(key: TableKey) -> str:
+    """What all rows of a table share."""
+    settings: dict[str, Any] = dict(key.settings)
+    size, steps = f"{settings.pop('height')}x{settings.pop('width')}", settings.pop("steps")
+    batch = settings.pop("batch")
+    others = ", ".join(f"{name} {value}" for name, value in settings.items())
+    dataset = f"data set {key.dataset_sha256[:8]}"
+    return f"{steps} steps of {batch} images, input {size}, {dataset}, {others}"
