@@ -77,23 +77,23 @@ def call(*words):
 def test_from_images_to_the_table(people, here, no_network):
     data = shutil.copytree(people, here / "data")
     common = ("--recipe", "small.toml", "--data", data)
-    assert call("train-generator", *common) == ["runs/small/generator.safetensors"]
-    assert call("synthesize", *common, "--ratio", 1) == ["runs/small/bank.h5"]
+    assert call("train-generator", *common) == ["runs/data/generator.safetensors"]
+    assert call("synthesize", *common, "--ratio", 1) == ["runs/data/bank.h5"]
     scores = {}
     for ratio in (0, 1):
         path = call("train-reid", *common, "--ratio", ratio)[-1]
         scores[ratio] = json.loads((here / path).read_text())
-    table = call("report", "runs/small", "--format", "markdown")
+    table = call("report", "runs/data", "--format", "markdown")
     assert len([line for line in table if line.startswith("| osnet_x0_25")]) == 2
     real = read_market1501(data).train
-    bank = Bank(here / "runs/small/bank.h5")
+    bank = Bank(here / "runs/data/bank.h5")
     assert bank.attributes["kept_sha256"] == names_sha256(real)
     assert bank.attributes["generator_data"] == "kept"
     assert (scores[0]["generated"], scores[1]["generated"]) == (0, len(real))
     assert scores[0]["classes"] == scores[1]["classes"]
     assert scores[1]["leak_free"] is True
     assert {"recipe.json", "bank.json", "contact_sheet.png"} <= {
-        path.name for path in (here / "runs/small").iterdir()
+        path.name for path in (here / "runs/data").iterdir()
     }
 
 
@@ -119,7 +119,7 @@ def test_a_generator_of_left_out_images_is_called_a_leak(people, here):
         "--out",
         "half",
         "--generator",
-        "runs/small/generator.safetensors",
+        "runs/people/generator.safetensors",
     )
     path = call("train-reid", *common, "--keep", 0.5, "--out", "half")[-1]
     result = json.loads((here / path).read_text())

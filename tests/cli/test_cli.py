@@ -65,8 +65,8 @@ def test_an_image_that_does_not_decode_is_refused(here, copy, stage):
     line = line or refused(stage, "--data", copy)
     assert "bounding_box_train" in line
     assert "must be an image" in line
-    assert not (here / "runs/demo/bank.h5").exists()
-    assert not (here / "runs/demo/generator.safetensors").exists()
+    assert not (here / "runs/data/bank.h5").exists()
+    assert not (here / "runs/data/generator.safetensors").exists()
 
 
 def test_an_image_that_does_not_decode_stops_a_re_id_training(here, copy):
@@ -128,7 +128,7 @@ def test_replace_needs_a_ratio_below_one(here, copy, stage):
 
 def test_a_missing_checkpoint_names_the_command_that_makes_it(here, copy):
     line = refused("synthesize", "--data", copy, "--ratio", 1)
-    assert "runs/demo/generator.safetensors is missing" in line
+    assert "runs/data/generator.safetensors is missing" in line
     assert "reid-aug train-generator" in line
     assert "absent.safetensors is missing" in refused(
         "synthesize", "--data", copy, "--generator", "absent.safetensors"
@@ -227,9 +227,9 @@ def test_a_dry_run_writes_nothing(here, copy):
     small = ("--set", "generator.width=4", "--set", "generator.blocks=1")
     result = call("train-generator", "--data", copy, "--dry-run", *small)
     assert result.exit_code == 0, result.output
-    assert "would write runs/demo/generator.safetensors: about" in result.stdout
+    assert "would write runs/data/generator.safetensors: about" in result.stdout
     result = call("synthesize", "--data", copy, "--generator", "demo", "--dry-run")
-    assert "would write runs/demo/bank.h5: " in result.stdout
+    assert "would write runs/data/bank.h5: " in result.stdout
     sizes = ("--set", "train_reid.height=32", "--set", "train_reid.width=16")
     result = call("train-reid", "--data", copy, "--ratio", 0, "--dry-run", *sizes)
     assert "result.json: about" in result.stdout
@@ -244,7 +244,7 @@ def test_images_of_another_size_are_resized_to_the_recipe_size(here, copy):
             image.resize((48, 100)).save(path)
     result = call("synthesize", "--data", copy, "--generator", "demo", "--ratio", 1)
     assert result.exit_code == 0, result.output
-    assert result.stdout == "runs/demo/bank.h5\n"
+    assert result.stdout == "runs/data/bank.h5\n"
 
 
 def test_the_module_prints_its_version(here):

@@ -233,14 +233,14 @@ def test_converted_data_set_gives_a_generator_and_a_bank(fashion, tmp_path, monk
     common += [word for setting in settings for word in ("--set", setting)]
 
     assert call("deepfashion", fashion, "data") == ["data"]
-    assert call("train-generator", *common) == ["runs/deepfashion/generator.safetensors"]
-    assert call("synthesize", *common, "--ratio", 0.8) == ["runs/deepfashion/bank.h5"]
+    assert call("train-generator", *common) == ["runs/data/generator.safetensors"]
+    assert call("synthesize", *common, "--ratio", 0.8) == ["runs/data/bank.h5"]
     call("generator", "evaluate", *common, "--pairs", "data/pairs-test.csv")
 
-    generator, notes = load_with_metadata("runs/deepfashion/generator.safetensors")
+    generator, notes = load_with_metadata("runs/data/generator.safetensors")
     assert (generator.config.norm, generator.config.sigma) == ("instance", 0.0)
     assert notes["recipe"]["train_generator"]["gan"] == "lsgan"
-    bank = Bank("runs/deepfashion/bank.h5")
+    bank = Bank("runs/data/bank.h5")
     assert len(bank) == 4
     assert bank[0].image.shape == (256, 176, 3)
     assert {bank[row].pid for row in range(4)} == {8001, 121204}

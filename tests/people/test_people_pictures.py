@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.people import drawn, statistics, summary
+from benchmarks.people import rendered, statistics, summary
 from reid_aug.people import People, PeopleConfig
 from reid_aug.people.anatomy import person
 from reid_aug.people.appearance import Appearance
@@ -40,7 +40,7 @@ MARKET = {
 }  # fmt: skip
 MARKET_WHOLE = {
     "both shoulders and both hips seen, %": (93.7, 4),
-    "nobody found, %": (3.2, 2),
+    "no person found, %": (3.2, 2),
     "both ankles missing, %": (15.1, 4),
     "both ears missing, %": (15.1, 5),
     "both ears seen, %": (21.1, 5),
@@ -59,7 +59,7 @@ def people() -> People:
 
 @pytest.fixture(scope="module")
 def keypoints() -> np.ndarray:
-    return drawn(90, seed=5)
+    return rendered(90, seed=5)
 
 
 def shots(people: People, pids: range) -> list[Shot]:
