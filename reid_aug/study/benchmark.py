@@ -97,7 +97,7 @@ def _generator_of(cell: Cell, stage: Stage, given: Path | None) -> Path | None:
     if not cell.needs_generator:
         return None
     if cell.trains_generator:
-        return stage.run.below(cell.generator_part, "kept").generator
+        return stage.run.below(cell.generator_part, "kept", *cell.replicate_marks).generator
     return given if cell.generator == "given" else Path(cell.generator)
 
 

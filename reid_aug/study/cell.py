@@ -9,6 +9,11 @@ axes of generated images do not matter. The value of ``generator`` is
               numbers (the protocol ``paper``; a leak where the kept set leaves images out)
     a path    the generator in this file
 
+``replicate`` repeats the whole pipeline. The replicate with number r chooses its kept set, trains
+its generator, makes its bank and trains its network with r added to the seeds of the recipe.
+Without a replicate, all trainings of a grid share the kept sets, generators and banks, and only
+their last training varies with ``seed``.
+
 ``bank`` is the path of an existing bank, or "". ``min_score`` has the form of ``--min-score``, with
 commas between several scores.
 """
@@ -55,12 +60,13 @@ AXES = {
     "erase": Axis(bool, "train_reid.erase"),
     "start": Axis(str, choices=STARTS),
     "seed": Axis(int, "seed"),
+    "replicate": Axis(int),
 }
 
 
 ORDER = (  # of the cells of a block, outermost first
-    "seed", "start", "preset", "erase", "backbone", "keep", "label", "method", "cameras",
-    "generator", "bank", "min_score", "mode", "ratio",
+    "seed", "replicate", "start", "preset", "erase", "backbone", "keep", "label", "method",
+    "cameras", "generator", "bank", "min_score", "mode", "ratio",
 )  # fmt: skip
 
 
@@ -82,6 +88,7 @@ class Cell:
     start: str = "scratch"
     preset: str = PLAIN
     label: str = LABELS[0]
+    replicate: int | None = None
 
     @property
     def name(self) -> str:
@@ -99,6 +106,7 @@ class Cell:
             _file_mark(self.bank): self.bank != "",
             "erase": self.erase,
             "external": self.start == "external",
+            "replicate": self.replicate is not None,
         }
         own_marks = [mark for mark, is_set in marks.items() if is_set]
         return "-".join([own, *own_marks, *marks_of(self.preset, self.label, self.ratio)])
@@ -136,7 +144,15 @@ class Cell:
             self._generator_mark: self.generator != "given",
             "target": self.cameras == "target",
         }
-        return tuple(mark for mark, is_set in marks.items() if is_set)
+        return *(mark for mark, is_set in marks.items() if is_set), *self.replicate_marks
+
+    @property
+    def replicate_marks(self) -> tuple[str, ...]:
+        """The mark of its generator and bank among those of other replicates.
+
+        The replicate 0 has the seeds of the recipe, so it shares the files of cells without one.
+        """
+        return (f"replicate{self.replicate}",) if self.replicate else ()
 
     @property
     def _generator_mark(self) -> str:
@@ -146,16 +162,20 @@ class Cell:
         """The same training, with every axis that does not matter at its default.
 
         Raises:
-            UserError: If the ratio is invalid, or the grid cannot compute a score of min_score.
+            UserError: If the ratio or the replicate is invalid, or the grid cannot compute a score
+                of min_score.
         """
         check_ratio(self.ratio, self.mode)
+        if self.replicate is not None and self.replicate < 0:
+            raise UserError(f"replicate must be at least 0, got {self.replicate}")
         erase = self.erase and not PRESETS[self.preset]["erase"]
         usual: dict[str, Any] = {
             "method": DEFAULT_METHOD,
             "cameras": "source",
             "generator": "given",
         }
-        cell = replace(self, erase=erase, min_score=self._plain_scores())
+        seed = self.seed if self.replicate is None else self.replicate
+        cell = replace(self, seed=seed, erase=erase, min_score=self._plain_scores())
         if not self.ratio:
             alike: dict[str, Any] = {"mode": MODES[0], "label": LABELS[0], **usual}
             return replace(cell, bank="", min_score="", **alike)
@@ -190,15 +210,21 @@ def _file_mark(file: str) -> str:
     return re.sub(r"[^\w.-]", "_", "-".join(part.strip("/") for part in parts)).strip("-.")
 
 
+def shared_recipe(recipe: Recipe, cell: Cell) -> Recipe:
+    """The recipe of the work that a cell shares with the same cell of other seeds."""
+    return replace(cell_recipe(recipe, cell), seed=recipe.seed + (cell.replicate or 0))
+
+
 def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
     mix = {key: getattr(cell, key) for key in ("mode", "ratio", "method", "cameras")}
     trained = recipe.with_preset(cell.preset).train_reid
     own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}
+    keep_seed = recipe.data.keep_seed + (cell.replicate or 0)
     return replace(
         recipe,
         seed=cell.seed,
-        data=replace(recipe.data, keep=cell.keep),
+        data=replace(recipe.data, keep=cell.keep, keep_seed=keep_seed),
         synthesize=replace(recipe.synthesize, **mix),
         train_reid=replace(trained, **own, erase=cell.erase or trained.erase),
     )

@@ -68,7 +68,7 @@ def describe_cells(tasks: Sequence[Task]) -> list[str]:
     """The cells, with one line for all cells that differ in their seed only."""
     seeds: dict[str, list[str]] = {}
     for task in tasks:
-        name = replace(task.cell, seed=0).name
+        name = replace(task.cell, seed=0).name  # of a replicate too, whose number is its seed
         seeds.setdefault(name.replace("-seed0", "", 1), []).append(str(task.cell.seed))
     return [f"    {name}: seed {', '.join(own)}" for name, own in seeds.items()]
 

@@ -11,9 +11,10 @@
 Most axes set a key of the recipe; :mod:`reid_aug.study.cell` describes the others. ``start`` is
 "scratch" (the starting weights of the recipe) or "external" (a network trained on the external
 people). ``preset`` names a set of keys (:mod:`reid_aug.stages.train_reid.settings`). ``label`` is
-the label policy for generated images. The cells are the union of all blocks, each cell once: at
-ratio 0 all ways of making and choosing generated images are the same cell, and random erasing is a
-part of strong training already.
+the label policy for generated images. ``replicate`` takes the place of ``seed`` and repeats the
+whole pipeline: kept set, generator, bank and training. The cells are the union of all blocks, each
+cell once: at ratio 0 all ways of making and choosing generated images are the same cell, and random
+erasing is a part of strong training already.
 """
 
 from collections import Counter
@@ -52,6 +53,7 @@ class Grid:
     start: tuple[str, ...] = ("scratch",)
     preset: tuple[str, ...] = (PLAIN,)
     label: tuple[str, ...] = (LABELS[0],)
+    replicate: tuple[int | None, ...] = (None,)
     also: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
     external: PeopleConfig | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +77,7 @@ class Grid:
                 f"grid {self.name}: {count} cells would lie in one folder, {name}; "
                 f"rename the generators or banks that differ"
             )
-        seeds = list(dict.fromkeys(seed for block in self.blocks() for seed in block.seed))
+        seeds = list(dict.fromkeys(cell.seed for cell in found))
         return sorted(found, key=lambda cell: seeds.index(cell.seed))
 
     def _own_cells(self) -> Iterator[Cell]:

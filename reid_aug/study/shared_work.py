@@ -34,7 +34,7 @@ from reid_aug.stages.synthesize import Job as SynthesisJob
 from reid_aug.stages.synthesize import prepare, synthesize
 from reid_aug.stages.train_generator.pairs import Pairs
 from reid_aug.stages.train_reid.folder import MODEL
-from reid_aug.study.cell import Cell, cell_recipe
+from reid_aug.study.cell import Cell, cell_recipe, shared_recipe
 from reid_aug.study.grid import Grid
 from reid_aug.study.tasks import Pool, Task, run_tasks
 
@@ -72,8 +72,8 @@ def banks_to_make(tasks: Sequence[Task], stage: Stage) -> Banks:
 
 def _count(task: Task, stage: Stage) -> int:
     """The number of generated images that a cell needs."""
-    cell, keep_seed = task.cell, stage.recipe.data.keep_seed
-    return share_out(stage.dataset.train, cell.ratio, cell.mode, cell.keep, keep_seed)[1]
+    cell, data = task.cell, cell_recipe(stage.recipe, task.cell).data
+    return share_out(stage.dataset.train, cell.ratio, cell.mode, data.keep, data.keep_seed)[1]
 
 
 def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
@@ -99,11 +99,10 @@ def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
 
 def job_of(task: Task, stage: Stage, generator: Path | None = None) -> SynthesisJob:
     """The synthesis of a task's bank, with its own generator or another one."""
-    recipe = cell_recipe(stage.recipe, task.cell)
+    recipe = shared_recipe(stage.recipe, task.cell)
     checkpoint = generator or task.generator
-    seed = stage.recipe.seed  # one bank serves the trainings of all seeds
     synthesis, layout = recipe.synthesize, recipe.data
-    return prepare(stage.dataset, stage.poses, checkpoint, synthesis, layout, seed)
+    return prepare(stage.dataset, stage.poses, checkpoint, synthesis, layout, recipe.seed)
 
 
 def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
@@ -123,7 +122,7 @@ def own_generators(tasks: Sequence[Task]) -> dict[Path, Task]:
 
 def pairs_of(task: Task, stage: Stage) -> tuple[tuple[PersonImage, ...], Pairs]:
     """The images that train the generator of a task, and the training pairs among them."""
-    recipe, part = stage.recipe, task.cell.generator_part
+    recipe, part = shared_recipe(stage.recipe, task.cell), task.cell.generator_part
     layout = replace(recipe.data, keep=part)
     real = kept(stage.dataset.train, part, layout.keep_seed)
     pairs = generators.pairs_of(real, stage.poses, layout, recipe.train_generator, recipe.seed)
@@ -164,8 +163,9 @@ def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]
     wanted = _scores_wanted(tasks)
     for task in tasks:
         if task.bank in wanted and wanted[task.bank] & {*NETWORK.names}:
-            part, seed = task.cell.real_part, stage.recipe.seed
-            cell = Cell(grid.backbone[0], "supplement", 0.0, part, seed)
+            seed = shared_recipe(stage.recipe, task.cell).seed
+            real = Cell(grid.backbone[0], "supplement", 0.0, task.cell.real_part, seed)
+            cell = replace(real, replicate=task.cell.replicate)
             folder = stage.run.cell(cell.name)
             found[task.bank] = Task(cell, stage.recipe, stage.root, None, folder, None)
     return found

@@ -71,7 +71,7 @@ class Task:
         Raises:
             UserError: If its bank does not fit the data set or the kept set.
         """
-        cell, keep_seed = self.cell, self.recipe.data.keep_seed
+        cell, keep_seed = self.cell, cell_recipe(self.recipe, self.cell).data.keep_seed
         bank = Bank(self.bank) if self.bank else None
         least = cell.least_scores
         require_same_dataset(bank, dataset)
@@ -170,7 +170,8 @@ def train_cell(task: Task, device: str) -> None:
     """Train and evaluate one cell."""
     dataset = read_market1501(task.root)
     mix = task.mix(dataset)
-    train_reid(mix, dataset, task.config, task.folder, task.cell.seed, torch.device(device))
+    cell, on = task.cell, torch.device(device)
+    train_reid(mix, dataset, task.config, task.folder, cell.seed, on, replicate=cell.replicate)
 
 
 def _wait_until_free(folder: Path) -> None:

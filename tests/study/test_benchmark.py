@@ -285,6 +285,29 @@ def test_protocol_paper_is_reported_as_a_leak(tmp_path, stage, trained):
     }
 
 
+def test_a_replicate_has_a_kept_set_a_generator_and_a_bank_of_its_own(tmp_path, stage, trained):
+    axes = {"ratio": (0.0, 1.0), "generator": ("kept",), "replicate": (0, 1)}
+    grid = replace(grid_of(tmp_path, (), None), **axes)
+    tasks = tasks_of(grid, stage, tmp_path)
+
+    assert run(grid, tasks, stage, POOL) == []
+
+    results = [result_of(task) for task in tasks]
+    assert [(r["replicate"], r["seed"], r["keep_seed"], r["ratio"]) for r in results] == [
+        (0, 0, 0, 0.0), (0, 0, 0, 1.0), (1, 1, 1, 0.0), (1, 1, 1, 1.0),
+    ]  # fmt: skip
+    assert [r["leak_free"] for r in results] == [True] * 4
+    assert results[0]["kept_sha256"] == results[1]["kept_sha256"] != results[2]["kept_sha256"]
+    assert results[2]["kept_sha256"] == results[3]["kept_sha256"]
+    assert results[1]["generator_sha256"] != results[3]["generator_sha256"]
+    banks = [Bank(task.bank).attributes for task in tasks[1::2]]
+    assert [(one["seed"], one["keep_seed"]) for one in banks] == [(0, 0), (1, 1)]
+    assert {path.parent.name for path in stage.run.path.rglob("generator.safetensors")} == {
+        "keep-0.5-kept",
+        "keep-0.5-kept-replicate1",
+    }
+
+
 def test_a_given_generator_and_bank_are_cells_of_a_grid(tmp_path, stage, trained):
     own = scored(tmp_path, method=("generator",), generator=(str(tmp_path / "g.safetensors"),))
     tasks = tasks_of(own, stage, tmp_path)

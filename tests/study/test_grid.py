@@ -9,7 +9,7 @@ import pytest
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.recipe import load_recipe, shipped
-from reid_aug.study.cell import Cell, cell_recipe
+from reid_aug.study.cell import Cell, cell_recipe, shared_recipe
 from reid_aug.study.grid import Grid, grid_recipe, load_grid
 
 SHIPPED = sorted(
@@ -315,6 +315,7 @@ def test_erasing_and_starting_weights_matter_at_ratio_0():
         ({"cameras": "target", "generator": "kept"}, "-cameras-kept"),
         ({"erase": True, "start": "external"}, "-erase-external"),
         ({"generator": "whole"}, "-whole"),
+        ({"generator": "kept", "replicate": 1}, "-kept-replicate"),
         ({"generator": "runs/mine/generator.safetensors"}, "-mine-generator"),
         ({"min_score": "margin=0.5", "bank": "../a b/bank.h5"}, "-margin0.5-a_b-bank"),
     ],
@@ -323,6 +324,24 @@ def test_a_variant_has_the_folder_of_the_plain_cell_with_a_suffix(change, suffix
     cell = replace(Cell("resnet18", "supplement", 4.0, 0.2, 1), **change)
 
     assert cell.name == f"resnet18-supplement4-keep0.2-seed1{suffix}"
+
+
+def test_a_replicate_varies_every_seed_and_its_files():
+    recipe = load_recipe("demo", {"seed": 5, "data.keep_seed": 7})
+    grid = Grid("g", "demo", ("a",), ratio=(2.0,), seed=(8, 9), replicate=(0, 3))
+
+    cells = grid.cells()
+
+    assert [(cell.seed, cell.replicate) for cell in cells] == [(0, 0), (3, 3)]
+    recipes = [cell_recipe(recipe, cell) for cell in cells]
+    assert [(one.seed, one.data.keep_seed) for one in recipes] == [(0, 7), (3, 10)]
+    assert [shared_recipe(recipe, cell).seed for cell in cells] == [5, 8]
+    assert [cell.bank_marks for cell in cells] == [(), ("replicate3",)]
+
+
+def test_a_negative_replicate_is_refused():
+    with pytest.raises(UserError, match="replicate must be at least 0, got -1"):
+        Grid("g", "demo", ("a",), replicate=(-1,)).cells()
 
 
 def test_a_cell_hands_its_values_to_the_recipe():

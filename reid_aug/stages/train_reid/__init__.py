@@ -192,6 +192,7 @@ def train_reid(
     device: torch.device,
     group: ProcessGroup = ProcessGroup(),
     progress: Progress = track,
+    replicate: int | None = None,
 ) -> Path:
     """Train on ``mix``, evaluate on query and gallery; the path of ``result.json``.
 
@@ -200,6 +201,8 @@ def train_reid(
 
     Args:
         group: the processes that train together. The first one writes and evaluates.
+        replicate: number of the replicate, where kept set, generator and bank vary with it as the
+            training does. The result records it.
 
     Raises:
         UserError: If an image does not decode, the bank is of another data set, the backbone or
@@ -233,6 +236,7 @@ def train_reid(
             "gallery": len(dataset.gallery),
             **about,
             **mix_fields(mix, start),
+            "replicate": replicate,
             "model_sha256": sha256(folder / MODEL),
             "steps": config.steps,
             "classes": len(training.labels),

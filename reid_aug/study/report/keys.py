@@ -52,18 +52,18 @@ class TrainingKey:
 
 @dataclass(frozen=True, slots=True)
 class RowKey:
-    """What the trainings of one row share. They differ in their seed only."""
+    """What the trainings of one row share. They differ in their seed or replicate only."""
 
     backbone: str
     keep: float
-    keep_seed: int
+    keep_seed: int | None  # None in a row of replicates, each of which has a kept set of its own
     mode: str  # "" without generated images
     ratio: float
     images: ImagesKey | None  # None without generated images
     training: TrainingKey
 
     @property
-    def section(self) -> tuple[str, float, int, str]:
+    def section(self) -> tuple[str, float, int | None, str]:
         """What a row shares with its baseline: the network, the kept set and the preset."""
         return self.backbone, self.keep, self.keep_seed, self.training.preset
 
@@ -90,7 +90,7 @@ def row_key(result: Result) -> RowKey:
     return RowKey(
         result.backbone,
         result.keep,
-        result.keep_seed,
+        result.keep_seed if result.replicate is None else None,
         result.mode if result.ratio else "",
         result.ratio,
         _images_key(result) if result.ratio else None,

@@ -1,5 +1,6 @@
 """Labels: every word that a reader of a report sees about a row or a table, made from its key."""
 
+from dataclasses import replace
 from typing import Any
 
 from reid_aug.bank.methods import find_method
@@ -65,13 +66,18 @@ def start(key: StartKey) -> str:
     return STARTS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
 
 
-def what(key: RowKey) -> str:
-    """What a row adds to plain training on real images, or changes in it."""
+def what(key: RowKey, shared_start: StartKey | None = None) -> str:
+    """What a row adds to plain training on real images, or changes in it.
+
+    Args:
+        shared_start: the starting weights that the title of the section names.
+    """
     parts = [images(key.images)] if key.images else []
     if key.mode == "replace":
         parts.append("replacing real images")
-    if key.training != TrainingKey():
-        parts.append(training(key.training))
+    own = replace(key.training, start=None) if shared_start else key.training
+    if own != TrainingKey():
+        parts.append(training(own))
     return ", ".join(parts) or "real images only"
 
 
@@ -82,15 +88,18 @@ def what_at_ratio(key: RowKey) -> str:
 
 def keep(key: RowKey) -> str:
     """The kept set of a row."""
+    if key.keep_seed is None:
+        return f"{key.keep:g} (replicates)"
     seed = f" (keep seed {key.keep_seed})" if key.keep_seed else ""
     return f"{key.keep:g}{seed}"
 
 
-def section(key: RowKey) -> str:
-    """What the rows of a section share: backbone, kept set and preset."""
+def section(key: RowKey, shared_start: StartKey | None = None) -> str:
+    """What the rows of a section share: backbone, kept set, preset and starting weights."""
     preset = key.training.preset
     named = f", {preset} training" if preset != PLAIN else ""
-    return f"{key.backbone}, keep {keep(key)}{named}"
+    started = f", {start(shared_start)}" if shared_start else ""
+    return f"{key.backbone}, keep {keep(key)}{named}{started}"
 
 
 def caption(key: TableKey) -> str:

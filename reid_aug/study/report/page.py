@@ -184,7 +184,7 @@ def curves_of(lines: Sequence[Line], kinds: Sequence[Any]) -> Iterator[Curve]:
     for kind, group in groups.items():
         first, rows = group[0], [line.row for line in group]
         start = [first.baseline] if first.row.key.ratio and first.baseline else []
-        name = labels.what(first.row.key)
+        name = first.what
         yield Curve(name, kinds.index(kind), tuple(_point(row) for row in [*start, *rows]))
 
 
@@ -197,7 +197,7 @@ def _gain_rows(lines: Sequence[Line]) -> Iterator[tuple[str, float, Any]]:
     for line in lines:
         if line.gain:
             key = line.row.key
-            name = f"{labels.what(key)}, {key.ratio:g}" if key.ratio else labels.what(key)
+            name = f"{line.what}, {key.ratio:g}" if key.ratio else line.what
             intervals = [_points(line.gain.over_seeds), _points(line.gain.over_queries)]
             yield name, 100 * line.gain.mean, intervals
 

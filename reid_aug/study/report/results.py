@@ -62,6 +62,7 @@ class Result:
     recipe: Mapping[str, Any]  # the settings of the training, [train_reid]
     keep: float  # part of the real training images, in (0, 1]
     keep_seed: int
+    replicate: int | None  # number of the repetition of the whole pipeline; None for none
     mode: str  # "supplement" or "replace"
     ratio: float  # at least 0; 0 without generated images
     real: int  # number of real training images
@@ -213,6 +214,7 @@ def _image_fields(whole: _Table) -> dict[str, Any]:
     return {
         "keep": whole.fraction("keep"),
         "keep_seed": whole.whole("keep_seed"),
+        "replicate": whole.optional_count("replicate"),
         "mode": whole.text("mode", MODES),
         "ratio": whole.number("ratio", 0.0),
         "real": whole.whole("real", 0),

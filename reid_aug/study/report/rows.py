@@ -1,4 +1,4 @@
-"""Rows: trainings that differ in their seed only, and the baseline that each row is compared with.
+"""Rows: trainings that differ in their seed or replicate only, and the baseline of each row.
 
 The baseline of a row is the training on the real images only, with the same backbone, kept set and
 preset, without deviations and from scratch. A table may lack it, because all of its rows start from
@@ -16,7 +16,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PLAIN
 from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain, gain_of
-from reid_aug.study.report.keys import UNKNOWN, ImagesKey, RowKey, TrainingKey, row_key
+from reid_aug.study.report.keys import UNKNOWN, ImagesKey, RowKey, StartKey, TrainingKey, row_key
 from reid_aug.study.report.results import Result, tables_of
 
 SAME = ("mAP", "ap", "rows_sha256", "kept_sha256", "starting_weights")  # in one experiment
@@ -52,10 +52,10 @@ def _by_generator(key: RowKey, group: list[Result]) -> list[tuple[RowKey, list[R
     """The results of a row, split by generator where there are several.
 
     Results of older versions do not note their generator. They form a row of their own beside those
-    of several generators, and share the row of a single one.
+    of several generators, and share the row of a single one. Each replicate has its own generator.
     """
     names = {result.generator_sha256 for result in group} - {None}
-    if key.images is None or len(names) < 2:
+    if key.images is None or key.keep_seed is None or len(names) < 2:
         return [(key, group)]
     parts: defaultdict[RowKey, list[Result]] = defaultdict(list)
     for result in group:
@@ -88,7 +88,7 @@ def _place(row: TableRow) -> tuple[Any, ...]:
     key = row.key
     preset = key.training.preset
     return (
-        *key.section[:3], preset != PLAIN, preset,
+        key.backbone, key.keep, key.keep_seed is None, key.keep_seed or 0, preset != PLAIN, preset,
         _images_place(key.images), _sortable(labels.images(key.images)),
         _training_place(key.training), _sortable(labels.training(key.training)),
         key.mode, key.ratio,
@@ -113,7 +113,8 @@ def _training_place(key: TrainingKey) -> int:
     """Plain training first, then random erasing, then starting weights, then all other changes."""
     if key == TrainingKey():
         return -2
-    if key.preset == PLAIN and key.deviations[:1] == (("erase", True),):
+    erases = key.deviations[:1] == (("erase", True),)
+    if key.preset == PLAIN and erases and key.start is None:
         return -1
     if key.start and key == TrainingKey(start=key.start):
         return FIRST_STARTS.index(key.start.leak_status)
@@ -147,6 +148,18 @@ class Line:
     row: TableRow
     baseline: TableRow | None
     gain: Gain | None
+    shared_start: StartKey | None = None
+    """The starting weights of all rows of the section, where they are the same."""
+
+    @property
+    def section(self) -> str:
+        """The title of the section."""
+        return labels.section(self.row.key, self.shared_start)
+
+    @property
+    def what(self) -> str:
+        """What the row adds or changes, without what the title of the section says."""
+        return labels.what(self.row.key, self.shared_start)
 
     @property
     def verdict(self) -> str:
@@ -177,6 +190,12 @@ def lines_of(results: Sequence[Result]) -> list[Line]:
     Raises:
         UserError: If two results belong to one row and one seed, but to different experiments.
     """
+    rows = rows_of(results)
+    starts: defaultdict[Any, set[StartKey | None]] = defaultdict(set)
+    for row in rows:
+        starts[row.key.section].add(row.key.training.start)
+    shared = {section: own.pop() for section, own in starts.items() if len(own) == 1}
     return [
-        Line(row, base, gain(row, base)) for row, base in baselines_of(rows_of(results)).items()
+        Line(row, base, gain(row, base), shared.get(row.key.section))
+        for row, base in baselines_of(rows).items()
     ]

@@ -36,8 +36,9 @@ FOOTNOTE = (
     "and seeds, resampled together. Within noise: one of the two intervals holds 0. One seed: the "
     "bootstrap is over queries only, and the noise of training is unknown. The seeds of a grid are "
     "those of its trainings; one generator, one bank and one kept set serve them all, and their "
-    "own noise is in no interval. A generator was trained on external data where nothing else is "
-    "said. True renders show the right person in the right pose, which no generator can promise."
+    "own noise is in no interval, except in rows of replicates, where all four vary. Where nothing "
+    "else is said, a generator was trained on external data, with or without the kept set. True "
+    "renders show the right person in the right pose, which no generator can promise."
 )
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
 PAGE = 120  # columns of a terminal
@@ -69,7 +70,7 @@ def short_cells(line: Line) -> list[str]:
     """The cells of one line, in the order of ``SHORT``."""
     key, first = line.row.key, line.row.results[0]
     images = f"{first.real} + {first.generated}" if key.ratio else str(first.real)
-    return [f"{key.ratio:g}", images, labels.what(key), *cells(line)[8:]]
+    return [f"{key.ratio:g}", images, line.what, *cells(line)[8:]]
 
 
 def spread(scores: Iterable[float]) -> str:
@@ -105,7 +106,7 @@ def sections(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
     """A title, and the lines below it, for every backbone, kept set and preset."""
     for _, group in groupby(lines, lambda line: line.row.key.section):
         found = list(group)
-        yield labels.section(found[0].row.key), found
+        yield found[0].section, found
 
 
 def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
@@ -221,7 +222,7 @@ def record(line: Line) -> dict[str, Any]:
     return {
         "backbone": key.backbone,
         "keep": key.keep,
-        "keep_seed": key.keep_seed,
+        "keep_seed": "" if key.keep_seed is None else key.keep_seed,
         "mode": key.mode,
         "ratio": key.ratio,
         "real": first.real,

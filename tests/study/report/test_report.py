@@ -13,8 +13,9 @@ from reid_aug.cli import main
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PRESETS
 from reid_aug.study import report as reports
-from reid_aug.study.report import FORMATS, HEADER, find_results, read_results
+from reid_aug.study.report import FORMATS, HEADER, find_results, labels, read_results
 from reid_aug.study.report.keys import StartKey, TrainingKey, row_key
+from reid_aug.study.report.rows import gains
 
 
 def table(contents: list[dict[str, Any]]) -> list[list[str]]:
@@ -330,6 +331,50 @@ def test_kept_sets_of_two_keep_seeds_never_share_a_row():
 
     assert "50.0 (one seed)" in text
     assert "70.0 (one seed)" in text
+
+
+def test_starting_weights_of_all_rows_stand_in_the_title_once():
+    weights = {"recipe": {**RECIPE, "weights_data": "external"}, "starting_weights": "1" * 64}
+    real, mixed = result(0.0, 0, 0.5, **weights), result(1.0, 0, 0.6, **weights)
+    title = "osnet_x0_25, keep 0.2, starting weights declared external (11111111)"
+
+    lines = gains(records([real, mixed]))
+
+    assert [(line.section, line.what) for line in lines] == [
+        (title, "real images only"),
+        (title, "generator"),
+    ]
+    assert report([real, mixed], "terminal").count("declared external") == 1
+
+
+def test_starting_weights_of_some_rows_stand_in_those_rows():
+    weights = {"recipe": {**RECIPE, "weights_data": "external"}, "starting_weights": "1" * 64}
+
+    lines = gains(records([result(0.0, 0, 0.5), result(0.0, 0, 0.6, **weights)]))
+
+    assert [line.section for line in lines] == ["osnet_x0_25, keep 0.2"] * 2
+    assert [line.what for line in lines] == [
+        "real images only",
+        "starting weights declared external (11111111)",
+    ]
+
+
+def test_replicates_share_a_row_and_are_paired_by_their_number():
+    real = [result(0.0, r, m, keep_seed=r, replicate=r) for r, m in ((0, 0.5), (1, 0.7))]
+    mixed = [
+        result(1.0, r, m, keep_seed=r, replicate=r, generator_sha256=str(r) * 64)
+        for r, m in ((0, 0.6), (1, 0.8))
+    ]
+    alone = result(0.0, 0, 0.4)
+
+    lines = gains(records([*real, *mixed, alone]))
+
+    assert [(labels.keep(line.row.key), len(line.row.results)) for line in lines] == [
+        ("0.2", 1), ("0.2 (replicates)", 2), ("0.2 (replicates)", 2),
+    ]  # fmt: skip
+    assert lines[2].baseline is lines[1].row
+    assert lines[2].gain.mean == pytest.approx(0.1)
+    assert lines[2].gain.over_seeds.low == pytest.approx(0.1)
 
 
 def test_markdown_holds_the_cells():
