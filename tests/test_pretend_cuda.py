@@ -262,6 +262,13 @@ def test_a_stage_runs_on_the_pretend_device(cuda, open_run, trained, run):
     run(open_run(identity_of(trained)), trained)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("run", [run for run, _ in STAGES.values()], ids=STAGES)
+def test_a_stage_runs_on_a_gpu(open_run, trained, run):
+    run(open_run(identity_of(trained)), trained)
+
+
 @pytest.mark.parametrize("run", [run_train_generator, run_train_reid, run_strong])
 def test_a_training_in_bfloat16_runs_on_the_pretend_device(cuda, open_run, trained, run):
     run(open_run(identity_of(trained), *BFLOAT16), trained)
