@@ -25,7 +25,7 @@ from reid_aug.data.keypoints import heatmaps
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_generate, to_signed
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.train_generator import TrainGeneratorConfig
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 from reid_aug.stages.train_generator.trainer import Trainer
 
 NEAR = 1e-4  # of the range [-1, 1]
@@ -48,14 +48,14 @@ class Size:
 MARKET = Size()
 
 
-def random_batch(count: int, size: Size = MARKET) -> Batch:
+def random_batch(count: int, size: Size = MARKET) -> PairBatch:
     """A batch of noise images and random poses."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2, count, size.height, size.width, 3), dtype=np.uint8)
     xy = (rng.random((2, count, 18, 2)) * (size.width, size.height)).astype(np.float32)
     xy[rng.random(xy.shape[:3]) < 0.2] = np.nan
     cameras = np.ones((count, 2), np.int64)
-    return Batch(*(torch.from_numpy(part) for part in (*pixels, *xy, cameras)))
+    return PairBatch(*(torch.from_numpy(part) for part in (*pixels, *xy, cameras)))
 
 
 def published_maps(xy: Tensor, size: Size = MARKET) -> Tensor:
@@ -64,7 +64,7 @@ def published_maps(xy: Tensor, size: Size = MARKET) -> Tensor:
     return torch.from_numpy(np.stack(maps))
 
 
-def compare_maps(batch: Batch, device: torch.device, repeats: int) -> Comparison:
+def compare_maps(batch: PairBatch, device: torch.device, repeats: int) -> Comparison:
     """Compare the heatmaps of a batch; numpy makes the published ones on the CPU."""
     xy = batch.source.to(device)
     size = MARKET.height, MARKET.width
@@ -84,7 +84,7 @@ def both_generators(size: Size) -> tuple[published.Generator, Generator]:
     return theirs, ours
 
 
-def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comparison:
+def compare_generators(batch: PairBatch, device: torch.device, repeats: int) -> Comparison:
     """Compare the generation of a batch of images."""
     theirs, ours = both_generators(MARKET)
     theirs, ours = theirs.to(device), ready_to_generate(ours, device)
@@ -111,7 +111,7 @@ def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comp
 
 
 def compare_steps(
-    batch: Batch,
+    batch: PairBatch,
     device: torch.device,
     repeats: int,
     bf16: bool,

@@ -25,7 +25,7 @@ from reid_aug.evaluation.device import evaluate_on_device
 from reid_aug.evaluation.features import distance_matrix
 from reid_aug.evaluation.reranking import rerank
 from reid_aug.generator import Generator, ready_to_generate, to_signed
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.stages.train_reid.trainer import ReidTrainer
 
@@ -71,7 +71,7 @@ def generator(scene: Scene) -> Iterator[Point]:
 
 
 def _ways(
-    theirs: nn.Module, ours: Generator, batch: Batch, size: Size, scene: Scene
+    theirs: nn.Module, ours: Generator, batch: PairBatch, size: Size, scene: Scene
 ) -> dict[str, Callable[[], dict[str, Any]]]:
     """Every way to generate a batch."""
     published_way = partial(_published, theirs, batch, size, scene)
@@ -86,7 +86,7 @@ def _ways(
 
 
 def _published(
-    network: nn.Module, batch: Batch, size: Size, scene: Scene, name: str
+    network: nn.Module, batch: PairBatch, size: Size, scene: Scene, name: str
 ) -> dict[str, Any]:
     """The published network, with heatmaps ready-made."""
     network.to(scene.device)
@@ -98,7 +98,7 @@ def _published(
 
 def _ours(
     model: Generator,
-    batch: Batch,
+    batch: PairBatch,
     scene: Scene,
     name: str,
     is_channels_last: bool = True,
