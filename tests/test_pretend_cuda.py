@@ -15,10 +15,15 @@ from reid_aug.bank.methods.generator import GeneratorMethod
 from reid_aug.bank.methods.limb_warp import LimbWarpMethod
 from reid_aug.evaluation import features, reranking
 from reid_aug.image_quality import networks
-from reid_aug.stages import evaluate_generator, evaluate_reid, train_generator, train_reid
+from reid_aug.stages import (
+    evaluate_generator,
+    evaluate_reid,
+    synthesize,
+    train_generator,
+    train_reid,
+)
 from reid_aug.stages.bank import score
 from reid_aug.stages.stage import open_stage
-from reid_aug.stages.synthesize import SynthesizeJob
 from reid_aug.stages.train_generator.trainer import Trainer
 from reid_aug.stages.train_reid.trainer import ReidTrainer
 from reid_aug.study.report import flips
@@ -58,7 +63,7 @@ def trained(people, tmp_path_factory):
     out = str(tmp_path_factory.mktemp("trained"))
     stage = open_stage(None, str(people), out, "cpu", None, SMALL)
     train_generator.prepare(stage).run()
-    bank = SynthesizeJob.prepare(stage, 0.5).run()
+    bank = synthesize.prepare(stage, 0.5).run()
     paths = [train_reid.prepare(stage, ratio=ratio).run() for ratio in (0, 0.5)]
     return stage.run.generator, bank, [path.with_name("model.safetensors") for path in paths]
 
@@ -153,7 +158,7 @@ def run_train_generator(stage, trained):
 
 
 def run_synthesize(stage, trained):
-    bank = Bank(SynthesizeJob.prepare(stage, 0.5, generator=str(trained[0])).run())
+    bank = Bank(synthesize.prepare(stage, 0.5, generator=str(trained[0])).run())
     on_cpu = Bank(trained[1])
     apart = bank.images(0, len(bank)).astype(int) - on_cpu.images(0, len(bank))
     assert abs(apart).max() <= 1
@@ -161,7 +166,7 @@ def run_synthesize(stage, trained):
 
 def run_limb_warp(stage, trained):
     stage = stage.with_options({"synthesize.method": "limb-warp", "synthesize.cameras": "source"})
-    assert len(Bank(SynthesizeJob.prepare(stage, 0.5).run()))
+    assert len(Bank(synthesize.prepare(stage, 0.5).run()))
 
 
 def run_score(stage, trained):

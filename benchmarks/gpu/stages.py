@@ -14,8 +14,8 @@ from benchmarks.gpu.schedule import LATER, Point, Scene
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.people import PeopleConfig, write_people
 from reid_aug.runtime.machine import describe_machine
+from reid_aug.stages import synthesize as synthesize_stage
 from reid_aug.stages.stage import open_stage
-from reid_aug.stages.synthesize import SynthesizeJob
 from reid_aug.study.report import find_results
 
 ROOT = Path(__file__).parents[2]
@@ -60,10 +60,10 @@ def _bank(scene: Scene) -> dict[str, Any]:
     out = scene.work / f"synthesize-{time.time():.0f}"
     tiny = ("data.height=32", "data.width=16") if scene.is_tiny else ()
     stage = open_stage("market1501", str(people), str(out), str(scene.device), None, tiny)
-    job = SynthesizeJob.prepare(stage, 0.1 if scene.is_tiny else 20.0, None, str(checkpoint))
+    job = synthesize_stage.prepare(stage, 0.1 if scene.is_tiny else 20.0, None, str(checkpoint))
     card = json.loads(job.run().with_suffix(".json").read_text(encoding="utf-8"))
     seconds, generating = card["seconds"], card["generating_seconds"]
-    rows = len(job.plan.rows)
+    rows = len(job.planned.rows)
     return {
         "images": rows,
         "per_second": rows / seconds,
