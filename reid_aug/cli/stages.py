@@ -1,5 +1,6 @@
 """The stages: a data set in, files of a run folder out."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -85,20 +86,36 @@ def deepfashion(source: Path, root: Path) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a PNG of some images with their poses.",
 )
-def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print counts and faults as JSON.")
+@click.option(
+    "--fix",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a manifest CSV of the images that are usable, and FILE-left-out.csv with the "
+    "reasons for the others.",
+)
+def check(
+    data: str,
+    keypoints: str | None,
+    strict: bool,
+    picture: Path | None,
+    as_json: bool,
+    fix: Path | None,
+) -> None:
     """Count and check the images of a data set and their keypoints.
 
-    Prints errors and warnings. The exit code is 2 if there is an error.
+    DATA is a data set in any layout that is read, or a manifest CSV (path,pid,camid,split). Prints
+    errors and warnings. The exit code is 2 if there is an error.
     """
     from reid_aug.data.check import check_dataset
     from reid_aug.runtime.progress import track
 
-    counts, faults = check_dataset(
-        data, keypoints, lambda files: track(files, "check images"), picture
-    )
-    for line in (*counts, *map(str, faults)):
-        click.echo(line)
-    if any(fault.is_error or strict for fault in faults):
+    report = check_dataset(data, keypoints, lambda files: track(files, "check images"), picture)
+    text = "\n".join([*report.lines, *map(str, report.faults)])
+    click.echo(json.dumps(report.record(), indent=1) if as_json else text)
+    if fix:
+        say(report.write_usable(fix))
+    if any(fault.is_error or strict for fault in report.faults):
         sys.exit(2)
 
 

@@ -66,6 +66,25 @@ def pose_of(scored: np.ndarray, threshold: float, size: tuple[int, int] | None =
     return Pose(xy)
 
 
+def in_pixels(scored: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Estimates in pixels of an image of ``size`` (height, width).
+
+    Estimates of MediaPipe are fractions of the image, which are marked by a fourth column.
+    """
+    if scored.shape[1] == 3:
+        return scored
+    pixels = scored[:, :3].copy()
+    pixels[:, :2] = pixels[:, :2] * size[::-1] - 0.5
+    return pixels
+
+
+def without_zeros(scored: np.ndarray) -> np.ndarray:
+    """Estimates whose joints at (0, 0) are missing, for tools that mark missing joints so."""
+    found = scored.copy()
+    found[(found[:, :2] == 0).all(axis=1), 2] = 0
+    return found
+
+
 def without_face(pose: Pose) -> Pose:
     """The pose without nose and eyes if the person is seen from behind, else the same pose."""
     right, left = pose.xy[[RIGHT_SHOULDER, LEFT_SHOULDER], 0]
