@@ -21,7 +21,15 @@ from reid_aug.cli.generator import generator
 from reid_aug.cli.grids import benchmark, demo, report
 from reid_aug.cli.poses import estimate_poses
 from reid_aug.cli.reid import reid
-from reid_aug.cli.stages import check, deepfashion, people, synthesize, train_generator, train_reid
+from reid_aug.cli.stages import (
+    check,
+    convert,
+    deepfashion,
+    people,
+    synthesize,
+    train_generator,
+    train_reid,
+)
 
 
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +58,7 @@ def main() -> None:
 
 
 for command in (
-    bank, benchmark, check, deepfashion, demo, estimate_poses, generator, people, reid, report,
-    synthesize, train_generator, train_reid,
+    bank, benchmark, check, convert, deepfashion, demo, estimate_poses, generator, people, reid,
+    report, synthesize, train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

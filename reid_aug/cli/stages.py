@@ -1,5 +1,6 @@
 """The stages: a data set in, files of a run folder out."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -68,6 +69,31 @@ def deepfashion(source: Path, root: Path) -> None:
     from reid_aug.runtime.progress import track
 
     counts = write_deepfashion(source, root, lambda names: track(names, "write images"))
+    say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
+    click.echo(root)
+
+
+@click.command()
+@click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("root", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--keypoints",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The keypoints of the data set.  [default: DATA/keypoints.csv, if it is there]",
+)
+def convert(data: Path, root: Path, keypoints: Path | None) -> None:
+    """Write a data set in any layout that is read to DIR in Market-1501 layout.
+
+    DATA is a folder or a manifest CSV (path,pid,camid,split). The keypoints are written too. The
+    same command continues a conversion that was interrupted. A folder of DeepFashion with the
+    lists of PATN is converted as by reid-aug deepfashion.
+    """
+    from reid_aug.data.formats.writing import convert_dataset
+    from reid_aug.runtime.progress import track
+
+    shown = functools.partial(track, what="write images")
+    counts = convert_dataset(data, root, keypoints, shown)
     say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
     click.echo(root)
 

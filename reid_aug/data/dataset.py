@@ -334,6 +334,12 @@ def image_size(path: Path) -> tuple[int, int]:
         return (file.width, file.height) if is_turned else (file.height, file.width)
 
 
+def usual_shape(images: Sequence[PersonImage]) -> float:
+    """The median height over width of up to 64 of the images, at equal distances in the list."""
+    some = images[:: max(1, len(images) // 64)]
+    return float(np.median([high / wide for high, wide in (image_size(i.path) for i in some)]))
+
+
 def far_from_shape(size: tuple[int, int], usual: float) -> str:
     """What is wrong with an image of that (height, width); "" if nothing is.
 

@@ -19,6 +19,8 @@ FACE = (0, 14, 15)  # nose and eyes, not visible from behind
 
 # Element i is the index of OpenPose-18 joint i in the other layout, or -1 if it has no such joint.
 FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+# Element i is the index of COCO joint i among the 33 landmarks of MediaPipe.
+FROM_MEDIAPIPE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 FROM_BODY_25 = (*range(8), *range(9, 19))  # without the middle of the hips and the feet
 
 
@@ -30,6 +32,11 @@ def from_coco(joints: np.ndarray) -> np.ndarray:
     if shoulders[:, 2].min() > 0:
         scored[NECK] = *shoulders[:, :2].mean(0), shoulders[:, 2].min()
     return scored
+
+
+def from_mediapipe(joints: np.ndarray) -> np.ndarray:
+    """Convert the landmarks of MediaPipe (33, 3) to estimates (18, 3)."""
+    return from_coco(joints[list(FROM_MEDIAPIPE)])
 
 
 def from_body_25(joints: np.ndarray) -> np.ndarray:

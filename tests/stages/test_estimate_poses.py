@@ -242,7 +242,7 @@ def test_an_import_that_fits_no_image_is_one_sentence(people, tmp_path):
     result = command(people, "--from", tmp_path, "--keypoints", tmp_path / "k.csv")
 
     assert result.exit_code == 2
-    assert "must hold keypoints of images in" in result.stderr
+    assert "must hold keypoints of images of the data set" in result.stderr
     assert not (tmp_path / "k.csv").exists()
 
 
