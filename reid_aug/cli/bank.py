@@ -202,16 +202,10 @@ def import_(
     stage = stage_of(given)
     from reid_aug.bank import Bank
     from reid_aug.bank.card import write_card
-    from reid_aug.data.listing import ignored_text
     from reid_aug.stages.bank import import_ as module
 
-    names = {image.name for image in stage.dataset.train}
-    ignored: list[Path] = []
-    if table:
-        found = module.read_csv(table, images)
-    else:
-        found, ignored = module.read_names(images, names)
-    say(f"{len(found)} images" + (f"; {ignored_text(ignored)}" if ignored else ""))
+    found, text = module.read_images(images, table, stage.dataset)
+    say(text)
     if dry_run:
         return
     path, data = stage.run.bank, stage.recipe.data

@@ -71,14 +71,17 @@ def read_json(path: Path) -> Estimates:
     """Read a JSON file of one image or of many, in any supported form."""
     content = _load(path)
     first = content[0] if isinstance(content, list) and content else None
-    is_single = isinstance(content, dict) and any(key in content for key in SINGLE)
-    if is_single or (isinstance(first, dict) and "image_id" not in first):
+    if _is_single(content) or (isinstance(first, dict) and "image_id" not in first):
         return {path.stem.removeprefix("results_"): _one_image(content, f"{path}")}
     if not isinstance(content, dict) or "images" in content or "annotations" in content:
         return read_coco(path)
-    if not any(isinstance(value, list) for value in content.values()):
+    if not any(isinstance(value, list) or _is_single(value) for value in content.values()):
         return read_coco(path)  # says which key is missing
     return {name: _one_image(value, f"{path}: {name!r}") for name, value in sorted(content.items())}
+
+
+def _is_single(content: Any) -> bool:
+    return isinstance(content, dict) and any(key in content for key in SINGLE)
 
 
 def _one_image(content: Any, where: str) -> np.ndarray:

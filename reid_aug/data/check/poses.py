@@ -174,7 +174,7 @@ def _outside(rows: Sequence[Row]) -> Finding:
             f"{factor:.2g} times as large in most rows; {_describe_scaled(rows[0])}; divide the "
             f"coordinates by that factor"
         )
-        return True, outside or rows, "scaled", text
+        return factor > SCALED, outside or list(rows), "scaled", text
     if 2 * len(outside) > len(rows):
         return True, outside, "outside", _describe_outside(outside[0])
     return False, outside, "outside", _describe_outside(outside[0]) if outside else ""

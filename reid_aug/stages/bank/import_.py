@@ -48,6 +48,7 @@ from reid_aug.data.dataset import (
     usual_shape,
 )
 from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.data.listing import ignored_text
 from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -91,6 +92,19 @@ class Foreign:
         if text := far_from_shape((high, wide), usual):
             raise UserError(f"{self.path}: {text}")
         return resize(pixels, height, width)
+
+
+def read_images(folder: Path, table: Path | None, dataset: Dataset) -> tuple[list[Foreign], str]:
+    """The images that a table lists, or those of a folder; and what was found, in words.
+
+    Raises:
+        UserError: As :func:`read_csv` and :func:`read_names`.
+    """
+    if table:
+        found = read_csv(table, folder)
+        return found, f"{len(found)} images"
+    found, ignored = read_names(folder, {image.name for image in dataset.train})
+    return found, f"{len(found)} images" + (f"; {ignored_text(ignored)}" if ignored else "")
 
 
 def read_names(folder: Path, names: Container[str] = ()) -> tuple[list[Foreign], list[Path]]:
