@@ -19,7 +19,7 @@ SCALED = 1.4  # factor; published keypoints reach 1.0 times the size of the imag
 FLAT = 1.0  # pixels; smallest plausible height of the shoulders above the hips
 
 
-class Row(NamedTuple):
+class KeypointRow(NamedTuple):
     """A row of the file with an image; ``size`` is (height, width) of the image."""
 
     line: int
@@ -58,7 +58,9 @@ def check_poses(images: Images, path: Path) -> Poses:
     found = Poses({name: pose for name, (_, pose) in lines.items()})
     sizes = {name: images.size(name) for name in lines if name in images.by_name}
     rows = [
-        Row(*lines[name][:1], name, lines[name][1], size) for name, size in sizes.items() if size
+        KeypointRow(*lines[name][:1], name, lines[name][1], size)
+        for name, size in sizes.items()
+        if size
     ]
     _count(found, images)
     unknown = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
@@ -137,10 +139,10 @@ def _check_unmatched(
     yield Fault(False, text + like_it(len(unknown) - 1), "unknown row")
 
 
-Finding = tuple[bool, list[Row], str, str]  # whether it is an error, rows, kind and message
+Finding = tuple[bool, list[KeypointRow], str, str]  # whether it is an error, rows, kind and message
 
 
-def _at_zero(rows: Sequence[Row]) -> Finding:
+def _at_zero(rows: Sequence[KeypointRow]) -> Finding:
     """Rows with several joints at (0, 0), which is how other tools mark a missing joint."""
     wrong = [row for row in rows if int((row.pose.xy == 0).all(axis=1).sum()) > 1]
     if not wrong:
@@ -154,7 +156,7 @@ def _at_zero(rows: Sequence[Row]) -> Finding:
     return True, wrong, "zeros", text
 
 
-def _outside(rows: Sequence[Row]) -> Finding:
+def _outside(rows: Sequence[KeypointRow]) -> Finding:
     """Rows with a joint outside the image."""
     rows = [row for row in rows if row.pose.seen.any()]
     outside = [row for row in rows if not row.is_inside]
@@ -180,7 +182,7 @@ def _outside(rows: Sequence[Row]) -> Finding:
     return False, outside, "outside", _describe_outside(outside[0]) if outside else ""
 
 
-def _factor(rows: Sequence[Row]) -> float:
+def _factor(rows: Sequence[KeypointRow]) -> float:
     """The likely factor between the coordinates and those of the images: 1 if they fit.
 
     Of the extents of the joints over the sizes of the images, one in a hundred may be larger.
@@ -191,13 +193,13 @@ def _factor(rows: Sequence[Row]) -> float:
     return float(np.quantile(np.max(extents, axis=1), 0.99))
 
 
-def _describe_scaled(row: Row) -> str:
+def _describe_scaled(row: KeypointRow) -> str:
     x, y = np.nanmax(row.pose.xy, axis=0)
     height, width = row.size
     return f"{row.name} is {width} wide and {height} high and has x up to {x:.0f}, y up to {y:.0f}"
 
 
-def _describe_outside(row: Row) -> str:
+def _describe_outside(row: KeypointRow) -> str:
     height, width = row.size
     for axis, side in ((0, width), (1, height)):
         values = row.pose.xy[:, axis]
@@ -210,7 +212,7 @@ def _describe_outside(row: Row) -> str:
     )
 
 
-def _upside_down(rows: Sequence[Row]) -> Finding:
+def _upside_down(rows: Sequence[KeypointRow]) -> Finding:
     """Rows with shoulders that are not above the hips."""
     wrong = [row for row in rows if row.pose.has_torso and _torso(row.pose) < FLAT]
     if not wrong:
