@@ -17,7 +17,8 @@ from typing import ClassVar
 
 import torch
 
-from reid_aug.data.dataset import DataConfig, default_keypoints, read_market1501
+from reid_aug.data.dataset import DataConfig, read_market1501
+from reid_aug.data.formats import default_keypoints
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.image_quality import PROTOCOLS, View, views
 from reid_aug.image_quality.declarations import metrics as declared_metrics

@@ -22,7 +22,15 @@ from reid_aug.cli.grids import benchmark, demo, report
 from reid_aug.cli.machine import doctor, version_options
 from reid_aug.cli.poses import estimate_poses
 from reid_aug.cli.reid import reid
-from reid_aug.cli.stages import check, deepfashion, people, synthesize, train_generator, train_reid
+from reid_aug.cli.stages import (
+    check,
+    convert,
+    deepfashion,
+    people,
+    synthesize,
+    train_generator,
+    train_reid,
+)
 
 
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +59,7 @@ def main() -> None:
 
 
 for command in (
-    bank, benchmark, check, deepfashion, demo, doctor, estimate_poses, generator, people, reid,
-    report, synthesize, train_generator, train_reid,
+    bank, benchmark, check, convert, deepfashion, demo, doctor, estimate_poses, generator, people,
+    reid, report, synthesize, train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

@@ -196,15 +196,16 @@ def import_(
 ) -> None:
     """Make a bank of generated images from elsewhere, in the folder IMAGES.
 
-    Pid and camid of an image come from its name (0002_c1s1_000451_03.jpg) or from a CSV.
+    Pid and camid of an image come from its name or from a CSV. Names are those of Market-1501
+    (0002_c1s1_000451_03.jpg) or those that PATN, DG-Market or CamStyle give, also in subfolders.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
     from reid_aug.bank.card import write_card
     from reid_aug.stages.bank import import_ as module
 
-    found = module.read_csv(table, images) if table else module.read_names(images)
-    say(f"{len(found)} images")
+    found, text = module.read_images(images, table, stage.dataset)
+    say(text)
     if dry_run:
         return
     path, data = stage.run.bank, stage.recipe.data

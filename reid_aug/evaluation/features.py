@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.data.dataset import Dataset, PersonImage, open_image
+from reid_aug.data.dataset import Dataset, PersonImage, evaluation_cameras, open_image
 from reid_aug.evaluation import NO_MATCH, Matches, Scores, evaluate
 from reid_aug.evaluation.device import evaluate_on_device
 from reid_aug.runtime.errors import UserError
@@ -75,10 +75,14 @@ def check_queries(dataset: Dataset) -> None:
 
 
 def columns(dataset: Dataset) -> list[np.ndarray]:
-    """Query and gallery pids, query and gallery camids: the arguments of :func:`evaluate`."""
+    """Query and gallery pids, query and gallery camids: the arguments of :func:`evaluate`.
+
+    Without camera labels, every file is a camera of its own.
+    """
     lists = (dataset.query, dataset.gallery)
     pids = [np.array([image.pid for image in images]) for images in lists]
-    return pids + [np.array([image.camid for image in images]) for images in lists]
+    cameras = np.array(evaluation_cameras((*dataset.query, *dataset.gallery)))
+    return [*pids, cameras[: len(dataset.query)], cameras[len(dataset.query) :]]
 
 
 @torch.inference_mode()

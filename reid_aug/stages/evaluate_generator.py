@@ -194,9 +194,10 @@ def choose_pairs(
     """
     images = {image.name: image for image in (*dataset.train, *dataset.query, *dataset.gallery)}
     if file is None:
-        gallery = {image.name for image in dataset.gallery}
-        known = {name: pose for name, pose in poses.items() if name in gallery}
-        return sampled_pairs(known, TEST_PAIRS if count is None else count), images
+        pids = {image.name: image.pid for image in dataset.gallery}
+        known = {name: pose for name, pose in poses.items() if name in pids}
+        count = TEST_PAIRS if count is None else count
+        return sampled_pairs(known, count, pids=pids), images
     pairs = read_pairs(file)
     for number, pair in enumerate(pairs, start=2):
         for name in pair:

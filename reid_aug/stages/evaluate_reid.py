@@ -32,7 +32,7 @@ from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
 from reid_aug.data.pictures import write_picture
 from reid_aug.data.provenance import dataset_sha256, leak_status
-from reid_aug.evaluation import AP_DEFINITION, PROTOCOL, Scores
+from reid_aug.evaluation import AP_DEFINITION, Scores, protocol
 from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFeatures, centralised
 from reid_aug.evaluation.features import (
     check_queries,
@@ -174,7 +174,7 @@ class EvaluateReidJob:
             "dataset_sha256": dataset_sha256(self.tested.dataset),
             "gallery": len(self.tested.dataset.gallery),
             "ap_definition": AP_DEFINITION,
-            "protocol": PROTOCOL,
+            "protocol": protocol(self.tested.dataset.has_cameras),
         }
 
     def rows(self) -> list["EvaluatedRow"]:
@@ -229,7 +229,8 @@ class EvaluateReidJob:
         names = [query.name for query in self.tested.dataset.query]
         for row in progress(missing, "score rows") if progress else missing:
             fields = self.scores(row).fields(names)
-            rows.append({"row": row.name, "settings": row.settings, **fields})
+            known = {"has_cameras": self.tested.dataset.has_cameras}
+            rows.append({"row": row.name, "settings": row.settings, **known, **fields})
         write_json(self.path, {**about, "rows": rows, "versions": versions()})
         return self.path
 
@@ -386,16 +387,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     Args:
         rows: results; the first row is plain.
     """
-    yield f"AP: {AP_DEFINITION}; {PROTOCOL}"
+    has_cameras = all(row.get("has_cameras", True) for row in rows)
+    mark = "" if has_cameras else " (no camera labels)"
+    yield f"AP: {AP_DEFINITION}; {protocol(has_cameras)}"
     about = "; gain in mAP over plain, with a 95 % interval over queries" if len(rows) > 1 else ""
     yield f"{rows[0]['queries']} queries counted{about}"
-    wide = max(len(row["row"]) for row in rows) + 2
+    wide = max(len(row["row"] + mark) for row in rows) + 2
     yield " " * wide + "".join(f"{name:>9}" for name in SCORE_COLUMNS.values())
     for row in rows:
         cells = "".join(f"{100 * row[key]:>9.2f}" for key in SCORE_COLUMNS)
         gained, width = (100 * value for value in gain(row["ap"], rows[0]["ap"]))
         change = "" if row is rows[0] else f"   {gained:+.2f} ± {width:.2f}"
-        yield f"{row['row']:<{wide}}{cells}{change}"
+        yield f"{row['row'] + mark:<{wide}}{cells}{change}"
 
 
 def gain(ap: Mapping[str, float | None], plain: Mapping[str, float | None]) -> tuple[float, float]:

@@ -238,6 +238,11 @@ class RunFolder:
         return self.path / "keypoints.csv"
 
     @property
+    def identities(self) -> Path:
+        """The identity of every pid, if the data set does not name identities by numbers."""
+        return self.path / "identities.csv"
+
+    @property
     def generator(self) -> Path:
         """The generator trained in this run."""
         return self.path / "generator.safetensors"

@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 
-from reid_aug.data.dataset import Dataset, dataset_root, default_keypoints, read_market1501
+from reid_aug.data.dataset import Dataset
+from reid_aug.data.formats import dataset_root, default_keypoints, read_dataset
 from reid_aug.data.keypoints import Pose, read_keypoints
+from reid_aug.data.listing import write_labels
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.generator import DEMO, demo_generator
 from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
@@ -42,7 +44,7 @@ class Stage:
     @cached_property
     def dataset(self) -> Dataset:
         """The three lists of the data set."""
-        return read_market1501(self.root)
+        return read_dataset(self.root)
 
     @cached_property
     def poses(self) -> dict[str, Pose]:
@@ -54,8 +56,10 @@ class Stage:
         return replace(self, recipe=self.recipe.with_options(options))
 
     def write_recipe(self) -> None:
-        """Write the recipe into the run folder."""
+        """Write the recipe into the run folder, and what the pids mean if they were assigned."""
         write_json(self.run.recipe, self.recipe.table())
+        if labels := self.dataset.labels:
+            write_labels(self.run.identities, labels)
 
     def generator(self, given: str | None) -> Path:
         """The checkpoint to generate with.
@@ -127,7 +131,8 @@ def _default_name(recipe: Recipe, data: str | None) -> str:
     """The name of the run folder without --out: that of the data set, or of the recipe."""
     if data is None:
         return recipe.name
-    return Path(os.path.abspath(data)).name  # noqa: PTH100 - a link gives its own name
+    path = Path(os.path.abspath(data))  # noqa: PTH100 - a link gives its own name
+    return path.stem if path.is_file() else path.name
 
 
 def demo_people(recipe: Recipe) -> Path:
@@ -154,7 +159,7 @@ def dataset_at_hand(data: str | None, run: RunFolder, known: Collection[str]) ->
     root = dataset_root(data) if data else people_cache(_people_of(run))
     if not data and not is_people(root):
         return None
-    dataset = read_market1501(root)
+    dataset = read_dataset(root)
     if dataset_sha256(dataset) in known:
         return dataset
     if data:

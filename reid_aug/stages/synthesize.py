@@ -56,6 +56,13 @@ OTHER = {
 LISTED = 50  # identities without a pose that are listed at most
 
 
+NO_CAMERAS = (
+    "synthesize.cameras must be source, and synthesize.poses not cross-camera, for a data set "
+    "without camera labels: no image shows a known camera; add camid to the manifest, or leave "
+    "both keys at their defaults"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SynthesizeConfig:
     """The number of images, their poses and the method that makes them."""
@@ -130,6 +137,8 @@ def plan_bank(
             or the method does not work on this data set.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
+    if not dataset.has_cameras and (config.cameras != "source" or config.poses == "cross-camera"):
+        raise UserError(NO_CAMERAS)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
@@ -308,7 +317,7 @@ def _columns(rows: Sequence[PlannedRow], method: Method) -> Rows:
 def _write_card(
     path: Path, planned: PlannedBank, device: torch.device, timing: Mapping[str, Any]
 ) -> None:
-    bank, root = Bank(path), planned.real[0].path.parents[1]
+    bank, root = Bank(path), planned.real[0].path.absolute().parent.parent
     is_all = len(bank) == len(planned.rows)  # another process may have made more
     made = {
         "real_images_kept": len(planned.real),

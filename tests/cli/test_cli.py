@@ -201,7 +201,7 @@ def test_identities_with_one_image_make_no_pair(here, copy):
 def test_check_prints_errors_and_exits_with_2(here, copy):
     good = call("check", copy)
     assert good.exit_code == 0, good.output
-    assert good.stdout.startswith("train: ")
+    assert good.stdout.splitlines()[1].startswith("train: ")
     next((copy / "query").iterdir()).write_bytes(b"")
     bad = call("check", copy)
     assert bad.exit_code == 2

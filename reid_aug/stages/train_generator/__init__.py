@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reid_aug.backbones.checkpoint import load_reid_network
-from reid_aug.data.dataset import DataConfig, PersonImage, kept, verify_images
+from reid_aug.data.dataset import NO_CAMERA, DataConfig, PersonImage, kept, verify_images
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import (
     fingerprints,
@@ -253,6 +253,11 @@ def _steps(
 def check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
     """Raise a UserError if a camera-conditioned generator has fewer cameras than the images."""
     last = max(image.camid for image in pairs.images)
+    if network.cameras and last == NO_CAMERA:
+        raise UserError(
+            "generator.cameras must be 0 (not camera-conditioned) for images without camera "
+            f"labels, got {network.cameras}"
+        )
     if 0 < network.cameras < last:
         raise UserError(
             f"generator.cameras must be 0 (not camera-conditioned) or the largest camid, {last}, "

@@ -232,6 +232,8 @@ def train_reid(
         result = {
             "format": RESULT_FORMAT,
             **scores.fields([query.name for query in dataset.query]),
+            "query_pids": [query.pid for query in dataset.query],
+            "has_cameras": dataset.has_cameras,
             "ap_definition": AP_DEFINITION,
             "gallery": len(dataset.gallery),
             **about,

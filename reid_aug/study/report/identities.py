@@ -3,11 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from reid_aug.data.dataset import parse_name
 from reid_aug.study.report.gains import ap_differences, query_names
 from reid_aug.study.report.results import Result
 
@@ -36,13 +34,17 @@ def identity_gains(pairs: Pairs) -> list[IdentityGain]:
         pairs: results of a row, each with the result of the baseline of the same seed.
 
     Returns:
-        An empty list where the results lack the AP of the same queries.
+        An empty list where the results lack the AP of the same queries, or the pids.
     """
     if ap_differences(pairs) is None:
         return []
     queries: defaultdict[int, list[str]] = defaultdict(list)
-    for name in query_names(pairs[0][0]):
-        queries[parse_name(Path(name)).pid].append(name)
+    first = pairs[0][0]
+    if first.query_pids is None:
+        return []
+    pids = dict(zip(first.ap, first.query_pids, strict=True))
+    for name in query_names(first):
+        queries[pids[name]].append(name)
     after, before = zip(*pairs, strict=True)
     gains = [
         IdentityGain(pid, len(names), _mean_ap(before, names), _mean_ap(after, names))

@@ -61,6 +61,7 @@ class RowKey:
     ratio: float
     images: ImagesKey | None  # None without generated images
     training: TrainingKey
+    has_cameras: bool = True  # False where the evaluation ignores nothing but the query itself
 
     @property
     def section(self) -> tuple[str, float, int | None, str]:
@@ -95,6 +96,7 @@ def row_key(result: Result) -> RowKey:
         result.ratio,
         _images_key(result) if result.ratio else None,
         training_key(result),
+        result.has_cameras,
     )
 
 

@@ -16,6 +16,7 @@ from reid_aug.study.report.keys import (
 from reid_aug.study.report.results import TableKey
 
 NONE = "-"
+NO_CAMERAS = "evaluated without camera labels"
 LEAK_STATUSES = {"kept": "of the kept set", "whole": "that may know left-out images"}
 STARTS = {
     "external": "pre-trained on external data",
@@ -66,6 +67,15 @@ def start(key: StartKey) -> str:
     return STARTS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
 
 
+def row_training(key: RowKey) -> str:
+    """What the training of a row does that a plain one does not, and whether cameras are known."""
+    if key.has_cameras:
+        return training(key.training)
+    return (
+        NO_CAMERAS if key.training == TrainingKey() else f"{training(key.training)}, {NO_CAMERAS}"
+    )
+
+
 def what(key: RowKey, shared_start: StartKey | None = None) -> str:
     """What a row adds to plain training on real images, or changes in it.
 
@@ -78,7 +88,8 @@ def what(key: RowKey, shared_start: StartKey | None = None) -> str:
     own = replace(key.training, start=None) if shared_start else key.training
     if own != TrainingKey():
         parts.append(training(own))
-    return ", ".join(parts) or "real images only"
+    parts = parts or ["real images only"]
+    return ", ".join(parts if key.has_cameras else [*parts, NO_CAMERAS])
 
 
 def what_at_ratio(key: RowKey) -> str:

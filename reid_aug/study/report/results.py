@@ -17,7 +17,6 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeGuard
 
-from reid_aug.data.dataset import NAME
 from reid_aug.data.provenance import STATUSES
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.mixing import MODES
@@ -86,6 +85,8 @@ class Result:
     rank10: float | None
     mINP: float | None  # noqa: N815
     ap: Mapping[str, float | None]  # by the file name of the query; None where it does not count
+    query_pids: tuple[int, ...] | None  # in the order of ``ap``
+    has_cameras: bool  # whether the evaluation ignores images of the query's camera
     ap_definition: str | None
     queries: int | None
     gallery: int | None
@@ -236,6 +237,8 @@ def _score_fields(whole: _Table) -> dict[str, Any]:
         "rank10": whole.optional_fraction("rank10"),
         "mINP": whole.optional_fraction("mINP"),
         "ap": _ap(whole.table("ap")) if whole.has("ap") else {},
+        "query_pids": _query_pids(whole),
+        "has_cameras": whole.truth("has_cameras") if whole.has("has_cameras") else True,
         "ap_definition": whole.optional_text("ap_definition"),
         "queries": whole.optional_count("queries"),
         "gallery": whole.optional_count("gallery"),
@@ -287,12 +290,22 @@ def _limits(table: _Table) -> tuple[ScoreLimit, ...]:
 
 def _ap(table: _Table) -> dict[str, float | None]:
     for name in table.content:
-        if not NAME.match(name):
+        if not name or not name.isprintable():
             raise UserError(
                 f"{table.file}: a key of ap must be the file name of a query, got {name!r}; "
                 f"remove the file"
             )
     return {name: table.optional_fraction(name) for name in table.content}
+
+
+def _query_pids(whole: _Table) -> tuple[int, ...] | None:
+    if not whole.has("query_pids"):
+        return None
+    pids, queries = whole.content["query_pids"], whole.content.get("ap")
+    is_list = isinstance(pids, list) and all(type(pid) is int for pid in pids)
+    if not is_list or not isinstance(queries, dict) or len(pids) != len(queries):
+        raise whole.refused("query_pids", "one whole number per query")
+    return tuple(pids)
 
 
 def read_results(folder: Path) -> list[Result]:
