@@ -11,7 +11,8 @@ them in the measured time. Ours generates as ``synthesize`` and steps as ``train
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def compare_steps(
     bf16: bool,
     compiles: bool = False,
     size: Size = MARKET,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
     """Compare one step of the generator and both discriminators."""
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +135,9 @@ def compare_steps(
     theirs = published.Step(generator, size.channels, device)
     images = [to_signed(part).contiguous().to(device) for part in (batch.image, batch.truth)]
     maps = [published_maps(xy, size).to(device) for xy in (batch.source, batch.target)]
-    return compare(lambda: trainer.step(batch, 0), lambda: theirs(*images, *maps), device, repeats)
+    return compare(
+        lambda: trainer.step(batch, 0), lambda: theirs(*images, *maps), device, repeats, clock
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:

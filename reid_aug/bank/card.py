@@ -58,6 +58,11 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
     write_json(bank.path.with_suffix(".json"), card)
 
 
+def images_on_card(path: Path) -> int:
+    """The number of images of the bank at ``path``, from its card; the bank is not opened."""
+    return int(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["images"])
+
+
 def has_own_card(path: Path) -> bool:
     """Whether the card beside the bank at ``path`` belongs to this file, by its checksum."""
     try:

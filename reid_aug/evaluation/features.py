@@ -20,9 +20,11 @@ from reid_aug.data.dataset import Dataset, PersonImage, evaluation_cameras, open
 from reid_aug.evaluation import NO_MATCH, Matches, Scores, evaluate
 from reid_aug.evaluation.device import evaluate_on_device
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.machine import require_memory
 from reid_aug.runtime.progress import track
 
 BATCH = 100
+FLOAT = 4  # bytes
 
 
 def evaluation_transform(size: tuple[int, int]) -> Any:
@@ -72,6 +74,19 @@ def check_queries(dataset: Dataset) -> None:
     if not Matches(*columns(dataset)).count():
         folder = dataset.query[0].path.parent
         raise UserError(f"{folder}: {NO_MATCH}; give another data set, or see: reid-aug check")
+
+
+def check_memory(dataset: Dataset, device: torch.device, with_rerank: bool = False) -> None:
+    """Raise a UserError unless ``device`` can hold the distances. Call it before a training.
+
+    Re-ranking holds two matrices of the size of the distances, on the CPU.
+    """
+    queries, gallery = len(dataset.query), len(dataset.gallery)
+    what = f"the distances of {queries} queries to {gallery} gallery images"
+    needed = FLOAT * queries * gallery
+    require_memory(needed, what, device)
+    if with_rerank:
+        require_memory(2 * needed, f"{what}, re-ranked,", torch.device("cpu"))
 
 
 def columns(dataset: Dataset) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from reid_aug import __version__
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.workers import usable_cores
 
 PACKAGES = (
@@ -69,6 +70,27 @@ def memory_limit() -> int | None:
     sizes = [1024 * int(found[1])] if found else []
     limit = _read("/sys/fs/cgroup/memory.max").strip()
     return min([*sizes, *([int(limit)] if limit.isdigit() else [])], default=None)
+
+
+def memory_of(device: torch.device) -> int | None:
+    """The memory of a device in bytes; None if this system does not tell it."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    return memory_limit()
+
+
+def require_memory(needed: int, what: str, device: torch.device) -> None:
+    """Raise a UserError if ``device`` could not hold ``needed`` bytes, even if nothing else did.
+
+    Args:
+        what: what needs them, a plural, for the message.
+    """
+    there = memory_of(device)
+    if there is not None and needed > there:
+        raise UserError(
+            f"{what} need {needed} bytes ({needed / 1e9:.1f} GB) of memory on {device}, which has "
+            f"{there} ({there / 1e9:.1f} GB); choose another --device or machine, or fewer images"
+        )
 
 
 def cuda() -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ from reid_aug.data.provenance import dataset_sha256, leak_status
 from reid_aug.evaluation import AP_DEFINITION, Scores, protocol
 from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFeatures, centralised
 from reid_aug.evaluation.features import (
+    check_memory,
     check_queries,
     distance_matrix,
     evaluation_transform,
@@ -84,6 +85,7 @@ class EvaluatedNetwork:
         self, path: Path, dataset: Dataset, data: DataConfig, device: torch.device
     ) -> None:
         check_queries(dataset)
+        check_memory(dataset, device)
         self.path, self.dataset = path, dataset
         self.network = load_reid_network(path)
         real = kept(dataset.train, data.keep, data.keep_seed)
@@ -261,6 +263,7 @@ def prepare(
     """
     if poses is not None and not generator:
         raise UserError("--poses must be given with --generator FILE|demo, which it is for")
+    check_memory(stage.dataset, stage.device, rerank)
     recipe, posed = stage.recipe, None
     if generator:
         config = CentraliseConfig(POSES if poses is None else poses, recipe.synthesize.cameras)

@@ -21,7 +21,7 @@ import torch
 
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.attributes import BankAttributes, BankPlan
-from reid_aug.bank.card import has_own_card, write_card
+from reid_aug.bank.card import has_own_card, images_on_card, write_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
@@ -429,4 +429,4 @@ class SynthesizeJob:
 
     def outcome(self) -> str:
         """The size of the bank, and where its contact sheet is."""
-        return f"{len(Bank(self.path))} images; look at {self.stage.run.contact_sheet}"
+        return f"{images_on_card(self.path)} images; look at {self.stage.run.contact_sheet}"

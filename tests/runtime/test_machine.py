@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 import torch
 
 from reid_aug.runtime import machine
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.workers import usable_cores
 from tests.pretend_cuda import pretend_cuda
 
@@ -23,6 +25,25 @@ def test_the_description_is_json_and_names_no_path_and_no_host(monkeypatch):
 
 def test_a_missing_package_has_no_version():
     assert machine.version_of("a-package-that-is-not-there") is None
+
+
+def test_what_a_device_cannot_hold_is_refused_with_the_bytes(monkeypatch):
+    monkeypatch.setattr(machine, "memory_limit", lambda: 1000)
+    machine.require_memory(1000, "the distances", torch.device("cpu"))
+    sentence = (
+        r"^the distances need 1001 bytes \(0\.0 GB\) of memory on cpu, which has 1000 \(0\.0 GB\); "
+        r"choose another --device or machine, or fewer images$"
+    )
+    with pytest.raises(UserError, match=sentence):
+        machine.require_memory(1001, "the distances", torch.device("cpu"))
+
+    with pretend_cuda(), pytest.raises(UserError, match="on cuda, which has 85899345920 "):
+        machine.require_memory(2**37, "the distances", torch.device("cuda"))
+
+
+def test_nothing_is_refused_where_the_memory_is_unknown(monkeypatch):
+    monkeypatch.setattr(machine, "memory_limit", lambda: None)
+    machine.require_memory(2**60, "the distances", torch.device("cpu"))
 
 
 def test_a_gpu_is_described():

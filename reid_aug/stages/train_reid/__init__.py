@@ -42,7 +42,7 @@ from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, require_a_match, verify_images
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
-from reid_aug.evaluation.features import evaluate_model
+from reid_aug.evaluation.features import check_memory, evaluate_model
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
@@ -117,6 +117,7 @@ def prepare(
         with torch.random.fork_rng(devices=[]):
             build_network(config, job.classes)  # refuses a network that does not exist
         check_training(mix, stage.dataset, config, seed, group)
+        check_memory(stage.dataset, stage.device)
     return job
 
 
@@ -218,6 +219,7 @@ def train_reid(
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
     check_training(mix, dataset, config, seed, group)
+    check_memory(dataset, device)
     check_precision(model, config, device, config.batch // group.size)
     with locked(folder) if group.is_first else contextlib.nullcontext():
         with group.joined(device):
