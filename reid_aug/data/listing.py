@@ -34,7 +34,7 @@ SPLITS = ("train", "query", "gallery")
 JUNK_LABEL, DISTRACTOR_LABEL = "-1", ""
 
 
-class Entry(NamedTuple):
+class ListedImage(NamedTuple):
     """An image file, as a data set lists it."""
 
     path: Path
@@ -56,7 +56,7 @@ class Listing:
     """The folder of the data set, or its manifest."""
     places: dict[str, Path]
     """The folder or list of each split."""
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ListedImage] = field(default_factory=list)
     faults: dict[Path, str] = field(default_factory=dict)
     """One sentence per image file, or line, that cannot be used."""
     ignored: list[Path] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Listing:
     def add(self, path: Path, split: str, parse: Callable[[Path], tuple[str, int]]) -> None:
         """Add an image file whose label and camid ``parse`` returns; a UserError is a fault."""
         try:
-            self.entries.append(Entry(path, split, *parse(path)))
+            self.entries.append(ListedImage(path, split, *parse(path)))
         except UserError as error:
             self.faults[path] = str(error)
 
@@ -132,7 +132,7 @@ def people_of(listing: Listing, split: str, numbers: Numbers) -> Iterator[Person
             yield person(listing, entry, numbers)
 
 
-def person(listing: Listing, entry: Entry, numbers: Numbers) -> PersonImage:
+def person(listing: Listing, entry: ListedImage, numbers: Numbers) -> PersonImage:
     """The image of an entry."""
     alias = relative(entry.path, listing.root) if numbers.has_long_names else ""
     return PersonImage(entry.path, numbers.pids[entry.label], entry.camid, alias)

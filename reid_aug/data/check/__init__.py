@@ -26,11 +26,11 @@ from reid_aug.data.formats import default_keypoints, read_listing
 
 __all__ = ["Fault", "check_dataset"]
 
-FORMAT = "reid_aug.check/1"
+CHECK_FORMAT = "reid_aug.check/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """The results of the checks of a data set."""
 
     images: Images
@@ -47,7 +47,7 @@ class Report:
     def record(self) -> dict[str, Any]:
         """Counts and faults as JSON values."""
         return {
-            "format": FORMAT,
+            "format": CHECK_FORMAT,
             **self.images.record(),
             "keypoints": {"file": str(self.keypoints), **self.poses.record},
             "errors": sum(fault.is_error for fault in self.faults),
@@ -73,7 +73,7 @@ def check_dataset(
     keypoints: Path | str | None = None,
     progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
     picture: Path | None = None,
-) -> Report:
+) -> CheckReport:
     """Check a data set.
 
     Args:
@@ -93,4 +93,4 @@ def check_dataset(
     if picture:
         write_overview(images, poses, picture)
     faults = sorted(faults + poses.faults, key=lambda fault: not fault.is_error)
-    return Report(images, path, poses, faults)
+    return CheckReport(images, path, poses, faults)

@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from reid_aug.data.dataset import image_and_other_files
-from reid_aug.data.listing import SPLITS, Entry, Listing
+from reid_aug.data.listing import SPLITS, ListedImage, Listing
 from reid_aug.runtime.errors import UserError
 
 CUHK03, CUHK01 = "CUHK03", "CUHK01"
@@ -109,5 +109,5 @@ def read_cuhk01(root: Path) -> Listing:
         camid = 1 if int(match[2]) <= 2 else 2
         test = "query" if camid == 1 else "gallery"
         split = "train" if int(match[1]) <= TRAINING_IDENTITIES else test
-        listing.entries.append(Entry(path, split, match[1].lstrip("0") or "0", camid))
+        listing.entries.append(ListedImage(path, split, match[1].lstrip("0") or "0", camid))
     return listing

@@ -22,7 +22,7 @@ from reid_aug.data.listing import (
     DISTRACTOR_LABEL,
     JUNK_LABEL,
     SPLITS,
-    Entry,
+    ListedImage,
     Listing,
     numbers_of,
     person,
@@ -32,13 +32,13 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
 
 NAME = "manifest"
-COLUMNS = ("path", "pid", "camid", "split")
-KEYPOINTS = "keypoints"
-LOOKS_LIKE = f"a CSV with the columns {','.join(COLUMNS)}"
+MANIFEST_COLUMNS = ("path", "pid", "camid", "split")
+KEYPOINTS_COLUMN = "keypoints"
+LOOKS_LIKE = f"a CSV with the columns {','.join(MANIFEST_COLUMNS)}"
 LONGEST_PID = 200
 
 
-class Row(NamedTuple):
+class ManifestRow(NamedTuple):
     """A line of a manifest."""
 
     line: int
@@ -58,7 +58,7 @@ def is_manifest(path: Path) -> bool:
     """Whether the first line of a file names the columns of a manifest."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return set(COLUMNS) <= set(_names(next(csv.reader([file.readline(4096)]), [])))
+            return set(MANIFEST_COLUMNS) <= set(_names(next(csv.reader([file.readline(4096)]), [])))
     except (OSError, csv.Error):
         return False
 
@@ -91,7 +91,7 @@ def read(path: Path) -> Listing:
     return listing
 
 
-def _entry(row: Row, manifest: Path, where: str) -> Entry:
+def _entry(row: ManifestRow, manifest: Path, where: str) -> ListedImage:
     path = manifest.parent / row.path
     if not row.path or not path.is_file():
         raise UserError(f"{where}: path must be an image file, got {row.path[:120]!r}")
@@ -106,7 +106,7 @@ def _entry(row: Row, manifest: Path, where: str) -> Entry:
             f"{where}: camid must be a number, or empty in every row, got {row.camid[:40]!r}"
         )
     camid = camera_number(row.camid, where) if row.camid else NO_CAMERA
-    return Entry(path, row.split, row.pid, camid)
+    return ListedImage(path, row.split, row.pid, camid)
 
 
 def keypoint_rows(path: Path) -> Iterator[tuple[int, str, Pose]]:
@@ -126,18 +126,18 @@ def keypoint_rows(path: Path) -> Iterator[tuple[int, str, Pose]]:
             yield row.line, names[file], parse_pose(row.keypoints, f"{path}: line {row.line}")
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[ManifestRow]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             names = _names(next(reader, []))
-            if missing := [name for name in COLUMNS if name not in names]:
+            if missing := [name for name in MANIFEST_COLUMNS if name not in names]:
                 raise UserError(
-                    f"{path}: line 1 must name the columns {', '.join(COLUMNS)}, got no "
+                    f"{path}: line 1 must name the columns {', '.join(MANIFEST_COLUMNS)}, got no "
                     f"{' and no '.join(missing)}"
                 )
-            places = [names.index(name) for name in COLUMNS]
-            last = names.index(KEYPOINTS) if KEYPOINTS in names else None
+            places = [names.index(name) for name in MANIFEST_COLUMNS]
+            last = names.index(KEYPOINTS_COLUMN) if KEYPOINTS_COLUMN in names else None
             count = 0
             for cells in reader:
                 if not any(cells):
@@ -150,7 +150,7 @@ def _rows(path: Path) -> Iterator[Row]:
                 pose = cells[last].strip() if last is not None and last < len(cells) else ""
                 count += 1
                 name, pid, camid, split = (cells[place].strip() for place in places)
-                yield Row(reader.line_num, name, pid, camid, split, pose)
+                yield ManifestRow(reader.line_num, name, pid, camid, split, pose)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: must be a CSV in UTF-8, got {error}") from None
     if not count:
@@ -161,7 +161,7 @@ def _names(cells: Sequence[str]) -> list[str]:
     return [cell.strip().lower() for cell in cells]
 
 
-def write(path: Path, entries: Iterable[Entry], poses: dict[Path, str]) -> None:
+def write(path: Path, entries: Iterable[ListedImage], poses: dict[Path, str]) -> None:
     """Write a manifest atomically.
 
     Args:
@@ -171,7 +171,7 @@ def write(path: Path, entries: Iterable[Entry], poses: dict[Path, str]) -> None:
     """
     with committed(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
-        lines.writerow([*COLUMNS, *([KEYPOINTS] if poses else [])])
+        lines.writerow([*MANIFEST_COLUMNS, *([KEYPOINTS_COLUMN] if poses else [])])
         for entry in entries:
             camid = "" if entry.camid == NO_CAMERA else entry.camid
             name = relative(entry.path.absolute(), path.absolute().parent)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reid_aug.data.dataset import NAME as MARKET_NAME
 from reid_aug.data.dataset import SUFFIXES, camera_number, image_and_other_files, parse_label
-from reid_aug.data.listing import JUNK_LABEL, Entry, Listing
+from reid_aug.data.listing import JUNK_LABEL, ListedImage, Listing
 from reid_aug.runtime.errors import UserError
 
 NAME = "MSMT17"
@@ -83,7 +83,7 @@ def _read_list(listing: Listing, path: Path, folder: Path, split: str) -> None:
         except UserError as error:
             listing.faults[Path(where)] = str(error)
         else:
-            listing.entries.append(Entry(folder / name, split, label, camid))
+            listing.entries.append(ListedImage(folder / name, split, label, camid))
 
 
 def _camera(path: Path) -> int:

@@ -29,7 +29,7 @@ from reid_aug.data.listing import (
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, write_json
 
-FORMAT = "reid_aug.dataset/1"
+DATASET_FORMAT = "reid_aug.dataset/1"
 RECORD, LABELS = "dataset.json", "identities.csv"
 Copy = tuple[Path, Path]  # source file and target, relative to the folder
 Progress = Callable[[Sequence[Copy]], Iterable[Copy]]
@@ -148,7 +148,7 @@ def _places(listing: Listing, numbers: Numbers) -> list[tuple[Path, PersonImage,
 def _record(listing: Listing, places: Sequence[tuple[Path, PersonImage, Path]]) -> dict[str, Any]:
     """What identifies a conversion: its format and its files."""
     names = [str(target) for _, _, target in places]
-    return {"format": FORMAT, "converted_from": listing.format, "images": names}
+    return {"format": DATASET_FORMAT, "converted_from": listing.format, "images": names}
 
 
 def _check_folder(folder: Path, record: Mapping[str, Any]) -> None:
