@@ -38,6 +38,7 @@ paper's network).
 
 from reid_aug.generator.checkpoint import (
     DEMO,
+    DEMO_ORIGIN,
     demo_generator,
     load_generator,
     load_with_metadata,
@@ -59,6 +60,7 @@ from reid_aug.generator.winograd import ready_to_train
 
 __all__ = [
     "DEMO",
+    "DEMO_ORIGIN",
     "CameraStyle",
     "Generator",
     "GeneratorConfig",

@@ -19,6 +19,10 @@ from reid_aug.runtime.weights import read_tensors, write_tensors
 
 FORMAT = "reid_aug.generator/1"
 DEMO = "demo"  # the name of the generator that is part of the package
+DEMO_ORIGIN = (
+    "trained on 400 rendered people. The built-in data set holds none of them, but the same "
+    "renderer made both, under the same six cameras"
+)
 GROUP = "reid_aug.generators"  # entry points: format tag = class
 
 Network = TypeVar("Network", bound=GeneratorNetwork)

@@ -21,7 +21,7 @@ from reid_aug.stages import train_generator as generators
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.synthesize import seconds_to_generate
 from reid_aug.stages.train_generator.trainer import build_networks
-from reid_aug.stages.train_reid import build_network, seconds_per_step
+from reid_aug.stages.train_reid import build_network, describe_start, seconds_per_step
 from reid_aug.stages.train_reid.folder import RESULT
 from reid_aug.study.grid import Grid
 from reid_aug.study.shared_work import (
@@ -45,6 +45,8 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
         f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
         f"{pool.at_once} at once, results in {stage.run.path / 'reid'}"
     ]
+    if any(task.cell.start == "scratch" for task in tasks):
+        lines.append(describe_start(config))
     if done := len(tasks) - len(_pending(tasks)):
         lines.append(f"finished already: {done}")
     if first := starts(tasks):

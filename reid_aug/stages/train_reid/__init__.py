@@ -151,9 +151,10 @@ class TrainReidJob:
         return finished(self.folder, self.about)
 
     def describe(self) -> str:
-        """The numbers of real and generated images."""
+        """The numbers of real and generated images, and the starting weights."""
         mix = self.mix
         text = f"{len(mix.real)} real and {mix.generated} generated images{mix.note}"
+        text += f"\n{describe_start(self.stage.recipe.train_reid)}"
         return f"{text}\ndone already: {self.path}" if self.is_done() else text
 
     def cost(self, device: torch.device) -> Cost:
@@ -250,6 +251,13 @@ def train_reid(
         write_json(folder / RESULT, result)
         (folder / STATE).unlink(missing_ok=True)
     return folder / RESULT
+
+
+def describe_start(config: TrainReidConfig) -> str:
+    """The weights that a training starts from, in one line."""
+    if not config.weights:
+        return "no train_reid.weights: the network starts from random weights"
+    return f"starting weights: {config.weights}"
 
 
 def check_training(

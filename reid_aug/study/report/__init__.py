@@ -58,9 +58,13 @@ def report(results: Sequence[Result], style: str) -> str:
     tables = captioned_lines(results)
     if style == "csv":
         return texts.comma_separated([line for _, lines in tables for line in lines])
-    draw = {"terminal": texts.terminal, "markdown": texts.markdown, "latex": texts.latex}[style]
-    parts = [draw(caption, lines) for caption, lines in tables]
-    if style != "latex":
-        parts.append(texts.wrapped(FOOTNOTE) if style == "terminal" else FOOTNOTE)
+    notes = labels.notes(results)
+    if style == "latex":
+        parts = [texts.latex(caption, lines, notes) for caption, lines in tables]
+    else:
+        draw = {"terminal": texts.terminal, "markdown": texts.markdown}[style]
+        fit = texts.wrapped if style == "terminal" else str
+        parts = [draw(caption, lines) for caption, lines in tables]
+        parts += map(fit, (FOOTNOTE, *notes))
     parts += [texts.published(one, style) for one in published_beside(results)]
     return "\n\n".join(parts)

@@ -36,9 +36,10 @@ NAMED_PARTS = re.compile(r' id="(?![mph][0-9a-f]{10}")[^"]*"')
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a plot. A point is (ratio, mean, standard deviation or 0); scores in per cent.
+    """One line of a plot. A point is (ratio, mean, standard deviation); scores in per cent.
 
-    ``place`` selects the colour. Curves of one name have the same place in all plots of a page.
+    The deviation is NaN for one seed: such a point is hollow and has no bar. ``place`` selects the
+    colour. Curves of one name have the same place in all plots of a page.
     """
 
     name: str
@@ -54,7 +55,10 @@ def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
             ratio, mean, deviation = np.array(curve.points).T
             colour = COLOURS[curve.place % len(COLOURS)]
             marker = MARKERS[curve.place % len(MARKERS)]
-            axes.plot(ratio, mean, color=colour, marker=marker, label=curve.name)
+            inside = colour if np.isfinite(deviation).all() else PAPER
+            axes.plot(
+                ratio, mean, color=colour, marker=marker, label=curve.name, markerfacecolor=inside
+            )
             axes.fill_between(
                 ratio, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0
             )

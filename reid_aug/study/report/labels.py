@@ -1,23 +1,27 @@
 """Labels: every word that a reader of a report sees about a row or a table, made from its key."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from reid_aug.bank.methods import find_method
+from reid_aug.generator import DEMO_ORIGIN, demo_generator
+from reid_aug.runtime.files import sha256
 from reid_aug.stages.train_reid.settings import PLAIN, describe_preset
 from reid_aug.study.report.keys import (
     DECLARED,
+    RANDOM,
     UNKNOWN,
     ImagesKey,
     RowKey,
     StartKey,
     TrainingKey,
 )
-from reid_aug.study.report.results import TableKey
+from reid_aug.study.report.results import Result, TableKey
 
 NONE = "-"
 LEAK_STATUSES = {"kept": "of the kept set", "whole": "that may know left-out images"}
 STARTS = {
+    RANDOM: "from scratch",
     "external": "pre-trained on external data",
     "kept": "pre-trained on the kept set",
     "whole": "starting weights that may know left-out images",
@@ -53,12 +57,14 @@ def _method(key: ImagesKey) -> str:
 
 
 def training(key: TrainingKey) -> str:
-    """What a training does that a plain one does not; "-" for nothing."""
+    """What a training does that a plain one does not, and what it starts from."""
+    return ", ".join([*_changes(key), start(key.start)])
+
+
+def _changes(key: TrainingKey) -> list[str]:
+    """What a training does that a plain one does not."""
     settings = {"preset": key.preset, **dict(key.deviations), **dict(key.policy)}
-    parts = describe_preset(settings, 1.0)  # the policy of a row without images is empty
-    if key.start:
-        parts.append(start(key.start))
-    return ", ".join(parts) or NONE
+    return describe_preset(settings, 1.0)  # the policy of a row without images is empty
 
 
 def start(key: StartKey) -> str:
@@ -75,15 +81,8 @@ def what(key: RowKey, shared_start: StartKey | None = None) -> str:
     parts = [images(key.images)] if key.images else []
     if key.mode == "replace":
         parts.append("replacing real images")
-    own = replace(key.training, start=None) if shared_start else key.training
-    if own != TrainingKey():
-        parts.append(training(own))
-    return ", ".join(parts) or "real images only"
-
-
-def what_at_ratio(key: RowKey) -> str:
-    """What a row adds or changes, with its ratio."""
-    return f"{what(key)}, ratio {key.ratio:g}"
+    parts = [*parts, *_changes(key.training)] or ["real images only"]
+    return ", ".join(parts if shared_start else [*parts, start(key.training.start)])
 
 
 def keep(key: RowKey) -> str:
@@ -100,6 +99,13 @@ def section(key: RowKey, shared_start: StartKey | None = None) -> str:
     named = f", {preset} training" if preset != PLAIN else ""
     started = f", {start(shared_start)}" if shared_start else ""
     return f"{key.backbone}, keep {keep(key)}{named}{started}"
+
+
+def notes(results: Iterable[Result]) -> list[str]:
+    """What a reader must know about single generators of some results, one sentence or two each."""
+    used = {result.generator_sha256 for result in results}
+    is_demo = bool(used - {None}) and sha256(demo_generator()) in used
+    return [f"The generator of the package was {DEMO_ORIGIN}."] if is_demo else []
 
 
 def caption(key: TableKey) -> str:

@@ -8,7 +8,7 @@ missing. The same files give the same bytes.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class Panel:
     def subject_words(self) -> str:
         """The label of the subject."""
         assert self.subject is not None
-        return labels.what_at_ratio(self.subject.row.key)
+        return self.subject.what_at_ratio
 
     @property
     def winners(self) -> int:
@@ -109,7 +109,7 @@ def write_report(
         title=run.resolve().name,
         tables=tables,
         header=texts.SHORT,
-        footnote=texts.FOOTNOTE,
+        footnotes=[texts.FOOTNOTE, *labels.notes(results)],
         panels=panels,
         flips=_flips(panels, dataset, device),
         published=published_beside(results),
@@ -177,7 +177,11 @@ def pairs_of(line: Line) -> list[tuple[Result, Result]]:
 
 
 def curves_of(lines: Sequence[Line], kinds: Sequence[Any]) -> Iterator[Curve]:
-    """One curve per kind of row. A curve of generated images starts at ratio 0, the baseline."""
+    """One curve per kind of row. A curve of generated images starts at ratio 0, the baseline.
+
+    All points of a curve are means over the same seeds: those that all of its rows have. A curve
+    whose rows have none in common is left out.
+    """
     groups: defaultdict[Any, list[Line]] = defaultdict(list)
     for line in lines:
         groups[line.row.key.kind].append(line)
@@ -185,12 +189,15 @@ def curves_of(lines: Sequence[Line], kinds: Sequence[Any]) -> Iterator[Curve]:
         first, rows = group[0], [line.row for line in group]
         start = [first.baseline] if first.row.key.ratio and first.baseline else []
         name = first.what
-        yield Curve(name, kinds.index(kind), tuple(_point(row) for row in [*start, *rows]))
+        shown = [*start, *rows]
+        seeds = set.intersection(*({*row.scores("mAP")} for row in shown))
+        if seeds:
+            yield Curve(name, kinds.index(kind), tuple(_point(row, seeds) for row in shown))
 
 
-def _point(row: TableRow) -> tuple[float, float, float]:
-    mean, deviation = texts.moments(row.scores("mAP").values())
-    return row.key.ratio, 100 * mean, 100 * (deviation or 0.0)
+def _point(row: TableRow, seeds: Collection[int]) -> tuple[float, float, float]:
+    mean, deviation = texts.moments(s for seed, s in row.scores("mAP").items() if seed in seeds)
+    return row.key.ratio, 100 * mean, math.nan if deviation is None else 100 * deviation
 
 
 def _gain_rows(lines: Sequence[Line]) -> Iterator[tuple[str, float, Any]]:
@@ -229,7 +236,7 @@ def _flips(
 def leaks_of(panels: Sequence[Panel]) -> list[str]:
     """The labels of the rows that are not leak-free."""
     return [
-        f"{panel.title}: {labels.what_at_ratio(line.row.key)}"
+        f"{panel.title}: {line.what_at_ratio}"
         for panel in panels
         for line in panel.lines
         if any(result.leak_free is False for result in line.row.results)

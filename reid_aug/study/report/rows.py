@@ -16,7 +16,15 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PLAIN
 from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain, gain_of
-from reid_aug.study.report.keys import UNKNOWN, ImagesKey, RowKey, StartKey, TrainingKey, row_key
+from reid_aug.study.report.keys import (
+    SCRATCH,
+    UNKNOWN,
+    ImagesKey,
+    RowKey,
+    StartKey,
+    TrainingKey,
+    row_key,
+)
 from reid_aug.study.report.results import Result, tables_of
 
 SAME = ("mAP", "ap", "rows_sha256", "kept_sha256", "starting_weights")  # in one experiment
@@ -114,9 +122,9 @@ def _training_place(key: TrainingKey) -> int:
     if key == TrainingKey():
         return -2
     erases = key.deviations[:1] == (("erase", True),)
-    if key.preset == PLAIN and erases and key.start is None:
+    if key.preset == PLAIN and erases and key.start == SCRATCH:
         return -1
-    if key.start and key == TrainingKey(start=key.start):
+    if key == TrainingKey(start=key.start):
         return FIRST_STARTS.index(key.start.leak_status)
     return len(FIRST_STARTS)
 
@@ -162,6 +170,11 @@ class Line:
         return labels.what(self.row.key, self.shared_start)
 
     @property
+    def what_at_ratio(self) -> str:
+        """What the row adds or changes, with its ratio."""
+        return f"{self.what}, ratio {self.row.key.ratio:g}"
+
+    @property
     def verdict(self) -> str:
         """The outcome of the row in a word or two."""
         if self.row is self.baseline:
@@ -191,7 +204,7 @@ def lines_of(results: Sequence[Result]) -> list[Line]:
         UserError: If two results belong to one row and one seed, but to different experiments.
     """
     rows = rows_of(results)
-    starts: defaultdict[Any, set[StartKey | None]] = defaultdict(set)
+    starts: defaultdict[Any, set[StartKey]] = defaultdict(set)
     for row in rows:
         starts[row.key.section].add(row.key.training.start)
     shared = {section: own.pop() for section, own in starts.items() if len(own) == 1}

@@ -19,7 +19,6 @@ import numpy as np
 
 from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain
-from reid_aug.study.report.keys import TrainingKey
 from reid_aug.study.report.published import HEADING, PublishedTable
 from reid_aug.study.report.results import SCORES, Result
 from reid_aug.study.report.rows import Line
@@ -156,8 +155,8 @@ def markdown(caption: str, lines: Sequence[Line]) -> str:
     return "\n".join([f"{caption}:", "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def latex(caption: str, lines: Sequence[Line]) -> str:
-    r"""A ``tabular`` for booktabs, with the footnote in its last line."""
+def latex(caption: str, lines: Sequence[Line], notes: Sequence[str] = ()) -> str:
+    r"""A ``tabular`` for booktabs, with the footnote and the notes in its last line."""
     header, body = _short_table(lines)
     span = len(header)
 
@@ -170,7 +169,7 @@ def latex(caption: str, lines: Sequence[Line]) -> str:
     text = [f"% {caption}", rf"\begin{{tabular}}{{{'l' * span}}}", r"\toprule", draw(header)]
     for title, group in body:
         text += [r"\midrule", wide("l", rf"\textit{{{escaped(title)}}}"), *map(draw, group)]
-    note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(FOOTNOTE)}")
+    note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(' '.join([FOOTNOTE, *notes]))}")
     return "\n".join([*text, r"\bottomrule", note, r"\end{tabular}"])
 
 
@@ -228,7 +227,7 @@ def record(line: Line) -> dict[str, Any]:
         "real": first.real,
         "generated": first.generated,
         "images_from": labels.images(key.images) if key.images else "",
-        "training": labels.training(key.training) if key.training != TrainingKey() else "",
+        "training": labels.training(key.training),
         "n": len(row.results),
         "seeds": " ".join(str(seed) for seed in row.scores("mAP")),
         **{key: value for name in SCORES for key, value in _moments(name, row.results).items()},

@@ -16,11 +16,16 @@ from reid_aug.data.dataset import read_market1501
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.evaluation import AP_DEFINITION
 from reid_aug.evaluation.features import evaluate_model, look
+from reid_aug.generator import DEMO_ORIGIN, demo_generator
+from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.study.report import find_results
+from reid_aug.study.report.curves import Curve, ratio_plot
 from reid_aug.study.report.flips import Flips, flips_of
 from reid_aug.study.report.identities import identity_gains
-from reid_aug.study.report.page import write_report
+from reid_aug.study.report.keys import row_key
+from reid_aug.study.report.page import curves_of, write_report
+from reid_aug.study.report.rows import lines_of
 
 NAMES = [f"{pid:04}_c{camera}s1_000001_00.jpg" for pid in (7, 8, 9) for camera in (1, 2)]
 VOID = {"meta", "img", "br", "hr", "path", "use", "rect"}
@@ -98,6 +103,34 @@ def test_the_page_holds_table_curves_and_identities_and_names_what_is_missing(tm
     assert "3 of 3 identities gain." in page.text
     assert "The data set was not given" in page.text
     assert (tmp_path / "report.html").read_text().count("<svg") == 3
+
+
+def test_a_curve_starts_at_the_baseline_of_its_own_seeds():
+    given = records([*results(0.0, (0.2, 0.4)), result(1.0, 1, 0.39)])
+
+    _, curve = curves_of(lines_of(given), [row_key(one).kind for one in (given[0], given[2])])
+
+    (start, before, _), (ratio, after, deviation) = curve.points
+    assert (start, before, ratio, after) == (0.0, 40.0, 1.0, 39.0)  # the gain of the table: -1.0
+    assert np.isnan(deviation)
+
+
+def test_a_point_of_one_seed_is_hollow_and_has_no_band():
+    of_two = ratio_plot([Curve("a", 1, ((0, 40, 1.0), (1, 50, 2.0)))], "two seeds")
+    of_one = ratio_plot([Curve("a", 1, ((0, 40, np.nan), (1, 50, np.nan)))], "one seed")
+
+    assert 'style="fill: #3b82c4; fill-opacity: 0.15' in of_two
+    assert "fill-opacity: 0.15" not in of_one
+    assert "fill: #3b82c4; stroke: #3b82c4" in of_two
+    assert "fill: #3b82c4" not in of_one
+
+
+def test_the_page_says_what_trained_the_generator_of_the_package(tmp_path):
+    sha = sha256(demo_generator())
+
+    assert DEMO_ORIGIN not in page_of(tmp_path / "other", *study()).text
+    given = [{**one, "generator_sha256": sha} if one["ratio"] else one for one in study()]
+    assert DEMO_ORIGIN in page_of(tmp_path / "demo", *given).text
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):
