@@ -22,66 +22,94 @@ def options(*parts: Callable[[Command], Command]) -> Callable[[Command], Command
     return lambda command: functools.reduce(lambda made, part: part(made), reversed(parts), command)
 
 
-device_option = click.option(
-    "--device",
-    metavar="D",
-    help="The device that computes: cpu, cuda or cuda:N.  [default: cuda if available]",
-)
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Print what the command would do and cost; write nothing."
-)
-run_options = options(
-    click.option(
+class Fraction(click.ParamType):
+    """A number, also in per cent."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number of a text.
+
+        >>> Fraction().convert("50%", None, None), Fraction().convert("0.5", None, None)
+        (0.5, 0.5)
+        """
+        text = str(value).strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"must be a number, as 0.5 or 50%, got {value!r}", param, ctx)
+
+
+STAGE_OPTIONS = {
+    "recipe": click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="The recipe: one of the package, or a TOML file.  [default: demo]",
+    ),
+    "data": click.option(
         "--data",
         metavar="DIR",
         help="The data set, in any layout that is read.  [default: the built-in people]",
     ),
-    click.option(
+    "out": click.option(
         "--out",
         metavar="DIR",
         help="The run folder, for all results.  [default: runs/NAME, the name of the folder of the "
         "data set, or of the recipe without --data]",
     ),
-    device_option,
-    click.option(
+    "device": click.option(
+        "--device",
+        metavar="D",
+        help="The device that computes: cpu, cuda or cuda:N.  [default: cuda if available]",
+    ),
+    "keypoints": click.option(
         "--keypoints",
         metavar="FILE",
         help="The keypoints of the data set.  [default: keypoints.csv of the run folder or DIR]",
     ),
-    click.option(
+    "settings": click.option(
         "--set",
         "settings",
         metavar="TABLE.KEY=VALUE",
         multiple=True,
         help="Set any key of the recipe; may be repeated.",
     ),
-    dry_run_option,
-)
-stage_options = options(
-    click.option(
-        "--recipe",
-        metavar="NAME|FILE",
-        help="The recipe: one of the package, or a TOML file.  [default: demo]",
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, help="Print what the command would do and cost; write nothing."
     ),
-    run_options,
-    click.option(
+    "seed": click.option(
         "--seed",
         type=int,
         metavar="N",
         help="The seed of all random numbers.  [default: the recipe's]",
     ),
-    click.option(
+    "keep": click.option(
         "--keep",
-        type=float,
+        type=Fraction(),
         metavar="P",
         help="The fraction of the real training images that is used, in (0, 1].  "
         "[default: the recipe's]",
     ),
-)
+}
+device_option, dry_run_option = STAGE_OPTIONS["device"], STAGE_OPTIONS["dry_run"]
+
+
+def stage_options(*unused: str) -> Callable[[Command], Command]:
+    """The options of a command on a data set and a run folder.
+
+    Args:
+        unused: names of ``STAGE_OPTIONS`` that the command does not use. It does not have them, so
+            giving one is an error.
+    """
+    return options(*(one for name, one in STAGE_OPTIONS.items() if name not in unused))
+
+
 mix_options = options(
     click.option(
         "--ratio",
-        type=float,
+        type=Fraction(),
         metavar="R",
         help="In mode supplement, generated images per real image, 0 or more. In mode replace, the "
         "fraction of the real images that generated ones replace, in [0, 1).",
@@ -116,12 +144,12 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     """The stage of a command's options; defaults that matter are reported on stderr.
 
     Args:
-        given: the values of :data:`stage_options`.
+        given: the values of :func:`stage_options`.
         own: values of other options by their key in a recipe.
     """
     from reid_aug.stages.stage import open_stage
 
-    keys = {"seed": given.pop("seed"), "data.keep": given.pop("keep"), **(own or {})}
+    keys = {"seed": given.pop("seed", None), "data.keep": given.pop("keep", None), **(own or {})}
     stage = open_stage(**given, options=keys)
     if stage.is_demo:
         say(f"no --data: the built-in people in {stage.root}")
@@ -142,8 +170,9 @@ def perform(job: "Job", dry_run: bool) -> None:
             click.echo(path)
     elif is_first_rank():
         device = job.stage.device
-        cost = job.cost(device).describe(device)
-        say_dry_run(job.stage.recipe, f"would write {job.path}: {cost}")
+        done = f"nothing to do: {job.path} exists" if job.is_done() else ""
+        work = done or f"would write {job.path}: {job.cost(device).describe(device)}"
+        say_dry_run(job.stage.recipe, work)
 
 
 def say(text: str) -> None:

@@ -21,7 +21,7 @@ def reid() -> None:
 
 @reid.command()
 @model_argument
-@stage_options
+@stage_options()
 @click.option(
     "--rerank",
     is_flag=True,
@@ -60,7 +60,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
 
 @reid.command()
 @model_argument
-@stage_options
+@stage_options("seed", "keypoints")
 @click.option(
     "--queries",
     metavar="CHOICE",

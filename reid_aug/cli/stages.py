@@ -103,7 +103,7 @@ def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) 
 
 
 @click.command("train-generator")
-@stage_options
+@stage_options()
 def train_generator(dry_run: bool, **given: Any) -> None:
     """Train a PATN generator on the kept images.
 
@@ -117,7 +117,7 @@ def train_generator(dry_run: bool, **given: Any) -> None:
 
 
 @click.command()
-@stage_options
+@stage_options()
 @mix_options
 @generator_option
 def synthesize(
@@ -136,7 +136,7 @@ def synthesize(
 
 
 @click.command("train-reid")
-@stage_options
+@stage_options("keypoints")
 @mix_options
 @click.option(
     "--backbone",

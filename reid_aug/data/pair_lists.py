@@ -57,7 +57,7 @@ def sampled_pairs(poses: Mapping[str, Pose], count: int = TEST_PAIRS, seed: int 
         raise UserError(
             f"pairs need an identity with two images whose shoulders and hips are known, got none "
             f"in {len(poses)} images",
-            Remedy(("check",), words="check the keypoints with"),
+            Remedy(("check", "DATA"), words="check the keypoints with"),
         )
     if count >= len(pairs):
         return pairs

@@ -106,10 +106,19 @@ class Job:
             for name in kind.names
         }
 
+    def is_done(self) -> bool:
+        """Whether the result exists already.
+
+        Raises:
+            UserError: If the run folder holds the quality of something else.
+        """
+        return finished(self.path, self.about())
+
     def describe(self) -> str:
-        """What is measured, and what is not, as text."""
+        """What is measured, and what is not, as text; whether it is done already."""
         missing = (f"{name}: {reason}" for name, reason in self.missing().items())
-        return "\n".join((json.dumps(self.about(), indent=1), *missing))
+        done = [f"done already: {self.path}"] if self.is_done() else []
+        return "\n".join((json.dumps(self.about(), indent=1), *missing, *done))
 
     def cost(self, device: torch.device) -> tuple[float, int]:
         """Estimated seconds, from the first batch of the pairs, and bytes on the disk."""
@@ -131,7 +140,7 @@ class Job:
             UserError: If the folder holds the quality of something else, or weights cannot be read.
         """
         about = self.about()
-        if finished(self.path, about):
+        if self.is_done():
             return self.path
         self.generated.to(self.device)
         metrics = open_metrics(self.weights, self.device)

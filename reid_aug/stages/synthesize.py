@@ -351,6 +351,11 @@ class SynthesizeJob:
         """The bank."""
         return self.stage.run.bank
 
+    def is_done(self) -> bool:
+        """Whether the run folder holds the whole bank."""
+        old = _extendable(self.path, self.plan)
+        return old is not None and len(old) >= len(self.plan.rows) and has_own_card(self.path)
+
     def describe(self) -> str:
         """The number of images, the method, and the poses that are covered."""
         return f"{describe(self.plan)}\n{self.plan.coverage}"

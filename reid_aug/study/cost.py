@@ -48,7 +48,7 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
     if any(task.cell.start == "scratch" for task in tasks):
         lines.append(describe_start(config))
     if done := len(tasks) - len(_pending(tasks)):
-        lines.append(f"finished already: {done}")
+        lines.append(f"done already: {done} of {len(tasks)} trainings")
     if first := starts(tasks):
         lines.append(f"before them, networks to train on the external people: {len(first)}")
     if own := own_generators(tasks):

@@ -107,6 +107,7 @@ def prepare(
     if ratio is not None:
         stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
     config, seed, group = stage.recipe.train_reid, stage.recipe.seed, process_group_of_environment()
+    check_network(config)
     mix = resolve_mix(stage, ratio, mode, bank, min_score)
     least = {name: about["least"] for name, about in mix.min_score.items()}
     marks = marks_of(config.preset, config.generated_label, mix.ratio)
@@ -114,8 +115,6 @@ def prepare(
     about = experiment(mix, stage.dataset, config, seed)
     job = TrainReidJob(stage, mix, stage.run.cell(name), about, group)
     if not job.is_done():
-        with torch.random.fork_rng(devices=[]):
-            build_network(config, job.classes)  # refuses a network that does not exist
         check_training(mix, stage.dataset, config, seed, group)
     return job
 
@@ -288,6 +287,14 @@ def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
     return build_backbone(
         config.backbone, classes, *size, config.last_stride, config.bnneck, with_features
     )
+
+
+def check_network(config: TrainReidConfig) -> None:
+    """Raise a UserError if there is no such network, or its starting weights are missing."""
+    if config.weights and not Path(config.weights).is_file():
+        raise UserError(f"{config.weights} is missing; train_reid.weights must be a file")
+    with torch.random.fork_rng(devices=[]):
+        build_network(config, 2)
 
 
 def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ share a table. Tables hold no times and no hosts.
 
 from collections.abc import Sequence
 
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.study.report import labels, texts
 from reid_aug.study.report.published import published_beside
 from reid_aug.study.report.results import Result, find_results, read_results, tables_of
@@ -23,7 +23,8 @@ from reid_aug.study.report.rows import Line, gain, lines_of, rows_of
 from reid_aug.study.report.texts import FOOTNOTE, HEADER
 
 __all__ = [
-    "FORMATS", "HEADER", "captioned_lines", "find_results", "gain", "read_results", "report",
+    "FORMATS", "HEADER", "HTML", "captioned_lines", "check_format", "find_results", "gain",
+    "read_results", "report",
     "rows_of", "table",
 ]  # fmt: skip
 
@@ -44,6 +45,13 @@ def captioned_lines(results: Sequence[Result]) -> list[tuple[str, list[Line]]]:
     )
 
 
+def check_format(style: str, known: Sequence[str] = (*FORMATS, HTML)) -> None:
+    """Raise a UserError unless there is such a format."""
+    if style not in known:
+        listed = ", ".join((*FORMATS, HTML))
+        raise UserError(f"--format must be one of {listed}, got {style!r}{nearest(style, known)}")
+
+
 def report(results: Sequence[Result], style: str) -> str:
     """All tables of some results as text, in one of ``FORMATS``.
 
@@ -53,8 +61,7 @@ def report(results: Sequence[Result], style: str) -> str:
         UserError: If there is no such format, or if two results belong to one row and one seed but
             to different experiments.
     """
-    if style not in FORMATS:
-        raise UserError(f"--format must be one of {', '.join((*FORMATS, HTML))}, got {style!r}")
+    check_format(style, FORMATS)
     tables = captioned_lines(results)
     if style == "csv":
         return texts.comma_separated([line for _, lines in tables for line in lines])

@@ -312,8 +312,15 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
     Raises:
         UserError: If no result is sound.
     """
+    if folder.is_file():
+        own = next((up.parent for up in folder.parents if up.name == "reid"), folder.parent)
+        remedy = Remedy(("report", str(own)), words="print its tables with")
+        is_result = folder.name == "result.json"
+        raise UserError(
+            f"{folder}: RUN must be a run folder, got a file", remedy if is_result else None
+        )
     if not folder.is_dir():
-        remedy = Remedy(("demo",), words="make one with")
+        remedy = Remedy(("demo",), {"out": str(folder)}, words="make one with")
         raise UserError(f"{folder}: there is no such run folder", remedy)
     results, faults = [], []
     for path in sorted(folder.rglob("result.json")):
@@ -324,7 +331,7 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
     if not results:
         if faults:
             raise UserError(faults[0])
-        remedy = Remedy(("train-reid",), words="make one with")
+        remedy = Remedy(("train-reid",), {"ratio": "0", "out": str(folder)}, words="make one with")
         raise UserError(f"{folder}: holds no result.json", remedy)
     return results, faults
 
