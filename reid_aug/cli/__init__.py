@@ -9,6 +9,7 @@ package and shows its traceback.
     grids                          many trainings, and their tables
     options, errors                the options that commands share, and the report of errors
     declared                       options that follow from declared metrics and scores
+    recipes                        the keys of recipes
     jobs                           the dry run of a stage
 """
 
@@ -20,6 +21,7 @@ from reid_aug.cli.errors import OneLine
 from reid_aug.cli.generator import generator
 from reid_aug.cli.grids import benchmark, demo, report
 from reid_aug.cli.poses import estimate_poses
+from reid_aug.cli.recipes import recipe
 from reid_aug.cli.reid import reid
 from reid_aug.cli.stages import check, deepfashion, people, synthesize, train_generator, train_reid
 
@@ -50,7 +52,7 @@ def main() -> None:
 
 
 for command in (
-    bank, benchmark, check, deepfashion, demo, estimate_poses, generator, people, reid, report,
-    synthesize, train_generator, train_reid,
+    bank, benchmark, check, deepfashion, demo, estimate_poses, generator, people, recipe, reid,
+    report, synthesize, train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

@@ -80,7 +80,7 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     ends = [read_end(stage.dataset, stage.poses, name, size) for name in (source, target)]
     path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
     if dry_run:
-        return say_dry_run(stage.recipe, f"would write {path}")
+        return say_dry_run(stage, [], f"would write {path}")
     write_picture(path, attention_picture(load_generator(checkpoint, Generator), *ends))
     return click.echo(path)
 

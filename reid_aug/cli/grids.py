@@ -94,7 +94,8 @@ def _benchmark(
     with closing(module.open_pool(stage, ray, device, workers)) as pool:
         if dry_run:
             lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
-            return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
+            lines += describe_cost(grid, tasks, stage, pool)
+            return say_dry_run(stage, recipe.table(), *lines)
         failed = module.run(grid, tasks, stage, pool)
     stage.write_recipe()
     _show_table(stage.run.path, tasks, failed, device)

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,6 @@ from reid_aug.stages.cost import duration as duration
 
 if TYPE_CHECKING:
     from reid_aug.stages.job import Job
-    from reid_aug.stages.recipe import Recipe
     from reid_aug.stages.stage import Stage
 
 Command = Callable[..., Any]
@@ -158,8 +157,12 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     return stage
 
 
-def perform(job: "Job", dry_run: bool) -> None:
-    """Describe a job, then run it and print the path of its result; a dry run prints its cost."""
+def perform(job: "Job", dry_run: bool, *tables: str) -> None:
+    """Describe a job, then run it and print the path of its result; a dry run prints its cost.
+
+    Args:
+        tables: the tables of the recipe that the job uses, beside ``[data]``.
+    """
     from reid_aug.stages.stage import is_first_rank
 
     say(job.describe())
@@ -172,7 +175,7 @@ def perform(job: "Job", dry_run: bool) -> None:
         device = job.stage.device
         done = f"nothing to do: {job.path} exists" if job.is_done() else ""
         work = done or f"would write {job.path}: {job.cost(device).describe(device)}"
-        say_dry_run(job.stage.recipe, work)
+        say_dry_run(job.stage, tables, work)
 
 
 def say(text: str) -> None:
@@ -183,9 +186,15 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
-def say_dry_run(recipe: "Recipe", *lines: str) -> None:
-    """Print the resolved recipe and what the command would do."""
-    click.echo(json.dumps(recipe.table(), indent=1))
+def say_dry_run(stage: "Stage", tables: Collection[str], *lines: str) -> None:
+    """Print the resolved recipe and what the command would do.
+
+    Args:
+        tables: the tables of the recipe that the command uses, beside ``[data]``.
+    """
+    used = {"name", "seed", "data", *tables, *(["people"] if stage.is_demo else [])}
+    shown = {key: value for key, value in stage.recipe.table().items() if key in used}
+    click.echo(json.dumps(shown, indent=1))
     for line in lines:
         click.echo(line)
     click.echo("dry run: no run folder was touched")

@@ -51,7 +51,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
     job = prepare(stage, model, **own)
     say(job.describe())
     if dry_run:
-        return say_job_dry_run(stage, job)
+        return say_job_dry_run(stage, job, tables=["synthesize"])
     path = job.run()
     for line in table(job.results()):
         click.echo(line)

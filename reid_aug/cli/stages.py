@@ -113,7 +113,7 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     stage = stage_of(given)
     from reid_aug.stages import train_generator as module
 
-    perform(module.prepare(stage), dry_run)
+    perform(module.prepare(stage), dry_run, "generator", "train_generator")
 
 
 @click.command()
@@ -130,9 +130,10 @@ def synthesize(
     command on one file system.
     """
     stage = stage_of(given)
-    from reid_aug.stages.synthesize import SynthesizeJob
+    from reid_aug.stages.synthesize import SynthesizeJob, generator_or_stand_in
 
-    perform(SynthesizeJob.prepare(stage, ratio, mode, generator), dry_run)
+    with generator_or_stand_in(stage, generator, dry_run) as chosen:
+        perform(SynthesizeJob.prepare(stage, ratio, mode, chosen), dry_run, "synthesize")
 
 
 @click.command("train-reid")
@@ -169,4 +170,5 @@ def train_reid(
     stage = stage_of(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})
     from reid_aug.stages import train_reid as module
 
-    perform(module.prepare(stage, ratio, mode, bank, min_score), dry_run)
+    prepare = module.prepare_estimate if dry_run else module.prepare
+    perform(prepare(stage, ratio, mode, bank, min_score), dry_run, "synthesize", "train_reid")

@@ -43,6 +43,7 @@ from reid_aug.generator.checkpoint import (
     load_generator,
     load_with_metadata,
     save_generator,
+    untrained_generator,
 )
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
 from reid_aug.generator.inference import generate, ready_to_generate
@@ -85,4 +86,5 @@ __all__ = [
     "save_generator",
     "to_pixels",
     "to_signed",
+    "untrained_generator",
 ]  # fmt: skip

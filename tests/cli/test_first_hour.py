@@ -1,5 +1,6 @@
 """The command line as a new user meets it: options, repeated commands, and short answers."""
 
+import json
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from reid_aug.bank import Bank
 from reid_aug.cli import main
 from reid_aug.cli.options import STAGE_OPTIONS
+from reid_aug.data.dataset import read_market1501
 
 COPIES = ("--set", "synthesize.method=copies")
 SMALL = (
@@ -109,6 +111,40 @@ def test_a_training_from_random_weights_says_so_before_it_starts(here):
     assert "no train_reid.weights: the network starts from random weights" in (
         run("train-reid", "--data", "data", *SMALL, "--dry-run").stderr
     )
+
+
+def test_every_stage_can_be_costed_before_anything_exists(here):
+    small = ("--recipe", "market1501", "--dry-run", "--data", "data",
+             "--set", "generator.width=4", "--set", "generator.blocks=1",
+             "--set", "train_reid.height=32", "--set", "train_reid.width=16")  # fmt: skip
+
+    made = run("synthesize", *small, "--ratio", 1)
+    trained = run("train-reid", *small, "--ratio", 1)
+
+    count = len(read_market1501("data").train)
+    assert "generator.safetensors does not exist yet: an untrained generator" in made.stderr
+    assert f"{count} images of 4 identities" in made.stderr
+    assert "trained on: kept" in made.stderr
+    assert "would write runs/data/bank.h5: about " in made.stdout
+    assert f"{count} real and {count} generated images" in trained.stderr
+    assert "bank.h5 does not exist yet: a step on real images is measured" in trained.stderr
+    assert "resnet50-supplement1-keep1-seed0/result.json: about " in trained.stdout
+    assert "measure steps: 0 of 3" in trained.stderr
+    assert not (here / "runs").exists()
+
+
+def test_a_dry_run_prints_the_tables_that_the_command_uses(here):
+    made = run("synthesize", "--data", "data", "--dry-run", *COPIES).stdout
+
+    assert [*json.loads(made[: made.rindex("}") + 1])] == ["name", "seed", "data", "synthesize"]
+
+
+def test_a_dry_run_of_finished_work_says_so(here):
+    run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
+
+    made = run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES, "--dry-run").stdout
+
+    assert "nothing to do: runs/data/bank.h5 exists" in made
 
 
 def test_parts_may_be_given_in_per_cent(here):
