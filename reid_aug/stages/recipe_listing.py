@@ -49,9 +49,9 @@ def meanings(kind: type) -> dict[str, str]:
     assert isinstance(tree, ast.ClassDef)
     found = {}
     for field, text in zip(tree.body, tree.body[1:], strict=False):
-        is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-        if is_field and is_text:
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             found[field.target.id] = _plain(str(text.value.value))
     return found
 
