@@ -21,24 +21,16 @@ def options(*parts: Callable[[Command], Command]) -> Callable[[Command], Command
     return lambda command: functools.reduce(lambda made, part: part(made), reversed(parts), command)
 
 
-class Fraction(click.ParamType):
-    """A number, also in per cent."""
+def fraction(text: str) -> float:
+    """The number of a text, also in per cent.
 
-    name = "number"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """The number of a text.
-
-        >>> Fraction().convert("50%", None, None), Fraction().convert("0.5", None, None)
-        (0.5, 0.5)
-        """
-        text = str(value).strip()
-        try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            self.fail(f"must be a number, as 0.5 or 50%, got {value!r}", param, ctx)
+    >>> fraction("50%"), fraction("0.5")
+    (0.5, 0.5)
+    """
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise click.BadParameter(f"must be a number, as 0.5 or 50%, got {text!r}") from None
 
 
 STAGE_OPTIONS = {
@@ -86,7 +78,7 @@ STAGE_OPTIONS = {
     ),
     "keep": click.option(
         "--keep",
-        type=Fraction(),
+        type=fraction,
         metavar="P",
         help="The fraction of the real training images that is used, in (0, 1].  "
         "[default: the recipe's]",
@@ -108,7 +100,7 @@ def stage_options(*unused: str) -> Callable[[Command], Command]:
 mix_options = options(
     click.option(
         "--ratio",
-        type=Fraction(),
+        type=fraction,
         metavar="R",
         help="In mode supplement, generated images per real image, 0 or more. In mode replace, the "
         "fraction of the real images that generated ones replace, in [0, 1).",

@@ -130,10 +130,10 @@ def synthesize(
     command on one file system.
     """
     stage = stage_of(given)
-    from reid_aug.stages.synthesize import SynthesizeJob, generator_or_stand_in
+    from reid_aug.stages.synthesize import generator_or_stand_in, prepare
 
     with generator_or_stand_in(stage, generator, dry_run) as chosen:
-        perform(SynthesizeJob.prepare(stage, ratio, mode, chosen), dry_run, "synthesize")
+        perform(prepare(stage, ratio, mode, chosen), dry_run, "synthesize")
 
 
 @click.command("train-reid")

@@ -8,6 +8,8 @@ from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
+__all__ = ["tqdm", "track"]
+
 T = TypeVar("T")
 LOCK = threading.RLock()  # tqdm's own lock is a semaphore, which remains when the process is killed
 BAR_EVERY, LINE_EVERY = 0.2, 10.0  # seconds, at the least

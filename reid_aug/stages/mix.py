@@ -42,7 +42,7 @@ def resolve_mix(
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     require_same_dataset(source, stage.dataset)
     if source and ratio is None:
-        ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
+        ratio, mode = source.attributes.ratio, mode or source.attributes.mode
     mode = mode or stage.recipe.synthesize.mode
     images, keep, keep_seed = stage.dataset.train, data.keep, data.keep_seed
     try:
@@ -55,12 +55,12 @@ def resolve_mix(
 def _with_settings(error: TooFewImagesError, bank: Bank, stage: "Stage") -> UserError:
     """The error with everything in its remedy that the recipe in use does not say of the bank."""
     assert error.remedy is not None
-    about, plan, recipe = bank.attributes, {**bank.plan}, stage.recipe
+    about, plan, recipe = bank.attributes, bank.plan.as_dict(), stage.recipe
     options: dict[str, str | Sequence[str]] = {**error.remedy.options}
     if plan["poses"] == IMPORTED:
         return UserError(f"{error.text}; import more images into another folder with --out")
-    if about["seed"] != recipe.seed or "seed" in recipe.given:
-        options["seed"] = str(about["seed"])
+    if about.seed != recipe.seed or "seed" in recipe.given:
+        options["seed"] = str(about.seed)
     if checkpoint := _checkpoint_of(bank, stage.run.generator):
         options["generator"] = checkpoint
     now = {**asdict(recipe.data), **asdict(recipe.synthesize)}
@@ -79,7 +79,7 @@ def _checkpoint_of(bank: Bank, own: Path) -> str | None:
 
     None where it is ``own``, which the command finds itself, or nothing is known of it.
     """
-    wanted = bank.attributes["generator_sha256"]
+    wanted = bank.attributes.generator_sha256
     if wanted == sha256(demo_generator()):
         return DEMO
     if own.is_file() and sha256(own) == wanted:

@@ -11,7 +11,6 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
 
 from reid_aug.stages.recipe import Recipe
@@ -42,8 +41,7 @@ def _paragraphs(config: Any, left_out: Any = ()) -> Iterator[str]:
         yield f"{_comment(about[one.name])}\n{one.name} = {_toml(value)}{differs}"
 
 
-@cache
-def meanings(kind: type) -> dict[str, str]:
+def meanings(kind: type[Any]) -> dict[str, str]:
     """The meaning of every field of a config, as one line of plain text."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)

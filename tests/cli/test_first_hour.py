@@ -150,7 +150,7 @@ def test_a_dry_run_of_finished_work_says_so(here):
 def test_parts_may_be_given_in_per_cent(here):
     run("synthesize", "--data", "data", "--keep", "50%", "--ratio", "50%", *COPIES)
 
-    assert Bank("runs/data/bank.h5").attributes["keep"] == 0.5
+    assert Bank("runs/data/bank.h5").attributes.keep == 0.5
 
 
 @pytest.mark.parametrize(

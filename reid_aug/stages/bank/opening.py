@@ -28,15 +28,15 @@ def check_kept_set(bank: Bank, recipe: "Recipe") -> None:
     A bank of mode replace has the kept set 1 - ratio of the whole training set, keep 1.
     """
     about, data = bank.attributes, recipe.data
-    whole = {1.0} if about["mode"] == "replace" else set()
-    if "data.keep" in recipe.given and data.keep not in {about["keep"], *whole}:
+    whole = {1.0} if about.mode == "replace" else set()
+    if "data.keep" in recipe.given and data.keep not in {about.keep, *whole}:
         raise UserError(
             f"{bank.path}: must be a bank of keep {data.keep:g}, got one of keep "
-            f"{about['keep']:g}; name its own with --keep {about['keep']:g}, or another bank with "
+            f"{about.keep:g}; name its own with --keep {about.keep:g}, or another bank with "
             f"--bank FILE"
         )
-    if "data.keep_seed" in recipe.given and data.keep_seed != about["keep_seed"]:
+    if "data.keep_seed" in recipe.given and data.keep_seed != about.keep_seed:
         raise UserError(
             f"{bank.path}: must be a bank of data.keep_seed {data.keep_seed}, got one of keep_seed "
-            f"{about['keep_seed']}; name another bank with --bank FILE"
+            f"{about.keep_seed}; name another bank with --bank FILE"
         )

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from reid_aug.bank import Bank
-from reid_aug.bank.scores import GROUP, scores_of_grid
+from reid_aug.bank.scores import SCORE_GROUP, scores_of_grid
 from reid_aug.cli import main
 from reid_aug.data.dataset import read_market1501
 from reid_aug.mixing import Mix
@@ -48,9 +48,11 @@ def extensions(monkeypatch):
     """Declare scores as an installed package does."""
 
     def declare(**classes):
-        entries = [EntryPoint(name, f"{__name__}:{kind}", GROUP) for name, kind in classes.items()]
+        entries = [
+            EntryPoint(name, f"{__name__}:{kind}", SCORE_GROUP) for name, kind in classes.items()
+        ]
         monkeypatch.setattr(
-            "importlib.metadata.entry_points", lambda group: entries if group == GROUP else []
+            "importlib.metadata.entry_points", lambda group: entries if group == SCORE_GROUP else []
         )
 
     return declare
@@ -66,7 +68,7 @@ def test_a_score_of_another_package_is_reached_without_a_change_of_the_command_l
     extensions(bright="Brightness", constant="Constant")
     bank, dataset = made
     (tmp_path / "number.txt").write_text("0.25")
-    words = ("bank", "score", bank.path, "--data", people, "--out", tmp_path)
+    words = ("bank", "score", "--bank", bank.path, "--data", people, "--out", tmp_path)
 
     result = call(*words, "--constant", tmp_path / "number.txt")
 
@@ -106,7 +108,7 @@ def test_a_score_that_cannot_be_an_option_is_one_sentence(
 ):
     extensions(**{name: kind})
 
-    result = call("bank", "score", made[0].path, "--data", people, "--out", tmp_path)
+    result = call("bank", "score", "--bank", made[0].path, "--data", people, "--out", tmp_path)
 
     assert result.exit_code == 2
     assert message in result.stderr.splitlines()[-1]
@@ -114,7 +116,7 @@ def test_a_score_that_cannot_be_an_option_is_one_sentence(
 
 def test_weights_for_a_score_that_needs_none_are_refused(extensions, made, people, tmp_path):
     extensions(bright="Brightness")
-    words = ("bank", "score", made[0].path, "--data", people, "--out", tmp_path)
+    words = ("bank", "score", "--bank", made[0].path, "--data", people, "--out", tmp_path)
 
     result = call(*words, "--bright", "x")
 
