@@ -74,6 +74,7 @@ from reid_aug.stages.train_reid.folder import (
 )
 from reid_aug.stages.train_reid.result import (
     MODEL_FORMAT,
+    dataset_name,
     experiment,
     mix_fields,
     starting_data,
@@ -291,6 +292,7 @@ def train_reid(
             **scores.fields([query.name for query in dataset.query]),
             "ap_definition": AP_DEFINITION,
             "gallery": len(dataset.gallery),
+            "dataset": dataset_name(dataset),
             **about,
             **mix_fields(mix, start),
             "replicate": replicate,

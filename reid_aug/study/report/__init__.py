@@ -39,9 +39,10 @@ def table(results: Sequence[Result]) -> list[list[str]]:
 
 def captioned_lines(results: Sequence[Result]) -> list[tuple[str, list[Line]]]:
     """The caption and the lines of every table, sorted by caption."""
-    tables = tables_of(results).items()
+    tables = tables_of(results)
+    captions = labels.captions(tables)
     return sorted(
-        ((labels.caption(key), lines_of(group)) for key, group in tables), key=lambda one: one[0]
+        ((captions[key], lines_of(group)) for key, group in tables.items()), key=lambda one: one[0]
     )
 
 

@@ -45,6 +45,14 @@ SCRATCH = StartKey(RANDOM)
 
 
 @dataclass(frozen=True, slots=True)
+class UsualStart:
+    """The start that the title of a section names."""
+
+    start: StartKey
+    is_shared: bool  # whether all rows of the section start from it
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingKey:
     """How a training differs from a plain one on the same images."""
 

@@ -1,6 +1,7 @@
 """Labels: every word that a reader of a report sees about a row or a table, made from its key."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reid_aug.bank.methods import find_method
@@ -15,6 +16,7 @@ from reid_aug.study.report.keys import (
     RowKey,
     StartKey,
     TrainingKey,
+    UsualStart,
 )
 from reid_aug.study.report.results import Result, TableKey
 
@@ -72,17 +74,18 @@ def start(key: StartKey) -> str:
     return STARTS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
 
 
-def what(key: RowKey, shared_start: StartKey | None = None) -> str:
+def what(key: RowKey, usual: UsualStart | None = None) -> str:
     """What a row adds to plain training on real images, or changes in it.
 
     Args:
-        shared_start: the starting weights that the title of the section names.
+        usual: the start that the title of the section names.
     """
     parts = [images(key.images)] if key.images else []
     if key.mode == "replace":
         parts.append("replacing real images")
     parts = [*parts, *_changes(key.training)] or ["real images only"]
-    return ", ".join(parts if shared_start else [*parts, start(key.training.start)])
+    is_named = usual is not None and key.training.start == usual.start
+    return ", ".join(parts if is_named else [*parts, start(key.training.start)])
 
 
 def keep(key: RowKey) -> str:
@@ -93,11 +96,12 @@ def keep(key: RowKey) -> str:
     return f"{key.keep:g}{seed}"
 
 
-def section(key: RowKey, shared_start: StartKey | None = None) -> str:
+def section(key: RowKey, usual: UsualStart | None = None) -> str:
     """What the rows of a section share: backbone, kept set, preset and starting weights."""
     preset = key.training.preset
     named = f", {preset} training" if preset != PLAIN else ""
-    started = f", {start(shared_start)}" if shared_start else ""
+    others = "" if usual is None or usual.is_shared else " where no other start is named"
+    started = f", {start(usual.start)}{others}" if usual else ""
     return f"{key.backbone}, keep {keep(key)}{named}{started}"
 
 
@@ -108,11 +112,32 @@ def notes(results: Iterable[Result]) -> list[str]:
     return [f"The generator of the package was {DEMO_ORIGIN}."] if is_demo else []
 
 
-def caption(key: TableKey) -> str:
-    """What all rows of a table share."""
+def captions(tables: Mapping[TableKey, Sequence[Result]]) -> dict[TableKey, str]:
+    """What all rows of a table share, for every table; a hash tells equal ones apart."""
+    texts = {key: caption(key, group[0]) for key, group in tables.items()}
+    equal = Counter(texts.values())
+    return {
+        key: f"{text} (SHA-256 {key.dataset_sha256[:8]})" if equal[text] > 1 else text
+        for key, text in texts.items()
+    }
+
+
+def dataset(result: Result) -> str:
+    """The data set of a result by its name and its counts."""
+    name = result.dataset or f"data set {result.dataset_sha256[:8]}"
+    if result.queries is None or result.gallery is None:
+        return name
+    return f"{name} ({result.queries} queries, {result.gallery} gallery images)"
+
+
+def caption(key: TableKey, first: Result) -> str:
+    """What all rows of a table share.
+
+    Args:
+        first: any result of the table.
+    """
     settings: dict[str, Any] = dict(key.settings)
     size, steps = f"{settings.pop('height')}x{settings.pop('width')}", settings.pop("steps")
     batch = settings.pop("batch")
     others = ", ".join(f"{name} {value}" for name, value in settings.items())
-    dataset = f"data set {key.dataset_sha256[:8]}"
-    return f"{steps} steps of {batch} images, input {size}, {dataset}, {others}"
+    return f"{dataset(first)}; {steps} steps of {batch} images, input {size}, {others}"

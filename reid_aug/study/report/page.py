@@ -273,7 +273,9 @@ def _by_count(pair: tuple[str, int]) -> tuple[int, str]:
 
 def _recipes(results: Sequence[Result]) -> list[tuple[str, str]]:
     """The caption and the recipe of every table, sorted by caption."""
-    firsts = {labels.caption(key): group[0].recipe for key, group in tables_of(results).items()}
+    tables = tables_of(results)
+    captions = labels.captions(tables)
+    firsts = {captions[key]: group[0].recipe for key, group in tables.items()}
     return [
         (caption, json.dumps({k: v for k, v in recipe.items() if k not in MACHINE}, indent=1))
         for caption, recipe in sorted(firsts.items())

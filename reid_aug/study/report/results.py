@@ -76,6 +76,7 @@ class Result:
     starting_weights: str | None  # sha256 of the file
     starting_leak_status: str | None
     leak_free: bool | None
+    dataset: str | None  # name
     dataset_sha256: str
     kept_sha256: str | None
     rows_sha256: str | None
@@ -246,6 +247,7 @@ def _origin_fields(whole: _Table) -> dict[str, Any]:
     versions = whole.table("versions") if whole.has("versions") else None
     return {
         "leak_free": whole.truth("leak_free") if whole.has("leak_free") else None,
+        "dataset": whole.optional_text("dataset"),
         "dataset_sha256": whole.text("dataset_sha256"),
         "kept_sha256": whole.optional_text("kept_sha256"),
         "rows_sha256": whole.optional_text("rows_sha256"),

@@ -23,6 +23,7 @@ from reid_aug.study.report.keys import (
     RowKey,
     StartKey,
     TrainingKey,
+    UsualStart,
     row_key,
 )
 from reid_aug.study.report.results import Result, tables_of
@@ -156,18 +157,18 @@ class Line:
     row: TableRow
     baseline: TableRow | None
     gain: Gain | None
-    shared_start: StartKey | None = None
-    """The starting weights of all rows of the section, where they are the same."""
+    usual_start: UsualStart | None = None
+    """The start that the title of the section names: that of all rows, or else from scratch."""
 
     @property
     def section(self) -> str:
         """The title of the section."""
-        return labels.section(self.row.key, self.shared_start)
+        return labels.section(self.row.key, self.usual_start)
 
     @property
     def what(self) -> str:
         """What the row adds or changes, without what the title of the section says."""
-        return labels.what(self.row.key, self.shared_start)
+        return labels.what(self.row.key, self.usual_start)
 
     @property
     def what_at_ratio(self) -> str:
@@ -207,8 +208,15 @@ def lines_of(results: Sequence[Result]) -> list[Line]:
     starts: defaultdict[Any, set[StartKey]] = defaultdict(set)
     for row in rows:
         starts[row.key.section].add(row.key.training.start)
-    shared = {section: own.pop() for section, own in starts.items() if len(own) == 1}
+    usual = {section: _usual(own) for section, own in starts.items()}
     return [
-        Line(row, base, gain(row, base), shared.get(row.key.section))
+        Line(row, base, gain(row, base), usual[row.key.section])
         for row, base in baselines_of(rows).items()
     ]
+
+
+def _usual(starts: set[StartKey]) -> UsualStart | None:
+    """The start that a title names, of the starts of all rows below it."""
+    if len(starts) == 1:
+        return UsualStart(*starts, is_shared=True)
+    return UsualStart(SCRATCH, is_shared=False) if SCRATCH in starts else None

@@ -40,7 +40,8 @@ FOOTNOTE = (
     "renders show the right person in the right pose, which no generator can promise."
 )
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
-PAGE = 120  # columns of a terminal
+PAGE = 100  # columns of a terminal
+LEAST_WHAT = 16  # columns of what a row adds, which takes the room that the others leave
 MACHINE = ("backbone", "workers", "weights")  # settings that have a column, or belong to a machine
 
 
@@ -124,12 +125,30 @@ def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list
 
 
 def terminal(caption: str, lines: Sequence[Line]) -> str:
-    """A table of aligned columns."""
+    """A table of aligned columns that fits a page.
+
+    The numbers of images stand in the titles, as those of the real ones: a ratio gives the others.
+    """
     header, body = _short_table(lines)
-    draw = _aligner([header, *(row for _, group in body for row in group)])
-    text = [wrapped(caption), "", draw(header), draw(None)]
+    images, what = header.index("images"), header.index("what")
+    rows = [row for _, group in body for row in group]
+    others = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = PAGE - sum(others) + others[images] + others[what] - 2 * (len(header) - 2)
+
+    def fitted(row: Sequence[str]) -> list[list[str]]:
+        """The lines of a row: what it adds takes several where it is long."""
+        parts = textwrap.wrap(row[what], max(room, LEAST_WHAT)) or [""]
+        first = [parts[0] if i == what else cell for i, cell in enumerate(row) if i != images]
+        after = [[""] * (what - 1) + [part] + [""] * (len(row) - what - 1) for part in parts[1:]]
+        return [first, *after]
+
+    head, *shown = [fitted(row) for row in [header, *rows]]
+    draw = _aligner([*head, *(line for row in shown for line in row)])
+    text, left = [wrapped(caption), "", draw(head[0]), draw(None)], iter(shown)
     for title, group in body:
-        text += [title, *map(draw, group)]
+        real = max(int(row[images].split()[0]) for row in group)
+        text.append(f"{title}, {real} real images")
+        text += [draw(line) for _ in group for line in next(left)]
     return "\n".join(text)
 
 
