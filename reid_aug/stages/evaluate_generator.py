@@ -329,10 +329,15 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['pairs']} pairs, list {result['pairs_sha256'][:8]}"
     yield f"{'metric':<18}" + "".join(f"{protocol:>10}" for protocol in PROTOCOLS)
     for name, values in result["measures"].items():
-        cells = [_cell(values, protocol) for protocol in PROTOCOLS]
+        cells = cells_of(values)
         yield f"{name:<18}" + "".join(f"{cell:>10}" for cell in cells)
     for name, reason in result["missing"].items():
         yield f"{name:<18}  {reason}"
+
+
+def cells_of(values: Mapping[str, float | None]) -> list[str]:
+    """The values of a metric as text, one per protocol."""
+    return [_cell(values, protocol) for protocol in PROTOCOLS]
 
 
 def _cell(values: Mapping[str, float | None], protocol: str) -> str:

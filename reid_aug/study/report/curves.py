@@ -22,6 +22,7 @@ COLOURS = (
     "#3fa3ad", "#7a5c43",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>"
+MANY = 20  # points of a line without markers
 WIDTH = 5.0  # inches, 360 pixels of a page
 STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "reid-aug", "text.parse_math": False, "font.size": 10,
@@ -45,6 +46,15 @@ class Curve:
     name: str
     place: int
     points: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a plot; ``place`` selects its colour."""
+
+    name: str
+    place: int
+    points: tuple[tuple[float, float], ...]
 
 
 def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
@@ -91,6 +101,21 @@ def gain_plot(rows: Sequence[tuple[str, float, Sequence[tuple[float, float]]]], 
         axes.spines["left"].set_visible(False)
 
     return _svg(draw, 0.8 + 0.28 * len(rows), alt)
+
+
+def line_plot(series: Sequence[Series], xlabel: str, ylabel: str, alt: str) -> str:
+    """Plot lines of numbers, with their names below."""
+
+    def draw(axes: "Axes") -> None:
+        for one in series:
+            colour, xs = COLOURS[one.place % len(COLOURS)], [x for x, _ in one.points]
+            marker = MARKERS[one.place % len(MARKERS)] if len(xs) < MANY else ""
+            axes.plot(xs, [y for _, y in one.points], color=colour, marker=marker, label=one.name)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.grid(axis="y")
+        axes.figure.legend(loc="outside lower left", fontsize=9)
+
+    return _svg(draw, 2.6 + 0.19 * len(series), alt)
 
 
 def identity_plot(gains: Sequence[float], alt: str) -> str:

@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Any
 from reid_aug.bank.methods import find_method
 from reid_aug.data.dataset import Dataset
 from reid_aug.runtime.pages import write_page
+from reid_aug.stages.train_reid.folder import read_losses
 from reid_aug.study.report import captioned_lines, labels, texts
-from reid_aug.study.report.banks import bank_views
-from reid_aug.study.report.curves import Curve, gain_plot, identity_plot, ratio_plot
+from reid_aug.study.report.banks import bank_views, quality_views
+from reid_aug.study.report.curves import (
+    Curve,
+    Series,
+    gain_plot,
+    identity_plot,
+    line_plot,
+    ratio_plot,
+)
 from reid_aug.study.report.gains import Interval
-from reid_aug.study.report.identities import IdentityGain, identity_gains
+from reid_aug.study.report.identities import GroupGain, camera_gains, identity_gains
 from reid_aug.study.report.keys import RowKey, row_key
 from reid_aug.study.report.published import HEADING, published_beside
 from reid_aug.study.report.results import Result, tables_of
@@ -49,8 +57,28 @@ class Panel:
     curves: str
     gains: str
     subject: Line | None
-    identities: list[IdentityGain]
+    identities: list[GroupGain]
     identity_plot: str
+    cameras: list[GroupGain]
+    ranks: str
+    """CMC of the subject and its baseline, "" where ranks are missing."""
+    losses: str
+    """Losses of the subject and its baseline, "" without their logs."""
+
+    @property
+    def answer(self) -> tuple[str, str] | None:
+        """Whether the subject helps; None without a subject."""
+        return texts.answer(self.subject) if self.subject else None
+
+    @property
+    def rivals(self) -> int:
+        """The number of rows of which the subject gains most."""
+        return len(candidates(self.lines))
+
+    @property
+    def scores(self) -> list[list[str]]:
+        """All scores of every row."""
+        return [texts.score_cells(line) for line in self.lines]
 
     @property
     def cells(self) -> list[tuple[str, list[str]]]:
@@ -58,7 +86,7 @@ class Panel:
         return [(line.verdict, texts.short_cells(line)) for line in self.lines]
 
     @property
-    def extremes(self) -> tuple[list[IdentityGain], list[IdentityGain]]:
+    def extremes(self) -> tuple[list[GroupGain], list[GroupGain]]:
         """The identities that gain most and those that lose most; the two do not overlap."""
         count = min(EXTREMES, len(self.identities) // 2)
         return self.identities[:count], self.identities[::-1][:count]
@@ -114,7 +142,9 @@ def write_report(
         flips=_flips(panels, dataset, device),
         published=published_beside(results),
         published_heading=HEADING,
+        score_header=texts.SCORE_HEADER,
         banks=list(bank_views(run)),
+        qualities=list(quality_views(run)),
         leaks=leaks_of(panels),
         unknown=sum(result.leak_free is None for result in results),
         sources=[_source(result) for result in results],
@@ -151,14 +181,52 @@ def _panel(title: str, lines: list[Line], kinds: Sequence[Any]) -> Panel:
         subject,
         identities,
         identity_plot(points, f"gain of every identity, {title}") if points else "",
+        camera_gains(pairs_of(subject)) if subject else [],
+        _rank_plot(subject, title) if subject else "",
+        _loss_plot(subject, title) if subject else "",
     )
+
+
+RANKS = {1: "rank1", 5: "rank5", 10: "rank10"}
+
+
+def _rank_plot(line: Line, title: str) -> str:
+    """The CMC of a row and of its baseline, as means over the seeds that both have."""
+    series = []
+    for place, name, results in _sides(line):
+        points = [(k, [getattr(one, field) for one in results]) for k, field in RANKS.items()]
+        if any(score is None for _, scores in points for score in scores):
+            return ""
+        means = tuple((float(k), 100 * texts.moments(scores)[0]) for k, scores in points)
+        series.append(Series(name, place, means))
+    return line_plot(series, "rank", "CMC, %", f"CMC, {title}")
+
+
+def _loss_plot(line: Line, title: str) -> str:
+    """The training losses of a row and of its baseline, for the first seed that both have."""
+    series = [
+        Series(name, place, points)
+        for place, name, results in _sides(line)
+        if (points := read_losses(Path(results[0].file).parent))
+    ]
+    return line_plot(series, "step", "training loss", f"training loss, {title}") if series else ""
+
+
+def _sides(line: Line) -> list[tuple[int, str, list[Result]]]:
+    """The baseline of a row and the row, each with its place, its name and its results."""
+    after, before = map(list, zip(*pairs_of(line), strict=True))
+    return [(0, "real images only", before), (1, line.what_at_ratio, after)]
 
 
 def subject_of(lines: Sequence[Line]) -> Line | None:
     """The row that gains most: among rows with images of a generator, if there are any."""
+    return max(candidates(lines), key=_gain, default=None)
+
+
+def candidates(lines: Sequence[Line]) -> list[Line]:
+    """The rows with a gain and with images of a generator, or of any method if there are none."""
     mixed = [line for line in lines if line.row.key.ratio and line.gain]
-    generated = [line for line in mixed if _is_from_generator(line.row.key)]
-    return max(generated or mixed, key=_gain, default=None)
+    return [line for line in mixed if _is_from_generator(line.row.key)] or mixed
 
 
 def _is_from_generator(key: RowKey) -> bool:

@@ -218,5 +218,5 @@ def lines_of(results: Sequence[Result]) -> list[Line]:
 def _usual(starts: set[StartKey]) -> UsualStart | None:
     """The start that a title names, of the starts of all rows below it."""
     if len(starts) == 1:
-        return UsualStart(*starts, is_shared=True)
+        return UsualStart(next(iter(starts)), is_shared=True)
     return UsualStart(SCRATCH, is_shared=False) if SCRATCH in starts else None

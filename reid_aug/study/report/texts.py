@@ -102,6 +102,49 @@ def bootstrap_words(gain: Gain | None) -> str:
     return f"{100 * gain.over_queries.low:+.1f} to {100 * gain.over_queries.high:+.1f}"
 
 
+ANSWERS = {"better": "Yes", "worse": "No", "one seed": "Not sure", "within noise": "Not shown"}
+
+
+def answer(line: Line) -> tuple[str, str]:
+    """Whether a row with generated images helps: in a word or two, and in a sentence.
+
+    Args:
+        line: a row with a gain.
+    """
+    gain, row, baseline = line.gain, line.row, line.baseline
+    assert gain is not None
+    assert baseline is not None
+    common = row.scores("mAP").keys() & baseline.scores("mAP").keys()
+    before, after = (
+        100 * moments(score for seed, score in one.scores("mAP").items() if seed in common)[0]
+        for one in (baseline, row)
+    )
+    change = f"{'raise' if gain.mean >= 0 else 'lower'} mAP by {abs(100 * gain.mean):.1f} points"
+    ends = [f"{100 * one.low:+.1f} to {100 * one.high:+.1f} over {what}"
+            for one, what in ((gain.over_seeds, "seeds"), (gain.over_queries, "queries"))
+            if one]  # fmt: skip
+    sure = f" (95 % intervals: {', '.join(ends)})" if ends else ""
+    real = baseline.results[0].real
+    noise = "; this is within the noise" if line.verdict.startswith("within") else ""
+    seeds = "one seed" if gain.seeds == 1 else f"{gain.seeds} seeds"
+    return ANSWERS[line.verdict.partition(" (")[0]], (
+        f"Generated images ({line.what_at_ratio}) {change}, from {before:.1f} to {after:.1f} %"
+        f"{sure}, against training on the {real} real images only, {seeds}{noise}."
+    )
+
+
+SCORE_HEADER = ("ratio", "what", "mAP %", "Rank-1 %", "Rank-5 %", "Rank-10 %", "mINP %")
+
+
+def score_cells(line: Line) -> list[str]:
+    """The scores of one line, in the order of ``SCORE_HEADER``."""
+    scores = []
+    for name in SCORES:
+        values = [score for score in line.row.scores(name).values() if score is not None]
+        scores.append(spread(values) if len(values) == len(line.row.results) else "-")
+    return [f"{line.row.key.ratio:g}", line.what, *scores]
+
+
 def sections(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
     """A title, and the lines below it, for every backbone, kept set and preset."""
     for _, group in groupby(lines, lambda line: line.row.key.section):

@@ -89,7 +89,7 @@ def test_a_grid_and_the_advice_of_a_mix_know_the_scores_of_another_package(exten
     bank, dataset = made
 
     assert scores_of_grid() == ("identity", "margin", "sharpness", "novelty", "brightness")
-    with pytest.raises(UserError, match=r"bank score \S+ --constant FILE"):
+    with pytest.raises(UserError, match=r"bank score --bank \S+ --constant FILE"):
         Mix(dataset.train, bank, 0.5, min_score={"constant": 0.2})
 
 

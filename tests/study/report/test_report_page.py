@@ -1,5 +1,6 @@
 """The report as a page: it holds what was measured, and loads nothing from outside."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -102,7 +103,48 @@ def test_the_page_holds_table_curves_and_identities_and_names_what_is_missing(tm
     assert "osnet_x0_25, keep 0.2" in page.text
     assert "3 of 3 identities gain." in page.text
     assert "The data set was not given" in page.text
-    assert (tmp_path / "report.html").read_text().count("<svg") == 3
+    assert (tmp_path / "report.html").read_text().count("<svg") == 4
+
+
+def test_the_page_answers_its_title_first(tmp_path):
+    page = page_of(tmp_path / "many", *study())
+    assert page.text.index("Yes (osnet_x0_25, keep 0.2, from scratch)") < page.text.index("Tables")
+    assert re.search(
+        r"Generated images \(generator, ratio 1\) raise mAP by \d+.\d points, from \d\d.\d to "
+        r"\d\d.\d % \(95 % intervals: .* over seeds, .* over queries\), against training on the "
+        r"120 real images only, 3 seeds\.",
+        page.text,
+    )
+
+    one = page_of(tmp_path / "one", result(0.0, 0, 0.5), result(1.0, 0, 0.6))
+    assert "Not sure" in one.text
+    assert "120 real images only, one seed." in one.text
+    none = page_of(tmp_path / "none", *results(0.0, (0.5, 0.6)), *results(1.0, (0.6, 0.5)))
+    assert "Not shown" in none.text
+    assert "this is within the noise" in none.text
+
+
+def test_the_page_has_all_scores_cameras_losses_and_quality(tmp_path):
+    given = [{**one, "dataset": "mine"} for one in study()]
+    write(tmp_path, *given)
+    for cell in (tmp_path / "reid").iterdir():
+        (cell / "log.jsonl").write_text('{"step": 10, "loss": 2.5}\n{"step": 20, "loss": 1.5}\n')
+    (tmp_path / "quality.json").write_text(json.dumps({
+        "format": "reid_aug.quality/1", "pairs": 12,
+        "measures": {"SSIM": {"patn": 0.25, "clean": 0.5}}, "missing": {}}))  # fmt: skip
+    found, faults = find_results(tmp_path)
+
+    page = Page(write_report(found, tmp_path, faults).read_text())
+
+    text = (tmp_path / "report.html").read_text()
+    assert "mine (10 queries, 40 gallery images); 300 steps" in page.text
+    assert "dddddddd" not in page.text
+    assert "Rank-10 % mINP %" in page.text
+    assert "95.0 ± 0.0" in page.text
+    assert 'aria-label="CMC, ' in text
+    assert 'aria-label="training loss, ' in text
+    assert "quality.json: 12 pairs metric patn clean SSIM 0.2500 0.5000" in page.text
+    assert re.search(r"camera of the query .* 1 3 \d", page.text)
 
 
 def test_a_curve_starts_at_the_baseline_of_its_own_seeds():
