@@ -256,7 +256,7 @@ def test_identities_worked_by_hand():
 
     gains = identity_gains([tuple(records([after, before]))])
 
-    assert [(g.pid, g.queries, round(g.before, 6), round(g.gain, 6)) for g in gains] == [
+    assert [(g.number, g.queries, round(g.before, 6), round(g.gain, 6)) for g in gains] == [
         (7, 2, 0.2, 0.3), (9, 2, 0.8, 0.0), (8, 2, 0.5, -0.1)
     ]  # fmt: skip
 
