@@ -97,7 +97,7 @@ def test_a_grid_and_the_advice_of_a_mix_know_the_scores_of_another_package(exten
     ("name", "kind", "message"),
     [
         ("scorer", "Brightness", "its name must differ from those of other classes"),
-        ("seed", "Brightness", "its name must not be that of another option of the command"),
+        ("keep", "Brightness", "its name must not be that of another option of the command"),
         ("no name", "Brightness", "its name must be lower-case letters, digits and dashes"),
         ("gone", "Gone", "must be a class that can be imported"),
         ("call", "call", "must be the names of what it computes, got none"),
