@@ -10,6 +10,7 @@ package and shows its traceback.
     machine                        doctor, and the options --version and --json
     options, errors                the options that commands share, and the report of errors
     declared                       options that follow from declared metrics and scores
+    recipes                        the keys of recipes
     jobs                           the dry run of a stage
 """
 
@@ -21,6 +22,7 @@ from reid_aug.cli.generator import generator
 from reid_aug.cli.grids import benchmark, demo, report
 from reid_aug.cli.machine import doctor, version_options
 from reid_aug.cli.poses import estimate_poses
+from reid_aug.cli.recipes import recipe
 from reid_aug.cli.reid import reid
 from reid_aug.cli.stages import (
     check,
@@ -60,6 +62,6 @@ def main() -> None:
 
 for command in (
     bank, benchmark, check, convert, deepfashion, demo, doctor, estimate_poses, generator, people,
-    reid, report, synthesize, train_generator, train_reid,
+    recipe, reid, report, synthesize, train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

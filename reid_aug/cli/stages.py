@@ -146,7 +146,7 @@ def check(
 
 
 @click.command("train-generator")
-@stage_options
+@stage_options()
 def train_generator(dry_run: bool, **given: Any) -> None:
     """Train a PATN generator on the kept images.
 
@@ -156,11 +156,11 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     stage = stage_of(given)
     from reid_aug.stages import train_generator as module
 
-    perform(module.prepare(stage), dry_run)
+    perform(module.prepare(stage), dry_run, "generator", "train_generator")
 
 
 @click.command()
-@stage_options
+@stage_options()
 @mix_options
 @generator_option
 def synthesize(
@@ -173,13 +173,14 @@ def synthesize(
     command on one file system.
     """
     stage = stage_of(given)
-    from reid_aug.stages.synthesize import prepare
+    from reid_aug.stages.synthesize import generator_or_stand_in, prepare
 
-    perform(prepare(stage, ratio, mode, generator), dry_run)
+    with generator_or_stand_in(stage, generator, dry_run) as chosen:
+        perform(prepare(stage, ratio, mode, chosen), dry_run, "synthesize")
 
 
 @click.command("train-reid")
-@stage_options
+@stage_options("keypoints")
 @mix_options
 @click.option(
     "--backbone",
@@ -212,4 +213,5 @@ def train_reid(
     stage = stage_of(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})
     from reid_aug.stages import train_reid as module
 
-    perform(module.prepare(stage, ratio, mode, bank, min_score), dry_run)
+    prepare = module.prepare_estimate if dry_run else module.prepare
+    perform(prepare(stage, ratio, mode, bank, min_score), dry_run, "synthesize", "train_reid")

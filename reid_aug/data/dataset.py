@@ -277,7 +277,7 @@ def require_a_match(dataset: Dataset) -> None:
     raise UserError(
         f"{folder}: no query has a match in the gallery under another camera, so nothing can be "
         f"evaluated",
-        Remedy(("check",), words="check the data set with"),
+        Remedy(("check", "DATA"), words="check the data set with"),
     )
 
 

@@ -162,6 +162,7 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
             f"{path} {found}",
             Remedy(
                 ("estimate-poses", "DATA"),
+                {"weights": "FILE"},
                 words="give the keypoint file with --keypoints FILE, or make it with",
             ),
         )

@@ -68,7 +68,7 @@ def sampled_pairs(
         raise UserError(
             f"pairs need an identity with two images whose shoulders and hips are known, got none "
             f"in {len(poses)} images",
-            Remedy(("check",), words="check the keypoints with"),
+            Remedy(("check", "DATA"), words="check the keypoints with"),
         )
     if count >= len(pairs):
         return pairs

@@ -202,10 +202,20 @@ class EvaluateReidJob:
             for own, images in zip(self.tested.features, self.tested.lists, strict=True)
         ]
 
+    def is_done(self) -> bool:
+        """Whether the file holds all rows of this job.
+
+        Raises:
+            UserError: If it holds the evaluation of something else.
+        """
+        rows = read_rows(self.path, self.about()) if self.path.is_file() else []
+        return all(row.find(rows) for row in self.rows())
+
     def describe(self) -> str:
-        """What is evaluated, as text."""
+        """What is evaluated, as text; whether it is done already."""
         lines = [self.posed.words] if self.posed else []
-        return "\n".join((*lines, self.tested.describe()))
+        done = [f"done already: {self.path}"] if self.is_done() else []
+        return "\n".join((*lines, self.tested.describe(), *done))
 
     def cost(self, device: torch.device) -> tuple[float, int]:
         """Estimated seconds without the ranking, from a few queries, and bytes on the disk."""

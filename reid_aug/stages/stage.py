@@ -52,8 +52,8 @@ class Stage:
         return read_keypoints(self.keypoints)
 
     def with_options(self, options: Mapping[str, Any]) -> "Stage":
-        """The same stage with other values in its recipe (:meth:`Recipe.with_options`)."""
-        return replace(self, recipe=self.recipe.with_options(options))
+        """The same stage with other values in its recipe (:meth:`Recipe.with_flags`)."""
+        return replace(self, recipe=self.recipe.with_flags(options))
 
     def write_recipe(self) -> None:
         """Write the recipe into the run folder, and what the pids mean if they were assigned."""
@@ -103,9 +103,17 @@ def open_stage(
     Raises:
         UserError: If one of them is wrong.
     """
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    loaded = load_recipe(recipe or DEMO, {**parse_settings(settings), **given})
+    loaded = recipe_of(recipe, settings, options)
     return open_stage_of(loaded, data, out, device, keypoints)
+
+
+def recipe_of(
+    name: str | None, settings: tuple[str, ...] = (), options: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe of a command's options, as :func:`open_stage`. Options precede settings."""
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    others = {k: v for k, v in parse_settings(settings).items() if k not in given}
+    return load_recipe(name or DEMO).with_flags(given).with_options(others, where="--set")
 
 
 def open_stage_of(
@@ -195,7 +203,8 @@ def choose_device(name: str | None) -> torch.device:
         if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     except RuntimeError:
-        raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from None
+        hint = f"; did you mean cuda:{name}?" if name and name.isdecimal() else ""
+        raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}{hint}") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -10,8 +10,10 @@ import json
 import math
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +34,12 @@ from reid_aug.data.dataset import (
     Dataset,
     PersonImage,
     by_identity,
+    kept,
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import STATUSES
+from reid_aug.data.provenance import STATUSES, fingerprints
+from reid_aug.generator import untrained_generator
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
 from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
@@ -352,7 +356,7 @@ def seconds_to_generate(planned: PlannedBank, device: torch.device) -> float:
     method.to(device)
     rows = (planned.rows * math.ceil(batch / len(planned.rows)))[:batch]
     elapsed = []
-    for _ in range(3):
+    for _ in track(range(3), "measure batches"):
         began = time.perf_counter()
         method.generate(rows)
         elapsed.append(time.perf_counter() - began)
@@ -385,6 +389,28 @@ def prepare(
     checkpoint = stage.generator(generator) if needs_checkpoint else None
     inputs = stage.dataset, stage.poses, checkpoint
     return SynthesizeJob(stage, plan_bank(*inputs, config, recipe.data, recipe.seed))
+
+
+@contextmanager
+def generator_or_stand_in(stage: "Stage", given: str | None, is_dry: bool) -> Iterator[str | None]:
+    """The generator of a command; in a dry run, an untrained one where none is trained yet.
+
+    Args:
+        given: the checkpoint that the command names, if it names one.
+        is_dry: whether the command only measures what it would cost.
+    """
+    config, run = stage.recipe.synthesize, stage.run
+    is_there = given or stage.is_demo or run.generator.is_file()
+    if not is_dry or is_there or not method_named(config.method).needs_checkpoint:
+        yield given
+        return
+    print(
+        f"{run.generator} does not exist yet: an untrained generator of the recipe is measured",
+        file=sys.stderr,
+    )
+    real = kept(stage.dataset.train, stage.recipe.data.keep, stage.recipe.data.keep_seed)
+    with untrained_generator(stage.recipe.generator, fingerprints(real)) as path:
+        yield str(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,17 +274,16 @@ def seconds_per_step(
     """
     trainer = Trainer(network, config, pairs.seed, device)
     trainer.check_precision(pairs.data.height, pairs.data.width)
-    elapsed = {}
-    for is_early in sorted(
-        {number < config.steps_before_discriminators for number in (0, config.steps - 1)}
-    ):
-        number, times = 0 if is_early else config.steps - 1, []
-        for _ in range(3):
+    ends = {n < config.steps_before_discriminators: n for n in (config.steps - 1, 0)}
+    measured = [(is_early, number) for is_early, number in sorted(ends.items()) for _ in range(3)]
+    times: dict[bool, list[float]] = {}
+    with track(measured, "measure steps") as bar:
+        for is_early, number in bar:
             batch = pairs[number]  # in a training, a thread reads it during the step before
             began = time.perf_counter()
             trainer.step(batch, number)
-            times.append(time.perf_counter() - began)
-        elapsed[is_early] = statistics.median(times)
+            times.setdefault(is_early, []).append(time.perf_counter() - began)
+    elapsed = {is_early: statistics.median(some) for is_early, some in times.items()}
     early = config.steps_before_discriminators / config.steps
     return early * elapsed.get(True, 0.0) + (1 - early) * elapsed.get(False, 0.0)
 
