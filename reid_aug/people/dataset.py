@@ -32,11 +32,16 @@ DISTRACTOR_BOXES, JUNK_BOXES = 5, 7
 class PeopleConfig:
     """The people of a data set. The pids of the test identities follow the training pids."""
 
-    identities: int = 60  # number of training identities, at least 1
-    test_identities: int = 60  # number of test identities, at least 1
-    first: int = 1  # smallest pid; the largest pid must not exceed 9999
-    seed: int = 0  # at least 0
-    difficulty: str = "market"  # a key of reid_aug.people.difficulty.DIFFICULTIES
+    identities: int = 60
+    """Number of training identities, at least 1."""
+    test_identities: int = 60
+    """Number of test identities, at least 1."""
+    first: int = 1
+    """Smallest pid; the largest pid must not exceed 9999."""
+    seed: int = 0
+    """Seed of the appearance of people and cameras, at least 0."""
+    difficulty: str = "market"
+    """How much the images of one person differ: "easy", or "market" as in Market-1501."""
 
     def __post_init__(self) -> None:
         least = {"identities": 1, "test_identities": 1, "first": 1, "seed": 0}
