@@ -19,6 +19,7 @@ are refused, and shapes, types and the checksum of everything but the pixels are
 pixel is read. :meth:`Bank.check_pixels` checks the pixels, which reads the whole file; a mix calls
 it first.
 
+    attributes                  kept set, generator, plan and hashes, as one record
     plan, coverage              source image, target pose and camera of each row
     methods                     the ways to make the image of a row
     shards                      parts of an unfinished bank, which survive a killed run
@@ -29,9 +30,8 @@ it first.
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.hdf5_heaps import check_pointers, find_heaps
 from reid_aug.bank.reading import (
+    BANK_FORMAT,
     DAMAGED,
-    FORMAT,
     data_ranges,
     read_attributes,
     read_rows,
@@ -50,16 +51,9 @@ from reid_aug.bank.reading import (
 )
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
-from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import Remedy, UserError
 
-OLDER = {
-    "method": "generator",
-    "cameras": "source",
-    "poses": "random",
-}  # for keys that a plan lacks
-
-__all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
+__all__ = ["BANK_FORMAT", "Bank", "BankAttributes", "BankPlan", "Entry", "Rows", "write_bank"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +97,7 @@ class Bank:
             text = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"{path}: must be a bank (HDF5), got {text}") from None
         self._check_content()
-        self.about_scores = self._parse_about_scores()
+        self.about_scores = self._checked_about_scores()
         self._frame = self.height * self.width * 3  # bytes
         self._stamp, self._descriptor = _stamp(self.path.stat()), -1
         self._has_right_pixels = False
@@ -125,48 +119,29 @@ class Bank:
         if not -len(self) <= row < len(self):
             raise IndexError(f"row must be below {len(self)}, got {row}")
         row %= len(self)
-        return self.images(row, row + 1)[0]
+        result: np.ndarray = self.images(row, row + 1)[0]
+        return result
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """How the rows were made: method, cameras, poses, height, width and more.
+    def plan(self) -> BankPlan:
+        """How the rows were made: method, cameras, poses, height, width and more."""
+        return self.attributes.plan
 
-        Raises:
-            UserError: If the attribute is no such JSON object.
-        """
-        text = self.attributes["plan"]
-        try:  # older banks lack some of the keys
-            found = {**OLDER, **json.loads(text)}
-        except (ValueError, TypeError, RecursionError):
-            found = {}
-        if not all(isinstance(found.get(key), str) and found[key].isprintable() for key in OLDER):
-            raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
-        return found
-
-    def _parse_about_scores(self) -> dict[str, dict[str, Any]]:
+    def _checked_about_scores(self) -> Mapping[str, Mapping[str, Any]]:
         """The origin of each score: {name: {"data": leak status of its scorer, ...}}."""
-        text = self.attributes.get("scores", "{}")
-        try:
-            found = json.loads(text)
-            fits = set(found) == set(self.scores) and all(
-                isinstance(about, dict) and about.get("data") in STATUSES
-                for about in found.values()
-            )
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            fits = False
-        if not fits:
+        found = self.attributes.scores or {}
+        if {*found} != {*self.scores}:
             raise UserError(
-                f"{self.path}: attribute scores must tell of each of the scores "
-                f"({', '.join(self.scores) or 'none'}) that its data are one of "
-                f"{', '.join(STATUSES)}, got {text[:80]!r}"
+                f"{self.path}: attribute scores must describe the scores of the file "
+                f"({', '.join(self.scores) or 'none'}), got {', '.join(found) or 'none'}"
             )
         return found
 
     def _check_content(self) -> None:
         """Raise a UserError if columns or attributes differ from what was written."""
-        wanted = self.attributes.get("content_sha256")
+        wanted = self.attributes.content_sha256
         if wanted is not None:
-            found = content_sha256(self.attributes, columns_of(self.rows, self.scores))
+            found = content_sha256(self.attributes.stored(), columns_of(self.rows, self.scores))
             _compare(self.path, "columns and attributes", wanted, found)
 
     def check_pixels(self) -> None:
@@ -180,7 +155,7 @@ class Bank:
         digest = hashlib.sha256()
         for start in range(0, len(self), 1024):
             digest.update(self.images(start, min(start + 1024, len(self))).data)
-        _compare(self.path, "images", self.attributes["images_sha256"], digest.hexdigest())
+        _compare(self.path, "images", self.attributes.images_sha256, digest.hexdigest())
         self._has_right_pixels = True
 
     def chosen_sha256(self, rows: Sequence[int]) -> str:
@@ -235,6 +210,6 @@ def _stamp(about: os.stat_result) -> tuple[int, int]:
 def _compare(path: Path, what: str, wanted: str, found: str) -> None:
     if wanted != found:
         raise UserError(
-            f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: the file is "
-            f"damaged or was changed; copy it again, or remove it and make it again"
+            f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: "
+            f"the file is damaged or was changed; copy it again, or remove it and make it again"
         )

@@ -18,7 +18,7 @@ from reid_aug import __version__
 from reid_aug.bank import Bank
 from reid_aug.runtime.files import sha256, write_json
 
-FORMAT = "reid_aug.bank-card/1"
+CARD_FORMAT = "reid_aug.bank-card/1"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "license.txt", "LICENCE", "LICENCE.txt")
 LONGEST = 4000  # characters of a licence that are copied
 NOTE = "Generated images of the people in the source data set: its terms of use hold for them too."
@@ -35,15 +35,16 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
         root: folder of the source data set.
         made: further entries about how the bank was made.
     """
-    about = {k: v for k, v in bank.attributes.items() if k not in ("plan", "scores", "synthetic")}
+    stored = bank.attributes.stored()
+    about = {k: v for k, v in stored.items() if k not in ("plan", "scores", "synthetic")}
     card = {
-        "format": FORMAT,
+        "format": CARD_FORMAT,
         "synthetic": True,
         "images": len(bank),
         "identities": len(np.unique(bank.rows.pid)),
         "size": [bank.height, bank.width],
         **about,
-        "plan": bank.plan,
+        "plan": bank.plan.as_dict(),
         "scores": bank.about_scores,
         "bank_sha256": sha256(bank.path),
         "source_data": root.name,
@@ -61,7 +62,8 @@ def has_own_card(path: Path) -> bool:
     """Whether the card beside the bank at ``path`` belongs to this file, by its checksum."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return card["bank_sha256"] == sha256(path)
+        result: bool = card["bank_sha256"] == sha256(path)
+        return result
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 

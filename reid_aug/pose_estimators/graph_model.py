@@ -26,7 +26,7 @@ from reid_aug.pose_estimators.graph_operations import (
 )
 from reid_aug.runtime.errors import UserError
 
-LARGEST = 512 * 1024**2  # bytes of JSON or of weights
+LARGEST_GRAPH = 512 * 1024**2  # bytes of JSON or of weights
 STORED = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
 BROKEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
@@ -88,8 +88,10 @@ def _read(path: Path) -> bytes:
         raise UserError(
             f"{path} is missing; a TF.js model is a .json file and .bin files in one folder"
         )
-    if path.stat().st_size > LARGEST:
-        raise UserError(f"{path}: size must be at most {LARGEST} bytes, got {path.stat().st_size}")
+    if path.stat().st_size > LARGEST_GRAPH:
+        raise UserError(
+            f"{path}: size must be at most {LARGEST_GRAPH} bytes, got {path.stat().st_size}"
+        )
     return path.read_bytes()
 
 

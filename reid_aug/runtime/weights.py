@@ -20,7 +20,7 @@ from torch import Tensor
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
 
-LARGEST = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
+LARGEST_FILE = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
 DAMAGED = (  # raised by torch.load for damaged files of the old and the new format
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
     TypeError, ValueError, struct.error,
@@ -97,8 +97,8 @@ def _present(path: Path | str) -> Path:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is missing; give the path of a weight file that exists")
-    if path.stat().st_size > LARGEST:
-        raise UserError(f"{path}: must be at most {LARGEST} bytes, got {path.stat().st_size}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise UserError(f"{path}: must be at most {LARGEST_FILE} bytes, got {path.stat().st_size}")
     return path
 
 

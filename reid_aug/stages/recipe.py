@@ -22,7 +22,7 @@ from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.stages.synthesize import SynthesizeConfig
-from reid_aug.stages.train_generator import TrainGeneratorConfig
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig, preset_keys
 
 T = TypeVar("T")

@@ -25,9 +25,9 @@ from reid_aug.generator import load_with_metadata
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
 from reid_aug.runtime.weights import read_tensors, write_tensors
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 
-FORMAT = "reid_aug.training/1"
+STATE_FORMAT = "reid_aug.training/1"
 STATES_KEPT = 2
 STATES = "[0-9]*.safetensors"
 
@@ -74,7 +74,7 @@ class TrainingFolder:
         if newest is None:
             return 0, {}
         tensors, head = read_tensors(newest)
-        if head.get("format") != FORMAT or head.get("notes") != self.metadata:
+        if head.get("format") != STATE_FORMAT or head.get("notes") != self.metadata:
             raise UserError(
                 f"{self.states}: holds a training with other settings or data; "
                 f"continue with those, or choose another folder with --out"
@@ -89,7 +89,7 @@ class TrainingFolder:
 
     def save_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Write the state after ``step`` steps, and delete all states but the last two."""
-        head = {"format": FORMAT, "step": step, "notes": self.metadata}
+        head = {"format": STATE_FORMAT, "step": step, "notes": self.metadata}
         head["processes"] = self.processes
         write_tensors(self.states / f"{step:08d}.safetensors", tensors, head)
         for old in sorted(self.states.glob(STATES))[:-STATES_KEPT]:
@@ -118,7 +118,7 @@ class TrainingFolder:
             for start in range(0, len(losses), every)
         ]
 
-    def save_samples(self, batch: Batch, generated: np.ndarray, step: int) -> None:
+    def save_samples(self, batch: PairBatch, generated: np.ndarray, step: int) -> None:
         """Write source, target pose, generated image and true image of ``batch`` as one PNG."""
         height, width = batch.image.shape[1:3]
         rows = [
