@@ -7,7 +7,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from docs.generated import with_generated_parts  # noqa: E402
-
 from reid_aug import __version__  # noqa: E402
 
 project = "reid-aug"
@@ -17,6 +16,7 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+smartquotes = False  # quotes in options and values stay as they are typed
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 

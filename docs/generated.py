@@ -5,6 +5,7 @@ A part stands where the source of a page has its marker, ``<!-- generated: NAME 
     commands            the help text of every command
     keys                every key of a recipe, from the configs and their docstrings
     file MODULE         the indented description of a file at the top of a module's docstring
+    result FOLDER KEYS  the results in a folder of ``benchmarks``, in few columns
     source PATH         a TOML file of the repository
     document PATH       a Markdown file of the repository, with its links rewritten
 
@@ -30,6 +31,8 @@ from sphinx.pycode import ModuleAnalyzer
 
 from reid_aug.cli import main
 from reid_aug.stages.recipe import Recipe
+from reid_aug.study.report import captioned_lines, read_results, texts
+from reid_aug.study.report.rows import Line
 
 ROOT = Path(__file__).parents[1]
 MARKER = re.compile(r"<!-- generated: (\w+) ?(.*?) -->")
@@ -41,6 +44,7 @@ INCLUDED = {  # files of the repository that are pages of the site
     "benchmarks/README.md": "measurements.md",
     "examples/README.md": "notebooks.md",
 }
+SHOWN = ("images", "what", "mAP %", "Rank-1 %", "gain in mAP", "bootstrap", "verdict")
 ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 
@@ -119,6 +123,35 @@ def file(module: str) -> str:
     return f"```text\n{dedent(block[0]).strip()}\n```"
 
 
+def result(folder_and_keys: str) -> str:
+    """The rows of all tables of some results in the columns of ``SHOWN``, a table per section.
+
+    Args:
+        folder_and_keys: a folder of ``benchmarks``, and fields of a row's key that a row must have
+            to be shown: "results/demo keep=0.2 mode=supplement". A row without generated images
+            has no mode and is always shown.
+    """
+    folder, *keys = folder_and_keys.split()
+    wanted = dict(key.split("=") for key in keys)
+    results = read_results(ROOT / "benchmarks" / folder)
+    lines = [line for _, table in captioned_lines(results) for line in table]
+    shown = [line for line in lines if _fits(line, wanted)]
+    return "\n\n".join(_section(title, group) for title, group in texts.sections(shown))
+
+
+def _fits(line: Line, wanted: dict[str, str]) -> bool:
+    own = {name: str(getattr(line.row.key, name)) for name in wanted}
+    return all(own[name] in ("", value) for name, value in wanted.items())
+
+
+def _section(title: str, lines: list[Line]) -> str:
+    seeds = sorted({len(line.row.results) for line in lines})
+    places = [texts.SHORT.index(name) for name in SHOWN]
+    rows = [[texts.short_cells(line)[place] for place in places] for line in lines]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [SHOWN, ["---"] * len(SHOWN), *rows])
+    return f"{title}, {'/'.join(map(str, seeds))} seeds:\n\n{table}"
+
+
 def source(path: str) -> str:
     """A TOML file of the repository."""
     return f"```toml\n{(ROOT / path).read_text(encoding='utf-8').rstrip()}\n```"
@@ -154,5 +187,6 @@ def repository() -> str:
 
 
 PARTS = {
-    "commands": commands, "document": document, "file": file, "keys": keys, "source": source,
+    "commands": commands, "document": document, "file": file, "keys": keys, "result": result,
+    "source": source,
 }  # fmt: skip

@@ -9,7 +9,6 @@ block. The slow test runs the commands, on few people and with small networks.
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import click
 import numpy as np
