@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
+from urllib.parse import unquote
 
 import pytest
 from documents import ROOT, blocks
@@ -20,7 +21,7 @@ STAGES = {name for name in ra.__all__ if type(getattr(ra, name)).__name__ == "mo
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of the built site."""
-    folder = tmp_path_factory.mktemp("site")
+    folder = tmp_path_factory.mktemp("site").resolve()
     sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     done = subprocess.run([*sphinx, ROOT / "docs", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,6 +56,17 @@ def test_every_page_can_be_reached_and_searched(site):
         name = str(page.relative_to(ROOT / "docs").with_suffix(""))
         assert (site / f"{name}.html").is_file()
         assert f'"{name}"' in index
+
+
+def test_every_internal_link_has_a_target(site):
+    pages = {page: page.read_text() for page in site.rglob("*.html")}
+    anchors = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in pages.items()}
+    for page, text in pages.items():
+        for link in re.findall(r'(?:href|src)="(?![a-z]+:|//)([^"]+)"', text):
+            file, _, anchor = unquote(link).partition("#")
+            target = (page.parent / file.split("?")[0]).resolve() if file else page
+            assert target.exists(), f"{page}: {link}"
+            assert not anchor or anchor in anchors[target], f"{page}: {link}"
 
 
 @pytest.mark.parametrize("name", sorted(set(ra.__all__) - {"__version__"}))
