@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow documents clean
+.PHONY: demo test slow docs documents clean
 
 demo: $(VENV)/installed  ## people, bank, nine small trainings, the table
 	$(BIN)/reid-aug demo
@@ -17,7 +17,10 @@ test: $(VENV)/installed  ## style, types, tests
 slow: $(VENV)/installed  ## the checks that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
-documents: $(VENV)/installed  ## rewrite help texts and tables in the documents
+docs: $(VENV)/installed  ## the documentation as a site, docs/_build/index.html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+documents: $(VENV)/installed  ## rewrite the tables in the documents
 	$(BIN)/python tests/test_documents.py
 
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -27,4 +30,4 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist runs *.egg-info
+	rm -rf $(VENV) build dist docs/_build runs *.egg-info

@@ -24,7 +24,7 @@ Packages in order of dependency; each imports only those above it:
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "reid_aug.data.dataset": (
