@@ -62,7 +62,9 @@ class Page(HTMLParser):
 
 
 def with_ap(one: dict, values: list[float]) -> dict:
-    return {**one, "ap": dict(zip(NAMES, values, strict=True)), "mAP": float(np.mean(values))}
+    pids = [int(name.split("_")[0]) for name in NAMES]
+    known = {"query_pids": pids, "mAP": float(np.mean(values))}
+    return {**one, "ap": dict(zip(NAMES, values, strict=True)), **known}
 
 
 def study() -> list[dict]:
