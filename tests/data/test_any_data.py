@@ -470,7 +470,7 @@ CHECKS = [
     Case("a file", lambda data: data / TRAIN / FIRST, 2, ("must be a folder, or a CSV",)),
     Case("per identity", per_identity, 0, ("layout: folders per identity", *COUNTS)),
     Case("per identity, no cameras", no_cameras_folders, 2, ("no camera labels", "no image can")),
-    Case("VeRi-776", veri, 0, ("layout: VeRi-776", *COUNTS)),
+    Case("VeRi-776", veri, 0, ("layout: VeRi-776", "vehicles have no pose", *COUNTS)),
     Case("MSMT17", msmt17, 2, ("layout: MSMT17", "train: 9 images, 3 identities", "numbered from 1",
         "query: 2 images, 2 identities")),
     Case("MSMT17_V2", msmt17_v2, 2, ("train: 9 images, 3 identities", "gallery: 3 images, 2")),
@@ -481,7 +481,7 @@ CHECKS = [
     Case("CUHK03, a file", lambda data: cuhk03(data) / "splits_new_labeled.json", 2,
         ("layout: CUHK03", "query: 2 images")),
     Case("CUHK03, two splits", cuhk03_two_splits, 2, ("must hold one split of CUHK03",)),
-    Case("CUHK01", cuhk01, 2, ("layout: CUHK01", "train: 8 images, 2 identities, 2 cameras",
+    Case("CUHK01", cuhk01, 2, ("layout: CUHK01", "no published split", "train: 8 images, 2 identities, 2 cameras",
         "query: 4 images, 2 identities, 1 cameras")),
     # manifests
     Case("manifest", manifest(), 0, ("layout: manifest", *COUNTS)),
@@ -734,6 +734,15 @@ def test_the_remedy_for_names_renames_them(data, change):
     words = ("--from", data / "keypoints.csv", "--keypoints", "k.csv")
     assert call("estimate-poses", data, *words).exit_code == 0
     assert call("check", data, "--keypoints", "k.csv").exit_code == 0
+
+
+def test_a_stage_says_that_names_differ(data):
+    pngs(data)
+
+    result = call(*COPIES, "--data", data)
+
+    assert result.exit_code == 2
+    assert f"in suffix or folder only, as '{FIRST}' from '{FIRST[:-4]}.png'" in result.stderr
 
 
 # -- generated images of others
