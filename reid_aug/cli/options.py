@@ -33,8 +33,8 @@ dry_run_option = click.option(
 run_options = options(
     click.option(
         "--data",
-        metavar="DIR",
-        help="The data set, in any layout that is read.  [default: the built-in people]",
+        metavar="DIR|CSV",
+        help="The data set: a folder in any layout that is read, or a manifest.  [default: the built-in people]",
     ),
     click.option(
         "--out",
