@@ -34,7 +34,8 @@ run_options = options(
     click.option(
         "--data",
         metavar="DIR|CSV",
-        help="The data set: a folder in any layout that is read, or a manifest.  [default: the built-in people]",
+        help="The data set: a folder in any layout that is read, or a manifest.  "
+        "[default: the built-in people]",
     ),
     click.option(
         "--out",
