@@ -48,7 +48,8 @@ def main() -> None:
         reid-aug synthesize --ratio 0.5
         reid-aug train-reid --backbone resnet50
 
-    With your own images (in Market-1501 layout, with their keypoints.csv):
+    With your own images (a folder in a usual layout, or a CSV of path,pid,camid,split; with their
+    keypoints.csv):
 
     \b
         reid-aug check DIR

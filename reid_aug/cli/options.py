@@ -41,8 +41,9 @@ STAGE_OPTIONS = {
     ),
     "data": click.option(
         "--data",
-        metavar="DIR",
-        help="The data set, in any layout that is read.  [default: the built-in people]",
+        metavar="DIR|CSV",
+        help="The data set: a folder in any layout that is read, or a manifest.  "
+        "[default: the built-in people]",
     ),
     "out": click.option(
         "--out",

@@ -251,6 +251,30 @@ class NameMatch:
         return self._by_stem.get(_stem(name))
 
 
+def other_names(rows: Iterable[str], images: Iterable[str], path: Path | str) -> UserError | None:
+    """The error of keypoints that name most images in another way; None if they do not.
+
+    Args:
+        rows: the names in the keypoint file.
+        images: the names of the images.
+        path: the keypoint file.
+    """
+    match = NameMatch(images)
+    alike = [(row, known) for row in rows if row not in match.names and (known := match.of(row))]
+    if 2 * len(alike) <= len(match.names):
+        return None
+    row, known = alike[0]
+    return UserError(
+        f"{path}: must name the images as the data set does; {len(alike)} rows differ from the "
+        f"names of images in suffix or folder only, as {row!r} from {known!r}",
+        Remedy(
+            ("estimate-poses", "DATA"),
+            {"from": str(path), "keypoints": "FILE"},
+            words="rename them with",
+        ),
+    )
+
+
 def _stem(name: str) -> str:
     """A file name without folder and without the suffix of an image."""
     base = name.replace("\\", "/").rpartition("/")[2]

@@ -61,6 +61,8 @@ class Listing:
     """One sentence per image file, or line, that cannot be used."""
     ignored: list[Path] = field(default_factory=list)
     """Files and folders beside the images that are not read, without harmless ones."""
+    note: str = ""
+    """What a user of the format must know, for ``check``."""
     is_numbered: bool = False
     """Whether the format itself defines numbers: 0 marks distractors, names identify images."""
 

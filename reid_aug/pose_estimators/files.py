@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from reid_aug.data.keypoints import read_keypoints
+from reid_aug.data.keypoints import FARTHEST, read_keypoints
 from reid_aug.pose_estimators.joint_layouts import LAYOUTS, from_coco, from_mediapipe
 from reid_aug.runtime.errors import UserError
 
@@ -239,6 +239,8 @@ def _numbers(values: list[Any], layouts: tuple[int, ...], where: str) -> np.ndar
         raise UserError(f"{where} must contain {wanted} numbers, got {len(values)}")
     if not all(type(value) in (int, float) for value in values):
         raise UserError(f"{where} must contain numbers only, got {str(values)[:60]}")
+    if any(type(value) is int and abs(value) > FARTHEST for value in values):
+        raise UserError(f"{where} must contain numbers of at most {FARTHEST} in magnitude")
     numbers = np.array(values, float).reshape(-1, 3)
     if not np.isfinite(numbers).all():
         raise UserError(f"{where} must contain finite numbers, got {str(values)[:60]}")

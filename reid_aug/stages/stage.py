@@ -16,7 +16,7 @@ import torch
 
 from reid_aug.data.dataset import Dataset
 from reid_aug.data.formats import dataset_root, default_keypoints, read_dataset
-from reid_aug.data.keypoints import Pose, read_keypoints
+from reid_aug.data.keypoints import Pose, other_names, read_keypoints
 from reid_aug.data.listing import write_labels
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.generator import DEMO, demo_generator
@@ -49,7 +49,12 @@ class Stage:
     @cached_property
     def poses(self) -> dict[str, Pose]:
         """Poses by file name."""
-        return read_keypoints(self.keypoints)
+        poses = read_keypoints(self.keypoints)
+        data = self.dataset
+        names = {image.name for image in (*data.train, *data.query, *data.gallery)}
+        if not names & poses.keys() and (error := other_names(poses, names, self.keypoints)):
+            raise error
+        return poses
 
     def with_options(self, options: Mapping[str, Any]) -> "Stage":
         """The same stage with other values in its recipe (:meth:`Recipe.with_flags`)."""

@@ -255,6 +255,12 @@ def msmt17_wrong_line(data: Path) -> Path:
     return top
 
 
+def msmt17_many_digits(data: Path) -> Path:
+    top = msmt17(data)
+    (top / "list_train.txt").write_text(f"0000/none.jpg {'9' * 5000}\n")
+    return top
+
+
 def cuhk03(data: Path) -> Path:
     top, splits = data.parent / "cuhk03", {}
     (top / "images_labeled").mkdir(parents=True)
@@ -470,18 +476,19 @@ CHECKS = [
     Case("a file", lambda data: data / TRAIN / FIRST, 2, ("must be a folder, or a CSV",)),
     Case("per identity", per_identity, 0, ("layout: folders per identity", *COUNTS)),
     Case("per identity, no cameras", no_cameras_folders, 2, ("no camera labels", "no image can")),
-    Case("VeRi-776", veri, 0, ("layout: VeRi-776", *COUNTS)),
+    Case("VeRi-776", veri, 0, ("layout: VeRi-776", "vehicles have no pose", *COUNTS)),
     Case("MSMT17", msmt17, 2, ("layout: MSMT17", "train: 9 images, 3 identities", "numbered from 1",
         "query: 2 images, 2 identities")),
     Case("MSMT17_V2", msmt17_v2, 2, ("train: 9 images, 3 identities", "gallery: 3 images, 2")),
     Case("MSMT17, Market's names", msmt17_market_names, 0, ("layout: MSMT17", *COUNTS)),
     Case("MSMT17, no list", msmt17_without_a_list, 2, ("list_gallery.txt is missing",)),
     Case("MSMT17, no image", msmt17_wrong_line, 2, ("list_train.txt: line 1: must name an image",)),
+    Case("MSMT17, many digits", msmt17_many_digits, 2, ("line 1: must be 'PATH IDENTITY'",)),
     Case("CUHK03", cuhk03, 2, ("layout: CUHK03", "train: 9 images, 3 identities, 3 cameras")),
     Case("CUHK03, a file", lambda data: cuhk03(data) / "splits_new_labeled.json", 2,
         ("layout: CUHK03", "query: 2 images")),
     Case("CUHK03, two splits", cuhk03_two_splits, 2, ("must hold one split of CUHK03",)),
-    Case("CUHK01", cuhk01, 2, ("layout: CUHK01", "train: 8 images, 2 identities, 2 cameras",
+    Case("CUHK01", cuhk01, 2, ("layout: CUHK01", "no published split", "train: 8 images",
         "query: 4 images, 2 identities, 1 cameras")),
     # manifests
     Case("manifest", manifest(), 0, ("layout: manifest", *COUNTS)),
@@ -700,6 +707,7 @@ def test_one_json_per_image_is_imported(data, form):
             {FIRST: [[{"keypoints": [[1, 2]], "keypoint_scores": []}]]},
             "must be \\[x, y\\] for each",
         ),
+        ([{"image_id": FIRST, "keypoints": [10**400] * 51}], "at most 1000"),
         ({FIRST: {"what": 1}}, "must be an object|must be a list|no such key"),
     ],
 )
@@ -734,6 +742,15 @@ def test_the_remedy_for_names_renames_them(data, change):
     words = ("--from", data / "keypoints.csv", "--keypoints", "k.csv")
     assert call("estimate-poses", data, *words).exit_code == 0
     assert call("check", data, "--keypoints", "k.csv").exit_code == 0
+
+
+def test_a_stage_says_that_names_differ(data):
+    pngs(data)
+
+    result = call(*COPIES, "--data", data)
+
+    assert result.exit_code == 2
+    assert f"in suffix or folder only, as '{FIRST}' from '{FIRST[:-4]}.png'" in result.stderr
 
 
 # -- generated images of others

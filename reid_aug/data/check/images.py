@@ -132,6 +132,8 @@ class Images:
     def counts(self) -> list[str]:
         """Lines with the counts of the splits, distractors, junk boxes, sizes and cameras."""
         lines = [f"layout: {self.listing.format}, {self.root}"]
+        if self.listing.note:
+            lines.append(f"note: {self.listing.note}")
         for name, images in self.people.items():
             cameras = len({image.camid for image in images}) if self.has_cameras else "no"
             lines.append(

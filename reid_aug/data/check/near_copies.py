@@ -1,6 +1,6 @@
 """Images that are nearly equal: saved again, resized, or a neighbouring frame."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ SIDE = 8  # pixels; the side of a signature
 # of Market-1501, images of two people differ by 16 or more, an image and its copy as a JPEG of
 # quality 30 by 2, shifted by a pixel by 5, or 5 % brighter by 5.
 NEAR = 8.0
-BLOCK = 2048  # images that are compared at once
+BLOCK = 256  # images that are compared at once
 
 
 def signature(pixels: np.ndarray) -> np.ndarray:
@@ -22,15 +22,33 @@ def signature(pixels: np.ndarray) -> np.ndarray:
 
 def near_copies(
     first: Sequence[Path], second: Sequence[Path], signatures: Mapping[Path, np.ndarray]
-) -> Iterator[tuple[Path, Path]]:
-    """Pairs of a file of ``first`` and one of ``second`` that show nearly the same image."""
+) -> list[tuple[Path, Path]]:
+    """Pairs of a file of ``first`` and one of ``second`` that show nearly the same image, sorted.
+
+    Near images have near means, so images are compared in the order of their means.
+    """
     if not first or not second:
-        return
-    others = np.stack([signatures[path] for path in second]).astype(np.float32)
-    norms = np.square(others).sum(1)
-    for start in range(0, len(first), BLOCK):
-        some = first[start : start + BLOCK]
-        own = np.stack([signatures[path] for path in some]).astype(np.float32)
-        squares = np.square(own).sum(1)[:, None] + norms - 2 * own @ others.T
-        for row, column in np.argwhere(squares <= NEAR**2 * own.shape[1]):
-            yield some[row], second[column]
+        return []
+    own, own_means = _by_mean(first, signatures)
+    others, means = _by_mean(second, signatures)
+    table = np.stack([signatures[path] for path in others]).astype(np.float32)
+    norms = np.square(table).sum(1)
+    pairs = []
+    for start in range(0, len(own), BLOCK):
+        some, some_means = own[start : start + BLOCK], own_means[start : start + BLOCK]
+        low = int(np.searchsorted(means, some_means[0] - NEAR))
+        high = int(np.searchsorted(means, some_means[-1] + NEAR, "right"))
+        block = np.stack([signatures[path] for path in some]).astype(np.float32)
+        squares = np.square(block).sum(1)[:, None] + norms[low:high] - 2 * block @ table[low:high].T
+        near = np.argwhere(squares <= NEAR**2 * block.shape[1])
+        pairs += [(some[row], others[low + column]) for row, column in near.tolist()]
+    return sorted(pairs)
+
+
+def _by_mean(
+    paths: Sequence[Path], signatures: Mapping[Path, np.ndarray]
+) -> tuple[list[Path], np.ndarray]:
+    """The paths in the order of the means of their signatures, and these means."""
+    means = np.array([signatures[path].mean() for path in paths])
+    order = np.argsort(means, kind="stable")
+    return [paths[place] for place in order.tolist()], means[order]

@@ -10,8 +10,8 @@ import numpy as np
 from reid_aug.data.check.faults import Fault, like_it, some
 from reid_aug.data.check.images import Images
 from reid_aug.data.dataset import by_identity
-from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, NameMatch, Pose, keypoint_rows
-from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, Pose, keypoint_rows, other_names
+from reid_aug.runtime.errors import UserError
 
 SHOULDERS, HIPS = TORSO[:2], TORSO[2:]
 MANY = 20  # rows; with fewer, small coordinates may be those of cut people
@@ -119,20 +119,8 @@ def _check_unmatched(
     """Rows whose name is no image: an error if most images are named in another way."""
     if not unknown:
         return
-    match = NameMatch(images.by_name)
-    alike = [(line, name, known) for line, name in unknown if (known := match.of(name))]
-    if 2 * len(alike) > len(images.by_name):
-        line, name, known = alike[0]
-        text = (
-            f"{len(alike)} rows differ from the names of images in suffix or folder only, as "
-            f"{name!r} from {known!r}; the names must be equal"
-        )
-        remedy = Remedy(
-            ("estimate-poses", "DATA"),
-            {"from": str(path), "keypoints": "FILE"},
-            words="rename them with",
-        )
-        yield Fault(True, f"{path}: line {line}: {text}; {remedy}", "names")
+    if error := other_names([name for _, name in unknown], images.by_name, path):
+        yield Fault(True, str(error), "names")
         return
     line, name = unknown[0]
     text = f"{path}: line {line}: {name} must be the name of an image of the data set"

@@ -99,7 +99,8 @@ def fits_cuhk01(root: Path) -> bool:
 def read_cuhk01(root: Path) -> Listing:
     """List the images of CUHK01."""
     folder = root / "campus" if (root / "campus").is_dir() else root
-    listing = Listing(CUHK01, root, dict.fromkeys(SPLITS, folder))
+    note = f"no published split: identities 1 to {TRAINING_IDENTITIES} are the training set"
+    listing = Listing(CUHK01, root, dict.fromkeys(SPLITS, folder), note=note)
     images, listing.ignored = image_and_other_files(folder)
     for path in images:
         match = CUHK01_NAME.match(path.name)

@@ -15,6 +15,9 @@ from reid_aug.runtime.errors import UserError
 
 NAME, VERI = "Market-1501", "VeRi-776"
 LAYOUTS = {NAME: FOLDERS, VERI: ("image_train", "image_query", "image_test")}
+NOTES = {
+    VERI: "vehicles have no pose: images can be copied and imported, but none can be generated"
+}
 LOOKS_LIKE = "bounding_box_train, query, bounding_box_test"
 
 
@@ -47,7 +50,7 @@ def read(root: Path) -> Listing:
             f"got no {' and no '.join(missing)}"
         )
     places = {split: root / folder for split, folder in zip(SPLITS, folders, strict=True)}
-    listing = Listing(name, root, places, is_numbered=True)
+    listing = Listing(name, root, places, note=NOTES.get(name, ""), is_numbered=True)
     for split, folder in places.items():
         images, others = image_and_other_files(folder)
         listing.ignored += others

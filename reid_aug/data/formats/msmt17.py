@@ -10,6 +10,7 @@ third field of a file name is the camera (01 above), unless the name is one of M
 training split has both list_train.txt and list_val.txt, as is usual since the second version.
 """
 
+import re
 from pathlib import Path
 
 from reid_aug.data.dataset import NAME as MARKET_NAME
@@ -23,6 +24,7 @@ LISTS = (
     ("train", "list_train.txt"), ("train", "list_val.txt"), ("query", "list_query.txt"),
     ("gallery", "list_gallery.txt"),
 )  # fmt: skip
+LABEL = re.compile(r"-1|\d{1,40}")
 OPTIONAL = "list_val.txt"
 FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
 
@@ -73,7 +75,7 @@ def _read_list(listing: Listing, path: Path, folder: Path, split: str) -> None:
         name, _, label = line.strip().rpartition(" ")
         name = name.strip()
         try:
-            if not name.lower().endswith(SUFFIXES) or not label.lstrip("-").isdecimal():
+            if not name.lower().endswith(SUFFIXES) or not LABEL.fullmatch(label):
                 raise UserError(f"{where}: must be 'PATH IDENTITY', got {line.strip()[:60]!r}")
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise UserError(f"{where}: the path must lie in {folder}, got {name[:60]!r}")
