@@ -101,10 +101,10 @@ def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any
 @click.option(
     "--by",
     metavar="SCORE",
-    help="The score that sorts the images.  [default: margin if the bank has it, else any score]",
+    help="The score that sorts the images.  [default: margin, identity, pose or sharpness, the first that the bank has]",
 )
 def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
-    """Show a bank: a contact sheet, and a page with its best and worst images.
+    """Show a bank: a contact sheet, and a page with the highest and lowest images by a score.
 
     Both are written into the run folder. The page, bank.html, includes its pictures.
     """
@@ -117,6 +117,7 @@ def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     if dry_run:
         return say(f"dry run: would write {path} and {stage.run.contact_sheet}")
     _write_pages(opened, stage, path, by)
+    say(f"contact sheet: {stage.run.contact_sheet}")
     say(f"sorted by {by}" if by else f"no scores; {_to_score(opened, stage)}")
     click.echo(path)
     return None
@@ -134,7 +135,7 @@ def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> 
 
     part, seed = opened.attributes.keep, opened.attributes.keep_seed
     real = kept(stage.dataset.train, part, seed)
-    write_bank_page(opened, real, path, by)
+    write_bank_page(opened, real, path, by, stage.root.name)
     write_contact_sheet(opened, real, stage.root, stage.run.contact_sheet)
 
 

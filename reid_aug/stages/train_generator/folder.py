@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.pictures import draw_pose, sheet, write_picture
+from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.generator import load_with_metadata
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
@@ -128,5 +128,5 @@ class TrainingFolder:
             )
         ]
         titles = ("source", "pose", "generated", "truth")
-        picture = sheet(rows, titles, across=2, zoom=max(1, 256 // height))
+        picture = sheet(rows, titles, 2, max(1, 256 // height), legend=POSE_LEGEND)
         write_picture(self.states / f"samples/{step:08d}.png", picture)
