@@ -101,7 +101,8 @@ def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any
 @click.option(
     "--by",
     metavar="SCORE",
-    help="The score that sorts the images.  [default: margin, identity, pose or sharpness, the first that the bank has]",
+    help="The score that sorts the images.  [default: margin, identity, pose or sharpness, the "
+    "first that the bank has]",
 )
 def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     """Show a bank: a contact sheet, and a page with the highest and lowest images by a score.
@@ -148,6 +149,13 @@ def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> 
 @click.option(
     "--mix", "with_real", is_flag=True, help="Write the real training images of the mix too."
 )
+@click.option(
+    "--layout",
+    metavar="NAME",
+    default="market1501",
+    show_default=True,
+    help="The layout: market1501, or folders, a folder per identity as ImageFolder reads it.",
+)
 def export(
     folder: Path,
     bank: str | None,
@@ -156,6 +164,7 @@ def export(
     mode: str | None,
     min_score: tuple[str, ...],
     with_real: bool,
+    layout: str,
     **given: Any,
 ) -> None:
     """Write a bank to DIR as a data set in Market-1501 layout, with query and gallery.
@@ -164,15 +173,16 @@ def export(
     """
     stage = stage_of(given)
     from reid_aug.runtime.progress import track
-    from reid_aug.stages.bank.export import export_bank
+    from reid_aug.stages.bank.export import check_layout, export_bank
     from reid_aug.stages.mix import resolve_mix
 
+    check_layout(layout)
     mix = resolve_mix(stage, ratio, mode, bank, min_score)
     say(f"{mix.generated} generated images{mix.note}")
     if dry_run:
         return
     shown = functools.partial(track, what="export")
-    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, shown)
+    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, shown, layout)
     say(f"{count} training images")
     click.echo(folder)
 

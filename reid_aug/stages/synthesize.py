@@ -40,7 +40,7 @@ from reid_aug.data.dataset import (
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import STATUSES, fingerprints
 from reid_aug.generator import untrained_generator
-from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
+from reid_aug.mixing import check_ratio, effective_keep, floor_note, scores_remedy, share_out
 from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
@@ -445,5 +445,12 @@ class SynthesizeJob:
         return path
 
     def outcome(self) -> str:
-        """The size of the bank, and where its contact sheet is."""
-        return f"{len(Bank(self.path))} images; look at {self.stage.run.contact_sheet}"
+        """The size of the bank, where its contact sheet is, and which rows have no scores yet."""
+        bank, stage = Bank(self.path), self.stage
+        text = f"{len(bank)} images; contact sheet: {stage.run.contact_sheet}"
+        unscored = max((int(np.isnan(one).sum()) for one in bank.scores.values()), default=0)
+        if not unscored:
+            return text
+        data = {} if stage.is_demo else {"data": str(stage.root)}
+        remedy = scores_remedy(bank, bank.scores, data)
+        return f"{text}\n{unscored} new rows have no scores yet; {remedy}"

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from torchvision.datasets import ImageFolder
 
 from reid_aug.bank import Bank
 from reid_aug.cli import main
@@ -145,6 +147,23 @@ def test_a_dry_run_of_finished_work_says_so(here):
     made = run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES, "--dry-run").stdout
 
     assert "nothing to do: runs/data/bank.h5 exists" in made
+
+
+def test_a_bank_is_exported_with_a_folder_per_identity(here):
+    run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
+    folders = ("--data", "data", "--mix", "--layout", "folders")
+
+    run("bank", "export", "made", *folders)
+    found = ImageFolder("made/train")
+
+    dataset = read_market1501("data")
+    assert found.classes == sorted({f"{image.pid:04d}" for image in dataset.train})
+    assert len(found) == len(dataset.train) + len(Bank("runs/data/bank.h5"))
+    assert all(Path(path).name[:4] == found.classes[label] for path, label in found.samples)
+    assert len(ImageFolder("made/query")) == len(dataset.query)
+    run("bank", "import", "made/train", "--csv", "made/provenance.csv", "--data", "data",
+        "--out", "again")  # fmt: skip
+    assert "did you mean folders?" in refused("bank", "export", "x", "--layout", "folder")
 
 
 def test_parts_may_be_given_in_per_cent(here):
