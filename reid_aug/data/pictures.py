@@ -17,7 +17,7 @@ LEFT, RIGHT, MIDDLE = (228, 87, 46), (23, 126, 137), (90, 90, 90)
 RIGHT_JOINTS, LEFT_JOINTS = {2, 3, 4, 8, 9, 10, 14, 16}, {5, 6, 7, 11, 12, 13, 15, 17}
 TITLE, TEXT = 18, 13  # pixels of height of a line of text, and size of its letters
 GAP = 8  # pixels between rows that are placed side by side
-POSE_LEGEND = "poses: right side of the person teal, left side orange, head and trunk grey"
+POSE_LEGEND = "poses: right side of the person teal, left side orange, middle grey"
 
 
 def draw_pose(pose: Pose, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:

@@ -79,7 +79,7 @@ def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
     about, plan, note = bank.attributes, bank.plan, noted_generator(bank.path)
     poses = {"random": "random poses of the kept set", IMPORTED: "imported, poses may be unknown"}
     cameras = {"source": "that of the source image", "target": "that of the image of the pose"}
-    generator = f"{note} " if note else ""
+    generator = f"{note.name}, " if note else ""
     return [
         ("bank", f"{bank.path}, images of {bank.height} x {bank.width} pixels"),
         ("data set", f"{dataset or 'not named'}, SHA-256 {about.dataset_sha256[:12]}"),
