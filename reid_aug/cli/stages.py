@@ -98,6 +98,8 @@ def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) 
     )
     for line in (*counts, *map(str, faults)):
         click.echo(line)
+    if picture:
+        say(f"picture: {picture}")
     if any(fault.is_error or strict for fault in faults):
         sys.exit(2)
 

@@ -102,7 +102,7 @@ def attention_picture(generator: Generator, source: End, target: End) -> Image.I
         f"source, target pose; mask, mean over the channels: {_ends(mean)}",
         f"target image, generated image; mask of the channel that changes most: {_ends(busiest)}",
     ]
-    titles = ["source/target", "pose/made", *numbers]
+    titles = ["source/target", "pose/generated", *numbers]
     return sheet([upper, lower], titles, zoom=2, captions=captions, legend=POSE_LEGEND)
 
 
