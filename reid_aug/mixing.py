@@ -372,6 +372,20 @@ def score_remedy(bank: Bank, name: str) -> Remedy | None:
     return Remedy(("bank", "score"), {"bank": str(bank.path), **needs[name]})
 
 
+def scores_remedy(bank: Bank, names: Iterable[str], places: Mapping[str, str]) -> Remedy:
+    """The command that makes several scores again.
+
+    Args:
+        names: the scores; those that no command of the package makes are left out.
+        places: further options of the command, as {"data": "crops"}.
+    """
+    needs = needs_of_scores()
+    options = {key: value for name in names for key, value in needs.get(name, {}).items()}
+    return Remedy(
+        ("bank", "score"), {"bank": str(bank.path), **places, **options}, words="make them with"
+    )
+
+
 def _makers(name: str) -> str:
     """The known scores as the end of an error about a score that is not among them; else ""."""
     needs = needs_of_scores()

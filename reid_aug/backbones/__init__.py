@@ -14,6 +14,8 @@ import contextlib
 import io
 import warnings
 from collections.abc import Sequence
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
@@ -56,11 +58,33 @@ class BnNeck(nn.Module):
         return (logits, features) if self.with_features else logits
 
 
+TORCHREID_API = (
+    "models.show_avai_models", "models.build_model", "utils.set_random_seed",
+    "data.transforms.build_transforms", "data.datasets.dataset.ImageDataset",
+    "data.register_image_dataset", "__version__",
+)  # fmt: skip
+
+
+@cache
 def torchreid_library() -> ModuleType:
-    """Return torchreid, imported on first use (it takes seconds) and without its warnings."""
+    """Return torchreid, imported on first use (it takes seconds) and without its warnings.
+
+    It is that of the package index or of the authors' repository: both have the same names.
+
+    Raises:
+        UserError: If it lacks a name of ``TORCHREID_API``.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Cython evaluation")
         import torchreid
+    for path in TORCHREID_API:
+        try:
+            attrgetter(path)(torchreid)
+        except AttributeError:
+            raise UserError(
+                f"{torchreid.__file__}: torchreid must have {path}, as 0.2.5 of the package index "
+                f"and 1.4.0 from source do; install one of them"
+            ) from None
     result: ModuleType = torchreid
     return result
 

@@ -63,6 +63,11 @@ def images_on_card(path: Path) -> int:
     return int(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["images"])
 
 
+def has_scores_on_card(path: Path) -> bool:
+    """Whether the bank at ``path`` has scores, from its card; the bank is not opened."""
+    return bool(_card(path).get("scores"))
+
+
 def has_own_card(path: Path) -> bool:
     """Whether the card beside the bank at ``path`` belongs to this file, by its checksum."""
     return path.is_file() and _card(path).get("bank_sha256") == sha256(path)

@@ -9,7 +9,7 @@ from reid_aug.bank import Bank
 from reid_aug.bank.methods import find_method
 from reid_aug.data.dataset import PersonImage, read_image
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.pictures import draw_pose, sheet, write_picture
+from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.people import is_people, read_people
 
 SHOWN = 32  # rows of the bank
@@ -29,7 +29,7 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
     method = find_method(bank.plan.method)  # None for images from other software
     has_truth = is_people(root) and (method is None or method.changes_pose)
     people = read_people(root) if has_truth else None
-    rows = []
+    rows, captions = [], []
     for row in shown_rows(bank):
         entry = bank[row]
         source = read_image(images[entry.source].path, bank.height, bank.width)
@@ -37,8 +37,11 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
         names = entry.source, entry.target
         truth = [people.truth(*names, entry.camid)] if people else []
         rows.append([source, pose, entry.image, *truth])
+        before = images[entry.source].camid
+        cameras = f"camera {before}" + (f" to {entry.camid}" if entry.camid != before else "")
+        captions.append(f"row {row}: pid {entry.pid}, {cameras}")
     titles = ("source", "pose", "generated", "truth")[: len(rows[0])]
-    write_picture(path, sheet(rows, titles, across=4, zoom=2))
+    write_picture(path, sheet(rows, titles, 4, 2, captions, POSE_LEGEND))
 
 
 def shown_rows(bank: Bank) -> list[int]:

@@ -33,6 +33,24 @@ JOINTS_SCORE = Declaration(
     "Weights of MoveNet, for pose.  [default: pose is not scored]",
 )
 
+SCORE_MEANINGS = {
+    "sharpness": "contrast of neighbouring pixels; 1 is that of the median kept image, less is "
+    "blurred",
+    "novelty": "1 minus the correlation with the nearest kept image; 0 is a copy. A failed "
+    "image is novel too, so this alone is no quality",
+    "identity": "cosine of its feature to the mean feature of the person's kept images; 1 is the "
+    "same",
+    "margin": "identity minus the largest such cosine to another person; below 0, the network "
+    "takes the image for somebody else",
+    "pose": "the part of the joints of the target pose that MoveNet finds in the image, 0 to 1",
+}
+PREFERRED_SCORES = (
+    "margin",
+    "identity",
+    "pose",
+    "sharpness",
+)  # by which a page sorts if none is named
+
 BUILT_IN_SCORES = (PIXELS, NETWORK, JOINTS_SCORE)
 
 

@@ -101,10 +101,11 @@ def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any
 @click.option(
     "--by",
     metavar="SCORE",
-    help="The score that sorts the images.  [default: margin if the bank has it, else any score]",
+    help="The score that sorts the images.  [default: margin, identity, pose or sharpness, the "
+    "first that the bank has]",
 )
 def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
-    """Show a bank: a contact sheet, and a page with its best and worst images.
+    """Show a bank: a contact sheet, and a page with the highest and lowest images by a score.
 
     Both are written into the run folder. The page, bank.html, includes its pictures.
     """
@@ -117,6 +118,7 @@ def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     if dry_run:
         return say(f"dry run: would write {path} and {stage.run.contact_sheet}")
     _write_pages(opened, stage, path, by)
+    say(f"contact sheet: {stage.run.contact_sheet}")
     say(f"sorted by {by}" if by else f"no scores; {_to_score(opened, stage)}")
     click.echo(path)
     return None
@@ -134,7 +136,7 @@ def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> 
 
     part, seed = opened.attributes.keep, opened.attributes.keep_seed
     real = kept(stage.dataset.train, part, seed)
-    write_bank_page(opened, real, path, by)
+    write_bank_page(opened, real, path, by, stage.root.name)
     write_contact_sheet(opened, real, stage.root, stage.run.contact_sheet)
 
 
@@ -147,6 +149,13 @@ def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> 
 @click.option(
     "--mix", "with_real", is_flag=True, help="Write the real training images of the mix too."
 )
+@click.option(
+    "--layout",
+    metavar="NAME",
+    default="market1501",
+    show_default=True,
+    help="The layout: market1501, or folders, a folder per identity as ImageFolder reads it.",
+)
 def export(
     folder: Path,
     bank: str | None,
@@ -155,6 +164,7 @@ def export(
     mode: str | None,
     min_score: tuple[str, ...],
     with_real: bool,
+    layout: str,
     **given: Any,
 ) -> None:
     """Write a bank to DIR as a data set in Market-1501 layout, with query and gallery.
@@ -163,15 +173,16 @@ def export(
     """
     stage = stage_of(given)
     from reid_aug.runtime.progress import track
-    from reid_aug.stages.bank.export import export_bank
+    from reid_aug.stages.bank.export import check_layout, export_bank
     from reid_aug.stages.mix import resolve_mix
 
+    check_layout(layout)
     mix = resolve_mix(stage, ratio, mode, bank, min_score)
     say(f"{mix.generated} generated images{mix.note}")
     if dry_run:
         return
     shown = functools.partial(track, what="export")
-    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, shown)
+    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, shown, layout)
     say(f"{count} training images")
     click.echo(folder)
 

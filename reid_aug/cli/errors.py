@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,7 @@ class OneLine(click.Group):
         """Run a command; an error that the user can mend becomes one line."""
         extra["standalone_mode"] = False
         try:
+            _check_system()
             sys.exit(super().main(args, **extra) or 0)
         except UserError as error:
             words = sys.argv[1:] if args is None else args
@@ -43,6 +45,25 @@ class OneLine(click.Group):
             _stop(f"{error.filename} is missing", 2)
         except OSError as error:
             _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+
+
+NEEDED = {"fcntl": "flock", "os": "preadv"}  # functions of the system, by their module
+
+
+def _check_system() -> None:
+    """Raise a UserError on a system whose files cannot be locked and read as reid-aug does it."""
+    missing = []
+    for module, function in NEEDED.items():
+        try:
+            found = hasattr(import_module(module), function)
+        except ImportError:
+            found = False
+        missing += [] if found else [f"{module}.{function}"]
+    if missing:
+        raise UserError(
+            f"reid-aug needs Linux or macOS; this system lacks {' and '.join(missing)}, by which "
+            f"it locks run folders and reads banks; on Windows, use WSL 2"
+        )
 
 
 def with_own_options(error: UserError, args: Sequence[str], program: click.Command) -> str:

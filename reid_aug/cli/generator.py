@@ -72,7 +72,7 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     """
     stage = stage_of(given)
     from reid_aug.data.pictures import write_picture
-    from reid_aug.generator import Generator, load_generator
+    from reid_aug.generator import Generator, load_with_metadata
     from reid_aug.generator.attention import attention_picture, read_end
 
     data, checkpoint = stage.recipe.data, stage.generator(generator)
@@ -81,7 +81,10 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
     if dry_run:
         return say_dry_run(stage, [], f"would write {path}")
-    write_picture(path, attention_picture(load_generator(checkpoint, Generator), *ends))
+    network, metadata = load_with_metadata(checkpoint, Generator)
+    if not metadata.keys() & {"step", "imported"}:
+        say(f"{checkpoint} records no training: its masks are those of random weights")
+    write_picture(path, attention_picture(network, *ends))
     return click.echo(path)
 
 

@@ -139,6 +139,8 @@ def check(
     report = check_dataset(data, keypoints, lambda files: track(files, "check images"), picture)
     text = "\n".join([*report.lines, *map(str, report.faults)])
     click.echo(json.dumps(report.record(), indent=1) if as_json else text)
+    if picture:
+        say(f"picture: {picture}")
     if fix:
         say(report.write_usable(fix))
     if any(fault.is_error or strict for fault in report.faults):

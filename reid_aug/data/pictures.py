@@ -1,10 +1,11 @@
 """Pictures for inspection: crops side by side, and poses as stick figures."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from reid_aug.data.dataset import resize
 from reid_aug.data.keypoints import LIMBS, Pose
@@ -14,7 +15,9 @@ INK = (40, 40, 40)
 PAPER = (255, 255, 255)
 LEFT, RIGHT, MIDDLE = (228, 87, 46), (23, 126, 137), (90, 90, 90)
 RIGHT_JOINTS, LEFT_JOINTS = {2, 3, 4, 8, 9, 10, 14, 16}, {5, 6, 7, 11, 12, 13, 15, 17}
-TITLE = 16  # pixels of height for the column titles
+TITLE, TEXT = 18, 13  # pixels of height of a line of text, and size of its letters
+GAP = 8  # pixels between rows that are placed side by side
+POSE_LEGEND = "poses: right side of the person teal, left side orange, middle grey"
 
 
 def draw_pose(pose: Pose, height: int, width: int, over: np.ndarray | None = None) -> np.ndarray:
@@ -49,6 +52,8 @@ def sheet(
     titles: Sequence[str],
     across: int = 1,
     zoom: int = 1,
+    captions: Sequence[str] = (),
+    legend: str = "",
 ) -> Image.Image:
     """Arrange crops in a table with column titles.
 
@@ -57,21 +62,30 @@ def sheet(
         titles: one per column.
         across: number of rows that are placed side by side.
         zoom: factor by which the height and width of the crops are enlarged.
+        captions: one per row, below it; () for none.
+        legend: a line of text below the table; "" for none.
     """
     height, width = (zoom * side for side in rows[0][0].shape[:2])
-    gap = 8
-    block = width * len(titles) + gap
+    step = height + (TITLE if captions else 0)
+    block = width * len(titles) + GAP
     lines = -(-len(rows) // across)
-    canvas = Image.new("RGB", (block * across - gap, TITLE + lines * height), PAPER)
-    pen = ImageDraw.Draw(canvas)
+    bottom = TITLE + lines * step
+    size = (block * min(across, len(rows)) - GAP, bottom + (TITLE if legend else 0))
+    canvas = Image.new("RGB", size, PAPER)
+    write = partial(ImageDraw.Draw(canvas).text, fill=INK, font=ImageFont.load_default(TEXT))
     for place in range(min(across, len(rows))):
         for column, title in enumerate(titles):
-            pen.text((place * block + column * width + 2, 2), title, INK)
+            write((place * block + column * width + 2, 1), title)
     for index, row in enumerate(rows):
         line, place = divmod(index, across)
+        top = TITLE + line * step
         for column, image in enumerate(row):
             crop = Image.fromarray(resize(image, height, width))
-            canvas.paste(crop, (place * block + column * width, TITLE + line * height))
+            canvas.paste(crop, (place * block + column * width, top))
+        if captions:
+            write((place * block + 2, top + height + 1), captions[index])
+    if legend:
+        write((2, bottom + 1), legend)
     return canvas
 
 

@@ -7,7 +7,7 @@ person's source position to the target position.
 Shapes: N blocks, C channels, h x w pixels after the encoder.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,9 +19,12 @@ from torch import Tensor, nn
 
 from reid_aug.data.dataset import Dataset, open_image, resize
 from reid_aug.data.keypoints import NO_POSE, Pose
-from reid_aug.data.pictures import draw_pose, sheet
+from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet
 from reid_aug.generator import Generator, to_pixels, to_signed
 from reid_aug.runtime.errors import UserError
+
+SCALE = np.array([[30, 40, 120], [33, 145, 140], [250, 230, 40]])  # dark blue, green, yellow
+COVER = 0.6  # of the image by the colours
 
 
 @contextmanager
@@ -79,27 +82,47 @@ def read_end(dataset: Dataset, poses: Mapping[str, Pose], name: str, size: tuple
 def attention_picture(generator: Generator, source: End, target: End) -> Image.Image:
     """Show source, target and generated image, then the mask of every block in two rows.
 
-    The upper row shows the mean over the channels, the lower row the channel that changes most;
-    white is 1, black is 0. The upper left images are the source and the target pose, the lower left
-    ones the target image and the generated image.
+    The upper row shows the mean over the channels, the lower row the channel that changes most,
+    each as colours over the generated image, and with a scale of its own: the smallest mask of the
+    row is dark blue, the largest yellow. The first two columns of the upper row are the source and
+    the target pose, those of the lower row the target image and the generated image.
     """
     size = source.image.shape[:2]
     source_xy, target_xy = (torch.from_numpy(end.pose.xy)[None] for end in (source, target))
     with watched(generator) as recorded:
         camids = torch.tensor([[source.camid, target.camid]])
         image = to_signed(torch.tensor(source.image)[None])
-        generated = generator.repose(image, source_xy, target_xy, camids)
+        made = to_pixels(generator.repose(image, source_xy, target_xy, camids))[0].numpy()
     masks = torch.cat(recorded)  # (N, C, h, w)
-    busiest = masks[:, busiest_channel(masks)]
-    upper = [source.image, draw_pose(target.pose, *size), *_grey(masks.mean(1), *size)]
-    lower = [target.image, to_pixels(generated)[0].numpy(), *_grey(busiest, *size)]
+    mean, busiest = masks.mean(1), masks[:, busiest_channel(masks)]
+    upper = [source.image, draw_pose(target.pose, *size), *over(mean, made)]
+    lower = [target.image, made, *over(busiest, made)]
     numbers = [f"block {number}" for number in range(1, len(masks) + 1)]
-    return sheet([upper, lower], ["source, target", "pose, generated", *numbers], zoom=2)
+    captions = [
+        f"source, target pose; mask, mean over the channels: {_ends(mean)}",
+        f"target image, generated image; mask of the channel that changes most: {_ends(busiest)}",
+    ]
+    titles = ["source/target", "pose/generated", *numbers]
+    return sheet([upper, lower], titles, zoom=2, captions=captions, legend=POSE_LEGEND)
 
 
-def _grey(masks: Tensor, height: int, width: int) -> Sequence[np.ndarray]:
-    """Masks (N, h, w) in [0, 1] as images (H, W, 3) uint8."""
-    levels = (masks * 255).round().byte().numpy()
-    size = (width, height)
-    large = (Image.fromarray(one).resize(size, Image.Resampling.NEAREST) for one in levels)
-    return [np.repeat(np.asarray(one)[:, :, None], 3, 2) for one in large]
+def over(masks: Tensor, image: np.ndarray) -> list[np.ndarray]:
+    """Masks (N, h, w) as colours over an image (H, W, 3) uint8: N images of its size.
+
+    The smallest of all values has the first of ``SCALE``, the largest the last.
+    """
+    height, width = image.shape[:2]
+    low, high = float(masks.min()), float(masks.max())
+    levels = ((masks - low) / max(high - low, 1e-6)).numpy()
+    grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    shown = []
+    for one in levels:
+        large = np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.NEAREST))
+        stops = np.linspace(0, 1, len(SCALE))
+        colours = np.stack([np.interp(large, stops, SCALE[:, i]) for i in range(3)], -1)
+        shown.append((COVER * colours + (1 - COVER) * grey).round().astype(np.uint8))
+    return shown
+
+
+def _ends(masks: Tensor) -> str:
+    return f"{float(masks.min()):.2f} (blue) to {float(masks.max()):.2f} (yellow)"

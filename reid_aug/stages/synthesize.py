@@ -23,7 +23,7 @@ import torch
 
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.attributes import BankAttributes, BankPlan
-from reid_aug.bank.card import has_own_card, images_on_card, write_card
+from reid_aug.bank.card import has_own_card, has_scores_on_card, images_on_card, write_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
@@ -40,7 +40,7 @@ from reid_aug.data.dataset import (
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import STATUSES, fingerprints
 from reid_aug.generator import untrained_generator
-from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
+from reid_aug.mixing import check_ratio, effective_keep, floor_note, scores_remedy, share_out
 from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
@@ -454,5 +454,15 @@ class SynthesizeJob:
         return path
 
     def outcome(self) -> str:
-        """The size of the bank, and where its contact sheet is."""
-        return f"{images_on_card(self.path)} images; look at {self.stage.run.contact_sheet}"
+        """The size of the bank, where its contact sheet is, and which rows have no scores yet."""
+        stage, count = self.stage, images_on_card(self.path)
+        text = f"{count} images; contact sheet: {stage.run.contact_sheet}"
+        if not has_scores_on_card(self.path):
+            return text
+        bank = Bank(self.path)
+        unscored = max((int(np.isnan(one).sum()) for one in bank.scores.values()), default=0)
+        if not unscored:
+            return text
+        data = {} if stage.is_demo else {"data": str(stage.root)}
+        remedy = scores_remedy(bank, bank.scores, data)
+        return f"{text}\n{unscored} new rows have no scores yet; {remedy}"

@@ -3,7 +3,7 @@
 There are three kinds of files. ``user_study.html`` is one self-contained page. It shows real and
 generated crops in random order, each for a fixed time, and saves the answers as a file. It does not
 hold the kind of a crop; ``user_study.json``, the key, does, and stays with the author of the study.
-``answers-*.json`` are the files that participants return.
+``answers-*.json`` are the files that participants return; ``user_study_result.json`` counts them.
 
     R2G   the fraction of real crops that were taken for generated
     G2R   the fraction of generated crops that were taken for real; guessing gives 50 % of both
@@ -13,9 +13,10 @@ The first crops are for practice and are not counted.
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import DISTRACTOR, PersonImage, read_image
 from reid_aug.image_quality import View
 from reid_aug.image_quality.generated_images import generated_files, open_generated
+from reid_aug.people import is_people
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
@@ -34,7 +36,8 @@ from reid_aug.stages.bank.opening import open_bank
 from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
-PAGE, KEY = "user_study.html", "user_study.json"
+PAGE, KEY, RESULT = "user_study.html", "user_study.json", "user_study_result.json"
+LEVEL = 1.96  # standard deviations of a 95 % interval
 REAL, GENERATED = "real", "generated"
 Progress = Callable[..., Iterable[Any]]
 
@@ -86,10 +89,40 @@ class Outcome:
         return self.generated_as_real / self.generated
 
     def describe(self) -> str:
-        """The outcome as lines of text, in per cent."""
-        r2g = f"{100 * self.r2g:.2f} % ({self.real_as_generated} of {self.real})"
-        g2r = f"{100 * self.g2r:.2f} % ({self.generated_as_real} of {self.generated})"
-        return f"people: {self.people}\nR2G: {r2g}\nG2R: {g2r}"
+        """The outcome as lines of text, in per cent, with 95 % intervals."""
+        r2g = _percent(self.real_as_generated, self.real)
+        g2r = _percent(self.generated_as_real, self.generated)
+        note = "intervals: 95 %, Wilson, as if all answers were independent"
+        return f"people: {self.people}\nR2G: {r2g}\nG2R: {g2r}\n{note}"
+
+    def record(self) -> dict[str, Any]:
+        """The outcome as JSON values; fractions and their intervals."""
+        return {
+            **asdict(self),
+            "r2g": self.r2g,
+            "r2g_interval": wilson(self.real_as_generated, self.real),
+            "g2r": self.g2r,
+            "g2r_interval": wilson(self.generated_as_real, self.generated),
+        }
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of the fraction ``count / total`` (Wilson, 1927).
+
+    >>> [round(end, 4) for end in wilson(0, 10)]
+    [0.0, 0.2775]
+    """
+    part, width = count / total, LEVEL**2 / total
+    middle = part + width / 2
+    half = LEVEL * math.sqrt(part * (1 - part) / total + width / (4 * total))
+    return max(0.0, (middle - half) / (1 + width)), min(1.0, (middle + half) / (1 + width))
+
+
+def _percent(count: int, total: int) -> str:
+    low, high = wilson(count, total)
+    return (
+        f"{100 * count / total:.2f} %, {100 * low:.1f} to {100 * high:.1f} % ({count} of {total})"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +137,8 @@ class UserStudyJob:
     folder: Path
     """The run folder."""
     seed: int
+    are_photographs: bool = True
+    """Whether the real crops are photographs; else they are rendered."""
 
     @property
     def path(self) -> Path:
@@ -128,7 +163,8 @@ class UserStudyJob:
         Raises:
             UserError: If the folder holds another study.
         """
-        return write_user_study(self.real, self.generated, self.config, self.folder, self.seed)
+        crops = self.real, self.generated
+        return write_user_study(*crops, self.config, self.folder, self.seed, self.are_photographs)
 
 
 def prepare(
@@ -153,12 +189,18 @@ def prepare(
     else:
         source = open_bank(stage, bank)
         real, generated = crops_of_bank(stage.dataset.train, source, needed, seed)
-    return UserStudyJob(real, generated, config, stage.run.path, seed)
+    return UserStudyJob(real, generated, config, stage.run.path, seed, not is_people(stage.root))
 
 
 def outcome(folder: Path, answers: Iterable[Path]) -> Outcome:
-    """Count the answers to the study in a run folder; see :func:`count_answers`."""
-    return count_answers(read_key(folder / KEY), answers)
+    """Count the answers to the study in a run folder, and write them into ``RESULT``.
+
+    See :func:`count_answers`.
+    """
+    key = read_key(folder / KEY)
+    found = count_answers(key, answers)
+    write_json(folder / RESULT, {"study": key["study"], **found.record()})
+    return found
 
 
 Crops = tuple[list[np.ndarray], list[np.ndarray]]
@@ -212,6 +254,7 @@ def write_user_study(
     config: UserStudyConfig,
     folder: Path,
     seed: int,
+    are_photographs: bool = True,
 ) -> Path:
     """Write the page and the key into ``folder``; the path of the page.
 
@@ -221,6 +264,7 @@ def write_user_study(
         config: the size of the study.
         folder: the run folder.
         seed: decides the order of the crops.
+        are_photographs: whether the real crops are photographs; else the page calls them rendered.
 
     Raises:
         UserError: If the folder holds another study.
@@ -237,7 +281,8 @@ def write_user_study(
             f"folder with --out, or remove the file"
         )
     write_json(folder / KEY, key)
-    write_page(folder / PAGE, PAGE, study={"study": name, **shown})
+    kind = "photographs" if are_photographs else "rendered from models of people (called real here)"
+    write_page(folder / PAGE, PAGE, study={"study": name, **shown}, real=kind)
     return folder / PAGE
 
 
@@ -289,21 +334,25 @@ def count_answers(key: dict[str, Any], files: Iterable[Path]) -> Outcome:
 
     Args:
         key: as :func:`read_key` returns it.
-        files: one file of answers per person.
+        files: one file of answers per person. Files with equal answers and times are one person's,
+            and count once.
 
     Raises:
         UserError: If a file holds no answers, answers to another study, or no answer to some crop.
     """
     counted = list(enumerate(key["truth"]))[key["practice"] :]
     counts = {REAL: [0, 0], GENERATED: [0, 0]}
-    people = 0
+    people: set[str] = set()
     for path in files:
         given = _answers(path, key)
-        people += 1
+        same = json.dumps(_load(path, ANSWERS)["answers"], sort_keys=True)
+        if same in people:
+            continue
+        people.add(same)
         for place, truth in counted:
             counts[truth][0] += 1
             counts[truth][1] += given[place] != truth
-    return Outcome(people, *counts[REAL], *counts[GENERATED])
+    return Outcome(len(people), *counts[REAL], *counts[GENERATED])
 
 
 def _answers(path: Path, key: dict[str, Any]) -> dict[int, str]:

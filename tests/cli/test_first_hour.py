@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from torchvision.datasets import ImageFolder
 
 from reid_aug.bank import Bank
-from reid_aug.cli import main
+from reid_aug.cli import errors, main
 from reid_aug.cli.options import STAGE_OPTIONS
 from reid_aug.data.dataset import read_market1501
 
@@ -145,6 +149,46 @@ def test_a_dry_run_of_finished_work_says_so(here):
     made = run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES, "--dry-run").stdout
 
     assert "nothing to do: runs/data/bank.h5 exists" in made
+
+
+def test_a_bank_is_exported_with_a_folder_per_identity(here):
+    run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
+    folders = ("--data", "data", "--mix", "--layout", "folders")
+
+    run("bank", "export", "made", *folders)
+    found = ImageFolder("made/train")
+
+    dataset = read_market1501("data")
+    assert found.classes == sorted({f"{image.pid:04d}" for image in dataset.train})
+    assert len(found) == len(dataset.train) + len(Bank("runs/data/bank.h5"))
+    assert all(Path(path).name[:4] == found.classes[label] for path, label in found.samples)
+    assert len(ImageFolder("made/query")) == len(dataset.query)
+    run("bank", "import", "made/train", "--csv", "made/provenance.csv", "--data", "data",
+        "--out", "again")  # fmt: skip
+    assert "did you mean folders?" in refused("bank", "export", "x", "--layout", "folder")
+
+
+def test_every_module_imports_without_the_functions_that_macos_lacks():
+    code = """
+import os, pkgutil, importlib
+for name in ("sched_getaffinity", "sched_setaffinity", "posix_fadvise"):
+    if hasattr(os, name):
+        delattr(os, name)
+import reid_aug
+for module in pkgutil.walk_packages(reid_aug.__path__, "reid_aug."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from reid_aug.stages.train_reid import loaders
+from reid_aug.stages.train_reid.settings import TrainReidConfig
+assert loaders(TrainReidConfig(workers=2)) >= 1
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_a_system_without_locks_gets_a_sentence(here, monkeypatch):
+    monkeypatch.setitem(errors.NEEDED, "fcntl", "no_such_function")
+
+    assert "this system lacks fcntl.no_such_function" in refused("check", "data")
 
 
 def test_parts_may_be_given_in_per_cent(here):

@@ -111,6 +111,18 @@ def test_a_score_that_is_missing_or_passed_by_no_row(here):
     run(*advised(*export, "--min-score", "sharpness=99"))
 
 
+def test_new_rows_of_a_scored_bank(here):
+    synthesize = ("synthesize", "--data", "data", *COPIES)
+    run(*synthesize, "--ratio", 0.2)
+    run("bank", "score", "--data", "data")
+
+    line = run(*synthesize, "--ratio", 0.5).stderr.splitlines()[-1]
+
+    assert "new rows have no scores yet; make them with: reid-aug bank score" in line
+    run(*shlex.split(line.rpartition("reid-aug ")[2]))
+    assert "no scores yet" not in run(*synthesize, "--ratio", 0.5).stderr
+
+
 def test_a_missing_generator(here):
     synthesize = ("synthesize", "--data", "data", "--ratio", 0.5, *TINY)
 

@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from reid_aug.data.dataset import read_market1501
+from reid_aug.data.dataset import read_market1501, resize
 from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.data.pictures import TITLE
 from reid_aug.generator import Generator, GeneratorConfig
-from reid_aug.generator.attention import End, attention_picture, busiest_channel, read_end, watched
+from reid_aug.generator.attention import (
+    COVER,
+    SCALE,
+    End,
+    attention_picture,
+    busiest_channel,
+    over,
+    read_end,
+    watched,
+)
 from reid_aug.runtime.errors import UserError
 
 CONFIG = GeneratorConfig(width=4, blocks=3, cameras=2, limbs=True)
@@ -55,11 +64,23 @@ def test_the_image_shows_source_target_generated_image_and_a_mask_per_block(gene
     image = np.asarray(attention_picture(generator, *ends))
 
     height, width = (2 * side for side in SIZE)
-    assert image.shape == (TITLE + 2 * height, 5 * width, 3)
-    assert (image[TITLE + height :, :width] == 77).all()
-    masks = image[TITLE:, 2 * width :].astype(int)
-    assert (masks[..., 0] == masks[..., 1]).all()
-    assert masks.std() > 0
+    second = TITLE + height + TITLE
+    assert image.shape == (second + height + 2 * TITLE, 5 * width, 3)
+    assert (image[TITLE : TITLE + height, :width] == resize(ends[0].image, height, width)).all()
+    assert (image[second : second + height, :width] == 77).all()
+    for top in (TITLE, second):
+        masks = image[top : top + height, 2 * width :].astype(int)
+        assert masks.reshape(-1, 3).std(0).min() > 0  # no empty panel
+
+
+def test_masks_are_colours_over_the_image_from_the_least_to_the_largest():
+    image = np.full((4, 2, 3), 100, np.uint8)
+    masks = torch.tensor([[[0.25]], [[0.5]], [[0.75]]])
+
+    least, middle, most = (one[0, 0] for one in over(masks, image))
+
+    for found, colour in zip((least, middle, most), SCALE, strict=True):
+        assert np.abs(found - (COVER * colour + (1 - COVER) * 100)).max() <= 1
 
 
 def test_masks_are_in_the_order_of_the_blocks(generator, ends):
@@ -67,10 +88,11 @@ def test_masks_are_in_the_order_of_the_blocks(generator, ends):
         torch.nn.init.zeros_(block.pose[-1].weight)
         block.pose[-1].bias = torch.nn.Parameter(torch.full((16,), float(number - 1)))
 
-    image = np.asarray(attention_picture(generator, *ends))
+    image = np.asarray(attention_picture(generator, *ends)).astype(int)
 
-    columns = image[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10, :, 0]
-    assert columns.tolist() == [round(255 / (1 + np.exp(-v))) for v in (-1, 0, 1)]
+    first, _, last = image[TITLE:, 4 * SIZE[1] :: 2 * SIZE[1]][10]
+    assert first[0] < last[0]  # dark blue before yellow
+    assert first[2] > last[2]
 
 
 def test_an_end_is_an_image_of_the_data_set_with_its_pose(people):

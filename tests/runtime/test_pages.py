@@ -11,13 +11,13 @@ from PIL import Image
 
 from reid_aug.runtime.pages import picture, write_page
 
-VALUES = {"title": "t", "images": 1, "identities": 1, "plan": "{}", "sections": []}
+VALUES = {"title": "t", "images": 1, "identities": 1, "facts": [], "scores": [], "sections": []}
 
 
 def test_values_are_escaped(tmp_path):
-    write_page(tmp_path / "a.html", "bank.html", **{**VALUES, "plan": "<b>&\"'"})
+    write_page(tmp_path / "a.html", "bank.html", **{**VALUES, "facts": [("a", "<b>&\"'")]})
 
-    assert "<code>&lt;b&gt;&amp;&#34;&#39;</code>" in (tmp_path / "a.html").read_text()
+    assert "<dd>&lt;b&gt;&amp;&#34;&#39;</dd>" in (tmp_path / "a.html").read_text()
 
 
 def test_missing_value_leaves_no_page(tmp_path):

@@ -135,10 +135,35 @@ def test_several_people_are_counted_together(tmp_path):
     right = answers(tmp_path, key, key["truth"], "right.json")
     wrong = answers(tmp_path, key, [swap[truth] for truth in key["truth"]], "wrong.json")
 
-    outcome = count_answers(key, [right, wrong, wrong])
+    other = answers(tmp_path, key, [REAL] * len(key["truth"]), "other.json")
+    outcome = count_answers(key, [right, wrong, other])
 
     assert (outcome.people, outcome.real) == (3, 18)
-    assert outcome.r2g == outcome.g2r == pytest.approx(2 / 3)
+    assert (outcome.r2g, outcome.g2r) == pytest.approx((1 / 3, 2 / 3))
+
+
+def test_the_same_answers_twice_count_once(tmp_path):
+    _, key = study_in(tmp_path)
+    first = answers(tmp_path, key, key["truth"], "first.json")
+    second = answers(tmp_path, key, key["truth"], "second.json")
+
+    assert count_answers(key, [first, first, second]).people == 1
+
+
+def test_a_page_of_rendered_people_does_not_speak_of_photographs(tmp_path):
+    for are_photographs, word in ((True, "photographs"), (False, "rendered")):
+        folder = tmp_path / word
+        page = write_user_study(crops(200), crops(100), CONFIG, folder, 0, are_photographs)
+        assert (word in page.read_text(), "photographs" in page.read_text()) == (
+            True, are_photographs,
+        )  # fmt: skip
+
+
+def test_a_reload_resumes(tmp_path):
+    text = write_user_study(crops(200), crops(100), CONFIG, tmp_path, 0).read_text()
+
+    assert "localStorage.setItem(memory" in text
+    assert "localStorage.getItem(memory)" in text
 
 
 @pytest.mark.parametrize(
@@ -190,7 +215,11 @@ def test_from_generated_images_to_an_outcome(people, tmp_path):
     key = read_key(out / "user_study.json")
     told = answers(tmp_path, key, [REAL] * 12)
     counted = run(*words, "--answers", told, "--answers", told)
-    assert counted.stdout == "people: 2\nR2G: 0.00 % (0 of 10)\nG2R: 100.00 % (10 of 10)\n"
+    assert counted.stdout.startswith(
+        "people: 1\nR2G: 0.00 %, 0.0 to 43.4 % (0 of 5)\nG2R: 100.00 %, 56.6 to 100.0 % (5 of 5)\n"
+    )
+    saved = json.loads((out / "user_study_result.json").read_text())
+    assert (saved["people"], saved["g2r"], saved["study"]) == (1, 1.0, key["study"])
 
 
 def test_the_bank_of_the_run_folder_is_shown(people, tmp_path):

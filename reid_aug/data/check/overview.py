@@ -8,7 +8,7 @@ from reid_aug.data.check.images import Images
 from reid_aug.data.check.poses import Poses
 from reid_aug.data.dataset import open_image
 from reid_aug.data.keypoints import NO_POSE
-from reid_aug.data.pictures import draw_pose, sheet, write_picture
+from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.runtime.errors import UserError
 
 SHOWN = 48  # crops, at most a third of them doubtful
@@ -20,17 +20,18 @@ def write_overview(images: Images, poses: Poses, path: Path) -> None:
     Raises:
         UserError: If no image can be shown.
     """
-    rows = []
+    rows, captions = [], []
     for name in shown_names(images, poses):
         crop = open_image(images.by_name[name])
         height, width = crop.shape[:2]
         drawn = draw_pose(poses.poses.get(name, NO_POSE), height, width, over=crop)
         rows.append([crop, drawn])
+        captions.append(name.split("s")[0])
     if not rows:
         raise UserError(
             f"{images.root}: must contain an image that decodes, to write {path}, got none"
         )
-    write_picture(path, sheet(rows, ("image", "pose"), across=8, zoom=2))
+    write_picture(path, sheet(rows, ("image", "pose"), 8, 2, captions, POSE_LEGEND))
 
 
 def shown_names(images: Images, poses: Poses) -> list[str]:

@@ -5,6 +5,10 @@
     keypoints.csv         the target poses
     provenance.csv        file, pid, camid, source, target and the scores; ``bank import`` reads it
 
+In the layout "folders", the training images of an identity lie in a folder of its own, named by its
+pid with four digits, as torchvision's ``ImageFolder`` and others read them: train/0002/..., and
+query and gallery likewise.
+
 The folder appears under its name only when it is complete.
 """
 
@@ -20,11 +24,13 @@ from reid_aug.data.dataset import FOLDERS, KEYPOINTS, Dataset
 from reid_aug.data.formats.writing import market_name, require_cameras
 from reid_aug.data.keypoints import Pose, write_keypoints
 from reid_aug.mixing import Mix, require_same_dataset
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.files import new_folder
 
 PROVENANCE = "provenance.csv"
 EXPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
+MARKET, CLASSES = "market1501", "folders"
+LAYOUTS = {MARKET: FOLDERS, CLASSES: ("train", "query", "gallery")}  # the folders of the lists
 QUALITY = 95  # of the JPEG files; colours are not subsampled
 
 
@@ -35,6 +41,7 @@ def export_bank(
     folder: Path,
     with_real: bool,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
+    layout: str = MARKET,
 ) -> int:
     """Write the generated images of a mix, and optionally its real ones; returns their number.
 
@@ -45,24 +52,29 @@ def export_bank(
         folder: the folder to write, missing or empty; it appears complete or not at all.
         with_real: whether the real images of the mix are written too.
         progress: wraps the rows, to show the progress.
+        layout: one of ``LAYOUTS``.
 
     Raises:
         UserError: If the folder is not empty, the mix has no generated image, or its bank
             belongs to another data set.
     """
+    check_layout(layout)
     if mix.bank is None or not mix.generated:
         raise UserError("there is nothing to export: the mix has no generated image")
     require_same_dataset(mix.bank, dataset)
     require_cameras((*dataset.train, *dataset.query, *dataset.gallery))
     with new_folder(folder) as part:
-        for name in FOLDERS:
+        places = LAYOUTS[layout]
+        for name in places:
             (part / name).mkdir()
-        known = _write_rows(mix.bank, mix.generated_rows, part, progress)
+        known = _write_rows(mix.bank, mix.generated_rows, part, progress, layout)
         real = mix.real if with_real else ()
         lists = (real, dataset.query, dataset.gallery)
-        for name, images in zip(FOLDERS, lists, strict=True):
+        for name, images in zip(places, lists, strict=True):
             for image in images:
-                shutil.copyfile(image.path, part / name / market_name(image))
+                file = part / name / file_in(layout, image.pid, market_name(image))
+                file.parent.mkdir(exist_ok=True)
+                shutil.copyfile(image.path, file)
         known |= {
             market_name(i): poses[i.name] for images in lists for i in images if i.name in poses
         }
@@ -75,11 +87,26 @@ def file_name(bank: Bank, row: int) -> str:
     return f"{bank.rows.pid[row]:04d}_c{bank.rows.camid[row]}s9_{row:06d}_00.jpg"
 
 
+def check_layout(layout: str) -> None:
+    """Raise a UserError unless there is such a layout."""
+    if layout not in LAYOUTS:
+        raise UserError(
+            f"--layout must be one of {', '.join(LAYOUTS)}, got {layout!r}"
+            f"{nearest(layout, LAYOUTS)}"
+        )
+
+
+def file_in(layout: str, pid: int, name: str) -> str:
+    """The path of an image inside the folder of its list."""
+    return f"{pid:04d}/{name}" if layout == CLASSES else name
+
+
 def _write_rows(
     bank: Bank,
     rows: Sequence[int],
     part: Path,
     progress: Callable[[Sequence[int]], Iterable[int]],
+    layout: str,
 ) -> dict[str, Pose]:
     poses = {}
     with (part / PROVENANCE).open("w", newline="", encoding="utf-8") as file:
@@ -88,9 +115,12 @@ def _write_rows(
         for row in progress(rows):
             entry, name = bank[row], file_name(bank, row)
             image = Image.fromarray(entry.image)
-            image.save(part / FOLDERS[0] / name, quality=QUALITY, subsampling=0)
+            inside = file_in(layout, entry.pid, name)
+            file_ = part / LAYOUTS[layout][0] / inside
+            file_.parent.mkdir(exist_ok=True)
+            image.save(file_, quality=QUALITY, subsampling=0)
             poses[name] = Pose(entry.keypoints)
             scores = [f"{score[row]:.6g}" for score in bank.scores.values()]
-            about = (name, entry.pid, entry.camid, entry.source, entry.target)
+            about = (inside, entry.pid, entry.camid, entry.source, entry.target)
             lines.writerow([*about, *scores])
     return poses

@@ -1,4 +1,4 @@
-"""Write one HTML page of a bank: the best and the worst of its images by a score.
+"""Write one HTML page of a bank: the images with the highest and the lowest values of a score.
 
 The page contains its pictures and loads nothing from other places. It shows each generated image
 with its source, the target pose, the identity and every score
@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 
 from reid_aug.bank import Bank
+from reid_aug.bank.card import noted_generator
+from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.scores import PREFERRED_SCORES, SCORE_MEANINGS
 from reid_aug.data.dataset import PersonImage, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.pages import picture, write_page
 
-SHOWN = 50  # best rows, and as many worst ones
+SHOWN = 50  # rows with the highest values, and as many with the lowest
 
 
 def write_bank_page(
-    bank: Bank, real: Sequence[PersonImage], path: Path, by: str | None = None
+    bank: Bank, real: Sequence[PersonImage], path: Path, by: str | None = None, dataset: str = ""
 ) -> str | None:
     """Write the page; returns the score by which it is sorted, None if the bank has none.
 
@@ -30,7 +33,8 @@ def write_bank_page(
         bank: the bank.
         real: its kept set, which contains the sources.
         path: the page to write.
-        by: the score; if None, "margin" if the bank has it, else the first by name.
+        by: the score; if None, the first of ``PREFERRED_SCORES`` that the bank has.
+        dataset: the name of the data set.
 
     Raises:
         UserError: If the bank does not have the score, or a source is not in the kept set.
@@ -43,10 +47,11 @@ def write_bank_page(
     write_page(
         path,
         "bank.html",
-        title=path.stem,
+        title=bank.path.absolute().parent.name,
         images=len(bank),
         identities=len(set(bank.rows.pid.tolist())),
-        plan=bank.plan.as_json(),
+        facts=_facts(bank, dataset),
+        scores=_ranges(bank),
         sections=sections,
     )
     return by
@@ -65,7 +70,41 @@ def choose_score(bank: Bank, by: str | None) -> str | None:
             f"{bank.path}: --by must be a score of the bank ({known}), got {by!r}",
             Remedy(("bank", "score"), {"bank": str(bank.path)}, words="make scores with"),
         )
-    return by or ("margin" if "margin" in names else next(iter(names), None))
+    preferred = [name for name in PREFERRED_SCORES if name in names]
+    return by or next(iter([*preferred, *names]), None)
+
+
+def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
+    """What the bank is and how its rows were made, as pairs of words."""
+    about, plan, note = bank.attributes, bank.plan, noted_generator(bank.path)
+    poses = {"random": "random poses of the kept set", IMPORTED: "imported, poses may be unknown"}
+    cameras = {"source": "that of the source image", "target": "that of the image of the pose"}
+    generator = f"{note.name}, " if note else ""
+    return [
+        ("bank", f"{bank.path}, images of {bank.height} x {bank.width} pixels"),
+        ("data set", f"{dataset or 'not named'}, SHA-256 {about.dataset_sha256[:12]}"),
+        ("kept set", f"keep {about.keep:g}, keep_seed {about.keep_seed}"),
+        ("method", plan.method),
+        (
+            "generator",
+            f"{generator}trained on: {about.generator_data}, SHA-256 {about.generator_sha256[:12]}",
+        ),
+        ("poses", poses.get(plan.poses, f"chosen by the policy {plan.poses}")),
+        ("camera of an image", cameras.get(plan.cameras, plan.cameras)),
+        ("jitter of the light", f"{plan.jitter:g}" if plan.jitter else "none"),
+        ("made for", f"mode {about.mode}, ratio {about.ratio:g}; seed {about.seed}"),
+    ]
+
+
+def _ranges(bank: Bank) -> list[tuple[str, str, str]]:
+    """The name, the meaning and the range of every score."""
+    found = []
+    for name in sorted(bank.scores):
+        values = bank.scores[name][np.isfinite(bank.scores[name])]
+        low, middle, high = np.quantile(values, [0, 0.5, 1]) if len(values) else [np.nan] * 3
+        meaning = SCORE_MEANINGS.get(name, "a score of an installed package; larger is better")
+        found.append((name, meaning, f"{low:.3f} to {high:.3f}, median {middle:.3f}"))
+    return found
 
 
 def _sections(bank: Bank, by: str | None) -> Iterator[tuple[str, list[int]]]:
@@ -78,9 +117,9 @@ def _sections(bank: Bank, by: str | None) -> Iterator[tuple[str, list[int]]]:
     order = np.argsort(-values, kind="stable")  # rows without a score (NaN) come last
     scored = order[: int(np.isfinite(values).sum())]
     count = min(SHOWN, -(-len(scored) // 2))
-    yield f"The best {count} by {by}", scored[:count].tolist()
+    yield f"The {count} highest by {by}", scored[:count].tolist()
     worst = scored[count:][-SHOWN:][::-1]
-    yield f"The worst {len(worst)} by {by}", worst.tolist()
+    yield f"The {len(worst)} lowest by {by}", worst.tolist()
 
 
 def _card(bank: Bank, row: int, images: Mapping[str, PersonImage]) -> dict[str, Any]:

@@ -138,8 +138,10 @@ class TrainGeneratorJob:
         return path
 
     def outcome(self) -> str:
-        """The best generator by held-out identities; "" if none are held out."""
-        return describe_best(self.stage.run.path)
+        """Where the sample pictures are, and the best generator by held-out identities."""
+        folder = self.stage.run.path
+        samples = f"sample pictures: {TrainingFolder(folder, {}).samples}"
+        return "\n".join(filter(None, (samples, describe_best(folder))))
 
 
 def pairs_of(

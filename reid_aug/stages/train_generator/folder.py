@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.pictures import draw_pose, sheet, write_picture
+from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.generator import load_with_metadata
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
@@ -102,6 +102,11 @@ class TrainingFolder:
             part.write_text("".join(f"{line}\n" for line in lines))
         return self.log.open("a", buffering=1)
 
+    @property
+    def samples(self) -> Path:
+        """The folder of the sample pictures."""
+        return self.states / "samples"
+
     def logged(self, key: str) -> list[float]:
         """The values of ``key`` in the log, of every step that has it."""
         lines = (json.loads(line) for line in self.log.read_text().splitlines())
@@ -128,5 +133,5 @@ class TrainingFolder:
             )
         ]
         titles = ("source", "pose", "generated", "truth")
-        picture = sheet(rows, titles, across=2, zoom=max(1, 256 // height))
-        write_picture(self.states / f"samples/{step:08d}.png", picture)
+        picture = sheet(rows, titles, 2, max(1, 256 // height), legend=POSE_LEGEND)
+        write_picture(self.samples / f"{step:08d}.png", picture)

@@ -1,6 +1,7 @@
 """The page of a bank: sorted by a score, self-contained, and safe whatever names say."""
 
 import base64
+import html
 import io
 import re
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from reid_aug.bank import Bank
+from reid_aug.bank.scores import SCORE_MEANINGS
 from reid_aug.cli import main
 from reid_aug.data.dataset import DataConfig, kept, read_market1501
 from reid_aug.data.keypoints import read_keypoints
@@ -40,7 +42,11 @@ def test_the_best_come_first_and_then_the_worst(people, scored, tmp_path):
     by = write_bank_page(scored, read_market1501(people).train, path, "sharpness")
 
     assert by == "sharpness"
-    best, worst = path.read_text().split("<h2>")[1:]
+    scores, best, worst = path.read_text().split("<h2>")[1:]
+    assert best.startswith("The ")
+    assert " highest by sharpness" in best
+    assert " lowest by sharpness" in worst
+    assert all(SCORE_MEANINGS[name] in html.unescape(scores) for name in scored.scores)
     values, order = scored.scores["sharpness"], np.argsort(-scored.scores["sharpness"])
     shown = rows_shown(best)
     assert (values[shown] == values[order][: len(shown)]).all()
@@ -61,6 +67,21 @@ def test_the_page_contains_every_picture_and_loads_nothing(people, scored, tmp_p
     assert "://" not in text
     assert text.count("src=") == len(pictures)
     assert "<script" not in text
+
+
+def test_the_page_names_bank_generator_and_data_set_and_no_copy_of_a_failure_first(
+    people, scored, tmp_path
+):
+    path = tmp_path / "bank.html"
+
+    by = write_bank_page(scored, read_market1501(people).train, path, dataset="mine")
+
+    assert by == "sharpness"  # novel images may be failed ones
+    text = html.unescape(path.read_text())
+    assert f"<dd>{scored.path}, images of 32 x 16 pixels</dd>" in text
+    assert f"mine, SHA-256 {scored.attributes.dataset_sha256[:12]}" in text
+    assert "<dd>random poses of the kept set</dd>" in text
+    assert "<dd>copies</dd>" in text
 
 
 def test_a_score_that_is_not_there_and_another_data_set_are_refused(people, scored, tmp_path):
