@@ -164,8 +164,9 @@ def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
 def parse_name(path: Path) -> PersonImage:
     """Parse identity and camera from a file name.
 
-    >>> parse_name(Path("0002_c1s1_000451_03.jpg"))
-    PersonImage(path=PosixPath('0002_c1s1_000451_03.jpg'), pid=2, camid=1)
+    >>> image = parse_name(Path("0002_c1s1_000451_03.jpg"))
+    >>> image.pid, image.camid
+    (2, 1)
 
     Raises:
         UserError: If the name does not begin with <pid>_c<camera>, or a number is out of range.

@@ -873,7 +873,7 @@ def test_a_result_without_cameras_is_marked():
     line = gains(some_results.records([some_results.result(0, 0, 0.5, has_cameras=False)]))[0]
 
     assert "evaluated without camera labels" in line.what
-    assert "evaluated without camera labels" in cells(line)
+    assert any("evaluated without camera labels" in cell for cell in cells(line))
 
 
 def test_a_checkpoint_of_torchreid_is_read(tmp_path):

@@ -186,8 +186,9 @@ def test_the_plan_names_the_shared_work(tmp_path, stage):
     cost = describe_cost(grid, tasks, stage, POOL)
 
     assert lines[0].startswith("8 trainings of 2 steps of 4 images, 1 at once")
-    assert "networks to train on the external people: 1" in lines[1]
-    assert "generators to train for 2 steps on their own images: 1" in lines[2]
+    assert lines[1] == "no train_reid.weights: the network starts from random weights"
+    assert "networks to train on the external people: 1" in lines[2]
+    assert "generators to train for 2 steps on their own images: 1" in lines[3]
     assert describe_cells(tasks)[0] == "    osnet_x0_25-baseline-keep0.5: seed 0"
     assert len(describe_cells(tasks)) == 8
     heads = [line.partition(":")[0] for line in cost]
