@@ -22,14 +22,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid_aug.data.dataset import default_keypoints, image_size, open_image
+from reid_aug.data.dataset import image_size, open_image
+from reid_aug.data.formats import default_keypoints, read_listing
 from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.data.pictures import draw_pose, sheet, write_picture
 from reid_aug.pose_estimators import open_estimator
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
-from reid_aug.stages.estimate_poses import data_files
+from reid_aug.stages.estimate_poses import images_of
 
 NEAR = (5, 8, 12.8)  # pixels
 FAR = 8  # a larger median distance counts as a failed image
@@ -96,7 +97,7 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     try:
         poses = read_keypoints(default_keypoints(arguments.data))
-        files = [file for file in data_files(arguments.data) if file.name in poses]
+        files = [i.path for i in images_of(read_listing(arguments.data)) if i.name in poses]
         files = [file for file in files if poses[file.name].seen.any()]
         published = np.array([poses[file.name].xy for file in files])
         found = [estimate(arguments.estimator, weights, files) for weights in arguments.weights]

@@ -1,6 +1,6 @@
 """Compare the speed of heatmaps, generator and training step with PATN's published implementation.
 
-    python benchmarks/speed.py maps|generator|step [--device cuda] [--batch N] [--bf16]
+    python -m benchmarks.speed maps|generator|step [--device cuda] [--batch N] [--bf16]
 
 Market-1501's size and networks: 128x64, width 64, 9 blocks, batch norm. Both generators have the
 same weights, and their images are compared first. Keypoints are random, with a fifth of the joints
@@ -11,15 +11,17 @@ them in the measured time. Ours generates as ``synthesize`` and steps as ``train
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import published
 import torch
-from timing import Comparison, compare
 from torch import Tensor, nn
 
+from benchmarks import published
+from benchmarks.timing import Comparison, compare
 from reid_aug.data.keypoints import heatmaps
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_generate, to_signed
 from reid_aug.runtime.weights import write_tensors
@@ -27,48 +29,69 @@ from reid_aug.stages.train_generator import TrainGeneratorConfig
 from reid_aug.stages.train_generator.pairs import PairBatch
 from reid_aug.stages.train_generator.trainer import Trainer
 
-HEIGHT, WIDTH, CHANNELS, BLOCKS = 128, 64, 64, 9
 NEAR = 1e-4  # of the range [-1, 1]
 VGG = {"0.weight": (64, 3, 3, 3), "0.bias": (64,), "2.weight": (64, 64, 3, 3), "2.bias": (64,)}
 
 
-def random_batch(size: int) -> PairBatch:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The sizes of images and generator."""
+
+    height: int = 128
+    """Of an image, in pixels."""
+    width: int = 64
+    """Of an image, in pixels."""
+    channels: int = 64
+    """Of the generator's first convolution, and of the discriminators'."""
+    blocks: int = 9
+
+
+MARKET = Size()
+
+
+def random_batch(count: int, size: Size = MARKET) -> PairBatch:
     """A batch of noise images and random poses."""
     rng = np.random.default_rng(0)
-    pixels = rng.integers(256, size=(2, size, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    xy = (rng.random((2, size, 18, 2)) * (WIDTH, HEIGHT)).astype(np.float32)
+    pixels = rng.integers(256, size=(2, count, size.height, size.width, 3), dtype=np.uint8)
+    xy = (rng.random((2, count, 18, 2)) * (size.width, size.height)).astype(np.float32)
     xy[rng.random(xy.shape[:3]) < 0.2] = np.nan
-    cameras = np.ones((size, 2), np.int64)
+    cameras = np.ones((count, 2), np.int64)
     return PairBatch(*(torch.from_numpy(part) for part in (*pixels, *xy, cameras)))
 
 
-def published_maps(xy: Tensor) -> Tensor:
+def published_maps(xy: Tensor, size: Size = MARKET) -> Tensor:
     """Heatmaps (B, 18, H, W) of keypoints (B, 18, 2), as in the published files."""
-    return torch.from_numpy(
-        np.stack([published.joint_maps(one, HEIGHT, WIDTH) for one in xy.numpy()])
-    )
+    maps = [published.joint_maps(one, size.height, size.width) for one in xy.cpu().numpy()]
+    return torch.from_numpy(np.stack(maps))
 
 
 def compare_maps(batch: PairBatch, device: torch.device, repeats: int) -> Comparison:
     """Compare the heatmaps of a batch; numpy makes the published ones on the CPU."""
     xy = batch.source.to(device)
-    torch.testing.assert_close(heatmaps(xy, HEIGHT, WIDTH).cpu(), published_maps(batch.source))
+    size = MARKET.height, MARKET.width
+    torch.testing.assert_close(heatmaps(xy, *size).cpu(), published_maps(batch.source))
     return compare(
-        lambda: heatmaps(xy, HEIGHT, WIDTH), lambda: published_maps(batch.source), device, repeats
+        lambda: heatmaps(xy, *size), lambda: published_maps(batch.source), device, repeats
     )
+
+
+def both_generators(size: Size) -> tuple[published.Generator, Generator]:
+    """The published network and ours, with the same weights, in eval mode on the CPU."""
+    theirs = published.Generator(size.channels, size.blocks).eval()
+    ours = Generator(GeneratorConfig(width=size.channels, blocks=size.blocks)).eval()
+    for weight in (p for p in theirs.parameters() if p.ndim == 4):  # images that fill the range
+        nn.init.kaiming_normal_(weight)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
 
 
 def compare_generators(batch: PairBatch, device: torch.device, repeats: int) -> Comparison:
     """Compare the generation of a batch of images."""
-    theirs = published.Generator(CHANNELS, BLOCKS).eval()
-    ours = Generator(GeneratorConfig(width=CHANNELS, blocks=BLOCKS))
-    for weight in (p for p in theirs.parameters() if p.ndim == 4):  # images that fill the range
-        nn.init.kaiming_normal_(weight)
-    ours.load_state_dict(theirs.state_dict())
+    theirs, ours = both_generators(MARKET)
     theirs, ours = theirs.to(device), ready_to_generate(ours, device)
     batch = batch.to(device)
     image = to_signed(batch.image).contiguous()
-    maps = torch.cat([published_maps(xy.cpu()) for xy in (batch.source, batch.target)], 1)
+    maps = torch.cat([published_maps(xy) for xy in (batch.source, batch.target)], 1)
     maps = maps.to(device)
 
     @torch.no_grad()
@@ -88,19 +111,33 @@ def compare_generators(batch: PairBatch, device: torch.device, repeats: int) -> 
     return compare(generate, generate_as_published, device, repeats)
 
 
-def compare_steps(batch: PairBatch, device: torch.device, repeats: int, bf16: bool) -> Comparison:
+def compare_steps(
+    batch: PairBatch,
+    device: torch.device,
+    repeats: int,
+    bf16: bool,
+    compiles: bool = False,
+    size: Size = MARKET,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:
     """Compare one step of the generator and both discriminators."""
     with tempfile.TemporaryDirectory() as folder:
         vgg = Path(folder) / "vgg19.safetensors"
         tensors = {f"features.{name}": torch.randn(shape) / 10 for name, shape in VGG.items()}
         write_tensors(vgg, tensors, {})
-        config = TrainGeneratorConfig(batch=len(batch.image), vgg=str(vgg), bf16=bf16)
-        network = GeneratorConfig(width=CHANNELS, blocks=BLOCKS)
+        config = TrainGeneratorConfig(
+            batch=len(batch.image), vgg=str(vgg), bf16=bf16, compile=compiles,
+            discriminator_width=size.channels,
+        )  # fmt: skip
+        network = GeneratorConfig(width=size.channels, blocks=size.blocks)
         trainer = Trainer(network, config, 0, device)
-    theirs = published.Step(published.Generator(CHANNELS, BLOCKS), CHANNELS, device)
+    generator = published.Generator(size.channels, size.blocks)
+    theirs = published.Step(generator, size.channels, device)
     images = [to_signed(part).contiguous().to(device) for part in (batch.image, batch.truth)]
-    maps = [published_maps(xy).to(device) for xy in (batch.source, batch.target)]
-    return compare(lambda: trainer.step(batch, 0), lambda: theirs(*images, *maps), device, repeats)
+    maps = [published_maps(xy, size).to(device) for xy in (batch.source, batch.target)]
+    return compare(
+        lambda: trainer.step(batch, 0), lambda: theirs(*images, *maps), device, repeats, clock
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -32,20 +32,31 @@ def compare(
     theirs: Callable[[], object],
     device: torch.device,
     repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
-    """Run both in turns, once to warm up and then ``repeats`` times."""
-    turns = [(seconds(ours, device), seconds(theirs, device)) for _ in range(repeats + 1)][1:]
+    """Run both in turns, once to warm up and then ``repeats`` times.
+
+    Args:
+        clock: ``time.process_time`` gives times of the processor, which other programs on the
+            machine hardly change; only for work on one thread of the CPU.
+    """
+    works = ours, theirs
+    turns = [[seconds(work, device, clock) for work in works] for _ in range(repeats + 1)][1:]
     first, second = (statistics.median(column) for column in zip(*turns, strict=True))
     return Comparison(first, second, statistics.median(b / a for a, b in turns))
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
+def seconds(
+    work: Callable[[], object],
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """The seconds of one call."""
     _wait(device)
-    began = time.perf_counter()
+    began = clock()
     work()
     _wait(device)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _wait(device: torch.device) -> None:

@@ -33,13 +33,14 @@ from reid_aug.bank.scores import needs_of_scores
 from reid_aug.data.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
 from reid_aug.data.provenance import dataset_sha256, names_sha256
 from reid_aug.runtime.errors import Remedy, UserError
-from reid_aug.runtime.files import sha256
+from reid_aug.runtime.files import new_name, sha256
 
 MODES = ("supplement", "replace")
-IN_ANOTHER = "make the right bank in another --out with"
-OWN_BANK = Remedy(
-    ("synthesize",), words=f"give its own with --data DIR, or {IN_ANOTHER}", is_elsewhere=True
-)
+IN_ANOTHER = "make the right bank in another folder with"
+
+
+class TooFewImagesError(UserError):
+    """A bank is smaller than the mix requires; its remedy extends the bank."""
 
 
 def check_ratio(ratio: float, mode: str) -> None:
@@ -167,7 +168,11 @@ class Mix:
             asked = ", ".join(f"{name}={least:g}" for name, least in sorted(min_score.items()))
             raise UserError(
                 f"{bank.path}: no row passes the filter {asked}",
-                Remedy(("bank", "show"), words="lower it, and look at the scores with"),
+                Remedy(
+                    ("bank", "show"),
+                    {"bank": str(bank.path)},
+                    words="lower it, and look at the scores with",
+                ),
             )
         self._rows = chosen
 
@@ -193,7 +198,11 @@ class Mix:
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
                 f"(keep {keep:g})",
-                replace(remedy, words=f"train with its --keep, or {IN_ANOTHER}", is_elsewhere=True),
+                replace(
+                    remedy,
+                    options={**remedy.options, **_elsewhere(self.bank)},
+                    words=f"train with its --keep, or {IN_ANOTHER}",
+                ),
             )
         unknown = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
         if unknown:
@@ -201,7 +210,7 @@ class Mix:
                 f"{self.bank.path}: must show identities of the kept set, got pid {min(unknown)}"
             )
         if len(self.bank) < self.seats:
-            raise UserError(
+            raise TooFewImagesError(
                 f"{self.bank.path}: the mix needs {need}, got {len(self.bank)} images",
                 replace(remedy, words="extend it with"),
             )
@@ -301,13 +310,24 @@ def other_dataset(bank: Bank, dataset: Dataset) -> str:
     The leak status of a bank (``generator_data``) is valid for its own data set only.
     """
     wrong = _other_dataset(bank, dataset)
-    return f"{wrong}; {OWN_BANK}" if wrong else ""
+    return f"{wrong}; {_own_bank(bank)}" if wrong else ""
 
 
 def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
     """Raise a UserError if there is a bank that was made for another data set."""
     if bank and (wrong := _other_dataset(bank, dataset)):
-        raise UserError(f"{bank.path}: {wrong}", OWN_BANK)
+        raise UserError(f"{bank.path}: {wrong}", _own_bank(bank))
+
+
+def _own_bank(bank: Bank) -> Remedy:
+    """The command that makes a bank of the data set in use, beside a bank of another one."""
+    words = f"give its own with --data DIR, or {IN_ANOTHER}"
+    return Remedy(("synthesize",), _elsewhere(bank), words=words)
+
+
+def _elsewhere(bank: Bank) -> dict[str, str]:
+    """A run folder beside that of a bank, which does not exist yet."""
+    return {"out": str(new_name(bank.path.parent))}
 
 
 def _other_dataset(bank: Bank, dataset: Dataset) -> str:
@@ -349,7 +369,7 @@ def score_remedy(bank: Bank, name: str) -> Remedy | None:
     needs = needs_of_scores()
     if name not in needs:
         return None
-    return Remedy(("bank", "score", str(bank.path)), needs[name])
+    return Remedy(("bank", "score"), {"bank": str(bank.path), **needs[name]})
 
 
 def _makers(name: str) -> str:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from reid_aug.backbones.inceptions import InceptionV2, OpenReidInception
 from reid_aug.backbones.mobilenetv2 import torchreid_weights
 from reid_aug.runtime.errors import UserError, nearest
-from reid_aug.runtime.weights import read_weights
+from reid_aug.runtime.weights import read_checkpoint
 
 OWN = {"inception_v2": InceptionV2, "inception_open_reid": OpenReidInception}
 SIZES = ((256, 128), (160, 64), (144, 56), (299, 299))  # the usual (height, width), in pixels
@@ -192,14 +192,15 @@ def load_starting_weights(model: nn.Module, path: Path | str) -> str:
     Raises:
         UserError: If a tensor other than the classifier's is missing or has another shape.
     """
-    state = read_weights(path)
+    state, others = read_checkpoint(path)
     state = torchreid_weights(state) or state
+    dropped = f"; entries of the file that are not read: {', '.join(others)}" if others else ""
     has_neck = any(name.startswith("backbone.") for name in state)
     if isinstance(model, BnNeck) and not has_neck:
-        return f"{_load(model.backbone, state, path)}; the neck has random weights"
+        return f"{_load(model.backbone, state, path)}; the neck has random weights{dropped}"
     if not isinstance(model, BnNeck) and has_neck:
         state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
-    return _load(model, state, path)
+    return _load(model, state, path) + dropped
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], path: Path | str) -> str:

@@ -1,8 +1,8 @@
 """The bank: generated images and their provenance, in one HDF5 file.
 
     /images     (N, H, W, 3) uint8    RGB, contiguous: one seek reads one image
-    /pid        (N,) int32            identity, as in the source's file name
-    /camid      (N,) int16            camera that the image shows
+    /pid        (N,) int64            identity, as in the source's file name
+    /camid      (N,) int64            camera that the image shows
     /source     (N,) bytes            file name of the image that supplied the appearance
     /target     (N,) bytes            file name of the image that supplied the pose
     /keypoints  (N, 18, 2) float32    the target pose: x, y in pixels, NaN unseen

@@ -58,14 +58,29 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
     write_json(bank.path.with_suffix(".json"), card)
 
 
+def images_on_card(path: Path) -> int:
+    """The number of images of the bank at ``path``, from its card; the bank is not opened."""
+    return int(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["images"])
+
+
 def has_own_card(path: Path) -> bool:
     """Whether the card beside the bank at ``path`` belongs to this file, by its checksum."""
+    return path.is_file() and _card(path).get("bank_sha256") == sha256(path)
+
+
+def noted_generator(path: Path) -> Path | None:
+    """The checkpoint that the card beside the bank at ``path`` names; None without one."""
+    file = _card(path).get("generator")
+    return Path(file) if isinstance(file, str) else None
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """The card beside the bank at ``path``; {} without a readable one."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        result: bool = card["bank_sha256"] == sha256(path)
-        return result
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def source_licence(root: Path) -> str:

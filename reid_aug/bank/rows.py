@@ -31,8 +31,8 @@ class Rows:
 def columns_of(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The datasets beside the pixels, in their stored types."""
     columns: dict[str, np.ndarray] = {
-        "pid": rows.pid.astype(np.int32),
-        "camid": rows.camid.astype(np.int16),
+        "pid": rows.pid.astype(np.int64),
+        "camid": rows.camid.astype(np.int64),
         "source": np.char.encode(rows.source, "utf-8"),
         "target": np.char.encode(rows.target, "utf-8"),
         "keypoints": rows.keypoints.astype(np.float32),

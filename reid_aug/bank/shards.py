@@ -256,6 +256,7 @@ class Shards:
         with Claim(self.folder / ASSEMBLY, is_awaited=True):
             if not self.is_complete():
                 write(self._pixels())
+                self._there = self.bank.stat().st_ino, self.count
             describe()
 
     def _pixels(self) -> Iterator[np.ndarray]:

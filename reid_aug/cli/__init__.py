@@ -7,25 +7,36 @@ package and shows its traceback.
     stages                         a data set in, files of a run folder out
     generator, bank, poses, reid   commands for generators, banks, poses and re-ID networks
     grids                          many trainings, and their tables
+    machine                        doctor, and the options --version and --json
     options, errors                the options that commands share, and the report of errors
     declared                       options that follow from declared metrics and scores
+    recipes                        the keys of recipes
     jobs                           the dry run of a stage
 """
 
 import click
 
-from reid_aug import __version__
 from reid_aug.cli.bank import bank
 from reid_aug.cli.errors import OneLine
 from reid_aug.cli.generator import generator
 from reid_aug.cli.grids import benchmark, demo, report
+from reid_aug.cli.machine import doctor, version_options
 from reid_aug.cli.poses import estimate_poses
+from reid_aug.cli.recipes import recipe
 from reid_aug.cli.reid import reid
-from reid_aug.cli.stages import check, deepfashion, people, synthesize, train_generator, train_reid
+from reid_aug.cli.stages import (
+    check,
+    convert,
+    deepfashion,
+    people,
+    synthesize,
+    train_generator,
+    train_reid,
+)
 
 
 @click.group(cls=OneLine, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="reid-aug")
+@version_options
 def main() -> None:
     """Make more training data for person re-identification, and measure whether it helps.
 
@@ -50,7 +61,7 @@ def main() -> None:
 
 
 for command in (
-    bank, benchmark, check, deepfashion, demo, estimate_poses, generator, people, reid, report,
-    synthesize, train_generator, train_reid,
+    bank, benchmark, check, convert, deepfashion, demo, doctor, estimate_poses, generator, people,
+    recipe, reid, report, synthesize, train_generator, train_reid,
 ):  # fmt: skip
     main.add_command(command)

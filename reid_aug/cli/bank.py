@@ -20,44 +20,48 @@ from reid_aug.runtime.errors import Remedy
 
 if TYPE_CHECKING:
     from reid_aug.bank import Bank
+    from reid_aug.data.dataset import Dataset
+    from reid_aug.runtime.extensions import Declaration
     from reid_aug.stages.stage import Stage
 
-if TYPE_CHECKING:
-    from reid_aug.runtime.extensions import Declaration
-
-bank_argument = click.argument("file", metavar="[BANK]", required=False)
 file_type = click.Path(path_type=Path)
-TO_SCORE = Remedy(("bank", "score"), words="make them with")
 
 
 @click.group()
 def bank() -> None:
-    """Verify, score, show, export and import banks.
-
-    Without BANK, a command works on the bank of the run folder.
-    """
+    """Verify, score, show, export and import banks."""
 
 
 @bank.command()
-@bank_argument
-@stage_options
-def verify(file: str | None, dry_run: bool, **given: Any) -> None:
+@bank_option
+@stage_options("seed", "device", "keypoints", "dry_run")
+def verify(bank: str | None, **given: Any) -> None:
     """Check the contents and the checksums of a bank, and describe it.
 
     Prints errors; the exit code is 2 if there is one. With --data, source images and kept set are
-    checked too.
+    checked too; with --keep, that the bank is of that kept set.
     """
-    from reid_aug.bank import Bank
     from reid_aug.stages.bank.verify import verify_bank
 
-    is_known = given["data"] is not None or file is None
-    stage = stage_of(given) if is_known else None
-    found = Bank(file or _own(stage))
-    lines, faults = verify_bank(found, stage.dataset if stage else None)
+    lines, faults = verify_bank(*_to_verify(bank, given))
     for line in (*lines, *(f"error: {fault}" for fault in faults)):
         click.echo(line)
     if faults:
         sys.exit(2)
+
+
+def _to_verify(file: str | None, given: dict[str, Any]) -> "tuple[Bank, Dataset | None]":
+    """The bank, and the data set where one is named or the bank is that of a run folder."""
+    from reid_aug.bank import Bank
+    from reid_aug.stages.bank.opening import check_kept_set, open_bank
+    from reid_aug.stages.stage import recipe_of
+
+    if file and given["data"] is None:
+        bank, options = Bank(file), {"data.keep": given["keep"]}
+        check_kept_set(bank, recipe_of(given["recipe"], given["settings"], options))
+        return bank, None
+    stage = stage_of(given)
+    return open_bank(stage, file), stage.dataset
 
 
 def _scores() -> "tuple[Declaration, ...]":
@@ -67,20 +71,20 @@ def _scores() -> "tuple[Declaration, ...]":
 
 
 @bank.command(cls=declared_options(_scores))
-@bank_argument
-@stage_options
-def score(file: str | None, dry_run: bool, weights: dict[str, str], **given: Any) -> None:
+@bank_option
+@stage_options("seed", "keypoints")
+def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any) -> None:
     """Score every image of a bank, so that --min-score can select images.
 
     The scores sharpness and novelty need no weights. Every other score is computed if the option of
     its weights is given.
     """
     stage = stage_of(given)
-    from reid_aug.bank import Bank
     from reid_aug.runtime.progress import track
+    from reid_aug.stages.bank.opening import open_bank
     from reid_aug.stages.bank.score import score_bank
 
-    opened = Bank(file or _own(stage))
+    opened = open_bank(stage, bank)
     if dry_run:
         return say(f"dry run: would score {len(opened)} images of {opened.path}")
     paths = {option: Path(path) for option, path in weights.items()}
@@ -92,30 +96,35 @@ def score(file: str | None, dry_run: bool, weights: dict[str, str], **given: Any
 
 
 @bank.command()
-@bank_argument
-@stage_options
+@bank_option
+@stage_options("seed", "device", "keypoints")
 @click.option(
     "--by",
     metavar="SCORE",
     help="The score that sorts the images.  [default: margin if the bank has it, else any score]",
 )
-def show(file: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
+def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     """Show a bank: a contact sheet, and a page with its best and worst images.
 
     Both are written into the run folder. The page, bank.html, includes its pictures.
     """
     stage = stage_of(given)
-    from reid_aug.bank import Bank
+    from reid_aug.stages.bank.opening import open_bank
     from reid_aug.stages.bank.show import choose_score
 
-    opened = Bank(file or _own(stage))
+    opened = open_bank(stage, bank)
     by, path = choose_score(opened, by), stage.run.path / "bank.html"
     if dry_run:
         return say(f"dry run: would write {path} and {stage.run.contact_sheet}")
     _write_pages(opened, stage, path, by)
-    say(f"sorted by {by}" if by else f"no scores; {TO_SCORE}")
+    say(f"sorted by {by}" if by else f"no scores; {_to_score(opened, stage)}")
     click.echo(path)
     return None
+
+
+def _to_score(bank: "Bank", stage: "Stage") -> Remedy:
+    data = {} if stage.is_demo else {"data": str(stage.root)}
+    return Remedy(("bank", "score"), {"bank": str(bank.path), **data}, words="make them with")
 
 
 def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> None:
@@ -131,7 +140,7 @@ def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> 
 
 @bank.command()
 @click.argument("folder", metavar="DIR", type=file_type)
-@stage_options
+@stage_options("seed", "device")
 @mix_options
 @min_score_option
 @bank_option
@@ -169,7 +178,7 @@ def export(
 
 @bank.command("import")
 @click.argument("images", metavar="IMAGES", type=file_type)
-@stage_options
+@stage_options("seed", "device")
 @click.option(
     "--csv",
     "table",
@@ -196,23 +205,19 @@ def import_(
 ) -> None:
     """Make a bank of generated images from elsewhere, in the folder IMAGES.
 
-    Pid and camid of an image come from its name (0002_c1s1_000451_03.jpg) or from a CSV.
+    Pid and camid of an image come from its name or from a CSV. Names are those of Market-1501
+    (0002_c1s1_000451_03.jpg) or those that PATN, DG-Market or CamStyle give, also in subfolders.
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
     from reid_aug.bank.card import write_card
     from reid_aug.stages.bank import import_ as module
 
-    found = module.read_csv(table, images) if table else module.read_names(images)
-    say(f"{len(found)} images")
+    found, text = module.read_images(images, table, stage.dataset)
+    say(text)
     if dry_run:
         return
     path, data = stage.run.bank, stage.recipe.data
     module.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
     write_card(Bank(path), stage.root, {"method": name, "imported_from": str(table or images)})
     click.echo(path)
-
-
-def _own(stage: Any) -> Path:
-    result: Path = stage.run.find_bank(stage.recipe.data.keep)
-    return result

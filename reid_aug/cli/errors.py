@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,9 +10,9 @@ import click
 
 from reid_aug.runtime.errors import UserError
 
-PLACES = ("--recipe", "--data", "--keypoints", "--keep", "--out")  # options of every stage command
-TAKERS = ("bank", "generator", "synthesize", "train-generator", "train-reid")  # have these places
-STAGE_COMMANDS = (("bank", "score"), ("synthesize",), ("train-generator",), ("train-reid",))
+# options of the user's own command that a remedy needs too, where its command has them
+SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--mode", "--set")
+DATA = "DATA"  # the place of the data set in the words of a remedy
 
 
 class OneLine(click.Group):
@@ -23,7 +24,8 @@ class OneLine(click.Group):
         try:
             sys.exit(super().main(args, **extra) or 0)
         except UserError as error:
-            _stop(with_own_places(error, sys.argv[1:] if args is None else args), 2)
+            words = sys.argv[1:] if args is None else args
+            _stop(with_own_options(error, words, self), 2)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(2)
@@ -37,28 +39,48 @@ class OneLine(click.Group):
                 "stopped; the same command goes on from what was saved, if anything was",
                 130,
             )
+        except FileNotFoundError as error:
+            _stop(f"{error.filename} is missing", 2)
         except OSError as error:
             _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
 
 
-def with_own_places(error: UserError, args: Sequence[str]) -> str:
-    """The text of an error whose remedy has the places that the user's own command has.
+def with_own_options(error: UserError, args: Sequence[str], program: click.Command) -> str:
+    """The text of an error whose remedy has the options that the user's own command has.
 
-    What the remedy sets itself stays as it is.
+    Only a command on a data set and a run folder passes its options on, and only those that the
+    command of the remedy takes. What the remedy sets itself stays as it is.
 
-    >>> from reid_aug.runtime.errors import Remedy
-    >>> error = UserError("no bank", Remedy(("synthesize",), {"ratio": "1"}))
-    >>> with_own_places(error, ["train-reid", "--data", "my crops", "--out=runs/a", "--seed", "1"])
-    "no bank; make it with: reid-aug synthesize --data 'my crops' --out runs/a --ratio 1"
+    Args:
+        error: the error.
+        args: the words of the user's command.
+        program: the root of all commands.
     """
     remedy = error.remedy
-    if remedy is None or not args or args[0] not in TAKERS:
-        return str(error)
-    if not any(remedy.command[: len(command)] == command for command in STAGE_COMMANDS):
+    if remedy is None or "--recipe" not in _options_of(program, args):
         return str(error)
     words = [word for arg in args for word in (arg.split("=", 1) if arg[:2] == "--" else [arg])]
-    places = {name[2:]: value for name, value in pairwise(words) if name in PLACES}
-    return f"{error.text}; {remedy.line(places)}"
+    given: dict[str, list[str]] = {}
+    for name, value in pairwise(words):
+        given.setdefault(name, []).append(value)
+    if DATA in remedy.command and "--data" in given:
+        command = [given["--data"][-1] if word == DATA else word for word in remedy.command]
+        remedy = replace(remedy, command=tuple(command))
+    taken = _options_of(program, remedy.command)
+    shared = {name: given[name] for name in SHARED if name in given and name in taken}
+    # an option that may be given once counts with its last value
+    own = {name[2:]: values if name == "--set" else values[-1:] for name, values in shared.items()}
+    return f"{error.text}; {remedy.line(own)}"
+
+
+def _options_of(program: click.Command, words: Sequence[str]) -> set[str]:
+    """The options of the command that ``words`` name; none if they name no command."""
+    command: click.Command | None = program
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        command = command.commands.get(word)
+    return {option for one in command.params for option in one.opts} if command else set()
 
 
 def _stop(text: str, code: int) -> None:

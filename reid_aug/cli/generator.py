@@ -7,7 +7,14 @@ import click
 
 from reid_aug.cli.declared import declared_options
 from reid_aug.cli.jobs import say_job_dry_run
-from reid_aug.cli.options import generator_option, say, say_dry_run, stage_of, stage_options
+from reid_aug.cli.options import (
+    bank_option,
+    generator_option,
+    say,
+    say_dry_run,
+    stage_of,
+    stage_options,
+)
 
 if TYPE_CHECKING:
     from reid_aug.runtime.extensions import Declaration
@@ -55,7 +62,7 @@ def import_(file: str, appearance: str | None, pose: str | None, out: str | None
 @generator.command()
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", metavar="TARGET")
-@stage_options
+@stage_options("seed", "keep", "device")
 @generator_option
 def attention(source: str, target: str, dry_run: bool, generator: str | None, **given: Any) -> None:
     """Write a picture of the mask of every block, for SOURCE in the pose of TARGET.
@@ -73,7 +80,7 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     ends = [read_end(stage.dataset, stage.poses, name, size) for name in (source, target)]
     path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
     if dry_run:
-        return say_dry_run(stage.recipe, f"would write {path}")
+        return say_dry_run(stage, [], f"would write {path}")
     write_picture(path, attention_picture(load_generator(checkpoint, Generator), *ends))
     return click.echo(path)
 
@@ -85,7 +92,7 @@ def _metrics() -> "tuple[Declaration, ...]":
 
 
 @generator.command(cls=declared_options(_metrics))
-@stage_options
+@stage_options("seed", "keep")
 @generator_option
 @click.option(
     "--images",
@@ -117,6 +124,8 @@ def evaluate(dry_run: bool, weights: dict[str, str], **given: Any) -> None:
     job = prepare(stage, **own, weights=weights)
     if dry_run:
         return say_job_dry_run(stage, job, job.describe())
+    if job.is_done():
+        say(f"done already: {job.path}")
     path = job.run(track)
     for line in table(read_quality(path)):
         click.echo(line)
@@ -124,10 +133,8 @@ def evaluate(dry_run: bool, weights: dict[str, str], **given: Any) -> None:
 
 
 @generator.command("user-study")
-@stage_options
-@click.option(
-    "--bank", metavar="FILE", help="Bank of the generated crops.  [default: the run folder's]"
-)
+@stage_options("device", "keypoints")
+@bank_option
 @click.option(
     "--images",
     metavar="DIR",

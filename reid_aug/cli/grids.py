@@ -11,9 +11,9 @@ from reid_aug.cli.options import (
     device_option,
     dry_run_option,
     generator_option,
-    run_options,
     say,
     say_dry_run,
+    stage_options,
 )
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("grid", metavar="GRID")
-@run_options
+@stage_options("recipe", "seed", "keep")
 @generator_option
 @click.option(
     "--workers",
@@ -94,7 +94,8 @@ def _benchmark(
     with closing(module.open_pool(stage, ray, device, workers)) as pool:
         if dry_run:
             lines = [*describe(grid, tasks, stage, pool), *describe_cells(tasks)]
-            return say_dry_run(recipe, *lines, *describe_cost(grid, tasks, stage, pool))
+            lines += describe_cost(grid, tasks, stage, pool)
+            return say_dry_run(stage, recipe.table(), *lines)
         failed = module.run(grid, tasks, stage, pool)
     stage.write_recipe()
     _show_table(stage.run.path, tasks, failed, device)
@@ -143,9 +144,10 @@ def report(run: Path, style: str, data: str | None, device: str | None) -> None:
     may be noise. The page, report.html, also has curves, identities and ranked lists. A damaged
     result is reported and left out; the exit code is then 2.
     """
-    from reid_aug.study.report import HTML, find_results
+    from reid_aug.study.report import HTML, check_format, find_results
     from reid_aug.study.report import report as render
 
+    check_format(style)
     results, faults = find_results(run)
     click.echo(_write_page(run, data, device) if style == HTML else render(results, style))
     for fault in faults:

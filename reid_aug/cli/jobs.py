@@ -1,5 +1,6 @@
 """What commands do with the job of a stage: describe it in a dry run."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,8 +25,14 @@ class CostedJob(Protocol):
         ...
 
 
-def say_job_dry_run(stage: "Stage", job: CostedJob, *lines: str) -> None:
-    """Print the resolved recipe, ``lines``, the file that would be written, and its cost."""
+def say_job_dry_run(
+    stage: "Stage", job: CostedJob, *lines: str, tables: Collection[str] = ()
+) -> None:
+    """Print the resolved recipe, ``lines``, the file that would be written, and its cost.
+
+    Args:
+        tables: the tables of the recipe that the job uses, beside ``[data]``.
+    """
     seconds, size = job.cost(stage.device)
     cost = f"about {duration(seconds)} on {stage.device}, {size / 1e6:.1f} MB"
-    say_dry_run(stage.recipe, *lines, f"would write {job.path}: {cost}")
+    say_dry_run(stage, tables, *lines, f"would write {job.path}: {cost}")

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,6 @@ from reid_aug.stages.cost import duration as duration
 
 if TYPE_CHECKING:
     from reid_aug.stages.job import Job
-    from reid_aug.stages.recipe import Recipe
     from reid_aug.stages.stage import Stage
 
 Command = Callable[..., Any]
@@ -22,66 +21,86 @@ def options(*parts: Callable[[Command], Command]) -> Callable[[Command], Command
     return lambda command: functools.reduce(lambda made, part: part(made), reversed(parts), command)
 
 
-device_option = click.option(
-    "--device",
-    metavar="D",
-    help="The device that computes: cpu, cuda or cuda:N.  [default: cuda if available]",
-)
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Print what the command would do and cost; write nothing."
-)
-run_options = options(
-    click.option(
+def fraction(text: str) -> float:
+    """The number of a text, also in per cent.
+
+    >>> fraction("50%"), fraction("0.5")
+    (0.5, 0.5)
+    """
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise click.BadParameter(f"must be a number, as 0.5 or 50%, got {text!r}") from None
+
+
+STAGE_OPTIONS = {
+    "recipe": click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="The recipe: one of the package, or a TOML file.  [default: demo]",
+    ),
+    "data": click.option(
         "--data",
         metavar="DIR",
         help="The data set, in any layout that is read.  [default: the built-in people]",
     ),
-    click.option(
+    "out": click.option(
         "--out",
         metavar="DIR",
         help="The run folder, for all results.  [default: runs/NAME, the name of the folder of the "
         "data set, or of the recipe without --data]",
     ),
-    device_option,
-    click.option(
+    "device": click.option(
+        "--device",
+        metavar="D",
+        help="The device that computes: cpu, cuda or cuda:N.  [default: cuda if available]",
+    ),
+    "keypoints": click.option(
         "--keypoints",
         metavar="FILE",
         help="The keypoints of the data set.  [default: keypoints.csv of the run folder or DIR]",
     ),
-    click.option(
+    "settings": click.option(
         "--set",
         "settings",
         metavar="TABLE.KEY=VALUE",
         multiple=True,
         help="Set any key of the recipe; may be repeated.",
     ),
-    dry_run_option,
-)
-stage_options = options(
-    click.option(
-        "--recipe",
-        metavar="NAME|FILE",
-        help="The recipe: one of the package, or a TOML file.  [default: demo]",
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, help="Print what the command would do and cost; write nothing."
     ),
-    run_options,
-    click.option(
+    "seed": click.option(
         "--seed",
         type=int,
         metavar="N",
         help="The seed of all random numbers.  [default: the recipe's]",
     ),
-    click.option(
+    "keep": click.option(
         "--keep",
-        type=float,
+        type=fraction,
         metavar="P",
         help="The fraction of the real training images that is used, in (0, 1].  "
         "[default: the recipe's]",
     ),
-)
+}
+device_option, dry_run_option = STAGE_OPTIONS["device"], STAGE_OPTIONS["dry_run"]
+
+
+def stage_options(*unused: str) -> Callable[[Command], Command]:
+    """The options of a command on a data set and a run folder.
+
+    Args:
+        unused: names of ``STAGE_OPTIONS`` that the command does not use. It does not have them, so
+            giving one is an error.
+    """
+    return options(*(one for name, one in STAGE_OPTIONS.items() if name not in unused))
+
+
 mix_options = options(
     click.option(
         "--ratio",
-        type=float,
+        type=fraction,
         metavar="R",
         help="In mode supplement, generated images per real image, 0 or more. In mode replace, the "
         "fraction of the real images that generated ones replace, in [0, 1).",
@@ -116,12 +135,12 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     """The stage of a command's options; defaults that matter are reported on stderr.
 
     Args:
-        given: the values of :data:`stage_options`.
+        given: the values of :func:`stage_options`.
         own: values of other options by their key in a recipe.
     """
     from reid_aug.stages.stage import open_stage
 
-    keys = {"seed": given.pop("seed"), "data.keep": given.pop("keep"), **(own or {})}
+    keys = {"seed": given.pop("seed", None), "data.keep": given.pop("keep", None), **(own or {})}
     stage = open_stage(**given, options=keys)
     if stage.is_demo:
         say(f"no --data: the built-in people in {stage.root}")
@@ -130,8 +149,12 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     return stage
 
 
-def perform(job: "Job", dry_run: bool) -> None:
-    """Describe a job, then run it and print the path of its result; a dry run prints its cost."""
+def perform(job: "Job", dry_run: bool, *tables: str) -> None:
+    """Describe a job, then run it and print the path of its result; a dry run prints its cost.
+
+    Args:
+        tables: the tables of the recipe that the job uses, beside ``[data]``.
+    """
     from reid_aug.stages.stage import is_first_rank
 
     say(job.describe())
@@ -142,8 +165,9 @@ def perform(job: "Job", dry_run: bool) -> None:
             click.echo(path)
     elif is_first_rank():
         device = job.stage.device
-        cost = job.cost(device).describe(device)
-        say_dry_run(job.stage.recipe, f"would write {job.path}: {cost}")
+        done = f"nothing to do: {job.path} exists" if job.is_done() else ""
+        work = done or f"would write {job.path}: {job.cost(device).describe(device)}"
+        say_dry_run(job.stage, tables, work)
 
 
 def say(text: str) -> None:
@@ -154,9 +178,15 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
-def say_dry_run(recipe: "Recipe", *lines: str) -> None:
-    """Print the resolved recipe and what the command would do."""
-    click.echo(json.dumps(recipe.table(), indent=1))
+def say_dry_run(stage: "Stage", tables: Collection[str], *lines: str) -> None:
+    """Print the resolved recipe and what the command would do.
+
+    Args:
+        tables: the tables of the recipe that the command uses, beside ``[data]``.
+    """
+    used = {"name", "seed", "data", *tables, *(["people"] if stage.is_demo else [])}
+    shown = {key: value for key, value in stage.recipe.table().items() if key in used}
+    click.echo(json.dumps(shown, indent=1))
     for line in lines:
         click.echo(line)
     click.echo("dry run: no run folder was touched")

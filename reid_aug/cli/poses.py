@@ -32,8 +32,13 @@ from reid_aug.cli.options import say
     "--from",
     "source",
     metavar="DIR|FILE",
-    help="Import keypoints instead: a folder of OpenPose JSON files, a COCO .json or a .csv.  "
-    "[default: estimate them]",
+    help="Import keypoints instead: a folder of OpenPose JSON files, a .json of COCO, MMPose, "
+    "AlphaPose or MediaPipe, or a .csv.  [default: estimate them]",
+)
+@click.option(
+    "--zero-is-missing",
+    is_flag=True,
+    help="With --from, a joint at (0, 0) is missing, as some tools write it.",
 )
 @click.option(
     "--threshold",

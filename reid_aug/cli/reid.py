@@ -21,7 +21,7 @@ def reid() -> None:
 
 @reid.command()
 @model_argument
-@stage_options
+@stage_options()
 @click.option(
     "--rerank",
     is_flag=True,
@@ -51,7 +51,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
     job = prepare(stage, model, **own)
     say(job.describe())
     if dry_run:
-        return say_job_dry_run(stage, job)
+        return say_job_dry_run(stage, job, tables=["synthesize"])
     path = job.run()
     for line in table(job.results()):
         click.echo(line)
@@ -60,7 +60,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
 
 @reid.command()
 @model_argument
-@stage_options
+@stage_options("seed", "keypoints")
 @click.option(
     "--queries",
     metavar="CHOICE",

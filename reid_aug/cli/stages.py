@@ -1,5 +1,7 @@
 """The stages: a data set in, files of a run folder out."""
 
+import functools
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,31 @@ def deepfashion(source: Path, root: Path) -> None:
 
 
 @click.command()
+@click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("root", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--keypoints",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The keypoints of the data set.  [default: DATA/keypoints.csv, if it is there]",
+)
+def convert(data: Path, root: Path, keypoints: Path | None) -> None:
+    """Write a data set in any layout that is read to DIR in Market-1501 layout.
+
+    DATA is a folder or a manifest CSV (path,pid,camid,split). The keypoints are written too. The
+    same command continues a conversion that was interrupted. A folder of DeepFashion with the
+    lists of PATN is converted as by reid-aug deepfashion.
+    """
+    from reid_aug.data.formats.writing import convert_dataset
+    from reid_aug.runtime.progress import track
+
+    shown = functools.partial(track, what="write images")
+    counts = convert_dataset(data, root, keypoints, shown)
+    say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
+    click.echo(root)
+
+
+@click.command()
 @click.argument("data", metavar="DATA")
 @click.option(
     "--keypoints",
@@ -85,25 +112,41 @@ def deepfashion(source: Path, root: Path) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a PNG of some images with their poses.",
 )
-def check(data: str, keypoints: str | None, strict: bool, picture: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print counts and faults as JSON.")
+@click.option(
+    "--fix",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a manifest CSV of the images that are usable, and FILE-left-out.csv with the "
+    "reasons for the others.",
+)
+def check(
+    data: str,
+    keypoints: str | None,
+    strict: bool,
+    picture: Path | None,
+    as_json: bool,
+    fix: Path | None,
+) -> None:
     """Count and check the images of a data set and their keypoints.
 
-    Prints errors and warnings. The exit code is 2 if there is an error.
+    DATA is a data set in any layout that is read, or a manifest CSV (path,pid,camid,split). Prints
+    errors and warnings. The exit code is 2 if there is an error.
     """
     from reid_aug.data.check import check_dataset
     from reid_aug.runtime.progress import track
 
-    counts, faults = check_dataset(
-        data, keypoints, lambda files: track(files, "check images"), picture
-    )
-    for line in (*counts, *map(str, faults)):
-        click.echo(line)
-    if any(fault.is_error or strict for fault in faults):
+    report = check_dataset(data, keypoints, lambda files: track(files, "check images"), picture)
+    text = "\n".join([*report.lines, *map(str, report.faults)])
+    click.echo(json.dumps(report.record(), indent=1) if as_json else text)
+    if fix:
+        say(report.write_usable(fix))
+    if any(fault.is_error or strict for fault in report.faults):
         sys.exit(2)
 
 
 @click.command("train-generator")
-@stage_options
+@stage_options()
 def train_generator(dry_run: bool, **given: Any) -> None:
     """Train a PATN generator on the kept images.
 
@@ -113,11 +156,11 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     stage = stage_of(given)
     from reid_aug.stages import train_generator as module
 
-    perform(module.prepare(stage), dry_run)
+    perform(module.prepare(stage), dry_run, "generator", "train_generator")
 
 
 @click.command()
-@stage_options
+@stage_options()
 @mix_options
 @generator_option
 def synthesize(
@@ -130,13 +173,14 @@ def synthesize(
     command on one file system.
     """
     stage = stage_of(given)
-    from reid_aug.stages.synthesize import prepare
+    from reid_aug.stages.synthesize import generator_or_stand_in, prepare
 
-    perform(prepare(stage, ratio, mode, generator), dry_run)
+    with generator_or_stand_in(stage, generator, dry_run) as chosen:
+        perform(prepare(stage, ratio, mode, chosen), dry_run, "synthesize")
 
 
 @click.command("train-reid")
-@stage_options
+@stage_options("keypoints")
 @mix_options
 @click.option(
     "--backbone",
@@ -169,4 +213,5 @@ def train_reid(
     stage = stage_of(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})
     from reid_aug.stages import train_reid as module
 
-    perform(module.prepare(stage, ratio, mode, bank, min_score), dry_run)
+    prepare = module.prepare_estimate if dry_run else module.prepare
+    perform(prepare(stage, ratio, mode, bank, min_score), dry_run, "synthesize", "train_reid")

@@ -2,7 +2,8 @@
 
 - dataset: PersonImage, Dataset, the kept set, apportionment of counts
 - keypoints: the 18 joints of an image, and ``keypoints.csv``
-- formats: conversion from the layouts of other data sets
+- listing: what a format finds on the disk, and the data set that follows from it
+- formats: every layout that is read, and the conversion to that of Market-1501
 - check: counts and faults of a data set
 - pair_lists: lists of (source, target) images
 - provenance: fingerprints and the leak status of a network

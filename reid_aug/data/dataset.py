@@ -21,14 +21,17 @@ set is the same on every machine.
 import hashlib
 import heapq
 import math
+import os
 import re
+import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -47,6 +50,21 @@ FORMATS = (
     "BMP",
 )  # for any suffix; other decoders may run programs
 JUNK, DISTRACTOR = -1, 0
+NO_CAMERA = -1  # the camid of every image of a data set without camera labels
+LARGEST_PID, LARGEST_CAMID = 10**18 - 1, 2**31 - 1  # banks store both as 64-bit integers
+HARMLESS = ("thumbs.db", "desktop.ini")  # files of a desktop beside the images; also hidden ones
+SMALLEST_SIDE = 8  # pixels of a usable crop
+FARTHEST_SHAPE = 2.0  # factor between the aspect ratios of a crop and of the other crops
+EXIF_ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation; an image is read upright, and its keypoints refer to the upright image
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,11 +74,13 @@ class PersonImage:
     path: Path
     pid: int
     camid: int
+    alias: str = ""
+    """The name, if the file name does not identify the image in its data set."""
 
     @property
     def name(self) -> str:
         """File name, which identifies the image in keypoint files, banks and results."""
-        return self.path.name
+        return self.alias or self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +90,13 @@ class Dataset:
     train: tuple[PersonImage, ...]
     query: tuple[PersonImage, ...]
     gallery: tuple[PersonImage, ...]
+    labels: tuple[str, ...] = ()
+    """The identities of pids 1, 2, ... as the data set writes them, if they are not numbers."""
+
+    @property
+    def has_cameras(self) -> bool:
+        """Whether the images have camera labels."""
+        return all(image.camid != NO_CAMERA for image in self.train[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,55 +128,37 @@ def check_keep(keep: float) -> None:
         raise UserError(f"keep must be above 0 and at most 1, got {keep}")
 
 
-def dataset_root(root: Path | str) -> Path:
-    """The folder that contains the three folders: ``root`` or ``root/Market-1501-v15.09.15``.
-
-    Raises:
-        UserError: If ``root`` does not exist or is not in Market-1501 layout.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(
-            f"{root}: there is no such folder; give the folder of a data set in Market-1501 layout"
-        )
-    found = next((top for top in (root, root / NESTED) if (top / FOLDERS[0]).is_dir()), root)
-    missing = [name for name in FOLDERS if not (found / name).is_dir()]
-    if missing:
-        raise UserError(
-            f"{found}: must be in Market-1501 layout, the folders {', '.join(FOLDERS)}; "
-            f"got no {' and no '.join(missing)}"
-        )
-    return found
-
-
-def default_keypoints(data: Path | str) -> Path:
-    """The keypoint file of a data set: ``DATA/keypoints.csv``, or the file in its root folder."""
-    path = Path(data) / KEYPOINTS
-    return path if path.is_file() else dataset_root(data) / KEYPOINTS
-
-
 def read_market1501(root: Path | str) -> Dataset:
     """Read a data set in Market-1501 layout from its file names; no image is decoded.
 
     Raises:
         UserError: If a folder is missing or has no images, or the name of an image is invalid.
     """
-    top = dataset_root(root)
-    return Dataset(*(_read_folder(top / name) for name in FOLDERS))
+    from reid_aug.data.formats import market1501  # formats import this module
+    from reid_aug.data.listing import dataset_of
 
-
-def _read_folder(folder: Path) -> tuple[PersonImage, ...]:
-    images = [parse_name(path) for path in image_files(folder)]
-    people = tuple(image for image in images if image.pid != JUNK)
-    if not people:
-        found = f"only {len(images)} junk boxes" if images else "none"
-        raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got {found}")
-    return people
+    return dataset_of(market1501.read(market1501.find(Path(root))))
 
 
 def image_files(folder: Path) -> list[Path]:
     """The image files of a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return image_and_other_files(folder)[0]
+
+
+def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The image files of a folder, and what else it holds; both sorted by name.
+
+    Hidden files (as ``._a.jpg`` of macOS) and :data:`HARMLESS` ones are in neither list.
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.name.startswith(".") or entry.name.lower() in HARMLESS:
+                continue
+            is_image = entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+            (images if is_image else others).append(folder / entry.name)
+    return sorted(images), sorted(others)
 
 
 def parse_name(path: Path) -> PersonImage:
@@ -159,25 +168,83 @@ def parse_name(path: Path) -> PersonImage:
     PersonImage(path=PosixPath('0002_c1s1_000451_03.jpg'), pid=2, camid=1)
 
     Raises:
-        UserError: If the name does not begin with <pid>_c<camera>.
+        UserError: If the name does not begin with <pid>_c<camera>, or a number is out of range.
     """
+    pid, camid = parse_label(path)
+    if len(pid) > 40 or int(pid) > LARGEST_PID:
+        raise UserError(f"{path}: pid must be at most {LARGEST_PID}, got {len(pid)} digits")
+    return PersonImage(path, int(pid), camid)
+
+
+def parse_label(path: Path) -> tuple[str, int]:
+    """The identity and the camera in a file name, as :func:`parse_name`."""
     match = NAME.match(path.name)
     if match is None:
         raise UserError(
             f"{path}: the name must begin with <pid>_c<camera>, as in 0002_c1s1_000451_03.jpg; "
             f"rename or remove the file"
         )
-    return PersonImage(path, int(match[1]), int(match[2]))
+    return match[1], camera_number(match[2], path)
+
+
+def camera_number(digits: str, where: object) -> int:
+    """The camid of a text of digits.
+
+    Raises:
+        UserError: If it is out of range.
+    """
+    if len(digits) > 40 or int(digits) > LARGEST_CAMID:
+        raise UserError(f"{where}: camid must be at most {LARGEST_CAMID}, got {digits[:24]}")
+    return int(digits)
 
 
 def open_image(path: Path) -> np.ndarray:
-    """Decode one image to (H, W, 3) uint8 RGB.
+    """Decode one image to (H, W, 3) uint8 RGB, upright.
+
+    The EXIF orientation is applied. Samples of 16 bits are scaled to 8.
 
     Raises:
         UserError: If the file does not decode.
     """
+    return decode(path).pixels
+
+
+class Decoded(NamedTuple):
+    """A decoded image, and how its file differs from an upright image of 8 bits per sample."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8 RGB, upright."""
+    is_turned: bool
+    """Whether the file has an EXIF orientation other than upright."""
+    is_scaled: bool
+    """Whether the samples of the file have more than 8 bits."""
+
+
+def decode(path: Path) -> Decoded:
+    """Decode one image, as :func:`open_image`."""
     with _decoding(path) as file:
-        return np.asarray(file.convert("RGB"))
+        turn, is_scaled = TURNS.get(exif_orientation(file)), file.mode.startswith("I")
+        scaled = _eight_bits(file) if is_scaled else file
+        upright = scaled if turn is None else scaled.transpose(turn)
+        return Decoded(np.asarray(upright.convert("RGB")), turn is not None, is_scaled)
+
+
+def exif_orientation(file: Image.Image) -> int:
+    """The EXIF orientation of an open image, 1 to 8; 1 if it has none."""
+    if not file.info.get("exif"):
+        return 1
+    try:
+        return int(file.getexif().get(EXIF_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return 1  # damaged EXIF data
+
+
+def _eight_bits(file: Image.Image) -> Image.Image:
+    """The image with 8 bits per sample; ``convert`` would clip grey values of 16 bits to 255."""
+    values = np.asarray(file).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("grey values outside 0..65535")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 / 255 = 257
 
 
 @contextmanager
@@ -204,17 +271,41 @@ def verify_images(images: Iterable[PersonImage]) -> None:
 
 def require_a_match(dataset: Dataset) -> None:
     """Raise a UserError unless a query has a match in the gallery under another camera."""
-    matches = {(image.pid, image.camid) for image in dataset.gallery}
-    cameras = {camid for _, camid in matches}
-    for query in dataset.query:
-        if any((query.pid, camid) in matches for camid in cameras - {query.camid}):
-            return
+    if any(map(len, matching_cameras(dataset.query, dataset.gallery).values())):
+        return
     folder = dataset.query[0].path.parent if dataset.query else Path("query")
     raise UserError(
         f"{folder}: no query has a match in the gallery under another camera, so nothing can be "
         f"evaluated",
-        Remedy(("check",), words="check the data set with"),
+        Remedy(("check", "DATA"), words="check the data set with"),
     )
+
+
+def matching_cameras(
+    query: Iterable[PersonImage], gallery: Sequence[PersonImage]
+) -> dict[PersonImage, set[int]]:
+    """The cameras of the gallery images that match each query: same pid, another camera."""
+    query = list(query)
+    cameras = evaluation_cameras((*query, *gallery))
+    seen: defaultdict[int, set[int]] = defaultdict(set)
+    for image, camid in zip(gallery, cameras[len(query) :], strict=True):
+        seen[image.pid].add(camid)
+    return {
+        image: seen[image.pid] - {camid}
+        for image, camid in zip(query, cameras[: len(query)], strict=True)
+    }
+
+
+def evaluation_cameras(images: Sequence[PersonImage]) -> list[int]:
+    """The camids that decide which gallery images a query ignores.
+
+    The evaluation ignores images of the query's identity under its camera. Without camera labels,
+    only the image itself is ignored: here every file is a camera of its own.
+    """
+    if all(image.camid != NO_CAMERA for image in images):
+        return [image.camid for image in images]
+    files = {path: number for number, path in enumerate(sorted({i.path for i in images}), start=1)}
+    return [files[image.path] for image in images]
 
 
 def read_image(path: Path, height: int, width: int) -> np.ndarray:
@@ -233,13 +324,37 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Read (height, width) from the header of an image file.
+    """Read (height, width) of the upright image from the header of an image file.
 
     Raises:
         UserError: If the header cannot be decoded.
     """
     with _decoding(path) as file:
-        return file.height, file.width
+        is_turned = exif_orientation(file) >= 5  # these exchange rows and columns
+        return (file.width, file.height) if is_turned else (file.height, file.width)
+
+
+def usual_shape(images: Sequence[PersonImage]) -> float:
+    """The median height over width of up to 64 of the images, at equal distances in the list."""
+    some = images[:: max(1, len(images) // 64)]
+    return float(np.median([high / wide for high, wide in (image_size(i.path) for i in some)]))
+
+
+def far_from_shape(size: tuple[int, int], usual: float) -> str:
+    """What is wrong with an image of that (height, width); "" if nothing is.
+
+    Args:
+        usual: the height of the other images over their width.
+    """
+    height, width = size
+    if min(size) < SMALLEST_SIDE:
+        return f"must be a crop of at least {SMALLEST_SIDE} pixels a side, got {height}x{width}"
+    if not 1 / FARTHEST_SHAPE <= height / width / usual <= FARTHEST_SHAPE:
+        return (
+            f"must be about {usual:.2g} times as high as wide, as the other images, got "
+            f"{height} high and {width} wide; cut out the person"
+        )
+    return ""
 
 
 def by_identity(images: Iterable[PersonImage]) -> dict[int, list[PersonImage]]:

@@ -11,19 +11,21 @@ The file format is that of PATN and pose-gan. Columns are separated by colons, a
     0002_c1s1_000451_03.jpg: [12, 25, ...18 integers]: [38, 29, ...18 integers]
 
 -1 marks a missing joint. Only exactly -1 does, because cropped DeepFashion annotations contain
-other negative coordinates.
+other negative coordinates. Files of others may have decimal numbers, and nan for a missing joint.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reid_aug.data.dataset import SUFFIXES
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
@@ -46,6 +48,8 @@ NEGLIGIBLE = 1e-15  # along one axis; smaller products may be subnormal, which s
 SIGMA = 6.0  # pixels, for any image size
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
+ROW = "a row must be 'NAME: [18 integers y]: [18 integers x]'"
+NAN = re.compile(r"\bnan\b", re.IGNORECASE)  # as NumPy prints a missing value
 FARTHEST = 100_000  # pixels; the largest coordinate that a file may contain
 
 
@@ -158,9 +162,15 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
             f"{path} {found}",
             Remedy(
                 ("estimate-poses", "DATA"),
+                {"weights": "FILE"},
                 words="give the keypoint file with --keypoints FILE, or make it with",
             ),
         )
+    from reid_aug.data.formats import manifest  # formats import this module
+
+    if manifest.is_manifest(path):
+        yield from manifest.keypoint_rows(path)
+        return
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
@@ -183,24 +193,77 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
 
 
 def _parse_row(line: str, where: str) -> tuple[str, Pose]:
-    rule = f"{where}: a row must be 'NAME: [18 integers y]: [18 integers x]'"
-    name, *columns = (part.strip() for part in line.split(":"))
-    if not name or len(columns) != 2:
-        raise UserError(f"{rule}, got {line.strip()[:60]!r}")
+    name, _, columns = (part.strip() for part in line.partition(":"))
+    if not name or columns.count(":") != 1:
+        raise UserError(f"{where}: {ROW}, got {line.strip()[:60]!r}")
+    return name, parse_pose(columns, where)
+
+
+def parse_pose(text: str, where: str) -> Pose:
+    """The pose of a text "[18 numbers y]: [18 numbers x]"; -1 and nan mark a missing joint.
+
+    Raises:
+        UserError: If the text has another form; the message begins with ``where``.
+    """
     try:
-        y, x = (json.loads(column) for column in columns)
+        y, x = (json.loads(NAN.sub("NaN", column)) for column in text.split(":"))
     except (ValueError, RecursionError):
-        raise UserError(f"{rule}, got {line.strip()[:60]!r}") from None
+        raise UserError(f"{where}: {ROW}, got {text.strip()[:60]!r}") from None
     for axis, values in (("y", y), ("x", x)):
-        if not isinstance(values, list) or not all(type(value) is int for value in values):
-            raise UserError(f"{rule}, got {axis} = {str(values)[:60]}")
+        if not isinstance(values, list) or not all(type(v) in (int, float) for v in values):
+            raise UserError(f"{where}: {ROW}, got {axis} = {str(values)[:60]}")
         if len(values) != len(JOINTS):
-            raise UserError(f"{rule}, got {len(values)} integers {axis}; -1 marks a missing joint")
-    if max(map(abs, (*x, *y))) > FARTHEST:
-        raise UserError(f"{rule} of at most {FARTHEST} in magnitude, got a larger one")
+            raise UserError(
+                f"{where}: {ROW}, got {len(values)} integers {axis}; -1 marks a missing joint"
+            )
+    if any(abs(value) > FARTHEST for value in (*x, *y)):
+        raise UserError(f"{where}: {ROW} of at most {FARTHEST} in magnitude, got a larger one")
     xy = np.array([x, y], np.float32).T
-    xy[(xy == MISSING).any(axis=1)] = np.nan
-    return name, Pose(xy)
+    xy[((xy == MISSING) | np.isnan(xy)).any(axis=1)] = np.nan
+    return Pose(xy)
+
+
+class NameMatch:
+    """Finds the image that a name from another tool means.
+
+    A name matches exactly, or by its file name without folder, or without its suffix, if only one
+    image has that.
+
+    >>> match = NameMatch(["0001_c1.jpg", "0002_c1.jpg"])
+    >>> match.of("0001_c1"), match.of("crops/0002_c1.png"), match.of("0003_c1.jpg")
+    ('0001_c1.jpg', '0002_c1.jpg', None)
+
+    Args:
+        names: the names of the images.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = set(names)
+        stems: dict[str, set[str]] = {}
+        for name in self.names:
+            stems.setdefault(_stem(name), set()).add(name)
+        self._by_stem = {stem: found.pop() for stem, found in stems.items() if len(found) == 1}
+
+    def of(self, name: str) -> str | None:
+        """The name of the image; None if there is none."""
+        if name in self.names:
+            return name
+        return self._by_stem.get(_stem(name))
+
+
+def _stem(name: str) -> str:
+    """A file name without folder and without the suffix of an image."""
+    base = name.replace("\\", "/").rpartition("/")[2]
+    stem, dot, suffix = base.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in SUFFIXES else base
+
+
+def pose_text(pose: Pose) -> str:
+    """The text of a pose in a keypoint file, "[18 integers y]: [18 integers x]"."""
+    rounded = np.rint(pose.xy)
+    rounded[rounded == MISSING] = 0
+    xy = np.nan_to_num(rounded, nan=MISSING).astype(int)
+    return f"{xy[:, 1].tolist()}: {xy[:, 0].tolist()}"
 
 
 def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
@@ -210,10 +273,6 @@ def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
     marks a missing joint.
     """
     lines = [HEADER]
-    for name in sorted(poses):
-        rounded = np.rint(poses[name].xy)
-        rounded[rounded == MISSING] = 0
-        xy = np.nan_to_num(rounded, nan=MISSING).astype(int)
-        lines.append(f"{name}: {xy[:, 1].tolist()}: {xy[:, 0].tolist()}")
+    lines += [f"{name}: {pose_text(poses[name])}" for name in sorted(poses)]
     with committed(path) as part:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")

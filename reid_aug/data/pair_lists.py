@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reid_aug.data.dataset import DISTRACTOR, JUNK
 from reid_aug.data.keypoints import Pose
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
@@ -32,32 +33,42 @@ TEST_PAIRS = 12_000
 Pair = tuple[str, str]
 
 
-def all_pairs(poses: Mapping[str, Pose]) -> list[Pair]:
+def all_pairs(poses: Mapping[str, Pose], pids: Mapping[str, int] | None = None) -> list[Pair]:
     """All pairs of the images in ``poses``, in the order of the rule.
+
+    Args:
+        pids: the pid of every image, in a data set whose file names do not begin with it.
 
     >>> pose = Pose(np.zeros((18, 2)))
     >>> all_pairs({"7_c1_b.jpg": pose, "0000_c1.jpg": pose, "7_c2_a.jpg": pose})
     [('7_c1_b.jpg', '7_c2_a.jpg'), ('7_c2_a.jpg', '7_c1_b.jpg')]
     """
-    people: dict[str, list[str]] = {}
+    people: dict[str | int, list[str]] = {}
     for name, pose in poses.items():
-        if pose.has_torso and not name.startswith(LEFT_OUT):
-            people.setdefault(name.split("_")[0], []).append(name)
+        pid = name.split("_")[0] if pids is None else pids[name]
+        is_left_out = name.startswith(LEFT_OUT) if pids is None else pid in (JUNK, DISTRACTOR)
+        if pose.has_torso and not is_left_out:
+            people.setdefault(pid, []).append(name)
     return [pair for names in people.values() for pair in permutations(names, 2)]
 
 
-def sampled_pairs(poses: Mapping[str, Pose], count: int = TEST_PAIRS, seed: int = 0) -> list[Pair]:
+def sampled_pairs(
+    poses: Mapping[str, Pose],
+    count: int = TEST_PAIRS,
+    seed: int = 0,
+    pids: Mapping[str, int] | None = None,
+) -> list[Pair]:
     """Sample ``count`` of all pairs by the published rule; return all if there are not more.
 
     Raises:
         UserError: If there is no pair.
     """
-    pairs = all_pairs(poses)
+    pairs = all_pairs(poses, pids)
     if not pairs:
         raise UserError(
             f"pairs need an identity with two images whose shoulders and hips are known, got none "
             f"in {len(poses)} images",
-            Remedy(("check",), words="check the keypoints with"),
+            Remedy(("check", "DATA"), words="check the keypoints with"),
         )
     if count >= len(pairs):
         return pairs

@@ -31,8 +31,17 @@ RESULT_FORMAT = "reid_aug.result/1"  # of the result.json that holds these score
 MAX_RANK = 50
 AP_DEFINITION = "step (mean precision at the hits), ties pessimistic"
 PROTOCOL = "same pid and camera ignored, pid -1 dropped, pid 0 kept as distractor"
+PROTOCOL_WITHOUT_CAMERAS = (
+    "no camera labels: nothing ignored but the query itself, pid -1 dropped, pid 0 kept as "
+    "distractor"
+)
 NO_MATCH = "no query has a match in the gallery under another camera"
 DIVERGED = "distances must be numbers, got NaN; the network has diverged"
+
+
+def protocol(has_cameras: bool) -> str:
+    """Which gallery images are ignored, in words."""
+    return PROTOCOL if has_cameras else PROTOCOL_WITHOUT_CAMERAS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,13 +16,15 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.data.dataset import Dataset, PersonImage, open_image
+from reid_aug.data.dataset import Dataset, PersonImage, evaluation_cameras, open_image
 from reid_aug.evaluation import NO_MATCH, Matches, Scores, evaluate
 from reid_aug.evaluation.device import evaluate_on_device
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.machine import require_memory
 from reid_aug.runtime.progress import track
 
 BATCH = 100
+FLOAT = 4  # bytes
 
 
 def evaluation_transform(size: tuple[int, int]) -> Any:
@@ -74,11 +76,28 @@ def check_queries(dataset: Dataset) -> None:
         raise UserError(f"{folder}: {NO_MATCH}; give another data set, or see: reid-aug check")
 
 
+def check_memory(dataset: Dataset, device: torch.device, with_rerank: bool = False) -> None:
+    """Raise a UserError unless ``device`` can hold the distances. Call it before a training.
+
+    Re-ranking holds two matrices of the size of the distances, on the CPU.
+    """
+    queries, gallery = len(dataset.query), len(dataset.gallery)
+    what = f"the distances of {queries} queries to {gallery} gallery images"
+    needed = FLOAT * queries * gallery
+    require_memory(needed, what, device)
+    if with_rerank:
+        require_memory(2 * needed, f"{what}, re-ranked,", torch.device("cpu"))
+
+
 def columns(dataset: Dataset) -> list[np.ndarray]:
-    """Query and gallery pids, query and gallery camids: the arguments of :func:`evaluate`."""
+    """Query and gallery pids, query and gallery camids: the arguments of :func:`evaluate`.
+
+    Without camera labels, every file is a camera of its own.
+    """
     lists = (dataset.query, dataset.gallery)
     pids = [np.array([image.pid for image in images]) for images in lists]
-    return pids + [np.array([image.camid for image in images]) for images in lists]
+    cameras = np.array(evaluation_cameras((*dataset.query, *dataset.gallery)))
+    return [*pids, cameras[: len(dataset.query)], cameras[len(dataset.query) :]]
 
 
 @torch.inference_mode()

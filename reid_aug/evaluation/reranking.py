@@ -52,10 +52,10 @@ def rerank(query: Tensor, gallery: Tensor, config: RerankConfig = RerankConfig()
     described = _descriptions(features, nearest, farthest, config.k1)
     few = _near(nearest[:, : config.k2])
     described = few @ described / config.k2
-    distances = distance_matrix(query, gallery).clamp(min=0).cpu()
-    distances = distances / farthest[: len(query), None]
+    distances = distance_matrix(query, gallery).clamp_(min=0).cpu()
+    distances /= farthest[: len(query), None]
     apart = torch.from_numpy(_jaccard(described.tocsr(), len(query)))
-    return apart.lerp(distances, config.own_weight)
+    return apart.lerp_(distances, config.own_weight)
 
 
 def _neighbours(features: Tensor, count: int) -> tuple[np.ndarray, Tensor]:

@@ -38,10 +38,12 @@ paper's network).
 
 from reid_aug.generator.checkpoint import (
     DEMO,
+    DEMO_ORIGIN,
     demo_generator,
     load_generator,
     load_with_metadata,
     save_generator,
+    untrained_generator,
 )
 from reid_aug.generator.config import GeneratorConfig, check_dropout, check_norm
 from reid_aug.generator.inference import generate, ready_to_generate
@@ -59,6 +61,7 @@ from reid_aug.generator.winograd import ready_to_train
 
 __all__ = [
     "DEMO",
+    "DEMO_ORIGIN",
     "CameraStyle",
     "Generator",
     "GeneratorConfig",
@@ -83,4 +86,5 @@ __all__ = [
     "save_generator",
     "to_pixels",
     "to_signed",
+    "untrained_generator",
 ]  # fmt: skip

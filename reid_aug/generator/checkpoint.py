@@ -5,13 +5,16 @@ caller adds (recipe, seed, step, training images), each as JSON. The ``format`` 
 class that reads the file (:mod:`reid_aug.generator.interface`).
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata as installed
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.interface import GeneratorNetwork
 from reid_aug.generator.network import Generator
 from reid_aug.runtime.errors import Remedy, UserError
@@ -19,6 +22,10 @@ from reid_aug.runtime.weights import read_tensors, write_tensors
 
 GENERATOR_FORMAT = "reid_aug.generator/1"
 DEMO = "demo"  # the name of the generator that is part of the package
+DEMO_ORIGIN = (
+    "trained on 400 rendered people. The built-in data set holds none of them, but the same "
+    "renderer made both, under the same six cameras"
+)
 GENERATOR_GROUP = "reid_aug.generators"  # entry points: format tag = class
 
 Network = TypeVar("Network", bound=GeneratorNetwork)
@@ -35,6 +42,19 @@ def save_generator(
     """Write a checkpoint; the entries of ``notes`` are added to its metadata as JSON."""
     head = {"format": GENERATOR_FORMAT, "config": asdict(generator.config)}
     write_tensors(path, generator.state_dict(), {**(notes or {}), **head})
+
+
+@contextmanager
+def untrained_generator(config: GeneratorConfig, trained_on: str = "") -> Iterator[Path]:
+    """A temporary checkpoint with random weights, to measure what a trained one would cost.
+
+    Args:
+        trained_on: the fingerprints that its metadata claims, as those of the later training.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.safetensors"
+        save_generator(Generator(config), path, {"trained_on": trained_on})
+        yield path
 
 
 @overload

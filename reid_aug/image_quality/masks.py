@@ -2,7 +2,11 @@
 
 Every limb of a fixed list becomes a rectangle that extends 4 pixels to either side of the line
 between its joints. Every joint becomes a disc of radius 4 pixels. The union is closed with a square
-of 5 x 5 pixels.
+of 5 x 5 pixels. The two protocols differ at the border of a rectangle:
+
+    patn   a pixel belongs to the rectangle by the even-odd rule, as in scikit-image 0.14.2, which
+           the published tools require: pixels on two of the four edges do not belong to it
+    clean  pixels on all four edges belong to the rectangle
 """
 
 import numpy as np
@@ -20,14 +24,14 @@ MASK_LIMBS = (
 )  # fmt: skip
 
 
-def limb_mask(pose: Pose, height: int, width: int) -> np.ndarray:
+def limb_mask(pose: Pose, height: int, width: int, protocol: str = "clean") -> np.ndarray:
     """The region of the person, (height, width) bool; all False if no joint is seen."""
     mask = np.zeros((height, width), bool)
+    fill = _even_odd if protocol == "patn" else _with_edges
     points, seen = pose.xy[:, ::-1].astype(float), pose.seen  # rows, columns
     for a, b in MASK_LIMBS:
         if seen[a] and seen[b] and (points[a] != points[b]).any():
-            rows, columns = _rectangle(points[a], points[b]).T
-            mask[polygon(rows, columns, shape=mask.shape)] = True
+            fill(mask, _rectangle(points[a], points[b]))
     for point in points[seen]:
         mask[disk(tuple(point), RADIUS, shape=mask.shape)] = True
     result: np.ndarray = erosion(dilation(mask, SQUARE), SQUARE)
@@ -39,3 +43,28 @@ def _rectangle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     along = start - end
     aside = np.array([-along[1], along[0]]) * RADIUS / np.hypot(*along)
     return np.array([start + aside, start - aside, end - aside, end + aside])
+
+
+def _with_edges(mask: np.ndarray, corners: np.ndarray) -> None:
+    """Set the pixels inside and on the edges of a polygon (4, 2) of rows and columns."""
+    rows, columns = corners.T
+    mask[polygon(rows, columns, shape=mask.shape)] = True
+
+
+def _even_odd(mask: np.ndarray, corners: np.ndarray) -> None:
+    """Set the pixels from which a ray along the row crosses an odd number of edges."""
+    first = np.maximum(np.floor(corners.min(0)), 0).astype(int)
+    last = np.minimum(np.ceil(corners.max(0)) + 1, mask.shape).astype(int)
+    if (first >= last).any():  # outside of the frame
+        return
+    rows, columns = np.ogrid[first[0] : last[0], first[1] : last[1]]
+    is_inside = np.zeros((len(rows), columns.size), bool)
+    for (row, column), (row_before, column_before) in zip(
+        corners, np.roll(corners, 1, axis=0), strict=True
+    ):
+        if row == row_before:  # no ray along a row crosses it
+            continue
+        is_between = (row <= rows) != (row_before <= rows)
+        crossing = (column_before - column) * (rows - row) / (row_before - row) + column
+        is_inside ^= is_between & (columns < crossing)
+    mask[first[0] : last[0], first[1] : last[1]] |= is_inside

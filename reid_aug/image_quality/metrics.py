@@ -22,7 +22,7 @@ from reid_aug.image_quality.networks import (
     PersonDetector,
 )
 from reid_aug.image_quality.pckh import correct_joints
-from reid_aug.image_quality.protocols import PROTOCOLS, View, bordered
+from reid_aug.image_quality.protocols import PROTOCOLS, View, bordered, saved_as_jpeg
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
@@ -103,7 +103,7 @@ class StructureMetric(Metric):
     def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
         for (_, target, generated), pose in zip(views, targets, strict=True):
             height, width = target.shape[:2]
-            mask = limb_mask(pose, height, width)
+            mask = limb_mask(pose, height, width, self.protocol)
             real, shown = (bordered(image, self.protocol) for image in (target, generated))
             self.found.append(
                 (
@@ -119,7 +119,11 @@ class StructureMetric(Metric):
 
 
 class JointsMetric(Metric):
-    """PCKh, with the joints that MoveNet finds in the generated image."""
+    """PCKh, with the joints that MoveNet finds in the generated image.
+
+    Under ``patn``, the generated panel is saved as JPEG once more before the estimation, and joints
+    are compared in whole pixels, as in the published tools.
+    """
 
     names, needs = declarations.JOINTS_METRIC.names, declarations.JOINTS_METRIC.needs
     network: MoveNet
@@ -139,8 +143,12 @@ class JointsMetric(Metric):
     def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
         for view, target in zip(views, targets, strict=True):
             height, width = view.generated.shape[:2]
-            scored = self.network.estimate(view.generated)
+            is_published = self.protocol == "patn"
+            image = saved_as_jpeg(view.generated) if is_published else view.generated
+            scored = self.network.estimate(image)
             found = without_face(pose_of(scored, THRESHOLD, (height, width)))
+            if is_published:
+                found = Pose(np.rint(found.xy))
             right, requested = correct_joints(target, found, self.protocol)
             self.right += right
             self.requested += requested
@@ -168,7 +176,8 @@ class InceptionMetric(Metric):
 
     def update(self, views: Sequence[View], targets: Sequence[Pose]) -> None:
         generated = np.stack([view.generated for view in views])
-        masks = np.stack([limb_mask(pose, *generated.shape[1:3]) for pose in targets])
+        height, width = generated.shape[1:3]
+        masks = np.stack([limb_mask(pose, height, width, self.protocol) for pose in targets])
         features, logits = self.network(generated)
         framed = bordered(generated, self.protocol)
         if framed is not generated:

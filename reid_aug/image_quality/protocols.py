@@ -73,11 +73,16 @@ def _through_jpeg(pair: View, poses: tuple[Pose, Pose]) -> View:
     height, width = pair.target.shape[:2]
     black = np.zeros_like(pair.target)
     first, second = (draw_pose(pose, height, width, over=black) for pose in poses)
-    file = io.BytesIO()
     panels = [pair.source, first, pair.target, second, pair.generated]
-    Image.fromarray(np.concatenate(panels, axis=1)).save(file, "JPEG")  # quality 75
-    with Image.open(file) as sheet:
-        return cut(np.asarray(sheet))
+    return cut(saved_as_jpeg(np.concatenate(panels, axis=1)))
+
+
+def saved_as_jpeg(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) uint8 after JPEG at the default quality of Pillow, 75."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG")
+    with Image.open(file) as saved:
+        return np.asarray(saved)
 
 
 def cut(sheet: np.ndarray) -> View:

@@ -34,14 +34,18 @@ class PeopleConfig:
 
     identities: int = 60
     """Number of training identities, at least 1."""
+
     test_identities: int = 60
     """Number of test identities, at least 1."""
+
     first: int = 1
-    """Smallest pid; the largest pid must not exceed 9999."""
+    """Smallest pid. The largest must not exceed 9999."""
+
     seed: int = 0
     """Seed of the appearance of people and cameras, at least 0."""
+
     difficulty: str = "market"
-    """How much the images of one person differ: "easy", or "market" as in Market-1501."""
+    """How hard the images are: a key of :data:`reid_aug.people.difficulty.DIFFICULTIES`."""
 
     def __post_init__(self) -> None:
         least = {"identities": 1, "test_identities": 1, "first": 1, "seed": 0}

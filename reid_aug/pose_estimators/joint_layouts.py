@@ -19,6 +19,8 @@ FACE = (0, 14, 15)  # nose and eyes, not visible from behind
 
 # Element i is the index of OpenPose-18 joint i in the other layout, or -1 if it has no such joint.
 FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+# Element i is the index of COCO joint i among the 33 landmarks of MediaPipe.
+FROM_MEDIAPIPE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 FROM_BODY_25 = (*range(8), *range(9, 19))  # without the middle of the hips and the feet
 
 
@@ -30,6 +32,11 @@ def from_coco(joints: np.ndarray) -> np.ndarray:
     if shoulders[:, 2].min() > 0:
         scored[NECK] = *shoulders[:, :2].mean(0), shoulders[:, 2].min()
     return scored
+
+
+def from_mediapipe(joints: np.ndarray) -> np.ndarray:
+    """Convert the landmarks of MediaPipe (33, 3) to estimates (18, 3)."""
+    return from_coco(joints[list(FROM_MEDIAPIPE)])
 
 
 def from_body_25(joints: np.ndarray) -> np.ndarray:
@@ -64,6 +71,25 @@ def pose_of(scored: np.ndarray, threshold: float, size: tuple[int, int] | None =
         unseen |= ((nearest < 0) | (nearest >= size[::-1])).any(1)
     xy[unseen] = np.nan
     return Pose(xy)
+
+
+def in_pixels(scored: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Estimates in pixels of an image of ``size`` (height, width).
+
+    Estimates of MediaPipe are fractions of the image, which are marked by a fourth column.
+    """
+    if scored.shape[1] == 3:
+        return scored
+    pixels = scored[:, :3].copy()
+    pixels[:, :2] = pixels[:, :2] * size[::-1] - 0.5
+    return pixels
+
+
+def without_zeros(scored: np.ndarray) -> np.ndarray:
+    """Estimates whose joints at (0, 0) are missing, for tools that mark missing joints so."""
+    found = scored.copy()
+    found[(found[:, :2] == 0).all(axis=1), 2] = 0
+    return found
 
 
 def without_face(pose: Pose) -> Pose:

@@ -9,6 +9,7 @@
 - distributed: the process group of ``torchrun``
 - sync_batch_norm: batch norm over a process group
 - bfloat16: whether this processor computes bfloat16 right
+- machine: versions, devices, threads and CPU features
 - optimizer_state: the state of Adam as named tensors
 - pages: self-contained HTML files
 - extensions: classes that installed packages add through entry points

@@ -65,7 +65,7 @@ def require_right_bfloat16(
                 f"this processor and torch {torch.__version__} compute the layer {layer} wrong in "
                 f"bfloat16 for an input of {size}; set the environment variable "
                 f"ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 before the command, or train without "
-                f"bfloat16 ({key}=false)"
+                f"bfloat16 ({key}=false); reid-aug doctor checks all networks of a recipe"
             )
 
 

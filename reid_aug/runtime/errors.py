@@ -6,7 +6,7 @@ that, into one line on stderr and exit code 2. The message has this form:
     <where>: <what> must be <rule>, got <value>; <remedy>
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from shlex import quote
@@ -16,42 +16,38 @@ from shlex import quote
 class Remedy:
     """A reid-aug command that mends an error.
 
-    >>> str(Remedy(("synthesize",), {"ratio": "1"}))
-    'make it with: reid-aug synthesize --ratio 1'
+    >>> str(Remedy(("synthesize",), {"ratio": "1", "set": ("a.b=1", "a.c=2")}))
+    'make it with: reid-aug synthesize --ratio 1 --set a.b=1 --set a.c=2'
     """
 
     command: tuple[str, ...]
-    """Its words, as ("bank", "score")."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Values by option, without the leading dashes."""
+    """Its words and arguments, as ("bank", "score"). "DATA" stands for the data set in use."""
+    options: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """The value or the values of an option, by its name without the leading dashes."""
     words: str = "make it with"
     """The words before the command."""
     otherwise: str = ""
     """Another remedy, which follows the command."""
-    is_elsewhere: bool = False
-    """Whether the command must not write into the run folder that is in use."""
 
     def __str__(self) -> str:
         return self.line({})
 
-    def line(self, places: Mapping[str, str]) -> str:
+    def line(self, places: Mapping[str, str | Sequence[str]]) -> str:
         """The remedy as text.
 
         Args:
-            places: the options of the user's own command that say where its files are, as
+            places: the options of the user's own command that the remedy needs too, as
                 {"data": "crops"}. They precede the options of the remedy, which overrule them.
 
         >>> Remedy(("synthesize",), {"keep": "0.6"}).line({"data": "my crops", "keep": "1"})
         "make it with: reid-aug synthesize --data 'my crops' --keep 0.6"
         """
         own = {key: value for key, value in places.items() if key not in self.options}
-        if self.is_elsewhere:
-            own.pop("out", None)
-        given = [f"--{key} {quote(value)}" for key, value in {**own, **self.options}.items()]
-        return (
-            " ".join([f"{self.words}: reid-aug", *map(quote, self.command), *given])
-            + self.otherwise
-        )
+        words = [*map(quote, self.command)]
+        for key, given in {**own, **self.options}.items():
+            for value in [given] if isinstance(given, str) else given:
+                words.append(f"--{key} {quote(value)}")
+        return " ".join([f"{self.words}: reid-aug", *words]) + self.otherwise
 
 
 class UserError(ValueError):

@@ -19,6 +19,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -241,6 +242,13 @@ def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
     """Write ``value`` as indented JSON, keys in the given order."""
     with committed(path) as part:
         part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def new_name(path: Path) -> Path:
+    """The first of path-2, path-3, ... that does not exist."""
+    return next(
+        new for number in count(2) if not (new := path.with_name(f"{path.name}-{number}")).exists()
+    )
 
 
 def sha256(path: Path | str) -> str:

@@ -1,9 +1,10 @@
-"""Progress bars on stderr, with the remaining time."""
+"""Progress on stderr, with the remaining time: a bar in a terminal, else lines of text."""
 
 import sys
 import threading
+import time
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -11,18 +12,41 @@ __all__ = ["tqdm", "track"]
 
 T = TypeVar("T")
 LOCK = threading.RLock()  # tqdm's own lock is a semaphore, which remains when the process is killed
+BAR_EVERY, LINE_EVERY = 0.2, 10.0  # seconds, at the least
+LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left{postfix}"
 
 
 def track(items: Iterable[T], what: str, total: int | None = None, start: int = 0) -> "tqdm[T]":
-    """Iterate over ``items`` with a progress bar; in a log file, one line every 15 seconds.
+    """Iterate over ``items`` and show the progress: a bar, or a line every ten seconds in a log.
 
     Args:
-        what: the label of the bar, for example "train generator".
+        what: the label, for example "train generator".
         total: number of items, if ``items`` has no length.
         start: number of items that are done already.
     """
     tqdm.set_lock(LOCK)
-    every = 0.2 if sys.stderr.isatty() else 15.0
+    if sys.stderr.isatty():
+        return tqdm(
+            items, what, total, initial=start, mininterval=BAR_EVERY, file=sys.stderr,
+            dynamic_ncols=True,
+        )  # fmt: skip
     return tqdm(
-        items, what, total, initial=start, mininterval=every, file=sys.stderr, dynamic_ncols=True
-    )
+        items, what, total, initial=start, mininterval=LINE_EVERY, maxinterval=LINE_EVERY,
+        file=Lines(sys.stderr), bar_format=LINE,
+    )  # fmt: skip
+
+
+class Lines:
+    """A file for tqdm that writes every status as a line of its own, with the time of day."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Write one status; carriage returns and empty lines are left out."""
+        if status := text.replace("\r", "").strip():
+            self.stream.write(f"{time.strftime('%H:%M:%S')} {status}\n")
+            self.stream.flush()
+
+    def flush(self) -> None:
+        """Nothing is buffered."""

@@ -1,18 +1,23 @@
 """Reading and writing tensors; no other module opens a weight file.
 
 The files of this package are safetensors with JSON values in their metadata. Other ``.pth`` files
-are read with ``torch.load(weights_only=True)``, which creates only tensors. A file that contains
-other objects is refused, because unpickling them runs code.
+are read with ``torch.load(weights_only=True)``, which creates only tensors. NumPy numbers, which
+torchreid stores beside the weights, are accepted too. A file that contains other objects is
+refused, because unpickling them runs code.
 """
 
+import codecs
 import json
 import pickle
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar as numpy_scalar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -25,6 +30,14 @@ DAMAGED = (  # raised by torch.load for damaged files of the old and the new for
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
     TypeError, ValueError, struct.error,
 )  # fmt: skip
+KINDS_OF_NUMBERS = (
+    "bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
+)  # fmt: skip
+NUMBERS: list[Any] = [  # what a pickled NumPy number consists of, under its old and its new name
+    np.dtype, codecs.encode, Counter,
+    *((np.dtype(getattr(np, name)).__class__) for name in KINDS_OF_NUMBERS),
+    *((numpy_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and torch.compile
 
 
@@ -36,11 +49,17 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     Raises:
         UserError: If the file is missing, larger than 4 GiB, damaged, or would run code.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], list[str]]:
+    """As :func:`read_weights`; also the names of the entries beside ``state_dict``."""
     path = _present(path)
     if path.suffix == ".safetensors":
-        return read_tensors(path)[0]
+        return read_tensors(path)[0], []
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMBERS):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: must be a PyTorch weight file of tensors only, got another kind of file or a "
@@ -50,12 +69,14 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise UserError(
             f"{path}: must be a PyTorch weight file, got {_line(error)}; use an intact copy"
         ) from None
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    others: list[str] = []
+    if isinstance(state, Mapping) and "state_dict" in state:
+        others, state = [str(key) for key in state if key != "state_dict"], state["state_dict"]
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
         raise UserError(f"{path}: must hold a state dict of tensors, got {type(state).__name__}")
-    return {_bare(name): tensor for name, tensor in state.items()}
+    return {_bare(name): tensor for name, tensor in state.items()}, sorted(others)
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

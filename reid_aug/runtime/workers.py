@@ -7,6 +7,7 @@ started. Each process computes with one thread and ends when its parent ends.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,11 +81,11 @@ def ahead(
 
 
 def _begin() -> None:
-    import torch  # imported here, because threads that read ahead do not need it
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that is imported later, if it is needed
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _die_with_parent() -> None:

@@ -3,8 +3,10 @@
 A stage has the name of its command, of its config class and of its table in a recipe.
 
 - recipe: the configs of an experiment, and the run folder
+- recipe_listing: a recipe as text, with the meaning of every key
 - stage: what every stage starts from: recipe, data set, device, run folder
 - job, cost: the shape of every stage: prepare, describe, cost, run
+- doctor: checks of the machine; it writes nothing
 - mix: which bank, ratio and mode a training uses
 - estimate_poses: images -> ``keypoints.csv``
 - train_generator: keypoints -> ``generator.safetensors``

@@ -29,9 +29,10 @@ class Cost:
 def duration(seconds: float) -> str:
     """A time in the unit that suits its size.
 
-    >>> duration(90), duration(600), duration(9000)
-    ('90 s', '10 min', '2.5 h')
+    >>> duration(90), duration(600), duration(9000), duration(1_000_000)
+    ('90 s', '10 min', '2.5 h', '11.6 days')
     """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    for size, unit, digits in ((86_400, "days", 1), (3600, "h", 1), (60, "min", 0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

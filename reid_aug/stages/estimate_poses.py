@@ -18,18 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from reid_aug.data.dataset import (
-    FOLDERS,
-    KEYPOINTS,
-    dataset_root,
-    image_files,
-    image_size,
-    open_image,
-)
-from reid_aug.data.keypoints import NO_POSE, Pose, read_keypoints, write_keypoints
+from reid_aug.data.dataset import KEYPOINTS, PersonImage, image_size, open_image
+from reid_aug.data.formats import read_listing
+from reid_aug.data.keypoints import NO_POSE, NameMatch, Pose, read_keypoints, write_keypoints
+from reid_aug.data.listing import Listing, numbers_of, person
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
 from reid_aug.pose_estimators.files import read_pose_files
-from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
+from reid_aug.pose_estimators.joint_layouts import in_pixels, pose_of, without_face, without_zeros
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, sha256, sync, write_json
 from reid_aug.runtime.workers import CORES, spread
@@ -68,7 +63,7 @@ def check_threshold(threshold: float) -> None:
 class EstimatePosesJob(ABC):
     """A file of keypoints to be made."""
 
-    files: tuple[Path, ...]
+    files: tuple[PersonImage, ...]
     """Every image of the data set."""
     path: Path
     """The file to write."""
@@ -157,6 +152,8 @@ class Import(EstimatePosesJob):
     unknown: int
     """How many poses of the source belong to no image of the data set."""
     threshold: float
+    more: Mapping[str, Any]
+    """Further settings that the record of the file names."""
 
     def describe(self) -> str:
         """What is done, as text."""
@@ -173,6 +170,7 @@ class Import(EstimatePosesJob):
         """Write the keypoints; see :meth:`EstimatePosesJob.run`."""
         digest = _digest(self.source)
         settings = {"format": JOURNAL_FORMAT, "source_sha256": digest, "threshold": self.threshold}
+        settings |= self.more
         with locked(self.path.parent):
             journal = Journal(self.path, settings)
             journal.done()  # raises if the file was made with other settings
@@ -188,6 +186,7 @@ def prepare(
     source: Path | str | None = None,
     threshold: float = 0.2,
     workers: int | None = None,
+    zero_is_missing: bool = False,
 ) -> EstimatePosesJob:
     """Resolve how keypoints are made; nothing is written.
 
@@ -199,15 +198,18 @@ def prepare(
         source: keypoints of another tool, to import instead of an estimation.
         threshold: the smallest confidence of a joint that counts as seen, in [0, 1].
         workers: the number of processes; None is one per core.
+        zero_is_missing: whether a joint at (0, 0) of ``source`` is missing.
 
     Raises:
         UserError: If an option or an input is missing or wrong.
     """
-    path = keypoints or dataset_root(data) / KEYPOINTS
+    listing = read_listing(data)
+    root = listing.root if listing.root.is_dir() else listing.root.parent
+    path, files = keypoints or root / KEYPOINTS, images_of(listing)
     if source:
         if weights:
             raise UserError("--weights must not be given with --from, which estimates nothing")
-        return _import(data, Path(source), threshold, path)
+        return _import(files, Path(source), threshold, zero_is_missing, path)
     if not weights:
         raise UserError(
             "--weights must name the estimator's weights, as movenet-thunder.json of the npm "
@@ -217,31 +219,43 @@ def prepare(
     settings = {"format": JOURNAL_FORMAT, **asdict(config)}
     del settings["weights"]  # a path of this machine; the content of the file identifies it
     settings["weights_sha256"] = _opened(estimator, weights).sha256
-    return Estimation(tuple(data_files(data)), path, config, settings, workers or CORES)
+    return Estimation(files, path, config, settings, workers or CORES)
 
 
-def _import(data: Path | str, source: Path, threshold: float, path: Path) -> Import:
+def _import(
+    files: tuple[PersonImage, ...],
+    source: Path,
+    threshold: float,
+    zero_is_missing: bool,
+    path: Path,
+) -> Import:
     check_threshold(threshold)
     found = read_pose_files(source)
-    files = data_files(data)
+    match = NameMatch(file.name for file in files)
     by_name = {file.name: file for file in files}
-    by_stem = {file.stem: file for file in files}
-    poses = {}
-    for name, scored in found.items():
-        if file := by_name.get(name) or by_stem.get(name):
-            poses[file.name] = pose_of(scored, threshold, image_size(file))
+    poses: dict[str, Pose] = {}
+    for name, estimate in found.items():
+        if (known := match.of(name)) and (known == name or known not in poses):
+            file = by_name[known]
+            size = image_size(file.path)
+            scored = in_pixels(estimate, size)
+            if zero_is_missing:
+                scored = without_zeros(scored)
+            poses[known] = pose_of(scored, threshold, size)
     if not poses:
         raise UserError(
-            f"{source}: must hold keypoints of images in {data}, got none; the first is of "
-            f"{next(iter(found), 'nothing')!r}"
+            f"{source}: must hold keypoints of images of the data set, got none; the first is of "
+            f"{next(iter(found), 'nothing')!r}, the first image is {files[0].name!r}"
         )
-    return Import(tuple(files), path, source, poses, len(found) - len(poses), threshold)
+    settings = {"zero_is_missing": True} if zero_is_missing else {}
+    return Import(files, path, source, poses, len(found) - len(poses), threshold, settings)
 
 
-def data_files(data: Path | str) -> list[Path]:
-    """Every image of the three folders of a data set, distractors and junk included."""
-    root = dataset_root(data)
-    return [path for folder in FOLDERS for path in image_files(root / folder)]
+def images_of(listing: Listing) -> tuple[PersonImage, ...]:
+    """Every image of a data set, distractors and junk included, without those of wrong names."""
+    numbers = numbers_of(listing)
+    images = [person(listing, entry, numbers) for entry in listing.entries]
+    return tuple({image.path: image for image in images}.values())
 
 
 @cache
@@ -250,11 +264,11 @@ def _opened(name: str, weights: str) -> Estimator:
     return open_estimator(name, weights)
 
 
-def _estimate(config: EstimatePosesConfig, files: Sequence[Path]) -> list[tuple[str, Pose]]:
+def _estimate(config: EstimatePosesConfig, files: Sequence[PersonImage]) -> list[tuple[str, Pose]]:
     estimator = _opened(config.estimator, config.weights)
     found = []
     for file in files:
-        image = open_image(file)
+        image = open_image(file.path)
         height, width = image.shape[:2]
         pose = pose_of(estimator.estimate(image), config.threshold, (height, width))
         found.append((file.name, without_face(pose)))

@@ -106,10 +106,19 @@ class EvaluateGeneratorJob:
             for name in kind.names
         }
 
+    def is_done(self) -> bool:
+        """Whether the result exists already.
+
+        Raises:
+            UserError: If the run folder holds the quality of something else.
+        """
+        return finished(self.path, self.about())
+
     def describe(self) -> str:
-        """What is measured, and what is not, as text."""
+        """What is measured, and what is not, as text; whether it is done already."""
         missing = (f"{name}: {reason}" for name, reason in self.missing().items())
-        return "\n".join((json.dumps(self.about(), indent=1), *missing))
+        done = [f"done already: {self.path}"] if self.is_done() else []
+        return "\n".join((json.dumps(self.about(), indent=1), *missing, *done))
 
     def cost(self, device: torch.device) -> tuple[float, int]:
         """Estimated seconds, from the first batch of the pairs, and bytes on the disk."""
@@ -131,7 +140,7 @@ class EvaluateGeneratorJob:
             UserError: If the folder holds the quality of something else, or weights cannot be read.
         """
         about = self.about()
-        if finished(self.path, about):
+        if self.is_done():
             return self.path
         self.generated.to(self.device)
         metrics = open_metrics(self.weights, self.device)
@@ -194,9 +203,10 @@ def choose_pairs(
     """
     images = {image.name: image for image in (*dataset.train, *dataset.query, *dataset.gallery)}
     if file is None:
-        gallery = {image.name for image in dataset.gallery}
-        known = {name: pose for name, pose in poses.items() if name in gallery}
-        return sampled_pairs(known, TEST_PAIRS if count is None else count), images
+        pids = {image.name: image.pid for image in dataset.gallery}
+        known = {name: pose for name, pose in poses.items() if name in pids}
+        count = TEST_PAIRS if count is None else count
+        return sampled_pairs(known, count, pids=pids), images
     pairs = read_pairs(file)
     for number, pair in enumerate(pairs, start=2):
         for name in pair:
@@ -320,10 +330,15 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['pairs']} pairs, list {result['pairs_sha256'][:8]}"
     yield f"{'metric':<18}" + "".join(f"{protocol:>10}" for protocol in PROTOCOLS)
     for name, values in result["measures"].items():
-        cells = [_cell(values, protocol) for protocol in PROTOCOLS]
+        cells = cells_of(values)
         yield f"{name:<18}" + "".join(f"{cell:>10}" for cell in cells)
     for name, reason in result["missing"].items():
         yield f"{name:<18}  {reason}"
+
+
+def cells_of(values: Mapping[str, float | None]) -> list[str]:
+    """The values of a metric as text, one per protocol."""
+    return [_cell(values, protocol) for protocol in PROTOCOLS]
 
 
 def _cell(values: Mapping[str, float | None], protocol: str) -> str:

@@ -32,9 +32,10 @@ from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
 from reid_aug.data.pictures import write_picture
 from reid_aug.data.provenance import dataset_sha256, leak_status
-from reid_aug.evaluation import AP_DEFINITION, PROTOCOL, Scores
+from reid_aug.evaluation import AP_DEFINITION, Scores, protocol
 from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFeatures, centralised
 from reid_aug.evaluation.features import (
+    check_memory,
     check_queries,
     distance_matrix,
     evaluation_transform,
@@ -84,6 +85,7 @@ class EvaluatedNetwork:
         self, path: Path, dataset: Dataset, data: DataConfig, device: torch.device
     ) -> None:
         check_queries(dataset)
+        check_memory(dataset, device)
         self.path, self.dataset = path, dataset
         self.network = load_reid_network(path)
         real = kept(dataset.train, data.keep, data.keep_seed)
@@ -174,7 +176,7 @@ class EvaluateReidJob:
             "dataset_sha256": dataset_sha256(self.tested.dataset),
             "gallery": len(self.tested.dataset.gallery),
             "ap_definition": AP_DEFINITION,
-            "protocol": PROTOCOL,
+            "protocol": protocol(self.tested.dataset.has_cameras),
         }
 
     def rows(self) -> list["EvaluatedRow"]:
@@ -200,10 +202,20 @@ class EvaluateReidJob:
             for own, images in zip(self.tested.features, self.tested.lists, strict=True)
         ]
 
+    def is_done(self) -> bool:
+        """Whether the file holds all rows of this job.
+
+        Raises:
+            UserError: If it holds the evaluation of something else.
+        """
+        rows = read_rows(self.path, self.about()) if self.path.is_file() else []
+        return all(row.find(rows) for row in self.rows())
+
     def describe(self) -> str:
-        """What is evaluated, as text."""
+        """What is evaluated, as text; whether it is done already."""
         lines = [self.posed.words] if self.posed else []
-        return "\n".join((*lines, self.tested.describe()))
+        done = [f"done already: {self.path}"] if self.is_done() else []
+        return "\n".join((*lines, self.tested.describe(), *done))
 
     def cost(self, device: torch.device) -> tuple[float, int]:
         """Estimated seconds without the ranking, from a few queries, and bytes on the disk."""
@@ -229,7 +241,8 @@ class EvaluateReidJob:
         names = [query.name for query in self.tested.dataset.query]
         for row in progress(missing, "score rows") if progress else missing:
             fields = self.scores(row).fields(names)
-            rows.append({"row": row.name, "settings": row.settings, **fields})
+            known = {"has_cameras": self.tested.dataset.has_cameras}
+            rows.append({"row": row.name, "settings": row.settings, **known, **fields})
         write_json(self.path, {**about, "rows": rows, "versions": versions()})
         return self.path
 
@@ -260,6 +273,7 @@ def prepare(
     """
     if poses is not None and not generator:
         raise UserError("--poses must be given with --generator FILE|demo, which it is for")
+    check_memory(stage.dataset, stage.device, rerank)
     recipe, posed = stage.recipe, None
     if generator:
         config = CentraliseConfig(POSES if poses is None else poses, recipe.synthesize.cameras)
@@ -386,16 +400,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     Args:
         rows: results; the first row is plain.
     """
-    yield f"AP: {AP_DEFINITION}; {PROTOCOL}"
+    has_cameras = all(row.get("has_cameras", True) for row in rows)
+    mark = "" if has_cameras else " (no camera labels)"
+    yield f"AP: {AP_DEFINITION}; {protocol(has_cameras)}"
     about = "; gain in mAP over plain, with a 95 % interval over queries" if len(rows) > 1 else ""
     yield f"{rows[0]['queries']} queries counted{about}"
-    wide = max(len(row["row"]) for row in rows) + 2
+    wide = max(len(row["row"] + mark) for row in rows) + 2
     yield " " * wide + "".join(f"{name:>9}" for name in SCORE_COLUMNS.values())
     for row in rows:
         cells = "".join(f"{100 * row[key]:>9.2f}" for key in SCORE_COLUMNS)
         gained, width = (100 * value for value in gain(row["ap"], rows[0]["ap"]))
         change = "" if row is rows[0] else f"   {gained:+.2f} ± {width:.2f}"
-        yield f"{row['row']:<{wide}}{cells}{change}"
+        yield f"{row['row'] + mark:<{wide}}{cells}{change}"
 
 
 def gain(ap: Mapping[str, float | None], plain: Mapping[str, float | None]) -> tuple[float, float]:

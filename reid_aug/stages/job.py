@@ -44,6 +44,13 @@ class Job(Protocol):
     def path(self) -> Path:
         """The file that :meth:`run` writes."""
 
+    def is_done(self) -> bool:
+        """Whether the result exists already.
+
+        Raises:
+            UserError: If it is that of another job.
+        """
+
     def describe(self) -> str:
         """What the job does, as text; whether it is done already."""
 

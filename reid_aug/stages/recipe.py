@@ -63,12 +63,22 @@ class Recipe:
         """The whole recipe as plain values."""
         return {key: value for key, value in asdict(self).items() if key != "given"}
 
-    def with_options(self, options: Mapping[str, Any]) -> "Recipe":
+    def with_flags(self, options: Mapping[str, Any]) -> "Recipe":
+        """As :meth:`with_options`; an error names a key by its option, as "--keep"."""
+        flags = {key.rpartition(".")[2] for key, _ in flattened(options)}
+        try:
+            return self.with_options(options, where="")
+        except UserError as error:
+            is_flag = error.text.split()[0] in flags
+            raise UserError(f"--{error.text}" if is_flag else error.text) from None
+
+    def with_options(self, options: Mapping[str, Any], where: str = "option") -> "Recipe":
         """The same recipe with other values.
 
         Args:
             options: values by "table.key", or "seed"; tables may be nested. A value of None is
                 ignored.
+            where: the beginning of errors; "" for the key alone.
 
         Raises:
             UserError: If a key or a value is wrong.
@@ -83,7 +93,7 @@ class Recipe:
                 raise UserError(f"{key}: no such key in a recipe{_meant(last, table, tables)}")
             place[last] = value
             given.add(key)
-        recipe = build(Recipe, _with_preset_keys(tables, given), where="option")
+        recipe = build(Recipe, _with_preset_keys(tables, given), where)
         return replace(recipe, given=frozenset(given))
 
     def with_preset(self, preset: str) -> "Recipe":
@@ -108,20 +118,21 @@ def read_toml(name: str, folder: str) -> tuple[str, str, dict[str, Any]]:
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
-            raise UserError(f"{path} is missing; give a TOML file or one of {_list(folder)}")
+            raise UserError(f"{path} is missing; give a TOML file or one of {_known(folder)}")
         where, text = str(path), path.read_text(encoding="utf-8", errors="replace")
     elif name in shipped(folder):
         file = resources.files(f"reid_aug.{folder}") / f"{name}.toml"
         where, text = f"{name}.toml", file.read_text(encoding="utf-8")
     else:
-        raise UserError(f"{name!r} must be a TOML file or one of {_list(folder)}")
+        hint = nearest(name, shipped(folder))
+        raise UserError(f"{name!r} must be a TOML file or one of {_known(folder)}{hint}")
     try:
         return where, path.stem, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where}: must be TOML, got {error}") from None
 
 
-def _list(folder: str) -> str:
+def _known(folder: str) -> str:
     return ", ".join(shipped(folder))
 
 
@@ -185,29 +196,35 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A config of ``kind`` from a table; every name, type and value is checked."""
+    """A config of ``kind`` from a table; every name, type and value is checked.
+
+    Args:
+        where: the beginning of errors; "" for the key alone.
+    """
+    at = f"{where}: " if where else ""
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values = {}
     for key, value in table.items():
         if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}{nearest(key, known)}")
-        values[key] = _checked(value, hints[key], f"{where}: {key}")
+            raise UserError(f"{at}unknown key {key!r}{nearest(key, known)}")
+        values[key] = _checked(value, hints[key], where, key)
     try:
         return kind(**values)
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        raise UserError(f"{at}{error}") from None
 
 
-def _checked(value: Any, wanted: type, where: str) -> Any:
+def _checked(value: Any, wanted: type, where: str, key: str) -> Any:
+    place = f"{where}: {key}" if where else key
     if is_dataclass(wanted):
         if not isinstance(value, Mapping):
-            raise UserError(f"{where} must be a table, got {value!r}")
-        return build(wanted, value, where)
+            raise UserError(f"{place} must be a table, got {value!r}")
+        return build(wanted, value, place if where else "")
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:
-        raise UserError(f"{where} must be of type {wanted.__name__}, got {value!r}")
+        raise UserError(f"{place} must be of type {wanted.__name__}, got {value!r}")
     return value
 
 
@@ -236,6 +253,11 @@ class RunFolder:
     def keypoints(self) -> Path:
         """Keypoints that were estimated for this run."""
         return self.path / "keypoints.csv"
+
+    @property
+    def identities(self) -> Path:
+        """The identity of every pid, if the data set does not name identities by numbers."""
+        return self.path / "identities.csv"
 
     @property
     def generator(self) -> Path:

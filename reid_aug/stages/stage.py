@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 
-from reid_aug.data.dataset import Dataset, dataset_root, default_keypoints, read_market1501
+from reid_aug.data.dataset import Dataset
+from reid_aug.data.formats import dataset_root, default_keypoints, read_dataset
 from reid_aug.data.keypoints import Pose, read_keypoints
+from reid_aug.data.listing import write_labels
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.generator import DEMO, demo_generator
 from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
@@ -42,7 +44,7 @@ class Stage:
     @cached_property
     def dataset(self) -> Dataset:
         """The three lists of the data set."""
-        return read_market1501(self.root)
+        return read_dataset(self.root)
 
     @cached_property
     def poses(self) -> dict[str, Pose]:
@@ -50,12 +52,14 @@ class Stage:
         return read_keypoints(self.keypoints)
 
     def with_options(self, options: Mapping[str, Any]) -> "Stage":
-        """The same stage with other values in its recipe (:meth:`Recipe.with_options`)."""
-        return replace(self, recipe=self.recipe.with_options(options))
+        """The same stage with other values in its recipe (:meth:`Recipe.with_flags`)."""
+        return replace(self, recipe=self.recipe.with_flags(options))
 
     def write_recipe(self) -> None:
-        """Write the recipe into the run folder."""
+        """Write the recipe into the run folder, and what the pids mean if they were assigned."""
         write_json(self.run.recipe, self.recipe.table())
+        if labels := self.dataset.labels:
+            write_labels(self.run.identities, labels)
 
     def generator(self, given: str | None) -> Path:
         """The checkpoint to generate with.
@@ -99,9 +103,17 @@ def open_stage(
     Raises:
         UserError: If one of them is wrong.
     """
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    loaded = load_recipe(recipe or DEMO, {**parse_settings(settings), **given})
+    loaded = recipe_of(recipe, settings, options)
     return open_stage_of(loaded, data, out, device, keypoints)
+
+
+def recipe_of(
+    name: str | None, settings: tuple[str, ...] = (), options: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe of a command's options, as :func:`open_stage`. Options precede settings."""
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    others = {k: v for k, v in parse_settings(settings).items() if k not in given}
+    return load_recipe(name or DEMO).with_flags(given).with_options(others, where="--set")
 
 
 def open_stage_of(
@@ -127,7 +139,8 @@ def _default_name(recipe: Recipe, data: str | None) -> str:
     """The name of the run folder without --out: that of the data set, or of the recipe."""
     if data is None:
         return recipe.name
-    return Path(os.path.abspath(data)).name  # noqa: PTH100 - a link gives its own name
+    path = Path(os.path.abspath(data))  # noqa: PTH100 - a link gives its own name
+    return path.stem if path.is_file() else path.name
 
 
 def demo_people(recipe: Recipe) -> Path:
@@ -154,7 +167,7 @@ def dataset_at_hand(data: str | None, run: RunFolder, known: Collection[str]) ->
     root = dataset_root(data) if data else people_cache(_people_of(run))
     if not data and not is_people(root):
         return None
-    dataset = read_market1501(root)
+    dataset = read_dataset(root)
     if dataset_sha256(dataset) in known:
         return dataset
     if data:
@@ -190,7 +203,8 @@ def choose_device(name: str | None) -> torch.device:
         if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     except RuntimeError:
-        raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from None
+        hint = f"; did you mean cuda:{name}?" if name and name.isdecimal() else ""
+        raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}{hint}") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -10,8 +10,10 @@ import json
 import math
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ import torch
 
 from reid_aug.bank import Bank, Rows, shards, write_bank
 from reid_aug.bank.attributes import BankAttributes, BankPlan
-from reid_aug.bank.card import has_own_card, write_card
+from reid_aug.bank.card import has_own_card, images_on_card, write_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
@@ -32,10 +34,12 @@ from reid_aug.data.dataset import (
     Dataset,
     PersonImage,
     by_identity,
+    kept,
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import STATUSES
+from reid_aug.data.provenance import STATUSES, fingerprints
+from reid_aug.generator import untrained_generator
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
 from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
@@ -54,6 +58,13 @@ OTHER = {
     "generator_sha256": "generator",
 }
 LISTED = 50  # identities without a pose that are listed at most
+
+
+NO_CAMERAS = (
+    "synthesize.cameras must be source, and synthesize.poses not cross-camera, for a data set "
+    "without camera labels: no image shows a known camera; add camid to the manifest, or leave "
+    "both keys at their defaults"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,8 @@ def plan_bank(
             or the method does not work on this data set.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
+    if not dataset.has_cameras and (config.cameras != "source" or config.poses == "cross-camera"):
+        raise UserError(NO_CAMERAS)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
@@ -308,7 +321,7 @@ def _columns(rows: Sequence[PlannedRow], method: Method) -> Rows:
 def _write_card(
     path: Path, planned: PlannedBank, device: torch.device, timing: Mapping[str, Any]
 ) -> None:
-    bank, root = Bank(path), planned.real[0].path.parents[1]
+    bank, root = Bank(path), planned.real[0].path.absolute().parent.parent
     is_all = len(bank) == len(planned.rows)  # another process may have made more
     made = {
         "real_images_kept": len(planned.real),
@@ -343,7 +356,7 @@ def seconds_to_generate(planned: PlannedBank, device: torch.device) -> float:
     method.to(device)
     rows = (planned.rows * math.ceil(batch / len(planned.rows)))[:batch]
     elapsed = []
-    for _ in range(3):
+    for _ in track(range(3), "measure batches"):
         began = time.perf_counter()
         method.generate(rows)
         elapsed.append(time.perf_counter() - began)
@@ -376,6 +389,28 @@ def prepare(
     checkpoint = stage.generator(generator) if needs_checkpoint else None
     inputs = stage.dataset, stage.poses, checkpoint
     return SynthesizeJob(stage, plan_bank(*inputs, config, recipe.data, recipe.seed))
+
+
+@contextmanager
+def generator_or_stand_in(stage: "Stage", given: str | None, is_dry: bool) -> Iterator[str | None]:
+    """The generator of a command; in a dry run, an untrained one where none is trained yet.
+
+    Args:
+        given: the checkpoint that the command names, if it names one.
+        is_dry: whether the command only measures what it would cost.
+    """
+    config, run = stage.recipe.synthesize, stage.run
+    is_there = given or stage.is_demo or run.generator.is_file()
+    if not is_dry or is_there or not method_named(config.method).needs_checkpoint:
+        yield given
+        return
+    print(
+        f"{run.generator} does not exist yet: an untrained generator of the recipe is measured",
+        file=sys.stderr,
+    )
+    real = kept(stage.dataset.train, stage.recipe.data.keep, stage.recipe.data.keep_seed)
+    with untrained_generator(stage.recipe.generator, fingerprints(real)) as path:
+        yield str(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,4 +455,4 @@ class SynthesizeJob:
 
     def outcome(self) -> str:
         """The size of the bank, and where its contact sheet is."""
-        return f"{len(Bank(self.path))} images; look at {self.stage.run.contact_sheet}"
+        return f"{images_on_card(self.path)} images; look at {self.stage.run.contact_sheet}"

@@ -30,6 +30,7 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
 from reid_aug.runtime.random_streams import UserStudyStream
+from reid_aug.stages.bank.opening import open_bank
 from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
@@ -150,7 +151,7 @@ def prepare(
         people = [image for image in stage.dataset.gallery if image.pid != DISTRACTOR]
         real, generated = crops_of_folder(people, Path(images), size, needed, seed)
     else:
-        source = Bank(bank or stage.run.find_bank(data.keep))
+        source = open_bank(stage, bank)
         real, generated = crops_of_bank(stage.dataset.train, source, needed, seed)
     return UserStudyJob(real, generated, config, stage.run.path, seed)
 

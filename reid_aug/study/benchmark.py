@@ -13,7 +13,7 @@ import torch
 from reid_aug.data.dataset import verify_images
 from reid_aug.runtime.workers import CORES
 from reid_aug.stages.stage import Stage
-from reid_aug.stages.train_reid import build_network
+from reid_aug.stages.train_reid import check_network
 from reid_aug.stages.train_reid.folder import MODEL
 from reid_aug.study.cell import Cell, cell_recipe
 from reid_aug.study.cost import describe
@@ -37,7 +37,7 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
     for cell in cells:
         cell_recipe(recipe, cell)  # raises if an axis holds an invalid value
     for cell in {(cell.backbone, cell.preset): cell for cell in cells}.values():
-        build_network(cell_recipe(recipe, cell).train_reid, 2)
+        check_network(cell_recipe(recipe, cell).train_reid)
     needs_one = any(cell.needs_generator and cell.generator == "given" for cell in cells)
     given = stage.generator(generator) if needs_one else None
     tasks = [

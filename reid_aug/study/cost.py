@@ -4,7 +4,6 @@ The steps are measured on this machine, with as many threads as a cell has. The 
 busy machine and on other machines of a cluster.
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +14,14 @@ import torch
 from torch import Tensor
 
 from reid_aug.data.dataset import by_identity
-from reid_aug.generator import Generator, save_generator
+from reid_aug.generator import untrained_generator
 from reid_aug.mixing import Mix
 from reid_aug.stages import train_generator as generators
+from reid_aug.stages.cost import duration
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.synthesize import seconds_to_generate
 from reid_aug.stages.train_generator.trainer import build_networks
-from reid_aug.stages.train_reid import build_network, seconds_per_step
+from reid_aug.stages.train_reid import build_network, describe_start, seconds_per_step
 from reid_aug.stages.train_reid.folder import RESULT
 from reid_aug.study.grid import Grid
 from reid_aug.study.shared_work import (
@@ -45,8 +45,10 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
         f"{len(tasks)} trainings of {config.steps} steps of {config.batch} images, "
         f"{pool.at_once} at once, results in {stage.run.path / 'reid'}"
     ]
+    if any(task.cell.start == "scratch" for task in tasks):
+        lines.append(describe_start(config))
     if done := len(tasks) - len(_pending(tasks)):
-        lines.append(f"finished already: {done}")
+        lines.append(f"done already: {done} of {len(tasks)} trainings")
     if first := starts(tasks):
         lines.append(f"before them, networks to train on the external people: {len(first)}")
     if own := own_generators(tasks):
@@ -83,9 +85,8 @@ def describe_cost(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -
     total = apart + shared / max(1, pool.at_once)
     size = sum(size for _, _, size in (*parts, *trainings))
     lines = [text for text, _, _ in (*parts, *trainings)]
-    work = (
-        f"{_hours(apart + shared)} of work, {_hours(total)} with {pool.at_once} trainings at once"
-    )
+    work = f"{duration(apart + shared)} of work"
+    work += f", {duration(total)} with {pool.at_once} trainings at once"
     return [*lines, f"together about {work}, and {size / 1e9:.2f} GB"]
 
 
@@ -134,9 +135,7 @@ def _any_generator(task: Task, stage: Stage) -> Iterator[Path | None]:
     if task.generator is None or task.generator.is_file():
         yield task.generator
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "generator.safetensors"
-        save_generator(Generator(stage.recipe.generator), path, {"seen": ""})
+    with untrained_generator(stage.recipe.generator) as path:
         yield path
 
 
@@ -172,17 +171,7 @@ def _bytes(tensors: Iterable[Tensor]) -> float:
 
 
 def _cost(seconds: float, size: float) -> str:
-    return f"{_hours(seconds)}, {size / 1e9:.2f} GB"
-
-
-def _hours(seconds: float) -> str:
-    """A time in hours, with three significant digits and at most two decimals.
-
-    >>> _hours(36), _hours(7200), _hours(31_836_000)
-    ('0.01 h', '2 h', '8,840 h')
-    """
-    hours = float(f"{seconds / 3600:.3g}")
-    return f"{hours:,.2f}".rstrip("0").rstrip(".") + " h"
+    return f"{duration(seconds)}, {size / 1e9:.2f} GB"
 
 
 @contextmanager

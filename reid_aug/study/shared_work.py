@@ -21,7 +21,8 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.scores import NETWORK
-from reid_aug.data.dataset import PersonImage, kept, read_market1501
+from reid_aug.data.dataset import PersonImage, kept
+from reid_aug.data.formats import read_dataset
 from reid_aug.generator import load_generator
 from reid_aug.mixing import share_out
 from reid_aug.runtime.files import sha256
@@ -209,6 +210,6 @@ def _pre_training(task: Task, root: Path) -> Task:
 
 def _run(tasks: Iterable[Task], pool: Pool, root: Path) -> list[Task]:
     """Run the unfinished tasks among some on one data set; return those that failed."""
-    dataset = read_market1501(root)
+    dataset = read_dataset(root)
     waiting = [task for task in dict.fromkeys(tasks) if not task.is_done(dataset)]
     return run_tasks(waiting, pool) if waiting else []

@@ -18,7 +18,8 @@ from typing import Protocol
 import torch
 
 from reid_aug.bank import Bank
-from reid_aug.data.dataset import Dataset, read_market1501
+from reid_aug.data.dataset import Dataset
+from reid_aug.data.formats import read_dataset
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked
@@ -169,7 +170,7 @@ def run_cell(task: Task, device: str, threads: int) -> Ending:
 
 def train_cell(task: Task, device: str) -> None:
     """Train and evaluate one cell."""
-    dataset = read_market1501(task.root)
+    dataset = read_dataset(task.root)
     mix = task.mix(dataset)
     cell, on = task.cell, torch.device(device)
     train_reid(mix, dataset, task.config, task.folder, cell.seed, on, replicate=cell.replicate)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from reid_aug.cli import main
-from reid_aug.cli.errors import with_own_places
+from reid_aug.cli.errors import with_own_options
 from reid_aug.data.dataset import read_market1501
 from reid_aug.runtime.errors import Remedy, UserError
 
@@ -201,7 +201,7 @@ def test_identities_with_one_image_make_no_pair(here, copy):
 def test_check_prints_errors_and_exits_with_2(here, copy):
     good = call("check", copy)
     assert good.exit_code == 0, good.output
-    assert good.stdout.startswith("train: ")
+    assert good.stdout.splitlines()[1].startswith("train: ")
     next((copy / "query").iterdir()).write_bytes(b"")
     bad = call("check", copy)
     assert bad.exit_code == 2
@@ -278,19 +278,19 @@ BANK = Remedy(("synthesize",))
 @pytest.mark.parametrize(
     ("remedy", "args", "places"),
     [
-        (BANK, ["bank", "show", "--out", "o"], " --out o"),
+        (BANK, ["bank", "show", "--out", "o", "--bank", "b"], " --out o"),
         (Remedy(("train-generator",)), ["synthesize", "--data=d"], " --data d"),
         (
             BANK,
-            ["train-reid", "--keep", "0.5", "--keypoints", "k.csv"],
-            " --keep 0.5 --keypoints k.csv",
+            ["train-reid", "--keep", "0.5", "--set", "a.b=1", "--ratio", "4", "--set", "a.c=2"],
+            " --keep 0.5 --ratio 4 --set a.b=1 --set a.c=2",
         ),
         (
-            Remedy(("bank", "score", "b.h5")),
-            ["train-reid", "--recipe", "r", "--seed", "1"],
+            Remedy(("bank", "score")),
+            ["train-reid", "--recipe", "r", "--seed", "1", "--ratio", "4"],
             " --recipe r",
         ),
-        (Remedy(("synthesize",), is_elsewhere=True), ["train-reid", "--out", "o"], ""),
+        (BANK, ["reid", "evaluate", "m", "--keypoints", "k.csv"], " --keypoints k.csv"),
         (Remedy(("check",)), ["train-reid", "--out", "o"], ""),
         (BANK, ["benchmark", "g", "--out", "o"], ""),
         (BANK, [], ""),
@@ -300,14 +300,14 @@ def test_a_remedy_has_the_places_of_the_user_s_own_command(remedy, args, places)
     text = f"wrong; make it with: reid-aug {' '.join(remedy.command)}"
 
     assert str(UserError("wrong", remedy)) == text
-    assert with_own_places(UserError("wrong", remedy), args) == text + places
+    assert with_own_options(UserError("wrong", remedy), args, main) == text + places
 
 
 def test_the_options_of_a_remedy_overrule_those_of_the_user_s_own_command():
     remedy = Remedy(("synthesize",), {"ratio": "1", "keep": "0.5"}, otherwise=", or none")
     args = ["train-reid", "--keep", "1", "--data", "d"]
 
-    line = with_own_places(UserError("wrong", remedy), args)
+    line = with_own_options(UserError("wrong", remedy), args, main)
 
     assert line == (
         "wrong; make it with: reid-aug synthesize --data d --ratio 1 --keep 0.5, or none"

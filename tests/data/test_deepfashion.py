@@ -153,7 +153,7 @@ def test_published_pairs_are_written_with_the_new_names(fashion, tmp_path):
 def test_converted_data_set_has_no_error(fashion, tmp_path):
     write_deepfashion(fashion, tmp_path / "data")
 
-    _, faults = check_dataset(tmp_path / "data", None)
+    faults = check_dataset(tmp_path / "data", None).faults
 
     assert [fault for fault in faults if fault.is_error] == []
 

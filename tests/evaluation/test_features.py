@@ -1,11 +1,21 @@
 """Features and distances: every image once, in order, and the right numbers between them."""
 
+import contextlib
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from reid_aug.data.dataset import open_image, read_market1501
-from reid_aug.evaluation.features import distance_matrix, evaluate_model, extract_features
+from reid_aug.evaluation.features import (
+    check_memory,
+    distance_matrix,
+    evaluate_model,
+    extract_features,
+)
+from reid_aug.runtime import machine
+from reid_aug.runtime.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -50,3 +60,19 @@ def test_a_network_that_separates_all_identities_scores_one(people):
     scores = evaluate_model(nn.Identity(), dataset, oracle, CPU)
     assert scores.mAP == 1
     assert scores.cmc[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("matrices", "with_rerank", "is_right"),
+    [(1, False, True), (0.9, False, False), (2, True, True), (1.9, True, False)],
+)
+def test_distances_that_the_memory_cannot_hold_are_refused(
+    people, monkeypatch, matrices, with_rerank, is_right
+):
+    dataset = read_market1501(people)
+    needed = 4 * len(dataset.query) * len(dataset.gallery)
+    monkeypatch.setattr(machine, "memory_limit", lambda: int(matrices * needed))
+    words = "re-ranked, need" if with_rerank else f"gallery images need {needed} bytes"
+
+    with contextlib.nullcontext() if is_right else pytest.raises(UserError, match=words):
+        check_memory(dataset, CPU, with_rerank)

@@ -82,7 +82,7 @@ def test_a_malformed_person_is_refused(tmp_path, person):
 
 def test_a_folder_without_files_is_refused(tmp_path):
     with pytest.raises(
-        UserError, match=r"must contain OpenPose's files NAME_keypoints.json, got none"
+        UserError, match=r"must contain OpenPose's files NAME_keypoints.json or .*, got none"
     ):
         read_pose_files(tmp_path)
 
@@ -131,7 +131,10 @@ def test_coco_results_by_file_name(tmp_path):
             r"annotations\[0\]: image_id must be a whole number or text",
         ),
         ([{"image_id": 3, "keypoints": [0] * 51}], r"\[0\].image_id must be the id of an image"),
-        ([{"image_id": "a", "keypoints": [0] * 50}], r"keypoints must contain 51 numbers, got 50"),
+        (
+            [{"image_id": "a", "keypoints": [0] * 50}],
+            r"keypoints must contain 51 or 78 or 399 or 408 numbers, got 50",
+        ),
         ([{"image_id": "a", "keypoints": ["x"] * 51}], r"keypoints must contain numbers only"),
         ([{"image_id": "a", "keypoints": [1e999] * 51}], r"keypoints must contain finite numbers"),
     ],

@@ -36,7 +36,7 @@ SHOWN = GeneratorConfig(width=4, blocks=2, cameras=6, limbs=True)
 REFUSAL = (
     r"compute the layer Conv2d\(\d+, .* wrong in bfloat16 for an input of \d+x\d+x\d+x\d+; set the "
     r"environment variable ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 before the command, or train "
-    r"without bfloat16 \({}\.bf16=false\)"
+    r"without bfloat16 \({}\.bf16=false\); reid-aug doctor checks all networks of a recipe"
 )
 
 

@@ -1,6 +1,7 @@
 import math
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -43,6 +44,21 @@ def test_one_worker_starts_no_process():
 
 def test_two_workers_run_in_other_processes():
     assert os.getpid() not in set(spread(process, range(8), 2))
+
+
+def has_torch(_: int) -> bool:
+    return "torch" in sys.modules
+
+
+def torch_threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def test_a_process_imports_torch_only_if_it_is_needed_and_computes_with_one_thread():
+    assert set(spread(has_torch, range(2), 2)) == {False}
+    assert set(spread(torch_threads, range(2), 2)) == {1}
 
 
 def test_no_items_give_no_results():

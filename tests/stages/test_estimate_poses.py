@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from tfjs_graphs import write_movenet
 
 from reid_aug.cli import main
+from reid_aug.data.formats import read_listing
 from reid_aug.data.keypoints import JOINTS, read_keypoints
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages import estimate_poses as verb
-from reid_aug.stages.estimate_poses import EstimatePosesConfig, data_files, prepare
+from reid_aug.stages.estimate_poses import EstimatePosesConfig, images_of, prepare
 
 JOINTS_SEEN = np.column_stack([
     np.linspace(0.1, 0.9, 17), np.linspace(0.4, 0.6, 17), np.linspace(0.15, 0.95, 17)
@@ -32,7 +33,7 @@ def estimate_poses(data, config, path, workers=1, progress=None):
 
 
 def names(people: Path) -> list[str]:
-    return [file.name for file in data_files(people)]
+    return [file.name for file in images_of(read_listing(people))]
 
 
 def test_every_image_gets_a_row(people, config, tmp_path):
@@ -128,7 +129,7 @@ def test_the_same_command_again_does_nothing(people, config, tmp_path, monkeypat
 def test_added_images_are_added(people, config, tmp_path, monkeypatch):
     data = shutil.copytree(people, tmp_path / "data")
     estimate_poses(data, config, tmp_path / "k.csv", workers=1)
-    first = data_files(data)[0]
+    first = images_of(read_listing(data))[0].path
     shutil.copy(first, first.with_name("0999_c1s1_000001_01.jpg"))
     estimated = counted(monkeypatch)
 
@@ -187,9 +188,11 @@ def test_the_settings_are_on_the_disk_before_the_first_row(people, config, tmp_p
 
 def test_an_unreadable_image_is_one_sentence(people, config, tmp_path):
     data = shutil.copytree(people, tmp_path / "data")
-    data_files(data)[3].write_bytes(b"x")
+    images_of(read_listing(data))[3].path.write_bytes(b"x")
 
-    with pytest.raises(UserError, match=f"{data_files(data)[3].name}: must be an image"):
+    with pytest.raises(
+        UserError, match=f"{images_of(read_listing(data))[3].name}: must be an image"
+    ):
         estimate_poses(data, config, tmp_path / "k.csv", workers=1)
     assert not (tmp_path / "k.csv").exists()
 
@@ -239,7 +242,7 @@ def test_an_import_that_fits_no_image_is_one_sentence(people, tmp_path):
     result = command(people, "--from", tmp_path, "--keypoints", tmp_path / "k.csv")
 
     assert result.exit_code == 2
-    assert "must hold keypoints of images in" in result.stderr
+    assert "must hold keypoints of images of the data set" in result.stderr
     assert not (tmp_path / "k.csv").exists()
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from reid_aug.bank import Bank
+from reid_aug.runtime import machine
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 from reid_aug.stages import synthesize, train_generator, train_reid
@@ -129,5 +130,14 @@ def test_what_cannot_be_done_is_refused_when_it_is_prepared(
 
     with pytest.raises(UserError, match=sentence):
         prepare(stage, **options)
+
+    assert not stage.run.path.exists()
+
+
+def test_a_gallery_that_cannot_fit_is_refused_before_work_starts(stage, monkeypatch):
+    monkeypatch.setattr(machine, "memory_limit", lambda: 100)
+
+    with pytest.raises(UserError, match=r"the distances of \d+ queries to \d+ gallery images need"):
+        train_reid.prepare(stage, ratio=0)
 
     assert not stage.run.path.exists()

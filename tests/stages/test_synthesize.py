@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from reid_aug import bank as bank_module
 from reid_aug.bank import Bank, shards
-from reid_aug.bank.card import has_own_card
+from reid_aug.bank.card import has_own_card, images_on_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.methods import GeneratorMethod
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501
@@ -66,6 +67,17 @@ def test_the_same_command_gives_the_same_bytes(people, checkpoint, tmp_path):
     first, _ = make(people, checkpoint, tmp_path / "a", 1.0)
     second, _ = make(people, checkpoint, tmp_path / "b", 1.0)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_new_bank_is_opened_once(people, checkpoint, tmp_path, monkeypatch):
+    opened = []
+    scan = bank_module.find_heaps
+    monkeypatch.setattr(bank_module, "find_heaps", lambda path: opened.append(path) or scan(path))
+
+    path, _ = make(people, checkpoint, tmp_path / "run", 0.5)
+
+    assert opened == [path]  # for its card; every opening reads the whole file
+    assert images_on_card(path) == len(Bank(path))
 
 
 def test_a_smaller_bank_is_a_prefix_and_extending_it_gives_the_larger_bytes(

@@ -208,7 +208,7 @@ def test_a_cell_that_is_done_costs_nothing_more(tmp_path, stage):
     (tasks[0].folder).mkdir(parents=True)
     (tasks[0].folder / "result.json").touch()
 
-    assert "finished already: 1" in describe(grid, tasks, stage, POOL)
+    assert f"done already: 1 of {len(tasks)} trainings" in describe(grid, tasks, stage, POOL)
     assert any(
         line.startswith("1 trainings of ") for line in describe_cost(grid, tasks, stage, POOL)
     )

@@ -40,6 +40,11 @@ class GeneratorMethod(Method):
                 f"target, got generator.cameras 0; generate with synthesize.cameras source, or "
                 f"train a generator with generator.cameras above 0"
             )
+        if self.generator.config.cameras and not scene.dataset.has_cameras:
+            raise UserError(
+                f"{checkpoint}: the generator must not be camera-conditioned for images without "
+                f"camera labels, got generator.cameras {self.generator.config.cameras}"
+            )
         self.sha256 = sha256(checkpoint)
         self.generator_data = leak_status(
             recorded_fingerprints(metadata), scene.dataset, scene.real

@@ -41,12 +41,22 @@ class LimbWarpMethod(Method):
     @torch.inference_mode()
     def compute(self, material: Any) -> np.ndarray:
         pixels, xy = (torch.from_numpy(part).to(self.device) for part in material)
-        images = pixels.permute(0, 3, 1, 2).float()  # (B, 3, H, W) in [0, 255]
-        source, target = xy
-        limbs, cover = warp_limbs(images, source, target)
-        person = warp_limbs(images, source, source)[1]
-        generated = limbs + (1 - cover) * background(images, person)
-        return generated.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        return move_limbs(pixels, xy[0], xy[1]).cpu().numpy()
+
+
+def move_limbs(pixels: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Images (B, H, W, 3) uint8 with the limbs moved from one pose to the other.
+
+    Args:
+        pixels: (B, H, W, 3) uint8.
+        source: the poses of the images, (B, 18, 2) in pixels, NaN unseen.
+        target: the poses to move to, likewise.
+    """
+    images = pixels.permute(0, 3, 1, 2).float()  # (B, 3, H, W) in [0, 255]
+    limbs, cover = warp_limbs(images, source, target)
+    person = warp_limbs(images, source, source)[1]
+    generated = limbs + (1 - cover) * background(images, person)
+    return generated.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
 
 
 def background(images: Tensor, person: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class RendererMethod(Method):
 
     def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
         super().__init__(scene, cameras, checkpoint)
-        root = scene.real[0].path.parents[1]
+        root = scene.real[0].path.absolute().parent.parent
         if not is_people(root):
             raise UserError(
                 f"{root}: method {self.name} works on the built-in people only; "

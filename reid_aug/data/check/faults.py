@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 NAMED = 5  # number of names that are printed of a longer list
 
@@ -12,6 +13,10 @@ class Fault:
 
     is_error: bool
     text: str
+    kind: str = ""
+    """A short name of what is wrong, for programs."""
+    files: tuple[Path, ...] = ()
+    """The image files that a manifest must leave out, so that this fault is mended."""
 
     def __str__(self) -> str:
         return f"{'error' if self.is_error else 'warning'}: {self.text}"

@@ -3,160 +3,367 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from reid_aug.data.check.faults import Fault, like_it, some
+from reid_aug.data.check.near_copies import near_copies, signature
 from reid_aug.data.dataset import (
     DISTRACTOR,
-    FOLDERS,
     JUNK,
+    NO_CAMERA,
     PersonImage,
     by_identity,
-    image_files,
-    image_size,
-    open_image,
-    parse_name,
+    decode,
+    far_from_shape,
+    matching_cameras,
+)
+from reid_aug.data.listing import (
+    JUNK_LABEL,
+    SPLITS,
+    Listing,
+    Numbers,
+    ignored_text,
+    natural,
+    numbers_of,
+    person,
 )
 from reid_aug.runtime.errors import UserError
 
-SPLITS = dict(zip(("train", "query", "gallery"), FOLDERS, strict=True))
+MOST_CAMERAS = 12  # of a table of cameras in the text
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the decoded image of a file is like."""
+
+    sha256: str
+    """The hash of its pixels."""
+    size: tuple[int, int]
+    """Its (height, width)."""
+    signature: np.ndarray
+    """A small version, to find images that are nearly equal."""
+    is_turned: bool
+    is_scaled: bool
 
 
 class Images:
-    """The image files of a folder in Market-1501 layout by split, including invalid names."""
+    """The images of a data set by split, and what is wrong with the files that hold them."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.splits = {name: image_files(root / folder) for name, folder in SPLITS.items()}
-        self.files = [path for paths in self.splits.values() for path in paths]
-        self.contents: dict[Path, str] = {}  # SHA-256 of the pixels of the images that decode
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self.root = listing.root
+        self.faults = [Fault(True, text, "name", (p,)) for p, text in listing.faults.items()]
+        self.numbers = self._numbers()
+        self.everything = [
+            (entry.split, person(listing, entry, self.numbers)) for entry in listing.entries
+        ]
+        self.contents: dict[Path, Content] = {}  # of the images that decode
+
+    def _numbers(self) -> Numbers:
+        try:
+            return numbers_of(self.listing)
+        except UserError as error:
+            self.faults.append(Fault(True, str(error), "identity"))
+        labels = sorted({entry.label for entry in self.listing.entries}, key=natural)
+        pids = {label: pid for pid, label in enumerate(labels, start=1)}
+        return Numbers(pids | {JUNK_LABEL: JUNK, "": DISTRACTOR}, (), False)
+
+    @cached_property
+    def splits(self) -> dict[str, list[PersonImage]]:
+        """The images by split, junk boxes included."""
+        return {
+            name: sorted(image for split, image in self.everything if split == name)
+            for name in SPLITS
+        }
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Every image file once, those with wrong names included."""
+        wrong = [path for path in self.listing.faults if path.is_file()]
+        return [*dict.fromkeys(i.path for images in self.splits.values() for i in images), *wrong]
 
     @cached_property
     def by_name(self) -> dict[str, Path]:
         """Files by name; of several files with one name, the last."""
-        return {path.name: path for path in self.files}
+        return {image.name: image.path for images in self.splits.values() for image in images}
 
     def size(self, name: str) -> tuple[int, int] | None:
         """(height, width) of an image; None if it cannot be read."""
-        try:
-            return image_size(self.by_name[name])
-        except UserError:
-            return None  # check_images reports it
+        content = self.contents.get(self.by_name[name])
+        return content.size if content else None
 
     @cached_property
     def people(self) -> dict[str, list[PersonImage]]:
-        """Images with valid names by split, without junk boxes."""
-        named = {split: list(map(_named, paths)) for split, paths in self.splits.items()}
+        """Images by split, without junk boxes."""
         return {
-            split: [image for image in images if image and image.pid != JUNK]
-            for split, images in named.items()
+            split: [image for image in images if image.pid != JUNK]
+            for split, images in self.splits.items()
         }
 
+    @property
+    def has_cameras(self) -> bool:
+        """Whether the images have camera labels."""
+        return all(image.camid != NO_CAMERA for _, image in self.everything)
+
+    @cached_property
+    def junk(self) -> int:
+        """The number of junk boxes."""
+        return sum(image.pid == JUNK for _, image in self.everything)
+
+    @cached_property
+    def distractors(self) -> int:
+        """The number of distractors in the gallery."""
+        return sum(image.pid == DISTRACTOR for image in self.people["gallery"])
+
+    @cached_property
+    def sizes(self) -> Counter[tuple[int, int]]:
+        """The number of images by (height, width)."""
+        return Counter(content.size for content in self.contents.values())
+
     def counts(self) -> list[str]:
-        """One line per split, and one line for distractors and junk boxes if there are any."""
-        lines = [
-            f"{name}: {len(images)} images, {len(by_identity(images))} identities, "
-            f"{len({image.camid for image in images})} cameras"
-            for name, images in self.people.items()
-        ]
-        junk = sum(bool(image and image.pid == JUNK) for image in map(_named, self.files))
-        gallery = self.people["gallery"]
-        distractors = sum(image.pid == DISTRACTOR for image in gallery)
-        if junk or distractors:
+        """Lines with the counts of the splits, distractors, junk boxes, sizes and cameras."""
+        lines = [f"layout: {self.listing.format}, {self.root}"]
+        for name, images in self.people.items():
+            cameras = len({image.camid for image in images}) if self.has_cameras else "no"
             lines.append(
-                f"of the gallery {distractors} are distractors; {junk} junk boxes not counted"
+                f"{name}: {len(images)} images, {len(by_identity(images))} identities, "
+                f"{cameras} cameras"
             )
+        if self.junk or self.distractors:
+            lines.append(
+                f"of the gallery {self.distractors} are distractors; {self.junk} junk boxes not "
+                f"counted"
+            )
+        if not self.has_cameras:
+            lines.append(
+                "no camera labels: the evaluation ignores only the query itself, so its scores do "
+                "not compare with those of data sets with cameras"
+            )
+        if self.numbers.labels:
+            lines.append("pids: numbered from 1, as the identities are no numbers or begin at 0")
+        return [*lines, *self._size_lines(), *self._camera_lines()]
+
+    def _size_lines(self) -> list[str]:
+        most = self.sizes.most_common(3)
+        found = [f"{high}x{wide}: {count}" for (high, wide), count in most]
+        if others := sum(self.sizes.values()) - sum(count for _, count in most):
+            found.append(f"{len(self.sizes) - len(most)} other sizes: {others}")
+        return [f"images by height x width: {', '.join(found)}"] if found else []
+
+    def camera_table(self, split: str) -> dict[int, dict[int, int]]:
+        """The number of identities that two cameras share; with itself, those of one camera."""
+        cameras: defaultdict[int, set[int]] = defaultdict(set)
+        for image in self.people[split]:
+            if image.pid != DISTRACTOR:
+                cameras[image.pid].add(image.camid)
+        found: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        for seen in cameras.values():
+            for camid in seen:
+                found[camid].update(seen)
+        return {camid: dict(sorted(found[camid].items())) for camid in sorted(found)}
+
+    def _camera_lines(self) -> list[str]:
+        table = self.camera_table("train") if self.has_cameras else {}
+        if not 1 < len(table) <= MOST_CAMERAS:
+            return []
+        lines = ["training identities per camera, and shared by two cameras:"]
+        lines.append("camera" + "".join(f"{camid:>7}" for camid in table))
+        for camid, row in table.items():
+            lines.append(f"{camid:>6}" + "".join(f"{row.get(other, 0):>7}" for other in table))
         return lines
 
-
-def _named(path: Path) -> PersonImage | None:
-    try:
-        return parse_name(path)
-    except UserError:
-        return None
+    def record(self) -> dict[str, Any]:
+        """The counts as JSON values."""
+        return {
+            "layout": self.listing.format,
+            "root": str(self.root),
+            "splits": {
+                name: {
+                    "images": len(images),
+                    "identities": len(by_identity(images)),
+                    "cameras": len({i.camid for i in images}) if self.has_cameras else 0,
+                }
+                for name, images in self.people.items()
+            },
+            "distractors": self.distractors,
+            "junk": self.junk,
+            "has_cameras": self.has_cameras,
+            "are_pids_assigned": bool(self.numbers.labels),
+            "ignored": [str(path) for path in self.listing.ignored],
+            "sizes": [
+                {"height": high, "width": wide, "images": count}
+                for (high, wide), count in sorted(self.sizes.items())
+            ],
+            "identities_by_cameras": {split: self.camera_table(split) for split in SPLITS}
+            if self.has_cameras
+            else {},
+        }
 
 
 def check_images(
     images: Images, progress: Callable[[Sequence[Path]], Iterable[Path]]
 ) -> list[Fault]:
-    """Decode every image, and check names, identities, cameras and copies."""
-    faults: list[Fault] = []
+    """Decode every image, and check names, identities, cameras, sizes and copies."""
+    faults = list(images.faults)
     for path in progress(images.files):
         try:
-            parse_name(path)
-            pixels = open_image(path)
+            found = decode(path)
+            pixels = found.pixels
             content = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes())
-            images.contents[path] = content.hexdigest()
+            images.contents[path] = Content(
+                content.hexdigest(),
+                (pixels.shape[0], pixels.shape[1]),
+                signature(pixels),
+                found.is_turned,
+                found.is_scaled,
+            )
         except UserError as error:
-            faults.append(Fault(True, str(error)))
+            faults.append(Fault(True, str(error), "image", (path,)))
     for split, files in images.splits.items():
         if not files:
-            faults.append(Fault(True, f"{images.root / SPLITS[split]}: contains no image"))
-    return [*faults, *_check_identities(**images.people), *_check_names(images.files),
-            *_check_copies(images.contents)]  # fmt: skip
+            text = f"{images.listing.places[split]}: contains no image"
+            faults.append(Fault(True, text, "empty"))
+    return [
+        *faults, *_check_files(images), *_check_shapes(images.contents),
+        *_check_identities(images.has_cameras, **images.people), *_check_names(images),
+        *_check_copies(images), *_check_near_copies(images),
+    ]  # fmt: skip
+
+
+def _check_files(images: Images) -> Iterator[Fault]:
+    if images.listing.ignored:
+        yield Fault(False, f"{images.root}: {ignored_text(images.listing.ignored)}", "ignored")
+    turned = [path.name for path, content in images.contents.items() if content.is_turned]
+    if turned:
+        text = "images have an EXIF orientation; they are read upright, as keypoints must be"
+        yield Fault(False, f"{len(turned)} {text}: {some(turned)}", "orientation")
+    scaled = [path.name for path, content in images.contents.items() if content.is_scaled]
+    if scaled:
+        text = "images have 16 bits per sample; they are scaled to 8"
+        yield Fault(False, f"{len(scaled)} {text}: {some(scaled)}", "depth")
+
+
+def _check_shapes(contents: dict[Path, Content]) -> Iterator[Fault]:
+    if not contents:
+        return
+    usual = float(np.median([c.size[0] / c.size[1] for c in contents.values()]))
+    for path, content in contents.items():
+        if text := far_from_shape(content.size, usual):
+            yield Fault(True, f"{path}: {text}", "shape", (path,))
 
 
 def _check_identities(
-    train: list[PersonImage], query: list[PersonImage], gallery: list[PersonImage]
+    has_cameras: bool,
+    train: list[PersonImage],
+    query: list[PersonImage],
+    gallery: list[PersonImage],
 ) -> Iterator[Fault]:
-    cameras: defaultdict[int, set[int]] = defaultdict(set)
-    for image in train:
-        cameras[image.pid].add(image.camid)
-    if single := [pid for pid, seen in sorted(cameras.items()) if len(seen) == 1]:
-        text = f"{len(single)} of {len(cameras)} training identities have one camera only"
-        yield Fault(False, f"{text}: pid {some(single)}")
-    both = sorted(cameras.keys() & {image.pid for image in query})
+    groups = by_identity(train)
+    alone = [pid for pid, group in groups.items() if len(group) == 1]
+    if alone:
+        text = f"{len(alone)} of {len(groups)} training identities have one image only"
+        yield Fault(False, f"{text}: pid {some(alone)}", "one image")
+    single = [pid for pid, group in groups.items() if len({i.camid for i in group}) == 1]
+    if single and has_cameras:
+        text = f"{len(single)} of {len(groups)} training identities have one camera only"
+        yield Fault(False, f"{text}: pid {some(single)}", "one camera")
+    both = sorted(groups.keys() & ({i.pid for i in (*query, *gallery)} - {DISTRACTOR}))
     if both:
-        yield Fault(True, f"pid {both[0]} and {len(both) - 1} more are in training and in query")
-    matches: defaultdict[int, set[int]] = defaultdict(set)
-    for image in gallery:
-        matches[image.pid].add(image.camid)
-    unmatched = [image for image in query if not matches[image.pid] - {image.camid}]
+        files = tuple(image.path for pid in both for image in groups[pid])
+        test = {image.pid for image in query}
+        where = "in query" if both[0] in test else "in the gallery"
+        more = f" and {len(both) - 1} more are" if len(both) > 1 else " is"
+        text = f"pid {both[0]}{more} in training and {where}"
+        yield Fault(True, text, "training and test", files)
+    cameras = matching_cameras(query, gallery)
+    unmatched = [image for image, seen in cameras.items() if not seen]
+    other = "under another camera" if has_cameras else "beside the query itself"
     if query and len(unmatched) == len(query):
-        yield Fault(True, "no query has a match in the gallery under another camera")
+        yield Fault(True, f"no query has a match in the gallery {other}", "no match")
     elif unmatched:
-        text = "queries have no match in the gallery under another camera and are not counted"
-        yield Fault(False, f"{len(unmatched)} of {len(query)} {text}")
+        text = f"queries have no match in the gallery {other} and are not counted"
+        yield Fault(False, f"{len(unmatched)} of {len(query)} {text}", "no match")
 
 
-def _check_names(files: Sequence[Path]) -> Iterator[Fault]:
+def _check_names(images: Images) -> Iterator[Fault]:
     """Equal names, and names that are equal without case and suffix."""
-    counts = Counter(path.name for path in files)
-    for name in sorted(name for name, count in counts.items() if count > 1):
-        yield Fault(True, f"{name}: two images have this name")
+    paths: defaultdict[str, set[Path]] = defaultdict(set)
+    for _, image in images.everything:
+        paths[image.name].add(image.path)
+    for path in images.listing.faults:
+        if path.is_file():
+            paths[path.name].add(path)
+    for name in sorted(name for name, found in paths.items() if len(found) > 1):
+        files = tuple(sorted(paths[name])[1:])
+        yield Fault(True, f"{name}: two images have this name", "equal names", files)
     alike: defaultdict[str, list[str]] = defaultdict(list)
-    for name in sorted(counts):
-        alike[Path(name).stem.casefold()].append(name)
+    for name in sorted(paths):
+        alike[name.rpartition(".")[0].casefold()].append(name)
     clashes = [names for names in alike.values() if len(names) > 1]
     if clashes:
         text = f"{' and '.join(clashes[0])} differ in case or suffix only"
-        yield Fault(False, text + like_it(len(clashes) - 1, "such name"))
+        yield Fault(False, text + like_it(len(clashes) - 1, "such name"), "similar names")
 
 
-def _check_copies(contents: dict[Path, str]) -> Iterator[Fault]:
+Placed = tuple[str, PersonImage]  # split and image
+
+
+def _check_copies(images: Images) -> Iterator[Fault]:
     """Images with equal pixels, which are leaks if they are in training and in the test."""
-    groups: defaultdict[str, list[PersonImage]] = defaultdict(list)
-    for path, content in contents.items():
-        groups[content].append(parse_name(path))
-    copies = [group for group in groups.values() if len(group) > 1]
+    groups: defaultdict[str, list[Placed]] = defaultdict(list)
+    for split, image in images.everything:
+        if content := images.contents.get(image.path):
+            groups[content.sha256].append((split, image))
+    copies = [group for group in groups.values() if len({i.path for _, i in group}) > 1]
+    copies += [g for g in groups.values() if len({i.path for _, i in g}) == 1 and _is_leak(g)]
     leaks = [group for group in copies if _is_leak(group)]
     mislabelled = [group for group in copies if group not in leaks and len(_pids(group)) > 1]
     harmless = [group for group in copies if group not in leaks + mislabelled]
-    for is_error, found, what in (
-        (True, leaks, "are the same image, in training and in the test"),
-        (True, mislabelled, "are the same image with two identities"),
-        (False, harmless, "are the same image"),
+    for is_error, found, kind, what in (
+        (True, leaks, "leak", "are the same image, in training and in the test"),
+        (True, mislabelled, "two identities", "are the same image with two identities"),
+        (False, harmless, "copies", "are the same image"),
     ):
         if found:
-            text = f"{' and '.join(image.name for image in found[0])} {what}"
-            yield Fault(is_error, text + like_it(len(found) - 1, "such image"))
+            text = f"{' and '.join(image.name for _, image in found[0])} {what}"
+            text += like_it(len(found) - 1, "such image")
+            yield Fault(is_error, text, kind, tuple(_left_out(found, kind)))
 
 
-def _is_leak(group: Sequence[PersonImage]) -> bool:
-    is_train = {image.path.parent.name == FOLDERS[0] for image in group if image.pid != JUNK}
-    return len(is_train) > 1
+def _left_out(groups: Iterable[Sequence[Placed]], kind: str) -> Iterator[Path]:
+    """The files to leave out: training images of leaks, all copies with two identities."""
+    for group in groups:
+        for split, image in group:
+            if (kind == "leak" and split == "train") or kind == "two identities":
+                yield image.path
 
 
-def _pids(group: Sequence[PersonImage]) -> set[int]:
-    return {image.pid for image in group} - {JUNK, DISTRACTOR}
+def _is_leak(group: Sequence[Placed]) -> bool:
+    return len({split == "train" for split, image in group if image.pid != JUNK}) > 1
+
+
+def _pids(group: Sequence[Placed]) -> set[int]:
+    return {image.pid for _, image in group} - {JUNK, DISTRACTOR}
+
+
+def _check_near_copies(images: Images) -> Iterator[Fault]:
+    """Training images that are nearly equal to a test image."""
+    known = images.contents
+    train = [i.path for i in images.people["train"] if i.path in known]
+    test = [i.path for name in ("query", "gallery") for i in images.people[name] if i.path in known]
+    pairs = [
+        (a, b)
+        for a, b in near_copies(train, test, {p: c.signature for p, c in known.items()})
+        if known[a].sha256 != known[b].sha256
+    ]
+    if pairs:
+        first, second = pairs[0]
+        text = f"{first.name} and {second.name} are nearly the same image, in training and test"
+        files = tuple(dict.fromkeys(path for path, _ in pairs))
+        text += like_it(len(pairs) - 1, "such pair")
+        yield Fault(True, text, "near leak", files)

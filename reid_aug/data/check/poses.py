@@ -10,10 +10,12 @@ import numpy as np
 from reid_aug.data.check.faults import Fault, like_it, some
 from reid_aug.data.check.images import Images
 from reid_aug.data.dataset import by_identity
-from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, Pose, keypoint_rows
-from reid_aug.runtime.errors import UserError
+from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, NameMatch, Pose, keypoint_rows
+from reid_aug.runtime.errors import Remedy, UserError
 
 SHOULDERS, HIPS = TORSO[:2], TORSO[2:]
+MANY = 20  # rows; with fewer, small coordinates may be those of cut people
+SCALED = 1.4  # factor; published keypoints reach 1.0 times the size of the image
 FLAT = 1.0  # pixels; smallest plausible height of the shoulders above the hips
 
 
@@ -44,6 +46,7 @@ class Poses:
     counts: list[str] = field(default_factory=list)  # lines to print
     faults: list[Fault] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)  # file names
+    record: dict[str, dict[str, int]] = field(default_factory=dict)  # the counts as JSON values
 
 
 def check_poses(images: Images, path: Path) -> Poses:
@@ -51,7 +54,7 @@ def check_poses(images: Images, path: Path) -> Poses:
     try:
         lines = {name: (line, pose) for line, name, pose in keypoint_rows(path)}
     except UserError as error:
-        return Poses(faults=[Fault(True, str(error))])
+        return Poses(faults=[Fault(True, str(error), "keypoint file")])
     found = Poses({name: pose for name, (_, pose) in lines.items()})
     sizes = {name: images.size(name) for name in lines if name in images.by_name}
     rows = [
@@ -59,35 +62,43 @@ def check_poses(images: Images, path: Path) -> Poses:
         for name, size in sizes.items()
         if size
     ]
-    found.counts = _counts(images, found.poses)
+    _count(found, images)
     unknown = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
-    found.faults = [*_check_missing(images, found.poses, path), *_check_unmatched(unknown, path)]
-    for is_error, wrong, text in (_outside(rows), _upside_down(rows)):
+    found.faults += [
+        *_check_missing(images, found.poses, path),
+        *_check_unmatched(images, unknown, path),
+    ]
+    for is_error, wrong, kind, text in (_at_zero(rows), _outside(rows), _upside_down(rows)):
         if wrong:
             where = f"{path}: line {wrong[0].line}"
-            found.faults.append(Fault(is_error, f"{where}: {text}{like_it(len(wrong) - 1)}"))
+            text += like_it(len(wrong) - 1)
+            found.faults.append(Fault(is_error, f"{where}: {text}", kind))
             found.doubtful += [row.name for row in wrong]
-        if is_error:  # the columns are swapped, which causes the other faults
+        if is_error:  # the numbers mean something else, which causes the other faults
             break
     return found
 
 
-def _counts(images: Images, poses: dict[str, Pose]) -> list[str]:
-    train = [path.name for path in images.splits["train"]]
+def _count(found: Poses, images: Images) -> None:
+    train = [image.name for image in images.splits["train"]]
     test = [image.name for split in ("query", "gallery") for image in images.people[split]]
-    return [
-        f"poses: {sum(poses.get(name, NO_POSE).has_torso for name in names)} of {len(names)} "
-        f"{what} images are usable"
-        for names, what in ((train, "training"), (test, "query and gallery"))
-    ]
+    for key, names, what in (
+        ("train", train, "training"),
+        ("test", test, "query and gallery"),
+    ):
+        usable = sum(found.poses.get(name, NO_POSE).has_torso for name in names)
+        found.counts.append(f"poses: {usable} of {len(names)} {what} images are usable")
+        found.record[key] = {"usable": usable, "images": len(names)}
 
 
 def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterator[Fault]:
     train = [file.name for file in images.splits["train"]]
     if missing := [name for name in train if name not in poses]:
-        yield Fault(False, f"{len(missing)} training images have no row in {path}")
+        text = f"{len(missing)} training images have no row in {path}"
+        yield Fault(False, text, "no row")
     if empty := [name for name in train if name in poses and not poses[name].seen.any()]:
-        yield Fault(False, f"{path}: {len(empty)} training images have no joint: {some(empty)}")
+        text = f"{len(empty)} training images have no joint: {some(empty)}"
+        yield Fault(False, f"{path}: {text}", "no joint")
     people = by_identity(images.people["train"])
     bare = [
         pid
@@ -96,34 +107,96 @@ def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterat
     ]
     if len(bare) == len(people):
         text = "no training image has both shoulders and both hips, so no image can be generated"
-        yield Fault(True, f"{path}: {text}")
+        yield Fault(True, f"{path}: {text}", "no pose")
     elif bare:
         text = f"{len(bare)} of {len(people)} training identities have no usable pose"
-        yield Fault(False, f"{path}: {text}: pid {some(bare)}")
+        yield Fault(False, f"{path}: {text}: pid {some(bare)}", "no pose")
 
 
-def _check_unmatched(unknown: Sequence[tuple[int, str]], path: Path) -> Iterator[Fault]:
-    if unknown:
-        line, name = unknown[0]
-        text = f"{path}: line {line}: {name} must be the name of an image of the data set"
-        yield Fault(False, text + like_it(len(unknown) - 1))
+def _check_unmatched(
+    images: Images, unknown: Sequence[tuple[int, str]], path: Path
+) -> Iterator[Fault]:
+    """Rows whose name is no image: an error if most images are named in another way."""
+    if not unknown:
+        return
+    match = NameMatch(images.by_name)
+    alike = [(line, name, known) for line, name in unknown if (known := match.of(name))]
+    if 2 * len(alike) > len(images.by_name):
+        line, name, known = alike[0]
+        text = (
+            f"{len(alike)} rows differ from the names of images in suffix or folder only, as "
+            f"{name!r} from {known!r}; the names must be equal"
+        )
+        remedy = Remedy(
+            ("estimate-poses", "DATA"),
+            {"from": str(path), "keypoints": "FILE"},
+            words="rename them with",
+        )
+        yield Fault(True, f"{path}: line {line}: {text}; {remedy}", "names")
+        return
+    line, name = unknown[0]
+    text = f"{path}: line {line}: {name} must be the name of an image of the data set"
+    yield Fault(False, text + like_it(len(unknown) - 1), "unknown row")
 
 
-def _outside(rows: Sequence[KeypointRow]) -> tuple[bool, list[KeypointRow], str]:
-    """Rows with a joint outside the image: (whether it is an error, the rows, the message)."""
+Finding = tuple[bool, list[KeypointRow], str, str]  # whether it is an error, rows, kind and message
+
+
+def _at_zero(rows: Sequence[KeypointRow]) -> Finding:
+    """Rows with several joints at (0, 0), which is how other tools mark a missing joint."""
+    wrong = [row for row in rows if int((row.pose.xy == 0).all(axis=1).sum()) > 1]
+    if not wrong:
+        return False, [], "", ""
+    joints = sum(int((row.pose.xy == 0).all(axis=1).sum()) for row in wrong)
+    text = (
+        f"{joints} joints lie at (0, 0), the corner of the image, got so in {wrong[0].name}; a "
+        f"missing joint must be -1; to read 0 as missing: reid-aug estimate-poses DATA --from FILE "
+        f"--zero-is-missing --keypoints NEW"
+    )
+    return True, wrong, "zeros", text
+
+
+def _outside(rows: Sequence[KeypointRow]) -> Finding:
+    """Rows with a joint outside the image."""
+    rows = [row for row in rows if row.pose.seen.any()]
     outside = [row for row in rows if not row.is_inside]
     swapped = [row for row in outside if row.is_swapped]
-    if not outside:
-        return False, [], ""
-    if 2 * len(swapped) > sum(row.pose.seen.any() for row in rows):
+    if 2 * len(swapped) > len(rows):
         (height, width), xy = swapped[0].size, swapped[0].pose.xy
         text = (
             f"y must come before x, got x up to {np.nanmax(xy[:, 0]):.0f} and y up to "
             f"{np.nanmax(xy[:, 1]):.0f} in {swapped[0].name}, {width} wide and {height} high; swap "
             f"the two columns"
         )
-        return True, swapped, text
-    return False, outside, _describe_outside(outside[0])
+        return True, swapped, "swapped", text
+    factor = _factor(rows)
+    if factor > SCALED or (len(rows) >= MANY and factor < 1 / SCALED):
+        text = (
+            f"coordinates must be in pixels of the image, got those of images about "
+            f"{factor:.2g} times as large in most rows; {_describe_scaled(rows[0])}; divide the "
+            f"coordinates by that factor"
+        )
+        return factor > SCALED, outside or list(rows), "scaled", text
+    if 2 * len(outside) > len(rows):
+        return True, outside, "outside", _describe_outside(outside[0])
+    return False, outside, "outside", _describe_outside(outside[0]) if outside else ""
+
+
+def _factor(rows: Sequence[KeypointRow]) -> float:
+    """The likely factor between the coordinates and those of the images: 1 if they fit.
+
+    Of the extents of the joints over the sizes of the images, one in a hundred may be larger.
+    """
+    if not rows:
+        return 1.0
+    extents = [np.nanmax(row.pose.xy, axis=0) / row.size[::-1] for row in rows]
+    return float(np.quantile(np.max(extents, axis=1), 0.99))
+
+
+def _describe_scaled(row: KeypointRow) -> str:
+    x, y = np.nanmax(row.pose.xy, axis=0)
+    height, width = row.size
+    return f"{row.name} is {width} wide and {height} high and has x up to {x:.0f}, y up to {y:.0f}"
 
 
 def _describe_outside(row: KeypointRow) -> str:
@@ -139,16 +212,16 @@ def _describe_outside(row: KeypointRow) -> str:
     )
 
 
-def _upside_down(rows: Sequence[KeypointRow]) -> tuple[bool, list[KeypointRow], str]:
-    """Rows with shoulders that are not above the hips, in the form of :func:`_outside`."""
+def _upside_down(rows: Sequence[KeypointRow]) -> Finding:
+    """Rows with shoulders that are not above the hips."""
     wrong = [row for row in rows if row.pose.has_torso and _torso(row.pose) < FLAT]
     if not wrong:
-        return False, [], ""
+        return False, [], "", ""
     text = (
         f"shoulders must be above the hips, got them {-_torso(wrong[0].pose):.0f} pixels below in "
         f"{wrong[0].name}"
     )
-    return False, wrong, text
+    return False, wrong, "upside down", text
 
 
 def _torso(pose: Pose) -> float:

@@ -81,6 +81,11 @@ def write_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> 
     return {name: found.count(name) for name in FOLDERS}
 
 
+def is_deepfashion(source: Path) -> bool:
+    """Whether a folder holds the published keypoints of the training images, at any depth."""
+    return source.is_dir() and any(source.rglob(ANNOTATION.format("train")))
+
+
 def published_name(path: Path) -> str:
     """The published name of an image in the benchmark's archive; other names are unchanged.
 

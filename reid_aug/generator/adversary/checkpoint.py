@@ -41,7 +41,12 @@ def read_discriminator(path: Path | str, kind: str) -> tuple[dict[str, Tensor], 
     rule = f"{path}: must hold the {kind} discriminator ({DISCRIMINATORS_FORMAT})"
     if Path(path).suffix != ".safetensors":
         raise UserError(
-            rule, Remedy(("generator", "import"), words="convert released weights with")
+            rule,
+            Remedy(
+                ("generator", "import", "FILE"),
+                {kind: str(path)},
+                words="convert released weights, with FILE those of the generator, with",
+            ),
         )
     tensors, metadata = read_tensors(path)
     found = f"{metadata.get('format')!r} {metadata.get('discriminator', '')}".strip()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import FOLDERS, KEYPOINTS, Dataset
+from reid_aug.data.formats.writing import market_name, require_cameras
 from reid_aug.data.keypoints import Pose, write_keypoints
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.runtime.errors import UserError
@@ -52,6 +53,7 @@ def export_bank(
     if mix.bank is None or not mix.generated:
         raise UserError("there is nothing to export: the mix has no generated image")
     require_same_dataset(mix.bank, dataset)
+    require_cameras((*dataset.train, *dataset.query, *dataset.gallery))
     with new_folder(folder) as part:
         for name in FOLDERS:
             (part / name).mkdir()
@@ -60,8 +62,10 @@ def export_bank(
         lists = (real, dataset.query, dataset.gallery)
         for name, images in zip(FOLDERS, lists, strict=True):
             for image in images:
-                shutil.copyfile(image.path, part / name / image.name)
-        known |= {i.name: poses[i.name] for images in lists for i in images if i.name in poses}
+                shutil.copyfile(image.path, part / name / market_name(image))
+        known |= {
+            market_name(i): poses[i.name] for images in lists for i in images if i.name in poses
+        }
         write_keypoints(part / KEYPOINTS, known)
     return mix.generated + len(real)
 

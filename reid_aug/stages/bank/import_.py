@@ -1,16 +1,27 @@
 """Make a bank of images that other software generated, for a comparison in the same table.
 
-Identity and camera come either from file names in the form of Market-1501
-(``0002_c1s1_000451_03.jpg``), or from a CSV with the columns file, pid, camid, source, target. In
-the CSV, a source or a target may be empty, and further columns are ignored. Rows are sorted into
-seat order. Those of one identity keep the order of the CSV, or that of their file names; an
-identity without further images is skipped. Images of another size are resized.
+Identity and camera come either from file names, or from a CSV with the columns file, pid, camid,
+source, target. In the CSV, a source or a target may be empty, and further columns are ignored. Rows
+are sorted into seat order. Those of one identity keep the order of the CSV, or that of their file
+names; an identity without further images is skipped. Images of another size are resized; those of
+quite another shape are refused.
+
+The file names, in the folder or any folder in it, are those of Market-1501 or of known tools:
+
+    0002_c1s1_000451_03.jpg                            pid 2, camera 1
+    0002_c1s1_000451_03.jpg___0002_c2s1_1.jpg_vis.jpg  PATN: source, target; also with _2_ for ___
+    001_010_gan0043_c3s1_000551_00.jpg                 DG-Market: classes, and the source: pid 43
+    0002_c1s1_000451_03_fake_1to2.jpg                  CamStyle: the source, under camera 2
+
+An image of PATN may be its sheet of five panels (source, pose, target, pose, generated), of which
+the last is used.
 """
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +30,30 @@ from reid_aug.bank import BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.bank.plan import IMPORTED
 from reid_aug.bank.shards import SHARD
 from reid_aug.data.dataset import (
+    SUFFIXES,
     DataConfig,
     Dataset,
     PersonImage,
     by_identity,
-    image_files,
+    far_from_shape,
+    image_and_other_files,
     image_size,
     kept,
+    open_image,
     parse_name,
-    read_image,
+    resize,
     seats,
+    usual_shape,
 )
 from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.data.listing import ignored_text
 from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
+PANELS, VISUAL = 5, "_vis"  # of the sheets of PATN
+PAIR = re.compile(r"(.+?)(?:___|_2_)((?:-1|\d+)_c\d.*)")
+OF_SOURCE = re.compile(r"\d+_\d+_gan(.+)|(.+)_fake_\d+to(\d{1,9})")
 IMPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
 
 
@@ -49,20 +68,85 @@ class Foreign:
     """File name of the image that supplied the appearance; "" if unknown."""
     target: str = ""
     """File name of the image that supplied the pose; "" if unknown."""
+    is_stated: bool = True
+    """Whether a table names source and target, which then must be kept images."""
+    is_pair: bool = False
+    """Whether the file name names source and target, so that the file may be a sheet."""
+
+    def read(self, height: int, width: int, usual: float) -> np.ndarray:
+        """The generated image, (height, width, 3) uint8.
+
+        Args:
+            usual: the height of the images of the data set over their width.
+
+        Raises:
+            UserError: If the file does not decode, or its shape is far from the usual one.
+        """
+        pixels = open_image(self.path)
+        high, wide = pixels.shape[:2]
+        is_sheet = self.is_pair and wide % PANELS == 0
+        if is_sheet and not far_from_shape((high, wide // PANELS), usual):
+            return resize(pixels[:, -wide // PANELS :], height, width)
+        if text := far_from_shape((high, wide), usual):
+            raise UserError(f"{self.path}: {text}")
+        return resize(pixels, height, width)
 
 
-def read_names(folder: Path) -> list[Foreign]:
-    """The images of a folder, with pid and camid from their file names.
+def read_images(folder: Path, table: Path | None, dataset: Dataset) -> tuple[list[Foreign], str]:
+    """The images that a table lists, or those of a folder; and what was found, in words.
+
+    Raises:
+        UserError: As :func:`read_csv` and :func:`read_names`.
+    """
+    if table:
+        found = read_csv(table, folder)
+        return found, f"{len(found)} images"
+    found, ignored = read_names(folder, {image.name for image in dataset.train})
+    return found, f"{len(found)} images" + (f"; {ignored_text(ignored)}" if ignored else "")
+
+
+def read_names(folder: Path, names: Container[str] = ()) -> tuple[list[Foreign], list[Path]]:
+    """The images of a folder and of the folders in it, by file name; and the files not read.
+
+    Args:
+        folder: the folder.
+        names: the names of the real images, to recognise sources and targets.
 
     Raises:
         UserError: If the folder is missing or holds no image, or a name has another form.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give that of the generated images")
-    images = [parse_name(path) for path in image_files(folder)]
-    if not images:
+    files, others = image_and_other_files(folder)
+    for below in [path for path in others if path.is_dir()]:
+        more, rest = image_and_other_files(below)
+        files, others = files + more, others + rest
+    if not files:
         raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got none")
-    return [Foreign(image.path, image.pid, image.camid) for image in images]
+    found = [_parse_name(path, names) for path in files]
+    return found, [path for path in others if not path.is_dir()]
+
+
+def _parse_name(path: Path, names: Container[str]) -> Foreign:
+    """An image by its file name, in one of the forms above."""
+    stem = path.stem.removesuffix(VISUAL)
+    if match := PAIR.fullmatch(stem):
+        source, target = match[1], match[2]
+    elif match := OF_SOURCE.fullmatch(stem):
+        source, target = match[1] or match[2], ""
+    else:
+        image = parse_name(path)
+        return Foreign(path, image.pid, image.camid)
+    image = parse_name(path.with_name(source))
+    camid = int(match[3]) if match.re is OF_SOURCE and match[3] else image.camid
+    source, target = (_known(name, names) for name in (source, target))
+    is_pair = match.re is PAIR
+    return Foreign(path, image.pid, camid, source, target, is_stated=False, is_pair=is_pair)
+
+
+def _known(name: str, names: Container[str]) -> str:
+    """The real image of that name, with or without its suffix; the name itself if unknown."""
+    return next((name + end for end in ("", *SUFFIXES) if name + end in names), name)
 
 
 def read_csv(path: Path, folder: Path) -> list[Foreign]:
@@ -98,7 +182,7 @@ def _parse(line: list[str], places: list[int], folder: Path, where: str) -> Fore
     if len(line) <= max(places):
         raise UserError(f"{where}: must have {', '.join(IMPORT_COLUMNS)}, got {len(line)} columns")
     name, pid, camid, source, target = (line[place].strip() for place in places)
-    if not (pid.isdecimal() and camid.isdecimal() and int(pid) < 2**31 and int(camid) < 2**15):
+    if not (pid.isdecimal() and camid.isdecimal() and len(pid) < 19 and len(camid) < 10):
         raise UserError(f"{where}: pid and camid must be numbers, got {pid!r} and {camid!r}")
     path = folder / name
     if not name or Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
@@ -140,19 +224,31 @@ def import_bank(
         raise UserError(f"{path}: is there already; choose another folder with --out, or remove it")
     real = kept(dataset.train, data.keep, data.keep_seed)
     _check(found, real)
+    known = {image.name for image in real}
+    found = [_with_known_ends(foreign, known) for foreign in found]
     ordered = in_seat_order(found, real)
     size = data.height, data.width
+    usual = usual_shape(real)
     for foreign in ordered:
-        read_image(foreign.path, *size)  # raises before anything is written
+        foreign.read(*size, usual)  # raises before anything is written
     attributes = _attributes(ordered, dataset, real, poses, data, name, generator_data)
-    write_bank(path, _rows(ordered, real, poses, size), _pixels(ordered, size), attributes)
+    write_bank(path, _rows(ordered, real, poses, size), _pixels(ordered, size, usual), attributes)
     return len(ordered)
+
+
+def _with_known_ends(foreign: Foreign, known: Container[str]) -> Foreign:
+    """Without a source or target that is not in the kept set."""
+    source, target = (end if end in known else "" for end in (foreign.source, foreign.target))
+    return replace(foreign, source=source, target=target)
 
 
 def in_seat_order(found: Sequence[Foreign], real: Sequence[PersonImage]) -> list[Foreign]:
     """The images in seat order; an identity without further images is skipped."""
     counts = {pid: len(group) for pid, group in by_identity(real).items()}
-    waiting = {pid: iter([f for f in found if f.pid == pid]) for pid in counts}
+    groups: dict[int, list[Foreign]] = {}
+    for foreign in found:
+        groups.setdefault(foreign.pid, []).append(foreign)
+    waiting = {pid: iter(groups.get(pid, [])) for pid in counts}
     ordered: list[Foreign] = []
     for pid, _ in seats(counts):
         if len(ordered) == len(found):
@@ -171,6 +267,8 @@ def _check(found: Sequence[Foreign], real: Sequence[PersonImage]) -> None:
                 f"{where}: must show an identity of the kept set, got pid {foreign.pid}; "
                 f"take the image out, or give the data set it was generated from with --data"
             )
+        if not foreign.is_stated:
+            continue
         if foreign.source and owners.get(foreign.source) != foreign.pid:
             raise UserError(
                 f"{where}: its source must be a kept image of pid {foreign.pid}, "
@@ -201,9 +299,11 @@ def _rows(
     )
 
 
-def _pixels(ordered: Sequence[Foreign], size: tuple[int, int]) -> Iterator[np.ndarray]:
+def _pixels(
+    ordered: Sequence[Foreign], size: tuple[int, int], usual: float
+) -> Iterator[np.ndarray]:
     for start in range(0, len(ordered), SHARD):
-        yield np.stack([read_image(f.path, *size) for f in ordered[start : start + SHARD]])
+        yield np.stack([f.read(*size, usual) for f in ordered[start : start + SHARD]])
 
 
 def _attributes(

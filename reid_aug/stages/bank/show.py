@@ -63,7 +63,7 @@ def choose_score(bank: Bank, by: str | None) -> str | None:
         known = ", ".join(names) or "none"
         raise UserError(
             f"{bank.path}: --by must be a score of the bank ({known}), got {by!r}",
-            Remedy(("bank", "score"), words="make scores with"),
+            Remedy(("bank", "score"), {"bank": str(bank.path)}, words="make scores with"),
         )
     return by or ("margin" if "margin" in names else next(iter(names), None))
 

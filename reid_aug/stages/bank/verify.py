@@ -7,7 +7,7 @@ data set is given, whether the bank belongs to that.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -15,10 +15,9 @@ import numpy as np
 
 from reid_aug.bank import Bank
 from reid_aug.bank.plan import IMPORTED
-from reid_aug.data.dataset import Dataset, by_identity, kept, parse_name, seats
+from reid_aug.data.dataset import Dataset, by_identity, kept, seats
 from reid_aug.data.provenance import names_sha256
 from reid_aug.mixing import MODES, how_to_score, other_dataset
-from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -35,7 +34,8 @@ def verify_bank(bank: Bank, dataset: Dataset | None = None) -> tuple[list[str], 
         UserError: If its pixels differ from what was written.
     """
     bank.check_pixels()
-    faults = [*_attribute_faults(bank), *_row_faults(bank), *_card_faults(bank)]
+    owners = {image.name: image.pid for image in dataset.train} if dataset else {}
+    faults = [*_attribute_faults(bank), *_row_faults(bank, owners), *_card_faults(bank)]
     if dataset is not None:
         faults += _data_faults(bank, dataset)
     return describe(bank), faults
@@ -80,14 +80,15 @@ def _value_faults(bank: Bank) -> Iterator[str]:
         yield f"images must have the size of the plan, {size} (height, width), got {found}"
 
 
-def _row_faults(bank: Bank) -> Iterator[str]:
+def _row_faults(bank: Bank, owners: Mapping[str, int]) -> Iterator[str]:
+    """Rows that cannot be; ``owners`` are the pids of the kept images, empty if unknown."""
     rows = bank.rows
     for row, (pid, source, target) in enumerate(
         zip(rows.pid.tolist(), rows.source.tolist(), rows.target.tolist(), strict=True)
     ):
-        if any(name != Path(name).name for name in (source, target) if name):
+        if any(_leaves(name) for name in (source, target)):
             yield f"row {row}: source and target must be file names, got {source!r}, {target!r}"
-        elif source and _pid(source) != pid:
+        elif owners and owners.get(source, pid) != pid:
             yield f"row {row}: shows pid {pid}, but its source is {source!r}"
     missing = np.isnan(rows.keypoints)
     if (missing[..., 0] != missing[..., 1]).any() or np.isinf(rows.keypoints).any():
@@ -99,11 +100,9 @@ def _row_faults(bank: Bank) -> Iterator[str]:
             yield f"score {name} is missing for {count} rows; {how_to_score(bank, name)}"
 
 
-def _pid(name: str) -> int | None:
-    try:
-        return parse_name(Path(name)).pid
-    except UserError:
-        return None
+def _leaves(name: str) -> bool:
+    """Whether a name leads out of the folder of a data set."""
+    return name.startswith(("/", "\\")) or ".." in Path(name).parts
 
 
 def _card_faults(bank: Bank) -> Iterator[str]:

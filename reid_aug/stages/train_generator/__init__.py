@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reid_aug.backbones.checkpoint import load_reid_network
-from reid_aug.data.dataset import DataConfig, PersonImage, kept, verify_images
+from reid_aug.data.dataset import NO_CAMERA, DataConfig, PersonImage, kept, verify_images
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import (
     fingerprints,
@@ -253,6 +253,11 @@ def _steps(
 def check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
     """Raise a UserError if a camera-conditioned generator has fewer cameras than the images."""
     last = max(image.camid for image in pairs.images)
+    if network.cameras and last == NO_CAMERA:
+        raise UserError(
+            "generator.cameras must be 0 (not camera-conditioned) for images without camera "
+            f"labels, got {network.cameras}"
+        )
     if 0 < network.cameras < last:
         raise UserError(
             f"generator.cameras must be 0 (not camera-conditioned) or the largest camid, {last}, "
@@ -269,17 +274,16 @@ def seconds_per_step(
     """
     trainer = Trainer(network, config, pairs.seed, device)
     trainer.check_precision(pairs.data.height, pairs.data.width)
-    elapsed = {}
-    for is_early in sorted(
-        {number < config.steps_before_discriminators for number in (0, config.steps - 1)}
-    ):
-        number, times = 0 if is_early else config.steps - 1, []
-        for _ in range(3):
+    ends = {n < config.steps_before_discriminators: n for n in (config.steps - 1, 0)}
+    measured = [(is_early, number) for is_early, number in sorted(ends.items()) for _ in range(3)]
+    times: dict[bool, list[float]] = {}
+    with track(measured, "measure steps") as bar:
+        for is_early, number in bar:
             batch = pairs[number]  # in a training, a thread reads it during the step before
             began = time.perf_counter()
             trainer.step(batch, number)
-            times.append(time.perf_counter() - began)
-        elapsed[is_early] = statistics.median(times)
+            times.setdefault(is_early, []).append(time.perf_counter() - began)
+    elapsed = {is_early: statistics.median(some) for is_early, some in times.items()}
     early = config.steps_before_discriminators / config.steps
     return early * elapsed.get(True, 0.0) + (1 - early) * elapsed.get(False, 0.0)
 

@@ -27,7 +27,7 @@ class TrainGeneratorConfig:
     lr_every: int = 125
     """Steps between changes of the learning rate."""
     gan: str = "bce"
-    """Adversarial loss, one of GAN_LOSSES."""
+    """Adversarial loss: "bce" (Market-1501) or "lsgan" (DeepFashion)."""
     gan_weight: float = 5.0
     """Weight of the adversarial loss; the two discriminators share it."""
     l1_weight: float = 10.0

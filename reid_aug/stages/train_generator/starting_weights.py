@@ -91,7 +91,7 @@ def _read_generator(path: str) -> tuple[Generator, dict[str, Any]]:
     if Path(path).suffix != ".safetensors":
         raise UserError(
             f"{path}: train_generator.start must be a generator.safetensors",
-            Remedy(("generator", "import"), words="convert released weights with"),
+            Remedy(("generator", "import", str(path)), words="convert released weights with"),
         )
     return load_with_metadata(path, Generator)
 

@@ -42,10 +42,16 @@ from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, require_a_match, verify_images
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
-from reid_aug.evaluation.features import evaluate_model
-from reid_aug.mixing import Mix, require_same_dataset
+from reid_aug.evaluation.features import check_memory, evaluate_model
+from reid_aug.mixing import (
+    Mix,
+    effective_keep,
+    parse_min_score,
+    require_same_dataset,
+    share_out,
+)
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed, locked, sha256, write_json
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.weights import write_tensors
@@ -68,6 +74,7 @@ from reid_aug.stages.train_reid.folder import (
 )
 from reid_aug.stages.train_reid.result import (
     MODEL_FORMAT,
+    dataset_name,
     experiment,
     mix_fields,
     starting_data,
@@ -107,6 +114,7 @@ def prepare(
     if ratio is not None:
         stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
     config, seed, group = stage.recipe.train_reid, stage.recipe.seed, process_group_of_environment()
+    check_network(config)
     mix = resolve_mix(stage, ratio, mode, bank, min_score)
     least = {name: about["least"] for name, about in mix.min_score.items()}
     marks = marks_of(config.preset, config.generated_label, mix.ratio)
@@ -114,10 +122,51 @@ def prepare(
     about = experiment(mix, stage.dataset, config, seed)
     job = TrainReidJob(stage, mix, stage.run.cell(name), about, group)
     if not job.is_done():
-        with torch.random.fork_rng(devices=[]):
-            build_network(config, job.classes)  # refuses a network that does not exist
         check_training(mix, stage.dataset, config, seed, group)
+        check_memory(stage.dataset, stage.device)
     return job
+
+
+def prepare_estimate(
+    stage: "Stage",
+    ratio: float | None = None,
+    mode: str | None = None,
+    bank: Path | str | None = None,
+    min_score: Iterable[str] = (),
+) -> "TrainReidJob":
+    """As :func:`prepare`, for a dry run: the bank need not exist yet.
+
+    Without it, the job counts its generated images, and measures a step on real ones, which takes
+    the same time. It cannot run.
+    """
+    file = Path(bank) if bank else stage.run.find_bank(stage.recipe.data.keep)
+    if ratio == 0 or file.is_file():
+        return prepare(stage, ratio, mode, bank, min_score)
+    stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
+    recipe, config = stage.recipe, replace(stage.recipe.train_reid, generated_share=0.0)
+    wanted, data = recipe.synthesize, recipe.data
+    check_network(config)
+    images = stage.dataset.train
+    real, count = share_out(images, wanted.ratio, wanted.mode, data.keep, data.keep_seed)
+    mix = Mix(real)
+    about, group = experiment(mix, stage.dataset, config, recipe.seed), ProcessGroup()
+    marks = marks_of(config.preset, config.generated_label, wanted.ratio)
+    keep = effective_keep(wanted.ratio, wanted.mode, data.keep)
+    name = cell_name(
+        config.backbone, wanted.mode, wanted.ratio, keep, recipe.seed,
+        parse_min_score(min_score), marks,
+    )  # fmt: skip
+    check_training(mix, stage.dataset, config, recipe.seed, group)
+    return TrainReidJob(stage, mix, stage.run.cell(name), about, group, Missing(file, count))
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A bank that does not exist yet, in a dry run."""
+
+    path: Path
+    images: int
+    """The number of its images in the mix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +180,8 @@ class TrainReidJob:
     about: Mapping[str, Any]
     """Everything that the training depends on (:func:`experiment`)."""
     group: ProcessGroup
+    missing: Missing | None = None
+    """The bank that a dry run does without."""
 
     @property
     def path(self) -> Path:
@@ -148,17 +199,23 @@ class TrainReidJob:
         Raises:
             UserError: If it is that of another experiment.
         """
-        return finished(self.folder, self.about)
+        return self.missing is None and finished(self.folder, self.about)
 
     def describe(self) -> str:
-        """The numbers of real and generated images."""
-        mix = self.mix
-        text = f"{len(mix.real)} real and {mix.generated} generated images{mix.note}"
+        """The numbers of real and generated images, and the starting weights."""
+        mix, missing = self.mix, self.missing
+        generated = missing.images if missing else mix.generated
+        text = f"{len(mix.real)} real and {generated} generated images{mix.note}"
+        if missing:
+            text += f"\n{missing.path} does not exist yet: a step on real images is measured"
+        text += f"\n{describe_start(self.stage.recipe.train_reid)}"
         return f"{text}\ndone already: {self.path}" if self.is_done() else text
 
     def cost(self, device: torch.device) -> Cost:
         """Time of all steps without the evaluation, and the size of network and state."""
         config = self.stage.recipe.train_reid
+        if self.missing:
+            config = replace(config, generated_share=0.0)
         seconds = config.steps * seconds_per_step(self.mix, config, device)
         model = build_network(config, self.classes)
         size = sum(v.numel() * v.element_size() for v in model.state_dict().values())
@@ -169,6 +226,8 @@ class TrainReidJob:
     def run(self, progress: Progress | None = None) -> Path:
         """Train and evaluate, or continue an interrupted training; write the recipe."""
         stage = self.stage
+        if self.missing:
+            raise UserError(f"{self.missing.path} is missing", Remedy(("synthesize",)))
         if self.is_done():
             return self.path
         config, seed, show = stage.recipe.train_reid, stage.recipe.seed, progress or track
@@ -218,6 +277,7 @@ def train_reid(
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
     check_training(mix, dataset, config, seed, group)
+    check_memory(dataset, device)
     check_precision(model, config, device, config.batch // group.size)
     with locked(folder) if group.is_first else contextlib.nullcontext():
         with group.joined(device):
@@ -232,8 +292,12 @@ def train_reid(
         result = {
             "format": RESULT_FORMAT,
             **scores.fields([query.name for query in dataset.query]),
+            "query_pids": [query.pid for query in dataset.query],
+            "query_camids": [query.camid for query in dataset.query],
+            "has_cameras": dataset.has_cameras,
             "ap_definition": AP_DEFINITION,
             "gallery": len(dataset.gallery),
+            "dataset": dataset_name(dataset),
             **about,
             **mix_fields(mix, start),
             "replicate": replicate,
@@ -250,6 +314,13 @@ def train_reid(
         write_json(folder / RESULT, result)
         (folder / STATE).unlink(missing_ok=True)
     return folder / RESULT
+
+
+def describe_start(config: TrainReidConfig) -> str:
+    """The weights that a training starts from, in one line."""
+    if not config.weights:
+        return "no train_reid.weights: the network starts from random weights"
+    return f"starting weights: {config.weights}"
 
 
 def check_training(
@@ -280,6 +351,14 @@ def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
     return build_backbone(
         config.backbone, classes, *size, config.last_stride, config.bnneck, with_features
     )
+
+
+def check_network(config: TrainReidConfig) -> None:
+    """Raise a UserError if there is no such network, or its starting weights are missing."""
+    if config.weights and not Path(config.weights).is_file():
+        raise UserError(f"{config.weights} is missing; train_reid.weights must be a file")
+    with torch.random.fork_rng(devices=[]):
+        build_network(config, 2)
 
 
 def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:
@@ -395,7 +474,7 @@ def seconds_per_step(mix: Mix, config: TrainReidConfig, device: torch.device) ->
     check_precision(model, three, device, three.batch)
     trainer = ReidTrainer(model, three, 0, device)
     elapsed, began = [], time.perf_counter()
-    for step, batch in enumerate(_loader(training, three, trainer, 0)):
+    for step, batch in enumerate(track(_loader(training, three, trainer, 0), "measure steps", 3)):
         trainer.step(batch, step)["loss"].item()
         elapsed.append(time.perf_counter() - began)
         began = time.perf_counter()

@@ -67,6 +67,16 @@ def steps_done(folder: Path) -> int:
         return 0  # the last line is not complete yet
 
 
+def read_losses(folder: Path) -> tuple[tuple[float, float], ...]:
+    """(step, loss) of every line in the log of ``folder``; () without a readable log."""
+    path = folder / LOG
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return tuple((float(line["step"]), float(line["loss"])) for line in lines)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
 def finished(folder: Path, about: Mapping[str, Any]) -> bool:
     """Whether ``folder`` holds the result of the experiment ``about``.
 

@@ -76,7 +76,7 @@ class TrainReidConfig:
     workers: int = 0
     """Processes that load images; 0 means the training process itself."""
     preset: str = PLAIN
-    """Named set of keys, one of PRESETS."""
+    """Named set of keys: "plain" (softmax baseline) or "strong" (bag of tricks)."""
     warmup: float = 0.0
     """First fraction of the steps, in which the learning rate rises linearly, in [0, 1)."""
     last_stride: int = 0

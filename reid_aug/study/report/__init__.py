@@ -15,7 +15,7 @@ share a table. Tables hold no times and no hosts.
 
 from collections.abc import Sequence
 
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.study.report import labels, texts
 from reid_aug.study.report.published import published_beside
 from reid_aug.study.report.results import Result, find_results, read_results, tables_of
@@ -23,7 +23,8 @@ from reid_aug.study.report.rows import Line, gain, lines_of, rows_of
 from reid_aug.study.report.texts import FOOTNOTE, TABLE_HEADER
 
 __all__ = [
-    "FORMATS", "TABLE_HEADER", "captioned_lines", "find_results", "gain", "read_results", "report",
+    "FORMATS", "HTML", "TABLE_HEADER", "captioned_lines", "check_format", "find_results", "gain",
+    "read_results", "report",
     "rows_of", "table",
 ]  # fmt: skip
 
@@ -38,10 +39,18 @@ def table(results: Sequence[Result]) -> list[list[str]]:
 
 def captioned_lines(results: Sequence[Result]) -> list[tuple[str, list[Line]]]:
     """The caption and the lines of every table, sorted by caption."""
-    tables = tables_of(results).items()
+    tables = tables_of(results)
+    captions = labels.captions(tables)
     return sorted(
-        ((labels.caption(key), lines_of(group)) for key, group in tables), key=lambda one: one[0]
+        ((captions[key], lines_of(group)) for key, group in tables.items()), key=lambda one: one[0]
     )
+
+
+def check_format(style: str, known: Sequence[str] = (*FORMATS, HTML)) -> None:
+    """Raise a UserError unless there is such a format."""
+    if style not in known:
+        listed = ", ".join((*FORMATS, HTML))
+        raise UserError(f"--format must be one of {listed}, got {style!r}{nearest(style, known)}")
 
 
 def report(results: Sequence[Result], style: str) -> str:
@@ -53,14 +62,17 @@ def report(results: Sequence[Result], style: str) -> str:
         UserError: If there is no such format, or if two results belong to one row and one seed but
             to different experiments.
     """
-    if style not in FORMATS:
-        raise UserError(f"--format must be one of {', '.join((*FORMATS, HTML))}, got {style!r}")
+    check_format(style, FORMATS)
     tables = captioned_lines(results)
     if style == "csv":
         return texts.comma_separated([line for _, lines in tables for line in lines])
-    draw = {"terminal": texts.terminal, "markdown": texts.markdown, "latex": texts.latex}[style]
-    parts = [draw(caption, lines) for caption, lines in tables]
-    if style != "latex":
-        parts.append(texts.wrapped(FOOTNOTE) if style == "terminal" else FOOTNOTE)
+    notes = labels.notes(results)
+    if style == "latex":
+        parts = [texts.latex(caption, lines, notes) for caption, lines in tables]
+    else:
+        draw = {"terminal": texts.terminal, "markdown": texts.markdown}[style]
+        fit = texts.wrapped if style == "terminal" else str
+        parts = [draw(caption, lines) for caption, lines in tables]
+        parts += map(fit, (FOOTNOTE, *notes))
     parts += [texts.published(one, style) for one in published_beside(results)]
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""The banks of a run folder in a report: title, histograms of scores, contact sheet."""
+"""The banks of a run folder in a report, and the measured quality of generated images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from PIL import Image
 
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import open_image
+from reid_aug.image_quality import PROTOCOLS
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.pages import picture
+from reid_aug.stages.evaluate_generator import RESULT, cells_of, read_quality
 from reid_aug.study.report import labels
 from reid_aug.study.report.curves import histogram
 from reid_aug.study.report.keys import images_key
@@ -26,6 +28,28 @@ class BankView:
     title: str
     sheet: str
     histograms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityView:
+    """The measured quality of a generator's images: the file, the pairs, and a row per metric."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def quality_views(run: Path) -> Iterator[QualityView]:
+    """Every ``quality.json`` below a run folder, sorted by path; a damaged one has only a title."""
+    for path in sorted(run.rglob(RESULT)):
+        name = path.relative_to(run).as_posix()
+        try:
+            result = read_quality(path)
+        except UserError as error:
+            yield QualityView(f"left out: {error}", (), ())
+            continue
+        rows = [(metric, *cells_of(values)) for metric, values in result["measures"].items()]
+        yield QualityView(f"{name}: {result['pairs']} pairs", ("metric", *PROTOCOLS), tuple(rows))
 
 
 def bank_views(run: Path) -> Iterator[BankView]:

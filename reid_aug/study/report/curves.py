@@ -22,6 +22,7 @@ COLOURS = (
     "#3fa3ad", "#7a5c43",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>"
+MANY = 20  # points of a line without markers
 WIDTH = 5.0  # inches, 360 pixels of a page
 STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "reid-aug", "text.parse_math": False, "font.size": 10,
@@ -36,14 +37,24 @@ NAMED_PARTS = re.compile(r' id="(?![mph][0-9a-f]{10}")[^"]*"')
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a plot. A point is (ratio, mean, standard deviation or 0); scores in per cent.
+    """One line of a plot. A point is (ratio, mean, standard deviation); scores in per cent.
 
-    ``place`` selects the colour. Curves of one name have the same place in all plots of a page.
+    The deviation is NaN for one seed: such a point is hollow and has no bar. ``place`` selects the
+    colour. Curves of one name have the same place in all plots of a page.
     """
 
     name: str
     place: int
     points: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a plot; ``place`` selects its colour."""
+
+    name: str
+    place: int
+    points: tuple[tuple[float, float], ...]
 
 
 def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
@@ -54,7 +65,10 @@ def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
             ratio, mean, deviation = np.array(curve.points).T
             colour = COLOURS[curve.place % len(COLOURS)]
             marker = MARKERS[curve.place % len(MARKERS)]
-            axes.plot(ratio, mean, color=colour, marker=marker, label=curve.name)
+            inside = colour if np.isfinite(deviation).all() else PAPER
+            axes.plot(
+                ratio, mean, color=colour, marker=marker, label=curve.name, markerfacecolor=inside
+            )
             axes.fill_between(
                 ratio, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0
             )
@@ -87,6 +101,21 @@ def gain_plot(rows: Sequence[tuple[str, float, Sequence[tuple[float, float]]]], 
         axes.spines["left"].set_visible(False)
 
     return _svg(draw, 0.8 + 0.28 * len(rows), alt)
+
+
+def line_plot(series: Sequence[Series], xlabel: str, ylabel: str, alt: str) -> str:
+    """Plot lines of numbers, with their names below."""
+
+    def draw(axes: "Axes") -> None:
+        for one in series:
+            colour, xs = COLOURS[one.place % len(COLOURS)], [x for x, _ in one.points]
+            marker = MARKERS[one.place % len(MARKERS)] if len(xs) < MANY else ""
+            axes.plot(xs, [y for _, y in one.points], color=colour, marker=marker, label=one.name)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.grid(axis="y")
+        axes.figure.legend(loc="outside lower left", fontsize=9)
+
+    return _svg(draw, 2.6 + 0.19 * len(series), alt)
 
 
 def identity_plot(gains: Sequence[float], alt: str) -> str:

@@ -13,7 +13,7 @@ from reid_aug.bank.methods import DEFAULT_METHOD, find_method
 from reid_aug.stages.train_reid.settings import PLAIN, PRESETS, caption_keys
 from reid_aug.study.report.results import SETTINGS, Result, ScoreLimit
 
-UNKNOWN, WHOLE, DECLARED = "unknown", "whole", "declared"
+UNKNOWN, WHOLE, DECLARED, RANDOM = "unknown", "whole", "declared", "random"
 POLICIES = tuple(key for key in SETTINGS if key.startswith("generated_"))
 Settings = tuple[tuple[str, Any], ...]
 
@@ -36,8 +36,20 @@ class ImagesKey:
 class StartKey:
     """The weights that a training starts from."""
 
-    leak_status: str  # one of STATUSES, or DECLARED: external by declaration only
-    sha256: str | None  # None where the leak status is known, so that seeds share a row
+    # one of STATUSES; DECLARED: external by declaration only; RANDOM: a training from scratch
+    leak_status: str
+    sha256: str | None = None  # None where the leak status is known, so that seeds share a row
+
+
+SCRATCH = StartKey(RANDOM)
+
+
+@dataclass(frozen=True, slots=True)
+class UsualStart:
+    """The start that the title of a section names."""
+
+    start: StartKey
+    is_shared: bool  # whether all rows of the section start from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,7 @@ class TrainingKey:
     preset: str = PLAIN
     deviations: Settings = ()  # settings that differ from those of the preset
     policy: Settings = ()  # treatment of generated images, where it is not the usual one
-    start: StartKey | None = None  # None for a training from scratch
+    start: StartKey = SCRATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ class RowKey:
     ratio: float
     images: ImagesKey | None  # None without generated images
     training: TrainingKey
+    has_cameras: bool = True  # False where the evaluation ignores nothing but the query itself
 
     @property
     def section(self) -> tuple[str, float, int | None, str]:
@@ -95,6 +108,7 @@ def row_key(result: Result) -> RowKey:
         result.ratio,
         _images_key(result) if result.ratio else None,
         training_key(result),
+        result.has_cameras,
     )
 
 
@@ -143,9 +157,9 @@ def _others(settings: Mapping[str, Any], usual: Mapping[str, Any], keys: Any) ->
     return tuple((key, settings[key]) for key in keys if settings[key] != usual[key])
 
 
-def _start_key(result: Result) -> StartKey | None:
+def _start_key(result: Result) -> StartKey:
     if not result.starting_weights:
-        return None
+        return SCRATCH
     if result.recipe.get("weights_data"):
         return StartKey(DECLARED, result.starting_weights)
     leak_status = result.starting_leak_status or WHOLE

@@ -1,23 +1,30 @@
 """Labels: every word that a reader of a report sees about a row or a table, made from its key."""
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reid_aug.bank.methods import find_method
+from reid_aug.generator import DEMO_ORIGIN, demo_generator
+from reid_aug.runtime.files import sha256
 from reid_aug.stages.train_reid.settings import PLAIN, describe_preset
 from reid_aug.study.report.keys import (
     DECLARED,
+    RANDOM,
     UNKNOWN,
     ImagesKey,
     RowKey,
     StartKey,
     TrainingKey,
+    UsualStart,
 )
-from reid_aug.study.report.results import TableKey
+from reid_aug.study.report.results import Result, TableKey
 
 NONE = "-"
+NO_CAMERAS = "evaluated without camera labels"
 LEAK_STATUSES = {"kept": "of the kept set", "whole": "that may know left-out images"}
 STARTS = {
+    RANDOM: "from scratch",
     "external": "pre-trained on external data",
     "kept": "pre-trained on the kept set",
     "whole": "starting weights that may know left-out images",
@@ -53,12 +60,14 @@ def _method(key: ImagesKey) -> str:
 
 
 def training(key: TrainingKey) -> str:
-    """What a training does that a plain one does not; "-" for nothing."""
+    """What a training does that a plain one does not, and what it starts from."""
+    return ", ".join([*_changes(key), start(key.start)])
+
+
+def _changes(key: TrainingKey) -> list[str]:
+    """What a training does that a plain one does not."""
     settings = {"preset": key.preset, **dict(key.deviations), **dict(key.policy)}
-    parts = describe_preset(settings, 1.0)  # the policy of a row without images is empty
-    if key.start:
-        parts.append(start(key.start))
-    return ", ".join(parts) or NONE
+    return describe_preset(settings, 1.0)  # the policy of a row without images is empty
 
 
 def start(key: StartKey) -> str:
@@ -66,24 +75,25 @@ def start(key: StartKey) -> str:
     return STARTS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
 
 
-def what(key: RowKey, shared_start: StartKey | None = None) -> str:
+def row_training(key: RowKey) -> str:
+    """What a training does that a plain one does not, its start, and whether cameras are known."""
+    parts = [training(key.training)] if key.has_cameras else [training(key.training), NO_CAMERAS]
+    return ", ".join(parts)
+
+
+def what(key: RowKey, usual: UsualStart | None = None) -> str:
     """What a row adds to plain training on real images, or changes in it.
 
     Args:
-        shared_start: the starting weights that the title of the section names.
+        usual: the start that the title of the section names.
     """
     parts = [images(key.images)] if key.images else []
     if key.mode == "replace":
         parts.append("replacing real images")
-    own = replace(key.training, start=None) if shared_start else key.training
-    if own != TrainingKey():
-        parts.append(training(own))
-    return ", ".join(parts) or "real images only"
-
-
-def what_at_ratio(key: RowKey) -> str:
-    """What a row adds or changes, with its ratio."""
-    return f"{what(key)}, ratio {key.ratio:g}"
+    parts = [*parts, *_changes(key.training)] or ["real images only"]
+    if usual is None or key.training.start != usual.start:
+        parts.append(start(key.training.start))
+    return ", ".join(parts if key.has_cameras else [*parts, NO_CAMERAS])
 
 
 def keep(key: RowKey) -> str:
@@ -94,19 +104,48 @@ def keep(key: RowKey) -> str:
     return f"{key.keep:g}{seed}"
 
 
-def section(key: RowKey, shared_start: StartKey | None = None) -> str:
+def section(key: RowKey, usual: UsualStart | None = None) -> str:
     """What the rows of a section share: backbone, kept set, preset and starting weights."""
     preset = key.training.preset
     named = f", {preset} training" if preset != PLAIN else ""
-    started = f", {start(shared_start)}" if shared_start else ""
+    others = "" if usual is None or usual.is_shared else " where no other start is named"
+    started = f", {start(usual.start)}{others}" if usual else ""
     return f"{key.backbone}, keep {keep(key)}{named}{started}"
 
 
-def caption(key: TableKey) -> str:
-    """What all rows of a table share."""
+def notes(results: Iterable[Result]) -> list[str]:
+    """What a reader must know about single generators of some results, one sentence or two each."""
+    used = {result.generator_sha256 for result in results}
+    is_demo = bool(used - {None}) and sha256(demo_generator()) in used
+    return [f"The generator of the package was {DEMO_ORIGIN}."] if is_demo else []
+
+
+def captions(tables: Mapping[TableKey, Sequence[Result]]) -> dict[TableKey, str]:
+    """What all rows of a table share, for every table; a hash tells equal ones apart."""
+    texts = {key: caption(key, group[0]) for key, group in tables.items()}
+    equal = Counter(texts.values())
+    return {
+        key: f"{text} (SHA-256 {key.dataset_sha256[:8]})" if equal[text] > 1 else text
+        for key, text in texts.items()
+    }
+
+
+def dataset(result: Result) -> str:
+    """The data set of a result by its name and its counts."""
+    name = result.dataset or f"data set {result.dataset_sha256[:8]}"
+    if result.queries is None or result.gallery is None:
+        return name
+    return f"{name} ({result.queries} queries, {result.gallery} gallery images)"
+
+
+def caption(key: TableKey, first: Result) -> str:
+    """What all rows of a table share.
+
+    Args:
+        first: any result of the table.
+    """
     settings: dict[str, Any] = dict(key.settings)
     size, steps = f"{settings.pop('height')}x{settings.pop('width')}", settings.pop("steps")
     batch = settings.pop("batch")
     others = ", ".join(f"{name} {value}" for name, value in settings.items())
-    dataset = f"data set {key.dataset_sha256[:8]}"
-    return f"{steps} steps of {batch} images, input {size}, {dataset}, {others}"
+    return f"{dataset(first)}; {steps} steps of {batch} images, input {size}, {others}"

@@ -8,7 +8,7 @@ missing. The same files give the same bytes.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Any
 from reid_aug.bank.methods import find_method
 from reid_aug.data.dataset import Dataset
 from reid_aug.runtime.pages import write_page
+from reid_aug.stages.train_reid.folder import read_losses
 from reid_aug.study.report import captioned_lines, labels, texts
-from reid_aug.study.report.banks import bank_views
-from reid_aug.study.report.curves import Curve, gain_plot, identity_plot, ratio_plot
+from reid_aug.study.report.banks import bank_views, quality_views
+from reid_aug.study.report.curves import (
+    Curve,
+    Series,
+    gain_plot,
+    identity_plot,
+    line_plot,
+    ratio_plot,
+)
 from reid_aug.study.report.gains import Interval
-from reid_aug.study.report.identities import IdentityGain, identity_gains
+from reid_aug.study.report.identities import GroupGain, camera_gains, identity_gains
 from reid_aug.study.report.keys import RowKey, row_key
 from reid_aug.study.report.published import HEADING, published_beside
 from reid_aug.study.report.results import Result, tables_of
@@ -49,8 +57,28 @@ class Panel:
     curves: str
     gains: str
     subject: Line | None
-    identities: list[IdentityGain]
+    identities: list[GroupGain]
     identity_plot: str
+    cameras: list[GroupGain]
+    ranks: str
+    """CMC of the subject and its baseline, "" where ranks are missing."""
+    losses: str
+    """Losses of the subject and its baseline, "" without their logs."""
+
+    @property
+    def answer(self) -> tuple[str, str] | None:
+        """Whether the subject helps; None without a subject."""
+        return texts.answer(self.subject) if self.subject else None
+
+    @property
+    def rivals(self) -> int:
+        """The number of rows of which the subject gains most."""
+        return len(candidates(self.lines))
+
+    @property
+    def scores(self) -> list[list[str]]:
+        """All scores of every row."""
+        return [texts.score_cells(line) for line in self.lines]
 
     @property
     def cells(self) -> list[tuple[str, list[str]]]:
@@ -58,7 +86,7 @@ class Panel:
         return [(line.verdict, texts.short_cells(line)) for line in self.lines]
 
     @property
-    def extremes(self) -> tuple[list[IdentityGain], list[IdentityGain]]:
+    def extremes(self) -> tuple[list[GroupGain], list[GroupGain]]:
         """The identities that gain most and those that lose most; the two do not overlap."""
         count = min(EXTREMES, len(self.identities) // 2)
         return self.identities[:count], self.identities[::-1][:count]
@@ -67,7 +95,7 @@ class Panel:
     def subject_words(self) -> str:
         """The label of the subject."""
         assert self.subject is not None
-        return labels.what_at_ratio(self.subject.row.key)
+        return self.subject.what_at_ratio
 
     @property
     def winners(self) -> int:
@@ -109,12 +137,14 @@ def write_report(
         title=run.resolve().name,
         tables=tables,
         header=texts.SHORT,
-        footnote=texts.FOOTNOTE,
+        footnotes=[texts.FOOTNOTE, *labels.notes(results)],
         panels=panels,
         flips=_flips(panels, dataset, device),
         published=published_beside(results),
         published_heading=HEADING,
+        score_header=texts.SCORE_HEADER,
         banks=list(bank_views(run)),
+        qualities=list(quality_views(run)),
         leaks=leaks_of(panels),
         unknown=sum(result.leak_free is None for result in results),
         sources=[_source(result) for result in results],
@@ -151,14 +181,52 @@ def _panel(title: str, lines: list[Line], kinds: Sequence[Any]) -> Panel:
         subject,
         identities,
         identity_plot(points, f"gain of every identity, {title}") if points else "",
+        camera_gains(pairs_of(subject)) if subject else [],
+        _rank_plot(subject, title) if subject else "",
+        _loss_plot(subject, title) if subject else "",
     )
+
+
+RANKS = {1: "rank1", 5: "rank5", 10: "rank10"}
+
+
+def _rank_plot(line: Line, title: str) -> str:
+    """The CMC of a row and of its baseline, as means over the seeds that both have."""
+    series = []
+    for place, name, results in _sides(line):
+        points = [(k, [getattr(one, field) for one in results]) for k, field in RANKS.items()]
+        if any(score is None for _, scores in points for score in scores):
+            return ""
+        means = tuple((float(k), 100 * texts.moments(scores)[0]) for k, scores in points)
+        series.append(Series(name, place, means))
+    return line_plot(series, "rank", "CMC, %", f"CMC, {title}")
+
+
+def _loss_plot(line: Line, title: str) -> str:
+    """The training losses of a row and of its baseline, for the first seed that both have."""
+    series = [
+        Series(name, place, points)
+        for place, name, results in _sides(line)
+        if (points := read_losses(Path(results[0].file).parent))
+    ]
+    return line_plot(series, "step", "training loss", f"training loss, {title}") if series else ""
+
+
+def _sides(line: Line) -> list[tuple[int, str, list[Result]]]:
+    """The baseline of a row and the row, each with its place, its name and its results."""
+    after, before = map(list, zip(*pairs_of(line), strict=True))
+    return [(0, "real images only", before), (1, line.what_at_ratio, after)]
 
 
 def subject_of(lines: Sequence[Line]) -> Line | None:
     """The row that gains most: among rows with images of a generator, if there are any."""
+    return max(candidates(lines), key=_gain, default=None)
+
+
+def candidates(lines: Sequence[Line]) -> list[Line]:
+    """The rows with a gain and with images of a generator, or of any method if there are none."""
     mixed = [line for line in lines if line.row.key.ratio and line.gain]
-    generated = [line for line in mixed if _is_from_generator(line.row.key)]
-    return max(generated or mixed, key=_gain, default=None)
+    return [line for line in mixed if _is_from_generator(line.row.key)] or mixed
 
 
 def _is_from_generator(key: RowKey) -> bool:
@@ -177,7 +245,11 @@ def pairs_of(line: Line) -> list[tuple[Result, Result]]:
 
 
 def curves_of(lines: Sequence[Line], kinds: Sequence[Any]) -> Iterator[Curve]:
-    """One curve per kind of row. A curve of generated images starts at ratio 0, the baseline."""
+    """One curve per kind of row. A curve of generated images starts at ratio 0, the baseline.
+
+    All points of a curve are means over the same seeds: those that all of its rows have. A curve
+    whose rows have none in common is left out.
+    """
     groups: defaultdict[Any, list[Line]] = defaultdict(list)
     for line in lines:
         groups[line.row.key.kind].append(line)
@@ -185,12 +257,15 @@ def curves_of(lines: Sequence[Line], kinds: Sequence[Any]) -> Iterator[Curve]:
         first, rows = group[0], [line.row for line in group]
         start = [first.baseline] if first.row.key.ratio and first.baseline else []
         name = first.what
-        yield Curve(name, kinds.index(kind), tuple(_point(row) for row in [*start, *rows]))
+        shown = [*start, *rows]
+        seeds = set.intersection(*({*row.scores("mAP")} for row in shown))
+        if seeds:
+            yield Curve(name, kinds.index(kind), tuple(_point(row, seeds) for row in shown))
 
 
-def _point(row: TableRow) -> tuple[float, float, float]:
-    mean, deviation = texts.moments(row.scores("mAP").values())
-    return row.key.ratio, 100 * mean, 100 * (deviation or 0.0)
+def _point(row: TableRow, seeds: Collection[int]) -> tuple[float, float, float]:
+    mean, deviation = texts.moments(s for seed, s in row.scores("mAP").items() if seed in seeds)
+    return row.key.ratio, 100 * mean, math.nan if deviation is None else 100 * deviation
 
 
 def _gain_rows(lines: Sequence[Line]) -> Iterator[tuple[str, float, Any]]:
@@ -229,7 +304,7 @@ def _flips(
 def leaks_of(panels: Sequence[Panel]) -> list[str]:
     """The labels of the rows that are not leak-free."""
     return [
-        f"{panel.title}: {labels.what_at_ratio(line.row.key)}"
+        f"{panel.title}: {line.what_at_ratio}"
         for panel in panels
         for line in panel.lines
         if any(result.leak_free is False for result in line.row.results)
@@ -266,7 +341,9 @@ def _by_count(pair: tuple[str, int]) -> tuple[int, str]:
 
 def _recipes(results: Sequence[Result]) -> list[tuple[str, str]]:
     """The caption and the recipe of every table, sorted by caption."""
-    firsts = {labels.caption(key): group[0].recipe for key, group in tables_of(results).items()}
+    tables = tables_of(results)
+    captions = labels.captions(tables)
+    firsts = {captions[key]: group[0].recipe for key, group in tables.items()}
     return [
         (caption, json.dumps({k: v for k, v in recipe.items() if k not in MACHINE}, indent=1))
         for caption, recipe in sorted(firsts.items())

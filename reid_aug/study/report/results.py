@@ -17,7 +17,6 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeGuard
 
-from reid_aug.data.dataset import NAME
 from reid_aug.data.provenance import STATUSES
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.mixing import MODES
@@ -76,6 +75,7 @@ class Result:
     starting_weights: str | None  # sha256 of the file
     starting_leak_status: str | None
     leak_free: bool | None
+    dataset: str | None  # name
     dataset_sha256: str
     kept_sha256: str | None
     rows_sha256: str | None
@@ -86,6 +86,9 @@ class Result:
     rank10: float | None
     mINP: float | None  # noqa: N815
     ap: Mapping[str, float | None]  # by the file name of the query; None where it does not count
+    query_pids: tuple[int, ...] | None  # in the order of ``ap``
+    query_camids: tuple[int, ...] | None  # likewise
+    has_cameras: bool  # whether the evaluation ignores images of the query's camera
     ap_definition: str | None
     queries: int | None
     gallery: int | None
@@ -236,6 +239,9 @@ def _score_fields(whole: _Table) -> dict[str, Any]:
         "rank10": whole.optional_fraction("rank10"),
         "mINP": whole.optional_fraction("mINP"),
         "ap": _ap(whole.table("ap")) if whole.has("ap") else {},
+        "query_pids": _numbers_of_queries(whole, "query_pids"),
+        "query_camids": _numbers_of_queries(whole, "query_camids"),
+        "has_cameras": whole.truth("has_cameras") if whole.has("has_cameras") else True,
         "ap_definition": whole.optional_text("ap_definition"),
         "queries": whole.optional_count("queries"),
         "gallery": whole.optional_count("gallery"),
@@ -246,6 +252,7 @@ def _origin_fields(whole: _Table) -> dict[str, Any]:
     versions = whole.table("versions") if whole.has("versions") else None
     return {
         "leak_free": whole.truth("leak_free") if whole.has("leak_free") else None,
+        "dataset": whole.optional_text("dataset"),
         "dataset_sha256": whole.text("dataset_sha256"),
         "kept_sha256": whole.optional_text("kept_sha256"),
         "rows_sha256": whole.optional_text("rows_sha256"),
@@ -287,12 +294,22 @@ def _limits(table: _Table) -> tuple[ScoreLimit, ...]:
 
 def _ap(table: _Table) -> dict[str, float | None]:
     for name in table.content:
-        if not NAME.match(name):
+        if not name or not name.isprintable():
             raise UserError(
                 f"{table.file}: a key of ap must be the file name of a query, got {name!r}; "
                 f"remove the file"
             )
     return {name: table.optional_fraction(name) for name in table.content}
+
+
+def _numbers_of_queries(whole: _Table, name: str) -> tuple[int, ...] | None:
+    if not whole.has(name):
+        return None
+    numbers, queries = whole.content[name], whole.content.get("ap")
+    is_list = isinstance(numbers, list) and all(type(number) is int for number in numbers)
+    if not is_list or not isinstance(queries, dict) or len(numbers) != len(queries):
+        raise whole.refused(name, "one whole number per query")
+    return tuple(numbers)
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -313,8 +330,15 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
     Raises:
         UserError: If no result is sound.
     """
+    if folder.is_file():
+        own = next((up.parent for up in folder.parents if up.name == "reid"), folder.parent)
+        remedy = Remedy(("report", str(own)), words="print its tables with")
+        is_result = folder.name == "result.json"
+        raise UserError(
+            f"{folder}: RUN must be a run folder, got a file", remedy if is_result else None
+        )
     if not folder.is_dir():
-        remedy = Remedy(("demo",), words="make one with")
+        remedy = Remedy(("demo",), {"out": str(folder)}, words="make one with")
         raise UserError(f"{folder}: there is no such run folder", remedy)
     results, faults = [], []
     for path in sorted(folder.rglob("result.json")):
@@ -325,7 +349,7 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
     if not results:
         if faults:
             raise UserError(faults[0])
-        remedy = Remedy(("train-reid",), words="make one with")
+        remedy = Remedy(("train-reid",), {"ratio": "0", "out": str(folder)}, words="make one with")
         raise UserError(f"{folder}: holds no result.json", remedy)
     return results, faults
 

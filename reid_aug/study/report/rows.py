@@ -16,7 +16,16 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PLAIN
 from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain, gain_of
-from reid_aug.study.report.keys import UNKNOWN, ImagesKey, RowKey, StartKey, TrainingKey, row_key
+from reid_aug.study.report.keys import (
+    SCRATCH,
+    UNKNOWN,
+    ImagesKey,
+    RowKey,
+    StartKey,
+    TrainingKey,
+    UsualStart,
+    row_key,
+)
 from reid_aug.study.report.results import Result, tables_of
 
 SAME = ("mAP", "ap", "rows_sha256", "kept_sha256", "starting_weights")  # in one experiment
@@ -114,9 +123,9 @@ def _training_place(key: TrainingKey) -> int:
     if key == TrainingKey():
         return -2
     erases = key.deviations[:1] == (("erase", True),)
-    if key.preset == PLAIN and erases and key.start is None:
+    if key.preset == PLAIN and erases and key.start == SCRATCH:
         return -1
-    if key.start and key == TrainingKey(start=key.start):
+    if key == TrainingKey(start=key.start):
         return FIRST_STARTS.index(key.start.leak_status)
     return len(FIRST_STARTS)
 
@@ -148,18 +157,23 @@ class Line:
     row: TableRow
     baseline: TableRow | None
     gain: Gain | None
-    shared_start: StartKey | None = None
-    """The starting weights of all rows of the section, where they are the same."""
+    usual_start: UsualStart | None = None
+    """The start that the title of the section names: that of all rows, or else from scratch."""
 
     @property
     def section(self) -> str:
         """The title of the section."""
-        return labels.section(self.row.key, self.shared_start)
+        return labels.section(self.row.key, self.usual_start)
 
     @property
     def what(self) -> str:
         """What the row adds or changes, without what the title of the section says."""
-        return labels.what(self.row.key, self.shared_start)
+        return labels.what(self.row.key, self.usual_start)
+
+    @property
+    def what_at_ratio(self) -> str:
+        """What the row adds or changes, with its ratio."""
+        return f"{self.what}, ratio {self.row.key.ratio:g}"
 
     @property
     def verdict(self) -> str:
@@ -191,11 +205,18 @@ def lines_of(results: Sequence[Result]) -> list[Line]:
         UserError: If two results belong to one row and one seed, but to different experiments.
     """
     rows = rows_of(results)
-    starts: defaultdict[Any, set[StartKey | None]] = defaultdict(set)
+    starts: defaultdict[Any, set[StartKey]] = defaultdict(set)
     for row in rows:
         starts[row.key.section].add(row.key.training.start)
-    shared = {section: own.pop() for section, own in starts.items() if len(own) == 1}
+    usual = {section: _usual(own) for section, own in starts.items()}
     return [
-        Line(row, base, gain(row, base), shared.get(row.key.section))
+        Line(row, base, gain(row, base), usual[row.key.section])
         for row, base in baselines_of(rows).items()
     ]
+
+
+def _usual(starts: set[StartKey]) -> UsualStart | None:
+    """The start that a title names, of the starts of all rows below it."""
+    if len(starts) == 1:
+        return UsualStart(next(iter(starts)), is_shared=True)
+    return UsualStart(SCRATCH, is_shared=False) if SCRATCH in starts else None

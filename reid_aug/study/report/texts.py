@@ -19,7 +19,6 @@ import numpy as np
 
 from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain
-from reid_aug.study.report.keys import TrainingKey
 from reid_aug.study.report.published import HEADING, PublishedTable
 from reid_aug.study.report.results import SCORES, Result
 from reid_aug.study.report.rows import Line
@@ -41,7 +40,8 @@ FOOTNOTE = (
     "renders show the right person in the right pose, which no generator can promise."
 )
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
-PAGE = 120  # columns of a terminal
+PAGE = 100  # columns of a terminal
+LEAST_WHAT = 16  # columns of what a row adds, which takes the room that the others leave
 MACHINE = ("backbone", "workers", "weights")  # settings that have a column, or belong to a machine
 
 
@@ -56,7 +56,7 @@ def cells(line: Line) -> list[str]:
         str(first.real),
         str(first.generated),
         labels.images(key.images),
-        labels.training(key.training),
+        labels.row_training(key),
         str(len(row.results)),
         spread(row.scores("mAP").values()),
         spread(row.scores("rank1").values()),
@@ -102,6 +102,49 @@ def bootstrap_words(gain: Gain | None) -> str:
     return f"{100 * gain.over_queries.low:+.1f} to {100 * gain.over_queries.high:+.1f}"
 
 
+ANSWERS = {"better": "Yes", "worse": "No", "one seed": "Not sure", "within noise": "Not shown"}
+
+
+def answer(line: Line) -> tuple[str, str]:
+    """Whether a row with generated images helps: in a word or two, and in a sentence.
+
+    Args:
+        line: a row with a gain.
+    """
+    gain, row, baseline = line.gain, line.row, line.baseline
+    assert gain is not None
+    assert baseline is not None
+    common = row.scores("mAP").keys() & baseline.scores("mAP").keys()
+    before, after = (
+        100 * moments(score for seed, score in one.scores("mAP").items() if seed in common)[0]
+        for one in (baseline, row)
+    )
+    change = f"{'raise' if gain.mean >= 0 else 'lower'} mAP by {abs(100 * gain.mean):.1f} points"
+    ends = [f"{100 * one.low:+.1f} to {100 * one.high:+.1f} over {what}"
+            for one, what in ((gain.over_seeds, "seeds"), (gain.over_queries, "queries"))
+            if one]  # fmt: skip
+    sure = f" (95 % intervals: {', '.join(ends)})" if ends else ""
+    real = baseline.results[0].real
+    noise = "; this is within the noise" if line.verdict.startswith("within") else ""
+    seeds = "one seed" if gain.seeds == 1 else f"{gain.seeds} seeds"
+    return ANSWERS[line.verdict.partition(" (")[0]], (
+        f"Generated images ({line.what_at_ratio}) {change}, from {before:.1f} to {after:.1f} %"
+        f"{sure}, against training on the {real} real images only, {seeds}{noise}."
+    )
+
+
+SCORE_HEADER = ("ratio", "what", "mAP %", "Rank-1 %", "Rank-5 %", "Rank-10 %", "mINP %")
+
+
+def score_cells(line: Line) -> list[str]:
+    """The scores of one line, in the order of ``SCORE_HEADER``."""
+    scores = []
+    for name in SCORES:
+        values = [score for score in line.row.scores(name).values() if score is not None]
+        scores.append(spread(values) if len(values) == len(line.row.results) else "-")
+    return [f"{line.row.key.ratio:g}", line.what, *scores]
+
+
 def sections(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
     """A title, and the lines below it, for every backbone, kept set and preset."""
     for _, group in groupby(lines, lambda line: line.row.key.section):
@@ -125,12 +168,30 @@ def _short_table(lines: Sequence[Line]) -> tuple[list[str], list[tuple[str, list
 
 
 def terminal(caption: str, lines: Sequence[Line]) -> str:
-    """A table of aligned columns."""
+    """A table of aligned columns that fits a page.
+
+    The numbers of images stand in the titles, as those of the real ones: a ratio gives the others.
+    """
     header, body = _short_table(lines)
-    draw = _aligner([header, *(row for _, group in body for row in group)])
-    text = [wrapped(caption), "", draw(header), draw(None)]
+    images, what = header.index("images"), header.index("what")
+    rows = [row for _, group in body for row in group]
+    others = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = PAGE - sum(others) + others[images] + others[what] - 2 * (len(header) - 2)
+
+    def fitted(row: Sequence[str]) -> list[list[str]]:
+        """The lines of a row: what it adds takes several where it is long."""
+        parts = textwrap.wrap(row[what], max(room, LEAST_WHAT)) or [""]
+        first = [parts[0] if i == what else cell for i, cell in enumerate(row) if i != images]
+        after = [[""] * (what - 1) + [part] + [""] * (len(row) - what - 1) for part in parts[1:]]
+        return [first, *after]
+
+    head, *shown = [fitted(row) for row in [header, *rows]]
+    draw = _aligner([*head, *(line for row in shown for line in row)])
+    text, left = [wrapped(caption), "", draw(head[0]), draw(None)], iter(shown)
     for title, group in body:
-        text += [title, *map(draw, group)]
+        real = max(int(row[images].split()[0]) for row in group)
+        text.append(f"{title}, {real} real images")
+        text += [draw(line) for _ in group for line in next(left)]
     return "\n".join(text)
 
 
@@ -156,8 +217,8 @@ def markdown(caption: str, lines: Sequence[Line]) -> str:
     return "\n".join([f"{caption}:", "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def latex(caption: str, lines: Sequence[Line]) -> str:
-    r"""A ``tabular`` for booktabs, with the footnote in its last line."""
+def latex(caption: str, lines: Sequence[Line], notes: Sequence[str] = ()) -> str:
+    r"""A ``tabular`` for booktabs, with the footnote and the notes in its last line."""
     header, body = _short_table(lines)
     span = len(header)
 
@@ -170,7 +231,7 @@ def latex(caption: str, lines: Sequence[Line]) -> str:
     text = [f"% {caption}", rf"\begin{{tabular}}{{{'l' * span}}}", r"\toprule", draw(header)]
     for title, group in body:
         text += [r"\midrule", wide("l", rf"\textit{{{escaped(title)}}}"), *map(draw, group)]
-    note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(FOOTNOTE)}")
+    note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(' '.join([FOOTNOTE, *notes]))}")
     return "\n".join([*text, r"\bottomrule", note, r"\end{tabular}"])
 
 
@@ -228,7 +289,8 @@ def record(line: Line) -> dict[str, Any]:
         "real": first.real,
         "generated": first.generated,
         "images_from": labels.images(key.images) if key.images else "",
-        "training": labels.training(key.training) if key.training != TrainingKey() else "",
+        "training": labels.training(key.training),
+        "has_cameras": key.has_cameras,
         "n": len(row.results),
         "seeds": " ".join(str(seed) for seed in row.scores("mAP")),
         **{key: value for name in SCORES for key, value in _moments(name, row.results).items()},

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from reid_aug.bank import Bank, write_bank
 from reid_aug.bank.scores import BUILT_IN_SCORES, needs_of_scores
 from reid_aug.cli import main
-from reid_aug.cli.errors import with_own_places
+from reid_aug.cli.errors import with_own_options
 from reid_aug.data.dataset import read_market1501
 from reid_aug.mixing import Mix, parse_min_score
 from reid_aug.runtime.errors import UserError
@@ -61,7 +61,7 @@ def test_verify_finds_a_flipped_pixel(people, run):
     content[start + 7] ^= 1
     path.write_bytes(content)
 
-    assert "images must have SHA-256" in call("bank", "verify", path, code=2).stderr
+    assert "images must have SHA-256" in call("bank", "verify", "--bank", path, code=2).stderr
     words = ("train-reid", "--data", people, "--out", run)
     assert "images must have SHA-256" in call(*words, code=2).stderr
 
@@ -115,7 +115,7 @@ def test_verify_finds_another_data_set_with_the_same_names(changed, run):
 def test_verify_finds_values_that_cannot_be(run, attributes, fault):
     rewrite(run / "bank.h5", seed=9, **attributes)
 
-    assert fault in call("bank", "verify", run / "bank.h5", code=2).stdout
+    assert fault in call("bank", "verify", "--bank", run / "bank.h5", code=2).stdout
 
 
 def test_scores_are_stored_and_differ_between_a_copy_and_noise(people, run):
@@ -171,9 +171,9 @@ def test_a_filter_fills_seats_from_the_reserve_and_leaves_others_empty(people, r
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("novelty", "make it with: reid-aug bank score {}"),
-        ("margin", "make it with: reid-aug bank score {} --scorer MODEL"),
-        ("pose", "make it with: reid-aug bank score {} --movenet FILE"),
+        ("novelty", "make it with: reid-aug bank score --bank {}"),
+        ("margin", "make it with: reid-aug bank score --bank {} --scorer MODEL"),
+        ("pose", "make it with: reid-aug bank score --bank {} --movenet FILE"),
         ("sharpnes", "reid-aug bank score makes sharpness, novelty, identity, margin, pose"),
     ],
 )
@@ -191,7 +191,7 @@ def test_the_command_that_makes_a_score_runs_as_printed(people, run):
     with pytest.raises(UserError) as caught:
         Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least)
 
-    told = with_own_places(caught.value, ["train-reid", "--data", str(people)])
+    told = with_own_options(caught.value, ["train-reid", "--data", str(people)], main)
     call(*shlex.split(told.partition("make it with: reid-aug ")[2]))
 
     assert Mix(train, Bank(run / "bank.h5"), 0.5, min_score=least).generated

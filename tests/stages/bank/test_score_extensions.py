@@ -68,7 +68,7 @@ def test_a_score_of_another_package_is_reached_without_a_change_of_the_command_l
     extensions(bright="Brightness", constant="Constant")
     bank, dataset = made
     (tmp_path / "number.txt").write_text("0.25")
-    words = ("bank", "score", bank.path, "--data", people, "--out", tmp_path)
+    words = ("bank", "score", "--bank", bank.path, "--data", people, "--out", tmp_path)
 
     result = call(*words, "--constant", tmp_path / "number.txt")
 
@@ -89,7 +89,7 @@ def test_a_grid_and_the_advice_of_a_mix_know_the_scores_of_another_package(exten
     bank, dataset = made
 
     assert scores_of_grid() == ("identity", "margin", "sharpness", "novelty", "brightness")
-    with pytest.raises(UserError, match=r"bank score \S+ --constant FILE"):
+    with pytest.raises(UserError, match=r"bank score --bank \S+ --constant FILE"):
         Mix(dataset.train, bank, 0.5, min_score={"constant": 0.2})
 
 
@@ -97,7 +97,7 @@ def test_a_grid_and_the_advice_of_a_mix_know_the_scores_of_another_package(exten
     ("name", "kind", "message"),
     [
         ("scorer", "Brightness", "its name must differ from those of other classes"),
-        ("seed", "Brightness", "its name must not be that of another option of the command"),
+        ("keep", "Brightness", "its name must not be that of another option of the command"),
         ("no name", "Brightness", "its name must be lower-case letters, digits and dashes"),
         ("gone", "Gone", "must be a class that can be imported"),
         ("call", "call", "must be the names of what it computes, got none"),
@@ -108,7 +108,7 @@ def test_a_score_that_cannot_be_an_option_is_one_sentence(
 ):
     extensions(**{name: kind})
 
-    result = call("bank", "score", made[0].path, "--data", people, "--out", tmp_path)
+    result = call("bank", "score", "--bank", made[0].path, "--data", people, "--out", tmp_path)
 
     assert result.exit_code == 2
     assert message in result.stderr.splitlines()[-1]
@@ -116,7 +116,7 @@ def test_a_score_that_cannot_be_an_option_is_one_sentence(
 
 def test_weights_for_a_score_that_needs_none_are_refused(extensions, made, people, tmp_path):
     extensions(bright="Brightness")
-    words = ("bank", "score", made[0].path, "--data", people, "--out", tmp_path)
+    words = ("bank", "score", "--bank", made[0].path, "--data", people, "--out", tmp_path)
 
     result = call(*words, "--bright", "x")
 

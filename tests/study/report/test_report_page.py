@@ -1,5 +1,6 @@
 """The report as a page: it holds what was measured, and loads nothing from outside."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,11 +17,16 @@ from reid_aug.data.dataset import read_market1501
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.evaluation import AP_DEFINITION
 from reid_aug.evaluation.features import evaluate_model, evaluation_transform
+from reid_aug.generator import DEMO_ORIGIN, demo_generator
+from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.study.report import find_results
+from reid_aug.study.report.curves import Curve, ratio_plot
 from reid_aug.study.report.flips import Flips, flips_of
 from reid_aug.study.report.identities import identity_gains
-from reid_aug.study.report.page import write_report
+from reid_aug.study.report.keys import row_key
+from reid_aug.study.report.page import curves_of, write_report
+from reid_aug.study.report.rows import lines_of
 
 NAMES = [f"{pid:04}_c{camera}s1_000001_00.jpg" for pid in (7, 8, 9) for camera in (1, 2)]
 VOID = {"meta", "img", "br", "hr", "path", "use", "rect"}
@@ -62,7 +68,9 @@ class Page(HTMLParser):
 
 
 def with_ap(one: dict, values: list[float]) -> dict:
-    return {**one, "ap": dict(zip(NAMES, values, strict=True)), "mAP": float(np.mean(values))}
+    pids = [int(name.split("_")[0]) for name in NAMES]
+    known = {"query_pids": pids, "mAP": float(np.mean(values))}
+    return {**one, "ap": dict(zip(NAMES, values, strict=True)), **known}
 
 
 def study() -> list[dict]:
@@ -97,7 +105,76 @@ def test_the_page_holds_table_curves_and_identities_and_names_what_is_missing(tm
     assert "osnet_x0_25, keep 0.2" in page.text
     assert "3 of 3 identities gain." in page.text
     assert "The data set was not given" in page.text
-    assert (tmp_path / "report.html").read_text().count("<svg") == 3
+    assert (tmp_path / "report.html").read_text().count("<svg") == 4
+
+
+def test_the_page_answers_its_title_first(tmp_path):
+    page = page_of(tmp_path / "many", *study())
+    assert page.text.index("Yes (osnet_x0_25, keep 0.2, from scratch)") < page.text.index("Tables")
+    assert re.search(
+        r"Generated images \(generator, ratio 1\) raise mAP by \d+.\d points, from \d\d.\d to "
+        r"\d\d.\d % \(95 % intervals: .* over seeds, .* over queries\), against training on the "
+        r"120 real images only, 3 seeds\.",
+        page.text,
+    )
+
+    one = page_of(tmp_path / "one", result(0.0, 0, 0.5), result(1.0, 0, 0.6))
+    assert "Not sure" in one.text
+    assert "120 real images only, one seed." in one.text
+    none = page_of(tmp_path / "none", *results(0.0, (0.5, 0.6)), *results(1.0, (0.6, 0.5)))
+    assert "Not shown" in none.text
+    assert "this is within the noise" in none.text
+
+
+def test_the_page_has_all_scores_cameras_losses_and_quality(tmp_path):
+    given = [{**one, "dataset": "mine"} for one in study()]
+    write(tmp_path, *given)
+    for cell in (tmp_path / "reid").iterdir():
+        (cell / "log.jsonl").write_text('{"step": 10, "loss": 2.5}\n{"step": 20, "loss": 1.5}\n')
+    (tmp_path / "quality.json").write_text(json.dumps({
+        "format": "reid_aug.quality/1", "pairs": 12,
+        "measures": {"SSIM": {"patn": 0.25, "clean": 0.5}}, "missing": {}}))  # fmt: skip
+    found, faults = find_results(tmp_path)
+
+    page = Page(write_report(found, tmp_path, faults).read_text())
+
+    text = (tmp_path / "report.html").read_text()
+    assert "mine (10 queries, 40 gallery images); 300 steps" in page.text
+    assert "dddddddd" not in page.text
+    assert "Rank-10 % mINP %" in page.text
+    assert "95.0 ± 0.0" in page.text
+    assert 'aria-label="CMC, ' in text
+    assert 'aria-label="training loss, ' in text
+    assert "quality.json: 12 pairs metric patn clean SSIM 0.2500 0.5000" in page.text
+    assert re.search(r"camera of the query .* 1 3 \d", page.text)
+
+
+def test_a_curve_starts_at_the_baseline_of_its_own_seeds():
+    given = records([*results(0.0, (0.2, 0.4)), result(1.0, 1, 0.39)])
+
+    _, curve = curves_of(lines_of(given), [row_key(one).kind for one in (given[0], given[2])])
+
+    (start, before, _), (ratio, after, deviation) = curve.points
+    assert (start, before, ratio, after) == (0.0, 40.0, 1.0, 39.0)  # the gain of the table: -1.0
+    assert np.isnan(deviation)
+
+
+def test_a_point_of_one_seed_is_hollow_and_has_no_band():
+    of_two = ratio_plot([Curve("a", 1, ((0, 40, 1.0), (1, 50, 2.0)))], "two seeds")
+    of_one = ratio_plot([Curve("a", 1, ((0, 40, np.nan), (1, 50, np.nan)))], "one seed")
+
+    assert 'style="fill: #3b82c4; fill-opacity: 0.15' in of_two
+    assert "fill-opacity: 0.15" not in of_one
+    assert "fill: #3b82c4; stroke: #3b82c4" in of_two
+    assert "fill: #3b82c4" not in of_one
+
+
+def test_the_page_says_what_trained_the_generator_of_the_package(tmp_path):
+    sha = sha256(demo_generator())
+
+    assert DEMO_ORIGIN not in page_of(tmp_path / "other", *study()).text
+    given = [{**one, "generator_sha256": sha} if one["ratio"] else one for one in study()]
+    assert DEMO_ORIGIN in page_of(tmp_path / "demo", *given).text
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):
@@ -181,7 +258,7 @@ def test_identities_worked_by_hand():
 
     gains = identity_gains([tuple(records([after, before]))])
 
-    assert [(g.pid, g.queries, round(g.before, 6), round(g.gain, 6)) for g in gains] == [
+    assert [(g.number, g.queries, round(g.before, 6), round(g.gain, 6)) for g in gains] == [
         (7, 2, 0.2, 0.3), (9, 2, 0.8, 0.0), (8, 2, 0.5, -0.1)
     ]  # fmt: skip
 
