@@ -69,7 +69,8 @@ class Page(HTMLParser):
 
 def with_ap(one: dict, values: list[float]) -> dict:
     pids = [int(name.split("_")[0]) for name in NAMES]
-    known = {"query_pids": pids, "mAP": float(np.mean(values))}
+    camids = [int(name.split("_c")[1][0]) for name in NAMES]
+    known = {"query_pids": pids, "query_camids": camids, "mAP": float(np.mean(values))}
     return {**one, "ap": dict(zip(NAMES, values, strict=True)), **known}
 
 
