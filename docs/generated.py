@@ -27,10 +27,10 @@ from typing import Any
 
 import click
 from click.testing import CliRunner
-from sphinx.pycode import ModuleAnalyzer
 
 from reid_aug.cli import main
 from reid_aug.stages.recipe import Recipe
+from reid_aug.stages.recipe_listing import meanings
 from reid_aug.study.report import captioned_lines, read_results, texts
 from reid_aug.study.report.rows import Line
 
@@ -84,23 +84,13 @@ def keys(_: str = "") -> str:
 
 def table_of_keys(name: str, config: type) -> str:
     """The heading, the description and the keys of one table of a recipe."""
-    documented = attribute_docs(config)
+    about = meanings(config)
     rows = [
-        f"| `{field.name}` | {_value(field)} | {documented[field.name]} |"
+        f"| `{field.name}` | {_value(field)} | {about[field.name].replace('|', '&#124;')} |"
         for field in fields(config)
     ]
     head = f"## [{name}]\n\n{markdown(config.__doc__ or '')}\n\n"
     return head + "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
-
-
-def attribute_docs(config: type) -> dict[str, str]:
-    """The docstring of every attribute of a config, as one line of Markdown."""
-    found = ModuleAnalyzer.for_module(config.__module__).find_attr_docs()
-    return {
-        name: markdown(" ".join(lines)).replace("|", r"\|")
-        for (owner, name), lines in found.items()
-        if owner == config.__name__
-    }
 
 
 def markdown(text: str) -> str:

@@ -53,9 +53,10 @@ def blocks(document: Path, language: str) -> list[str]:
 
 
 def commands(document: Path) -> list[list[str]]:
-    """The words of every command in the blocks of the shell, without comments."""
+    """The words of every command in the blocks of the shell, without comments and "> FILE"."""
     text = "\n".join(blocks(document, "sh")).replace("\\\n", " ")
-    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    lines = (line.split(" > ")[0] for line in text.splitlines())
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def is_ours(words: list[str]) -> bool:

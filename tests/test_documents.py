@@ -57,7 +57,7 @@ EXTRA = {  # options that make a command small enough for a test
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
     "reid": SMALL,
-    "generator": ("--count", "8", *FEW),
+    "generator evaluate": ("--count", "8", *FEW),
 }
 
 
@@ -180,7 +180,8 @@ def test_every_command_runs(page, bare):
         if words[0] != "reid-aug" or {"deepfashion", "--ray"} & set(words) or "rtmpose" in words:
             continue
         given = [PLACEHOLDERS.get(word, word) for word in arguments(words)]
-        result = CliRunner().invoke(main, [*given, *EXTRA.get(given[0], ())])
+        extra = EXTRA.get(" ".join(given[:2]), EXTRA.get(given[0], ()))
+        result = CliRunner().invoke(main, [*given, *extra])
         assert result.exit_code == 0, f"{shlex.join(words)}: {result.output} {result.exception!r}"
 
 
