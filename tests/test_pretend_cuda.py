@@ -234,7 +234,7 @@ STAGES = {
         run_strong, (ReidTrainer, "_losses", "labels, takes_part", "labels.cpu(), takes_part"),
     ),
     "reid evaluate": (
-        run_evaluate_reid, (reranking, "rerank", ".clamp(min=0).cpu()", ".clamp(min=0)"),
+        run_evaluate_reid, (reranking, "rerank", ".clamp_(min=0).cpu()", ".clamp_(min=0)"),
     ),
     "reid rank": (
         run_rank, (evaluate_reid.EvaluatedNetwork, "ranking", "distances.cpu()", "distances"),
