@@ -17,6 +17,7 @@ from reid_aug.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from reid_aug.generator import Generator
     from reid_aug.runtime.extensions import Declaration
 
 
@@ -72,7 +73,6 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     """
     stage = stage_of(given)
     from reid_aug.data.pictures import write_picture
-    from reid_aug.generator import Generator, load_with_metadata
     from reid_aug.generator.attention import attention_picture, read_end
 
     data, checkpoint = stage.recipe.data, stage.generator(generator)
@@ -81,11 +81,18 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
     if dry_run:
         return say_dry_run(stage, [], f"would write {path}")
+    write_picture(path, attention_picture(_trained(checkpoint), *ends))
+    return click.echo(path)
+
+
+def _trained(checkpoint: Path) -> "Generator":
+    """The network of a checkpoint; one without a record of its training is reported."""
+    from reid_aug.generator import Generator, load_with_metadata
+
     network, metadata = load_with_metadata(checkpoint, Generator)
     if not metadata.keys() & {"step", "imported"}:
         say(f"{checkpoint} records no training: its masks are those of random weights")
-    write_picture(path, attention_picture(network, *ends))
-    return click.echo(path)
+    return network
 
 
 def _metrics() -> "tuple[Declaration, ...]":

@@ -1,14 +1,22 @@
 """What a trained re-ID network is evaluated with."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reid_aug.cli.jobs import say_job_dry_run
 from reid_aug.cli.options import say, stage_of, stage_options
 
+if TYPE_CHECKING:
+    from reid_aug.stages.stage import Stage
+
 model_argument = click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
+run_option = click.option(
+    "--out",
+    metavar="DIR",
+    help="The run folder, for all results.  [default: that of MODEL]",
+)
 
 
 @click.group()
@@ -21,7 +29,8 @@ def reid() -> None:
 
 @reid.command()
 @model_argument
-@stage_options()
+@run_option
+@stage_options("out")
 @click.option(
     "--rerank",
     is_flag=True,
@@ -45,7 +54,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
     the mean of its own feature and theirs. Writes the AP of every query into the run folder.
     """
     own = {name: given.pop(name) for name in ("rerank", "generator", "poses")}
-    stage = stage_of(given)
+    stage = _stage_beside(model, given)
     from reid_aug.stages.evaluate_reid import prepare, table
 
     job = prepare(stage, model, **own)
@@ -60,7 +69,8 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
 
 @reid.command()
 @model_argument
-@stage_options("seed", "keypoints")
+@run_option
+@stage_options("out", "seed", "keypoints")
 @click.option(
     "--queries",
     metavar="CHOICE",
@@ -87,9 +97,16 @@ def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given
 
     A hit has a green frame, a miss a red one. The picture is written into the run folder.
     """
-    stage = stage_of(given)
+    stage = _stage_beside(model, given)
     from reid_aug.stages.evaluate_reid import prepare_ranking
 
     job = prepare_ranking(stage, model, queries, count, top)
     say(job.describe())
     return say_job_dry_run(stage, job) if dry_run else click.echo(job.run())
+
+
+def _stage_beside(model: Path, given: dict[str, Any]) -> "Stage":
+    """The stage of a command's options, by default with the run folder of the network."""
+    from reid_aug.stages.recipe import RunFolder
+
+    return stage_of({**given, "out": given["out"] or str(RunFolder.of_network(model).path)})

@@ -290,6 +290,18 @@ class RunFolder:
         """
         return RunFolder(self.path / "-".join([f"keep-{keep:g}", *marks]))
 
+    @classmethod
+    def of_network(cls, model: Path) -> "RunFolder":
+        """The run folder that a network of train-reid lies in, or the folder of another network.
+
+        >>> RunFolder.of_network(Path("runs/a/reid/resnet50/model.safetensors")).path.as_posix()
+        'runs/a'
+        >>> RunFolder.of_network(Path("mine/model.safetensors")).path.as_posix()
+        'mine'
+        """
+        cell = model.parent
+        return cls(cell.parent.parent if cell.parent.name == "reid" else cell)
+
     def external(self, name: str) -> Path:
         """The folder of a network that a grid pre-trains on another data set."""
         return self.path / "external" / name

@@ -12,6 +12,7 @@ from PIL import Image
 from reid_aug.cli import main
 from reid_aug.cli.errors import with_own_options
 from reid_aug.data.dataset import read_market1501
+from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.runtime.errors import Remedy, UserError
 
 
@@ -264,6 +265,10 @@ def test_the_attention_masks_of_a_generator_become_a_picture(here, people):
     with Image.open(result.stdout.strip()) as picture:
         assert picture.height > 2 * 128
     assert "did you mean" in refused("generator", "attention", source[:-1], target, *words)
+    save_generator(Generator(GeneratorConfig(width=4, blocks=1)), here / "fresh.safetensors")
+    words = ("--data", people, "--generator", "fresh.safetensors", "--out", "run")
+    assert "records no training" in call("generator", "attention", source, target, *words).stderr
+    assert "records no training" not in result.stderr
 
 
 def test_a_file_without_released_weights_is_refused(here):

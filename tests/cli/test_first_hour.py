@@ -111,6 +111,17 @@ def test_a_finished_command_says_that_it_is_done_already(here):
         assert "done already: " in run(*words).stderr, words
 
 
+def test_a_network_is_evaluated_into_its_own_run(here):
+    run("train-reid", "--data", "data", *SMALL, "--out", "mine")
+    model = "mine/reid/resnet18-baseline-keep1-seed0/model.safetensors"
+
+    scored = run("reid", "evaluate", model, "--data", "data").stdout.splitlines()[-1]
+    shown = run("reid", "rank", model, "--data", "data", "--count", 1).stdout.splitlines()[-1]
+
+    assert {Path(scored).parent, Path(shown).parent} == {Path("mine/evaluations")}
+    assert not (here / "runs").exists()
+
+
 def test_a_training_from_random_weights_says_so_before_it_starts(here):
     assert "no train_reid.weights: the network starts from random weights" in (
         run("train-reid", "--data", "data", *SMALL, "--dry-run").stderr
