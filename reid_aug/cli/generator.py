@@ -76,8 +76,8 @@ def attention(source: str, target: str, dry_run: bool, generator: str | None, **
     from reid_aug.generator.attention import attention_picture, read_end
 
     data, checkpoint = stage.recipe.data, stage.generator(generator)
-    size = data.height, data.width
-    ends = [read_end(stage.dataset, stage.poses, name, size) for name in (source, target)]
+    inputs = stage.dataset, stage.poses
+    ends = [read_end(*inputs, name, (data.height, data.width)) for name in (source, target)]
     path = stage.run.path / "attention" / f"{Path(source).stem}-{Path(target).stem}.png"
     if dry_run:
         return say_dry_run(stage, [], f"would write {path}")

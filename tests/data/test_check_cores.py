@@ -18,11 +18,14 @@ def test_two_processes_find_what_one_finds(people, tmp_path, monkeypatch):
             seen.append(path)
             yield path
 
-    alone = check_dataset(data, None)
+    single = check_dataset(data, None)
     monkeypatch.setattr(images, "CORES", 2)
     monkeypatch.setattr(images, "LEAST", 1)
     together = check_dataset(data, None, progress)
 
-    assert together == alone
-    assert any(str(broken) in fault.text for fault in together[1])
+    assert together.record() == single.record()
+    assert together.images.contents.keys() == single.images.contents.keys()
+    for path, content in together.images.contents.items():
+        assert content.sha256 == single.images.contents[path].sha256
+    assert any(str(broken) in fault.text for fault in together.faults)
     assert len(seen) == len(set(seen)) > 32
