@@ -29,7 +29,6 @@ it first.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,12 +51,15 @@ from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
 from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.json_toml import parse_json
+from reid_aug.runtime.regular_files import require_regular
 
 OLDER = {
     "method": "generator",
     "cameras": "source",
     "poses": "random",
 }  # for keys that a plan lacks
+AGAIN = "copy it again, or remove it and make it again"
 
 __all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
 
@@ -86,8 +88,7 @@ class Bank:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise UserError(f"{path} is missing", Remedy(("synthesize",)))
+        require_regular(self.path, remedy=Remedy(("synthesize",)))
         try:
             heaps = find_heaps(self.path)
             with h5py.File(self.path) as file:
@@ -134,27 +135,27 @@ class Bank:
         Raises:
             UserError: If the attribute is no such JSON object.
         """
-        text = self.attributes["plan"]
-        try:  # older banks lack some of the keys
-            found = {**OLDER, **json.loads(text)}
-        except (ValueError, TypeError, RecursionError):
-            found = {}
+        found = parse_json(self.attributes["plan"], f"{self.path}: attribute plan")
+        found = {**OLDER, **found} if isinstance(found, dict) else {}
         if not all(isinstance(found.get(key), str) and found[key].isprintable() for key in OLDER):
-            raise UserError(f"{self.path}: attribute plan must be a JSON object, got {text!r}")
+            text = self.attributes["plan"][:80]
+            raise UserError(
+                f"{self.path}: attribute plan must be a JSON object, got {text!r}; {AGAIN}"
+            )
         return found
 
     def _parse_about_scores(self) -> dict[str, dict[str, Any]]:
         """The origin of each score: {name: {"data": leak status of its scorer, ...}}."""
         text = self.attributes.get("scores", "{}")
-        try:
-            found = json.loads(text)
-            fits = set(found) == set(self.scores) and all(
+        found = parse_json(text, f"{self.path}: attribute scores")
+        if not (
+            isinstance(found, dict)
+            and set(found) == set(self.scores)
+            and all(
                 isinstance(about, dict) and about.get("data") in STATUSES
                 for about in found.values()
             )
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            fits = False
-        if not fits:
+        ):
             raise UserError(
                 f"{self.path}: attribute scores must tell of each of the scores "
                 f"({', '.join(self.scores) or 'none'}) that its data are one of "
@@ -236,5 +237,5 @@ def _compare(path: Path, what: str, wanted: str, found: str) -> None:
     if wanted != found:
         raise UserError(
             f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: the file is "
-            f"damaged or was changed; copy it again, or remove it and make it again"
+            f"damaged or was changed; {AGAIN}"
         )

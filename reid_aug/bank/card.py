@@ -5,7 +5,6 @@ use of the source data. Everything that may differ between two equal banks (time
 versions) is in the card and not in the bank.
 """
 
-import json
 import platform
 import time
 from collections.abc import Mapping
@@ -16,7 +15,10 @@ import numpy as np
 
 from reid_aug import __version__
 from reid_aug.bank import Bank
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
+from reid_aug.runtime.records import Table, read_table
+from reid_aug.runtime.regular_files import open_regular
 
 FORMAT = "reid_aug.bank-card/1"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "license.txt", "LICENCE", "LICENCE.txt")
@@ -57,12 +59,21 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
     write_json(bank.path.with_suffix(".json"), card)
 
 
+def read_card(path: Path) -> Table:
+    """The card beside the bank at ``path``.
+
+    Raises:
+        UserError: If it is missing, or is no data card of this version.
+    """
+    remedy = "remove it, and give the command that made the bank again"
+    return read_table(path.with_suffix(".json"), "the data card of a bank", remedy, FORMAT)
+
+
 def has_own_card(path: Path) -> bool:
     """Whether the card beside the bank at ``path`` belongs to this file, by its checksum."""
     try:
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return card["bank_sha256"] == sha256(path)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return read_card(path).text("bank_sha256") == sha256(path)
+    except UserError:
         return False
 
 
@@ -71,6 +82,6 @@ def source_licence(root: Path) -> str:
     for folder in (root, root.parent):
         for name in LICENCES:
             if (folder / name).is_file():
-                text = (folder / name).read_text(encoding="utf-8", errors="replace")
-                return text[:LONGEST].strip()
+                with open_regular(folder / name) as file:
+                    return file.read(4 * LONGEST).decode(errors="replace")[:LONGEST].strip()
     return NO_LICENCE

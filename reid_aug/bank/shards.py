@@ -35,6 +35,7 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import Claim, committed, joined
+from reid_aug.runtime.regular_files import open_regular
 from reid_aug.runtime.workers import ahead
 
 SHARD = 512  # rows
@@ -279,8 +280,11 @@ def _commit(shard: Shard, parts: Sequence[np.ndarray]) -> None:
 
 def _read(shard: Shard) -> np.ndarray:
     try:
-        pixels = np.load(shard.path)
-    except (ValueError, EOFError) as error:
+        with open_regular(shard.path) as file:
+            pixels = np.load(file, allow_pickle=False)
+    except UserError:
+        raise
+    except (ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
         raise UserError(f"{shard.path}: must be a shard, got {error}; remove the file") from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != shard.stop - shard.start:
         found = f"{pixels.shape} {pixels.dtype}"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import is_utf8
 
 PLACES = ("--recipe", "--data", "--keypoints", "--keep", "--out")  # options of every stage command
 TAKERS = ("bank", "generator", "synthesize", "train-generator", "train-reid")  # have these places
@@ -21,6 +22,7 @@ class OneLine(click.Group):
         """Run a command; an error that the user can mend becomes one line."""
         extra["standalone_mode"] = False
         try:
+            _check_arguments(sys.argv[1:] if args is None else args)
             sys.exit(super().main(args, **extra) or 0)
         except UserError as error:
             _stop(with_own_places(error, sys.argv[1:] if args is None else args), 2)
@@ -39,6 +41,18 @@ class OneLine(click.Group):
             )
         except OSError as error:
             _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+
+
+def _check_arguments(args: Sequence[str]) -> None:
+    """Refuse an empty argument, which would count as none, and one that is not UTF-8."""
+    for before, arg in pairwise(["", *args]):
+        name, equals, value = arg.partition("=")
+        option = name if equals and name.startswith("--") else before
+        where = option if option.startswith("--") else "an argument"
+        if not arg or (arg.startswith("--") and equals and not value):
+            raise UserError(f"{where} must not be empty; leave it out, or give a value")
+        if not is_utf8(arg):
+            raise UserError(f"{where} must be UTF-8, got {arg!a}; rename the file or folder")
 
 
 def with_own_places(error: UserError, args: Sequence[str]) -> str:

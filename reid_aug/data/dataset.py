@@ -34,6 +34,8 @@ import numpy as np
 from PIL import Image
 
 from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.json_toml import is_utf8
+from reid_aug.runtime.regular_files import IMAGE, open_regular
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NESTED = "Market-1501-v15.09.15"
@@ -46,6 +48,7 @@ FORMATS = (
     "WEBP",
     "BMP",
 )  # for any suffix; other decoders may run programs
+MOST_PIXELS = 2**26  # of one image, 200 MB when it is decoded
 JUNK, DISTRACTOR = -1, 0
 
 
@@ -148,8 +151,18 @@ def _read_folder(folder: Path) -> tuple[PersonImage, ...]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    """The image files of a folder, sorted by name.
+
+    Raises:
+        UserError: If a name is not UTF-8, so that no file of results could contain it.
+    """
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    for path in files:
+        if not is_utf8(path.name):
+            raise UserError(
+                f"{folder}: the names of images must be UTF-8, got {path.name!a}; rename the file"
+            )
+    return files
 
 
 def parse_name(path: Path) -> PersonImage:
@@ -183,8 +196,15 @@ def open_image(path: Path) -> np.ndarray:
 @contextmanager
 def _decoding(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with (
+            open_regular(path, IMAGE, "replace or remove it") as content,
+            Image.open(content, formats=FORMATS) as file,
+        ):
+            if file.width * file.height > MOST_PIXELS:
+                raise ValueError(f"{file.width} x {file.height} pixels")
             yield file
+    except UserError:
+        raise
     except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path}: must be an image that decodes ({', '.join(FORMATS)}), got {error}; "

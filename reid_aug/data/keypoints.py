@@ -16,7 +16,6 @@ other negative coordinates.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ import numpy as np
 
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
+from reid_aug.runtime.json_toml import parse_json
+from reid_aug.runtime.regular_files import TEXT, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -149,17 +150,12 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     Raises:
         UserError: As :func:`read_keypoints`, when the iteration reaches the row.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is missing"
-        raise UserError(
-            f"{path} {found}",
-            Remedy(
-                ("estimate-poses", "DATA"),
-                words="give the keypoint file with --keypoints FILE, or make it with",
-            ),
-        )
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    remedy = Remedy(
+        ("estimate-poses", "DATA"),
+        words="give the keypoint file with --keypoints FILE, or make it with",
+    )
+    text = read_text(path, TEXT, remedy, encoding="utf-8-sig", errors="replace")
+    lines = text.splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
         raise UserError(
@@ -186,8 +182,8 @@ def _parse_row(line: str, where: str) -> tuple[str, Pose]:
     if not name or len(columns) != 2:
         raise UserError(f"{rule}, got {line.strip()[:60]!r}")
     try:
-        y, x = (json.loads(column) for column in columns)
-    except (ValueError, RecursionError):
+        y, x = (parse_json(column, where) for column in columns)
+    except UserError:
         raise UserError(f"{rule}, got {line.strip()[:60]!r}") from None
     for axis, values in (("y", y), ("x", x)):
         if not isinstance(values, list) or not all(type(value) is int for value in values):
@@ -202,7 +198,13 @@ def _parse_row(line: str, where: str) -> tuple[str, Pose]:
 
 
 def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
-    """Write poses by file name; rows are sorted by name, so that equal poses give equal files.
+    """Write poses by file name (:func:`keypoints_text`)."""
+    with committed(path) as part:
+        part.write_text(keypoints_text(poses), encoding="utf-8")
+
+
+def keypoints_text(poses: Mapping[str, Pose]) -> str:
+    """A keypoint file; rows are sorted by name, so that equal poses give equal files.
 
     Coordinates are rounded to integers. A coordinate that rounds to -1 is written as 0, because -1
     marks a missing joint.
@@ -213,5 +215,4 @@ def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
         rounded[rounded == MISSING] = 0
         xy = np.nan_to_num(rounded, nan=MISSING).astype(int)
         lines.append(f"{name}: {xy[:, 1].tolist()}: {xy[:, 0].tolist()}")
-    with committed(path) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"

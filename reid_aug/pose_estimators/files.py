@@ -10,7 +10,6 @@ have visibility flags instead of confidences: a labelled joint, visible or not, 
 All functions return {name: (18, 3) float32}: x, y, confidence.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.pose_estimators.joint_layouts import LAYOUTS, from_coco
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import read_json
 
 OPENPOSE = "_keypoints.json"
 OPENPOSE_LAYOUTS = (18, 25)
@@ -121,14 +121,7 @@ def _most_confident(people: list[np.ndarray]) -> np.ndarray:
 
 
 def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; give a folder of OpenPose files, or a .json or .csv file"
-        )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the content must be JSON, got {str(error)[:80]}") from None
+    return read_json(path, remedy="give a folder of OpenPose files, or a .json or .csv file")
 
 
 def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.regular_files import open_regular, require_regular
 
 HOST = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -44,9 +45,11 @@ def committed(path: Path | str) -> Iterator[Path]:
     ['a.txt']
 
     Raises:
-        UserError: If the disk is full.
+        UserError: If the disk is full, or ``path`` is a folder, a pipe or a device.
     """
     path = Path(path)
+    if path.exists():
+        require_regular(path, remedy="it cannot be replaced; remove it")
     part = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,5 +248,5 @@ def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
 
 def sha256(path: Path | str) -> str:
     """SHA-256 of the bytes of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

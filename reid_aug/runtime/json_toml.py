@@ -24,8 +24,18 @@ DOTTED = re.compile(rf"^(?:[^.\n]*\.){{{MOST_DOTS + 1}}}", re.MULTILINE)
 SHOWN = 80  # characters of a value in a message
 
 
+FINITE = "{place} must be a finite number, got {found}"
+WHOLE = "{place} must be an integer of 64 bits, got a larger one"
+TEXTUAL = "{place} must be text in UTF-8 without NUL, got {found}"
+NESTED = f"must have at most {DEEPEST} levels of nesting, got more"
+
+
+class NoTomlError(UserError):
+    """A text is no TOML."""
+
+
 class _RefusedError(ValueError):
-    """A value that breaks a rule of this module; the message names the rule and the value."""
+    """A value breaks a rule of this module; the message names the rule and the value."""
 
 
 def read_json(
@@ -69,23 +79,29 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     """
     try:
         if len(text) > TOML:
-            raise _RefusedError(f"a text of {len(text)} characters, more than {TOML}")
+            raise _RefusedError(f"must have at most {TOML} characters, got {len(text)}")
         if longest := DOTTED.search(text):
             line = text.count("\n", 0, longest.start()) + 1
-            raise _RefusedError(f"more than {MOST_DOTS} dots in line {line}")
+            raise _RefusedError(f"line {line} must have at most {MOST_DOTS} dots, got more")
         tables = tomllib.loads(text)
         check_value(tables)
+    except tomllib.TOMLDecodeError as error:
+        raise NoTomlError(f"{where}: must be TOML, got {error}") from None
     except (ValueError, RecursionError) as error:
         raise _error(where, "TOML", error, "") from None
     return tables
 
 
 def _error(where: str, what: str, error: Exception, remedy: Remedy | str) -> UserError:
-    found = f"nesting deeper than {DEEPEST}" if isinstance(error, RecursionError) else str(error)
-    if not isinstance(error, (_RefusedError, RecursionError)) and "integer string" in found:
-        found = "an integer beyond 64 bits"  # one of more digits than Python converts
-    found = found if what in (JSON, "TOML") else f"no {JSON} that can be read: {found}"
-    text = f"{where}: must be {what}, got {found[:200]}"
+    if isinstance(error, RecursionError):
+        error = _RefusedError(NESTED)
+    elif "integer string" in str(error):  # of more digits than Python converts
+        error = _RefusedError(WHOLE.format(place="a value"))
+    if isinstance(error, _RefusedError):
+        text = f"{where}: {error}"
+    else:
+        found = f"{error}" if what == JSON else f"no {JSON} that can be read: {error}"
+        text = f"{where}: must be {what}, got {found[:200]}"
     if isinstance(remedy, Remedy):
         return UserError(text, remedy)
     return UserError(f"{text}; {remedy}" if remedy else text)
@@ -102,25 +118,43 @@ def check_value(value: Any) -> None:
                 below += one.values()
             elif isinstance(one, list):
                 below += one
-            else:
-                _check_scalar(one)
+            elif rule := _broken_rule(one):
+                raise _RefusedError(rule.format(place=_place(value, one), found=repr(one)[:SHOWN]))
         if not below:
             return
         level = below
-    raise _RefusedError(f"nesting deeper than {DEEPEST}")
+    raise _RefusedError(NESTED)
 
 
-def _check_scalar(value: Any) -> None:
+def _broken_rule(value: Any) -> str:
+    """The rule that a scalar breaks, as the end of a message; "" for none."""
     if isinstance(value, str):
-        if "\0" in value:
-            raise _RefusedError(f"text with a NUL character, {value[:SHOWN]!a}")
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise _RefusedError(f"text that is not UTF-8, {value[:SHOWN]!a}") from None
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise _RefusedError(f"{value}, which is not a finite number")
-    elif isinstance(value, int) and not LEAST <= value <= MOST:
-        raise _RefusedError("an integer beyond 64 bits")
+        return "" if "\0" not in value and (value.isascii() or is_utf8(value)) else TEXTUAL
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else FINITE
+    return "" if not isinstance(value, int) or LEAST <= value <= MOST else WHOLE
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8; undecodable bytes of file names cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _place(value: Any, wanted: object) -> str:
+    """The keys that lead to the object ``wanted``, each with a dot; "a value" at the top."""
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        place, one = waiting.pop()
+        if one is wanted:
+            break
+        if isinstance(one, dict):
+            if any(key is wanted for key in one):
+                return f"a key of {place or 'the table'}"
+            waiting += [(f"{place}.{key}" if place else key, each) for key, each in one.items()]
+        elif isinstance(one, list):
+            waiting += [(f"{place}[{index}]", each) for index, each in enumerate(one)]
+    return place or "a value"

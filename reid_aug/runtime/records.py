@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar, get_type_hints
 
 from reid_aug.runtime.errors import UserError, nearest
-from reid_aug.runtime.json_toml import SHOWN, read_json
-from reid_aug.runtime.regular_files import TEXT
+from reid_aug.runtime.json_toml import SHOWN, parse_json
+from reid_aug.runtime.regular_files import TEXT, read_text
 
 T = TypeVar("T")
 REMOVE = "remove the file"
@@ -154,14 +154,23 @@ def read_table(
     Raises:
         UserError: If the file is missing, no regular file, no JSON table, or of another format.
     """
-    content = read_json(path, what, remedy, largest)
-    rule = f"{path}: must be {what}" + (f" ({format_})" if format_ else "")
+    table = parse_table(read_text(path, largest, remedy), str(path), what, remedy)
+    content = table.content
+    if format_ and content.get("format") != format_:
+        raise table.refused("format", f"{format_} ({what})")
+    return table
+
+
+def parse_table(text: str, where: str, what: str, remedy: str = REMOVE) -> Table:
+    """The table in a JSON text; ``where`` names its place in an error.
+
+    Raises:
+        UserError: If the text is no JSON table.
+    """
+    content = parse_json(text, where, what, remedy)
     if not isinstance(content, dict):
-        raise UserError(f"{rule}, got {repr(content)[:SHOWN]}; {remedy}")
-    if format_ not in (None, content.get("format")):
-        found = repr(content.get("format"))[:SHOWN]
-        raise UserError(f"{rule}, got a file of format {found}; {remedy}")
-    return Table(content, str(path), remedy=remedy)
+        raise UserError(f"{where}: must be {what}, got {repr(content)[:SHOWN]}; {remedy}")
+    return Table(content, where, remedy=remedy)
 
 
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:

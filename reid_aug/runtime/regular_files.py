@@ -5,10 +5,10 @@ opens a file with :func:`open_regular`, or calls :func:`require_regular` before 
 file by its path. Links to regular files are regular files here.
 """
 
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from reid_aug.runtime.errors import Remedy, UserError
 
@@ -61,14 +61,12 @@ def _error(text: str, remedy: Remedy | str) -> UserError:
 
 
 def _too_large(path: Path | str, largest: int, found: int) -> UserError:
-    return UserError(
-        f"{path}: must have at most {largest} bytes, got {found}; is it the right file?"
-    )
+    return UserError(f"{path}: must be at most {largest} bytes, got {found}; is it the right file?")
 
 
 def open_regular(
     path: Path | str, largest: int | None = None, remedy: Remedy | str = ""
-) -> BinaryIO:
+) -> io.BufferedReader:
     """Open a regular file for reading bytes; the arguments are those of :func:`require_regular`.
 
     The file is checked again after it is opened, because its name may mean another one by then.

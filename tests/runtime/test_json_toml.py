@@ -4,25 +4,27 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.json_toml import DEEPEST, parse_json, parse_toml, read_json
 
 REFUSED = {
-    "[1": "Expecting ',' delimiter: line 1",
-    "[NaN]": "nan, which is not a finite number",
-    "[-Infinity]": "-inf, which is not a finite number",
-    "[1e999]": "inf, which is not a finite number",
-    "9" * 30: "an integer beyond 64 bits",
-    "9" * 5000: "an integer beyond 64 bits",
-    '{"a": -9223372036854775809}': "an integer beyond 64 bits",
-    r'["\ud800"]': r"text that is not UTF-8, '\\ud800'",
-    r'{"a\u0000": 1}': r"text with a NUL character, 'a\\x00'",
-    "[" * 100_000: f"nesting deeper than {DEEPEST}",
-    "[" * (DEEPEST + 2) + "]" * (DEEPEST + 2): f"nesting deeper than {DEEPEST}",
-    '{"a":' * 900 + "1" + "}" * 900: f"nesting deeper than {DEEPEST}",
+    "[1": "must be JSON, got Expecting ',' delimiter: line 1",
+    "[NaN]": "[0] must be a finite number, got nan",
+    "-Infinity": "a value must be a finite number, got -inf",
+    '{"a": {"b": [1, 1e999]}}': "a.b[1] must be a finite number, got inf",
+    "9" * 30: "a value must be an integer of 64 bits, got a larger one",
+    "9" * 5000: "a value must be an integer of 64 bits, got a larger one",
+    '{"a": -9223372036854775809}': "a must be an integer of 64 bits, got a larger one",
+    r'["\ud800"]': r"[0] must be text in UTF-8 without NUL, got '\ud800'",
+    r'{"a\u0000": 1}': r"a key of the table must be text in UTF-8 without NUL, got 'a\x00'",
+    "[" * 100_000: "must have at most 64 levels of nesting, got more",
+    "[" * 66 + "]" * 66: "must have at most 64 levels of nesting, got more",
+    '{"a":' * 900 + "1" + "}" * 900: "must have at most 64 levels of nesting, got more",
 }
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:12])
 def test_json_that_code_could_not_handle_is_refused(text):
-    with pytest.raises(UserError, match=rf"^a.json: must be JSON, got .*{REFUSED[text]}"):
+    with pytest.raises(UserError) as caught:
         parse_json(text, "a.json")
+
+    assert str(caught.value).startswith(f"a.json: {REFUSED[text]}")
 
 
 def test_json_at_the_limits_is_read():
@@ -48,19 +50,21 @@ def test_the_message_names_the_kind_of_the_file_and_the_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("a = ", "Invalid value"),
-        ("a = nan", "nan, which is not a finite number"),
-        ("a = " + "9" * 5000, "an integer beyond 64 bits"),
-        ("a = " + "[" * 5000 + "]" * 5000, "nesting deeper"),
-        (".".join("a" * 100) + " = 1", "nesting deeper"),
-        ("\n" + ".".join("a" * 100_000) + " = 1", "more than 256 dots in line 2"),
-        ("#" * 300_000, "a text of 300000 characters, more than 262144"),
+        ("a = ", "must be TOML, got Invalid value"),
+        ("[a]\nb = nan", "a.b must be a finite number, got nan"),
+        ("a = " + "9" * 5000, "a value must be an integer of 64 bits"),
+        ("a = " + "[" * 5000 + "]" * 5000, "must have at most 64 levels of nesting"),
+        (".".join("a" * 100) + " = 1", "must have at most 64 levels of nesting"),
+        ("\n" + ".".join("a" * 100_000) + " = 1", "line 2 must have at most 256 dots"),
+        ("#" * 300_000, "must have at most 262144 characters, got 300000"),
     ],
     ids=lambda text: text[:20],
 )
 def test_toml_that_code_could_not_handle_is_refused(text, found):
-    with pytest.raises(UserError, match=rf"^a.toml: must be TOML, got .*{found}"):
+    with pytest.raises(UserError) as caught:
         parse_toml(text, "a.toml")
+
+    assert str(caught.value).startswith(f"a.toml: {found}")
 
 
 def test_toml_is_read():

@@ -47,7 +47,7 @@ TABLE = Table(
         (lambda t: t.tables("s")[0].text("x"), "s[0].x must be text, got 1"),
         (
             lambda t: t.entries("l", "texts", lambda v: v == ""),
-            "l must be a list",
+            "l must be texts, got [1, 2]",
         ),
         (lambda t: t.nullable_text("x"), "x must be text, got no such key"),
     ],
@@ -73,9 +73,9 @@ def test_values_that_keep_their_rules_are_read():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", r"must be a result \(r/1\), got \[\]; remove the file$"),
-        ("{}", r"must be a result \(r/1\), got a file of format None; remove the file$"),
-        ('{"format": ["r/1"]}', r"got a file of format \['r/1'\]"),
+        ("[]", r"must be a result, got \[\]; remove the file$"),
+        ("{}", r"format must be r/1 \(a result\), got no such key; remove the file$"),
+        ('{"format": ["r/1"]}', r"format must be r/1 \(a result\), got \['r/1'\]"),
         ("{", r"must be a result, got no JSON that can be read: .*; remove the file$"),
     ],
 )

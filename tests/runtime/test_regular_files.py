@@ -62,12 +62,12 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path):
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(2**40)
 
-    with pytest.raises(UserError, match=r"must have at most 100 bytes, got 1099511627776"):
+    with pytest.raises(UserError, match=r"must be at most 100 bytes, got 1099511627776"):
         read_bytes(tmp_path / "sparse", 100)
 
 
 def test_a_file_that_states_no_size_is_read_up_to_the_limit():
-    with pytest.raises(UserError, match=r"/proc/self/status: must have at most 10 bytes, got 11"):
+    with pytest.raises(UserError, match=r"/proc/self/status: must be at most 10 bytes, got 11"):
         read_bytes("/proc/self/status", 10)
 
 

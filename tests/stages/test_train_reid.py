@@ -20,6 +20,7 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.data.provenance import fingerprints, leak_status
+from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
@@ -149,7 +150,7 @@ def test_what_changes_no_bit_makes_no_other_experiment(people, tmp_path):
 
     older = about()
     del older["recipe"]["weights_data"]
-    write_json(tmp_path / RESULT, older)
+    write_json(tmp_path / RESULT, {"format": RESULT_FORMAT, **older})
     write_state(tmp_path, older, 2, {"a": torch.zeros(1)})
 
     assert finished(tmp_path, about(workers=3))

@@ -7,7 +7,6 @@ seat order. Those of one identity keep the order of the CSV, or that of their fi
 identity without further images is skipped. Images of another size are resized.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from reid_aug.data.dataset import (
 )
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.runtime.csv_rows import read_rows
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
@@ -73,13 +73,7 @@ def read_csv(path: Path, folder: Path) -> list[Foreign]:
     Raises:
         UserError: If the file or a column is missing, or a line is malformed (with its number).
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give a CSV of {', '.join(COLUMNS)}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: must be a CSV in UTF-8, got {error}") from None
+    lines = read_rows(path, f"give a CSV of {', '.join(COLUMNS)}")
     head = [name.strip() for name in lines[0]] if lines else []
     if missing := [name for name in COLUMNS if name not in head]:
         raise UserError(f"{path}: line 1 must name {', '.join(COLUMNS)}, got no {missing[0]}")

@@ -38,6 +38,8 @@ from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environm
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, sha256
 from reid_aug.runtime.progress import track
+from reid_aug.runtime.records import Table
+from reid_aug.runtime.weights import fitting
 from reid_aug.runtime.workers import ahead
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Progress
@@ -201,7 +203,8 @@ def train_generator(
     trainer.check_precision(pairs.data.height, pairs.data.width)
     start, state = files.newest_state()
     if state:
-        trainer.restore(state)
+        with fitting(files.states, "a state of this training", "remove it, and train again"):
+            trainer.restore(state)
     if not group.is_agreed(start):
         raise UserError(
             f"{files.states}: must be one folder for all processes, on a file system that they "
@@ -342,5 +345,6 @@ def describe_best(folder: Path) -> str:
     path = TrainingFolder(folder, {}).best
     if not path.is_file():
         return ""
-    found = load_with_metadata(path)[1]
-    return f"best on held-out identities: {path}, step {found['step']}, SSIM {found[SSIM]:.3f}"
+    found = Table(load_with_metadata(path)[1], str(path))
+    step, likeness = found.whole("step", 1), found.number(SSIM)
+    return f"best on held-out identities: {path}, step {step}, SSIM {likeness:.3f}"

@@ -49,7 +49,7 @@ from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environm
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, locked, sha256, write_json
 from reid_aug.runtime.progress import track
-from reid_aug.runtime.weights import write_tensors
+from reid_aug.runtime.weights import fitting, write_tensors
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Progress
 from reid_aug.stages.mix import resolve_mix
@@ -320,7 +320,8 @@ def _train(
             f"got different states of the training"
         )
     if start:
-        trainer.restore(tensors)
+        with fitting(folder / STATE, "a state of this training", "remove the file"):
+            trainer.restore(tensors)
     loader = _loader(training, config, trainer, start)
     if not group.is_first:
         for step, batch in enumerate(loader, start):
