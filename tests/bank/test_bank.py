@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from reid_aug.bank import Bank, Rows, hdf5_heaps, write_bank
+from reid_aug.bank import Bank, Rows, hdf5_heaps, opening, write_bank
 from reid_aug.runtime.errors import UserError
 
 COUNT, HEIGHT, WIDTH = 6, 8, 4
@@ -57,6 +57,12 @@ class Pixels(Dataset):
 def write(path: Path) -> Path:
     write_bank(path, ROWS, [PIXELS[:4], PIXELS[4:]], ATTRIBUTES)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _without_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks are tested in this process, which is faster; test_opening.py tests the child."""
+    monkeypatch.setattr(opening, "_ask", opening.read_contents)
 
 
 @pytest.fixture
