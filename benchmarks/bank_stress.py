@@ -30,18 +30,26 @@ from typing import Any
 import click
 import numpy as np
 
-from reid_aug.bank import Rows, write_bank
+from reid_aug.bank import BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.bank.shards import Shards
 from reid_aug.cli.errors import OneLine
 from reid_aug.runtime.files import sha256
 
 READY = "at work"
 BATCH = 32
-FACTS = {
-    "keep": 1.0, "keep_seed": 0, "kept_sha256": "0" * 64, "dataset_sha256": "0" * 64,
-    "keypoints_sha256": "0" * 64, "generator_sha256": "0" * 64, "generator_data": "kept",
-    "ratio": 1.0, "mode": "supplement", "seed": 0, "plan": '{"method": "stand-in"}',
-}  # fmt: skip
+ATTRIBUTES = BankAttributes(
+    keep=1.0,
+    keep_seed=0,
+    kept_sha256="0" * 64,
+    dataset_sha256="0" * 64,
+    keypoints_sha256="0" * 64,
+    generator_sha256="0" * 64,
+    generator_data="kept",
+    ratio=1.0,
+    mode="supplement",
+    plan=BankPlan("random", "source", "stand-in"),
+    seed=0,
+)
 
 
 class StandIn:
@@ -71,7 +79,7 @@ def generate(folder: Path, count: int, size: tuple[int, int], delay: float) -> P
     shards, method = Shards(path, "stand-in", count), StandIn(size, delay)
     with shards.membership():
         shards.generate(range(count), method, BATCH)
-        shards.assemble(lambda pixels: write_bank(path, rows, pixels, FACTS))
+        shards.assemble(lambda pixels: write_bank(path, rows, pixels, ATTRIBUTES))
     return path
 
 

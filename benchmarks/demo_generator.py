@@ -82,7 +82,7 @@ class Row:
 def rows_of(bank: Bank, root: Path) -> Iterator[Row]:
     """Rows spread evenly over a bank of the people in the folder ``root``."""
     people, poses = read_people(root), read_keypoints(root / "keypoints.csv")
-    is_moved = bank.plan["cameras"] == "target"
+    is_moved = bank.plan.cameras == "target"
     for row in np.linspace(0, len(bank) - 1, min(ROWS, len(bank))).astype(int).tolist():
         entry = bank[row]
         camid = entry.camid if is_moved else None
@@ -263,7 +263,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     found = np.array([measure(row, metric) for row in rows])
-    cameras = bank.plan["cameras"]
+    cameras = bank.plan.cameras
     print(f"{len(rows)} rows, cameras {cameras}; mean ± standard error\n")
     beside = np.array([measure(row, metric) for row in others]) if others else None
     print(table(found, beside))

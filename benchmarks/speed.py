@@ -24,7 +24,7 @@ from reid_aug.data.keypoints import heatmaps
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_generate, to_signed
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.train_generator import TrainGeneratorConfig
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 from reid_aug.stages.train_generator.trainer import Trainer
 
 HEIGHT, WIDTH, CHANNELS, BLOCKS = 128, 64, 64, 9
@@ -32,14 +32,14 @@ NEAR = 1e-4  # of the range [-1, 1]
 VGG = {"0.weight": (64, 3, 3, 3), "0.bias": (64,), "2.weight": (64, 64, 3, 3), "2.bias": (64,)}
 
 
-def random_batch(size: int) -> Batch:
+def random_batch(size: int) -> PairBatch:
     """A batch of noise images and random poses."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2, size, HEIGHT, WIDTH, 3), dtype=np.uint8)
     xy = (rng.random((2, size, 18, 2)) * (WIDTH, HEIGHT)).astype(np.float32)
     xy[rng.random(xy.shape[:3]) < 0.2] = np.nan
     cameras = np.ones((size, 2), np.int64)
-    return Batch(*(torch.from_numpy(part) for part in (*pixels, *xy, cameras)))
+    return PairBatch(*(torch.from_numpy(part) for part in (*pixels, *xy, cameras)))
 
 
 def published_maps(xy: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def published_maps(xy: Tensor) -> Tensor:
     )
 
 
-def compare_maps(batch: Batch, device: torch.device, repeats: int) -> Comparison:
+def compare_maps(batch: PairBatch, device: torch.device, repeats: int) -> Comparison:
     """Compare the heatmaps of a batch; numpy makes the published ones on the CPU."""
     xy = batch.source.to(device)
     torch.testing.assert_close(heatmaps(xy, HEIGHT, WIDTH).cpu(), published_maps(batch.source))
@@ -58,7 +58,7 @@ def compare_maps(batch: Batch, device: torch.device, repeats: int) -> Comparison
     )
 
 
-def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comparison:
+def compare_generators(batch: PairBatch, device: torch.device, repeats: int) -> Comparison:
     """Compare the generation of a batch of images."""
     theirs = published.Generator(CHANNELS, BLOCKS).eval()
     ours = Generator(GeneratorConfig(width=CHANNELS, blocks=BLOCKS))
@@ -88,7 +88,7 @@ def compare_generators(batch: Batch, device: torch.device, repeats: int) -> Comp
     return compare(generate, generate_as_published, device, repeats)
 
 
-def compare_steps(batch: Batch, device: torch.device, repeats: int, bf16: bool) -> Comparison:
+def compare_steps(batch: PairBatch, device: torch.device, repeats: int, bf16: bool) -> Comparison:
     """Compare one step of the generator and both discriminators."""
     with tempfile.TemporaryDirectory() as folder:
         vgg = Path(folder) / "vgg19.safetensors"

@@ -90,10 +90,12 @@ def floor_note(images: int, real: int, generated: int, ratio: float, mode: str) 
     """
     if mode == "replace":
         wanted = share(float(1 - Fraction(str(ratio))), images, at_least=0)
-        return f"; every identity keeps one, so {real} and not {wanted} stay" * (real > wanted)
+        is_more = real > wanted
+        return f"; every identity keeps one, so {real} and not {wanted} stay" if is_more else ""
     wanted = share(ratio, real, at_least=0)
-    text = f"; every identity gets one, so more than the {wanted} of ratio {ratio:g}"
-    return text * (generated > wanted)
+    if generated <= wanted:
+        return ""
+    return f"; every identity gets one, so more than the {wanted} of ratio {ratio:g}"
 
 
 class Mix:
@@ -142,7 +144,8 @@ class Mix:
             self._check_bank(Remedy(("synthesize",), options))
             self._filter(min_score or {})
         self.generated = len(self._rows)
-        self.note += f"; {seats - self.generated} seats stay empty" * (self.generated < seats)
+        if empty := seats - self.generated:
+            self.note += f"; {empty} seats stay empty"
 
     def _filter(self, min_score: Mapping[str, float]) -> None:
         """Choose the rows with sufficient scores, and record the origin of the scores."""
@@ -185,8 +188,8 @@ class Mix:
         need = f"{self.seats} generated images of a kept set of {len(self.real)}"
         if self.bank is None:
             raise UserError(f"the mix needs {need}, got no bank", remedy)
-        if self.bank.attributes["kept_sha256"] != names_sha256(self.real):
-            keep = self.bank.attributes["keep"]
+        if self.bank.attributes.kept_sha256 != names_sha256(self.real):
+            keep = self.bank.attributes.keep
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
                 f"(keep {keep:g})",
@@ -308,7 +311,7 @@ def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
 
 
 def _other_dataset(bank: Bank, dataset: Dataset) -> str:
-    wanted, found = dataset_sha256(dataset), bank.attributes["dataset_sha256"]
+    wanted, found = dataset_sha256(dataset), bank.attributes.dataset_sha256
     if found == wanted:
         return ""
     return f"must be a bank of this data set, {wanted[:12]}, got one of {found[:12]}"

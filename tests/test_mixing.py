@@ -1,4 +1,3 @@
-import json
 import math
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from reid_aug.bank import Bank, Rows, write_bank
+from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.data.dataset import PersonImage, by_identity, read_market1501, seats
 from reid_aug.data.provenance import names_sha256
 from reid_aug.mixing import Mix, MixDataset, effective_keep, floor_note, share_out
@@ -57,11 +56,11 @@ def bank_of(kept, count: int, path: Path, keep: float = 1.0, size: int = 2) -> B
         "generator_data": "kept",
         "ratio": count / len(kept),
         "mode": "supplement",
-        "plan": json.dumps({"poses": "random", "batch": 32, "height": size, "width": size}),
+        "plan": BankPlan("random", "source", "generator", 32, height=size, width=size),
         "seed": 0,
     }
     pixels = np.arange(count * size * size * 3).astype(np.uint8).reshape(count, size, size, 3)
-    write_bank(path, rows, [pixels], attributes)
+    write_bank(path, rows, [pixels], BankAttributes(**attributes))
     return Bank(path)
 
 
@@ -272,13 +271,8 @@ def small_mix(people, tmp_path_factory) -> Mix:
     template = bank_of(kept, count, tmp_path_factory.mktemp("mix") / "template.h5")
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None]
     pixels = np.broadcast_to(pixels, (count, height, width, 3)).copy()
-    attributes = {
-        key: value
-        for key, value in template.attributes.items()
-        if key not in ("images_sha256", "content_sha256", "synthetic")
-    }
     path = tmp_path_factory.mktemp("mix") / "bank.h5"
-    write_bank(path, template.rows, [pixels], attributes)
+    write_bank(path, template.rows, [pixels], template.attributes)
     assert [image.pid for image in sources] == template.rows.pid.tolist()
     return Mix(real, Bank(path), 1.0)
 

@@ -87,8 +87,8 @@ def test_from_images_to_the_table(people, here, no_network):
     assert len([line for line in table if line.startswith("| osnet_x0_25")]) == 2
     real = read_market1501(data).train
     bank = Bank(here / "runs/data/bank.h5")
-    assert bank.attributes["kept_sha256"] == names_sha256(real)
-    assert bank.attributes["generator_data"] == "kept"
+    assert bank.attributes.kept_sha256 == names_sha256(real)
+    assert bank.attributes.generator_data == "kept"
     assert (scores[0]["generated"], scores[1]["generated"]) == (0, len(real))
     assert scores[0]["classes"] == scores[1]["classes"]
     assert scores[1]["leak_free"] is True

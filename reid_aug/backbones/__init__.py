@@ -61,7 +61,8 @@ def torchreid_library() -> ModuleType:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Cython evaluation")
         import torchreid
-    return torchreid
+    result: ModuleType = torchreid
+    return result
 
 
 def backbone_names() -> list[str]:
@@ -124,9 +125,10 @@ def _build(name: str, classes: int, with_features: bool) -> nn.Module:
     loss = "triplet" if with_features else "softmax"
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torchreid_library().models.build_model(
+        result: nn.Module = torchreid_library().models.build_model(
             name, classes, loss=loss, pretrained=False, use_gpu=False
         )
+        return result
 
 
 def _keep_size(model: nn.Module, name: str) -> None:

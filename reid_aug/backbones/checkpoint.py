@@ -26,7 +26,7 @@ class ReidNetwork:
     size: tuple[int, int]
     """The (height, width) of its images, in pixels."""
 
-    seen: str
+    trained_on: str
     """The fingerprints of its training images; "" if they are unknown."""
 
 

@@ -1,7 +1,7 @@
 """Weights of MobileNetV2 in the names of torchvision and timm, for torchreid's network.
 
 The three libraries build the same network (Sandler et al., CVPR 2018, arXiv:1801.04381) with other
-names. torchreid's first bottleneck alone has one convolution more, 1x1 from 32 to 32 channels with
+names. Only torchreid's first bottleneck has one convolution more, 1x1 from 32 to 32 channels with
 batch norm and ReLU6. Its input is the output of a ReLU6, so the identity in its place computes what
 the other two compute: a kernel of ones on the diagonal, mean 0, and variance 1 - eps, since batch
 norm divides by sqrt(variance + eps).

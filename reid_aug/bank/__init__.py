@@ -19,6 +19,7 @@ are refused, and shapes, types and the checksum of everything but the pixels are
 pixel is read. :meth:`Bank.check_pixels` checks the pixels, which reads the whole file; a mix calls
 it first.
 
+    attributes                  kept set, generator, plan and hashes, as one record
     plan, coverage              source image, target pose and camera of each row
     methods                     the ways to make the image of a row
     shards                      parts of an unfinished bank, which survive a killed run
@@ -31,30 +32,22 @@ it first.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.opening import MAKE, open_contents
-from reid_aug.bank.reading import FORMAT
+from reid_aug.bank.reading import BANK_FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
-from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.json_toml import parse_json
 from reid_aug.runtime.regular_files import require_regular
 
-OLDER = {
-    "method": "generator",
-    "cameras": "source",
-    "poses": "random",
-}  # for keys that a plan lacks
-AGAIN = "copy it again, or remove it and make it again"
-
-__all__ = ["FORMAT", "Bank", "Entry", "Rows", "write_bank"]
+__all__ = ["BANK_FORMAT", "Bank", "BankAttributes", "BankPlan", "Entry", "Rows", "write_bank"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +76,10 @@ class Bank:
         self.path = Path(path)
         self._stamp, self._descriptor = _stamp(require_regular(self.path, remedy=MAKE)), -1
         found = open_contents(self.path)
-        self.attributes, self.scores = dict(found.attributes), dict(found.scores)
-        self.rows = found.rows
+        self.attributes, self.rows, self.scores = found.attributes, found.rows, dict(found.scores)
         self.height, self.width, self._start = found.height, found.width, found.start
         self._check_content()
-        self.about_scores = self._parse_about_scores()
+        self.about_scores = self._checked_about_scores()
         self._frame = self.height * self.width * 3  # bytes
         self._has_right_pixels = False
 
@@ -108,48 +100,29 @@ class Bank:
         if not -len(self) <= row < len(self):
             raise IndexError(f"row must be below {len(self)}, got {row}")
         row %= len(self)
-        return self.images(row, row + 1)[0]
+        result: np.ndarray = self.images(row, row + 1)[0]
+        return result
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """How the rows were made: method, cameras, poses, height, width and more.
+    def plan(self) -> BankPlan:
+        """How the rows were made: method, cameras, poses, height, width and more."""
+        return self.attributes.plan
 
-        Raises:
-            UserError: If the attribute is no such JSON object.
-        """
-        found = parse_json(self.attributes["plan"], f"{self.path}: attribute plan")
-        found = {**OLDER, **found} if isinstance(found, dict) else {}
-        if not all(isinstance(found.get(key), str) and found[key].isprintable() for key in OLDER):
-            text = self.attributes["plan"][:80]
-            raise UserError(
-                f"{self.path}: attribute plan must be a JSON object, got {text!r}; {AGAIN}"
-            )
-        return found
-
-    def _parse_about_scores(self) -> dict[str, dict[str, Any]]:
+    def _checked_about_scores(self) -> Mapping[str, Mapping[str, Any]]:
         """The origin of each score: {name: {"data": leak status of its scorer, ...}}."""
-        text = self.attributes.get("scores", "{}")
-        found = parse_json(text, f"{self.path}: attribute scores")
-        if not (
-            isinstance(found, dict)
-            and set(found) == set(self.scores)
-            and all(
-                isinstance(about, dict) and about.get("data") in STATUSES
-                for about in found.values()
-            )
-        ):
+        found = self.attributes.scores or {}
+        if {*found} != {*self.scores}:
             raise UserError(
-                f"{self.path}: attribute scores must tell of each of the scores "
-                f"({', '.join(self.scores) or 'none'}) that its data are one of "
-                f"{', '.join(STATUSES)}, got {text[:80]!r}"
+                f"{self.path}: attribute scores must describe the scores of the file "
+                f"({', '.join(self.scores) or 'none'}), got {', '.join(found) or 'none'}"
             )
         return found
 
     def _check_content(self) -> None:
         """Raise a UserError if columns or attributes differ from what was written."""
-        wanted = self.attributes.get("content_sha256")
+        wanted = self.attributes.content_sha256
         if wanted is not None:
-            found = content_sha256(self.attributes, columns_of(self.rows, self.scores))
+            found = content_sha256(self.attributes.stored(), columns_of(self.rows, self.scores))
             _compare(self.path, "columns and attributes", wanted, found)
 
     def check_pixels(self) -> None:
@@ -163,7 +136,7 @@ class Bank:
         digest = hashlib.sha256()
         for start in range(0, len(self), 1024):
             digest.update(self.images(start, min(start + 1024, len(self))).data)
-        _compare(self.path, "images", self.attributes["images_sha256"], digest.hexdigest())
+        _compare(self.path, "images", self.attributes.images_sha256, digest.hexdigest())
         self._has_right_pixels = True
 
     def chosen_sha256(self, rows: Sequence[int]) -> str:
@@ -218,6 +191,6 @@ def _stamp(about: os.stat_result) -> tuple[int, int]:
 def _compare(path: Path, what: str, wanted: str, found: str) -> None:
     if wanted != found:
         raise UserError(
-            f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: the file is "
-            f"damaged or was changed; {AGAIN}"
+            f"{path}: its {what} must have SHA-256 {wanted[:12]}, got {found[:12]}: "
+            f"the file is damaged or was changed; copy it again, or remove it and make it again"
         )

@@ -20,7 +20,7 @@ from reid_aug.runtime.files import sha256, write_json
 from reid_aug.runtime.records import Table, read_table
 from reid_aug.runtime.regular_files import open_regular
 
-FORMAT = "reid_aug.bank-card/1"
+CARD_FORMAT = "reid_aug.bank-card/1"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "license.txt", "LICENCE", "LICENCE.txt")
 LONGEST = 4000  # characters of a licence that are copied
 NOTE = "Generated images of the people in the source data set: its terms of use hold for them too."
@@ -37,15 +37,16 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
         root: folder of the source data set.
         made: further entries about how the bank was made.
     """
-    about = {k: v for k, v in bank.attributes.items() if k not in ("plan", "scores", "synthetic")}
+    stored = bank.attributes.stored()
+    about = {k: v for k, v in stored.items() if k not in ("plan", "scores", "synthetic")}
     card = {
-        "format": FORMAT,
+        "format": CARD_FORMAT,
         "synthetic": True,
         "images": len(bank),
         "identities": len(np.unique(bank.rows.pid)),
         "size": [bank.height, bank.width],
         **about,
-        "plan": bank.plan,
+        "plan": bank.plan.as_dict(),
         "scores": bank.about_scores,
         "bank_sha256": sha256(bank.path),
         "source_data": root.name,
@@ -66,7 +67,7 @@ def read_card(path: Path) -> Table:
         UserError: If it is missing, or is no data card of this version.
     """
     remedy = "remove it, and give the command that made the bank again"
-    return read_table(path.with_suffix(".json"), "the data card of a bank", remedy, FORMAT)
+    return read_table(path.with_suffix(".json"), "the data card of a bank", remedy, CARD_FORMAT)
 
 
 def has_own_card(path: Path) -> bool:

@@ -26,7 +26,7 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
         root: folder of the data set.
     """
     images = {image.name: image for image in real}
-    method = find_method(bank.plan["method"])  # None for images from other software
+    method = find_method(bank.plan.method)  # None for images from other software
     has_truth = is_people(root) and (method is None or method.changes_pose)
     people = read_people(root) if has_truth else None
     rows = []
@@ -43,4 +43,5 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
 
 def shown_rows(bank: Bank) -> list[int]:
     """The row numbers on the contact sheet, spread evenly over the bank, and so over identities."""
-    return np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()
+    result: list[int] = np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()
+    return result

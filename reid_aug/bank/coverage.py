@@ -104,7 +104,8 @@ def normalised(xy: np.ndarray) -> np.ndarray:
     known = ~np.isnan(points)
     sums = np.where(known, points, 0.0).sum(0)
     means = sums / np.maximum(known.sum(0), 1)
-    return np.where(known, points, means).reshape(len(points), -1)
+    result: np.ndarray = np.where(known, points, means).reshape(len(points), -1)
+    return result
 
 
 def clusters_sha256(clusters: Mapping[PersonImage, int]) -> str:

@@ -16,7 +16,7 @@ from reid_aug.runtime.errors import UserError
 
 SIGNATURE = b"GCOL\x01"
 HEAD, OBJECT, SMALLEST = 16, 16, 4096  # bytes: of a heap, of an object's head, of a whole heap
-LARGEST = 2**20  # bytes of a heap; ours hold a few kilobytes of text
+LARGEST_HEAP = 2**20  # bytes of a heap; ours hold a few kilobytes of text
 PIECE = 2**20  # bytes that are searched at once
 
 Heaps = Mapping[int, Mapping[int, int]]  # address: {number of an object: its length}
@@ -32,7 +32,7 @@ def find_heaps(path: Path) -> Heaps:
     with path.open("rb") as file:
         for address in _signatures(path):
             file.seek(address)
-            objects = _objects(file.read(LARGEST), path.stat().st_size - address)
+            objects = _objects(file.read(LARGEST_HEAP), path.stat().st_size - address)
             if objects is None:
                 raise _damaged(path)
             heaps[address] = objects
@@ -89,7 +89,7 @@ def _objects(heap: bytes, room: int) -> dict[int, int] | None:
     end = _number(heap, 8, 8)
     if not SMALLEST <= end <= room:
         return {}  # HDF5 refuses such a heap
-    if end > LARGEST:
+    if end > LARGEST_HEAP:
         return None
     lengths, at = {}, HEAD
     while at + OBJECT <= end:

@@ -19,13 +19,13 @@ import signal
 import subprocess
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
+from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.hdf5_heaps import check_pointers, find_heaps
 from reid_aug.bank.reading import DAMAGED, data_ranges, read_attributes, read_rows, read_scores
 from reid_aug.bank.rows import Rows
@@ -54,7 +54,7 @@ Identity = tuple[int, ...]
 class Contents:
     """All of a bank but its pixels."""
 
-    attributes: dict[str, Any]
+    attributes: BankAttributes
     rows: Rows
     scores: dict[str, np.ndarray]
     height: int
@@ -161,7 +161,7 @@ def _packed(contents: Contents) -> bytes:
     rows, places = contents.rows, [contents.height, contents.width, contents.start]
     columns = {f"column/{name}": getattr(rows, name) for name in Rows.__slots__}
     scores = {f"score/{name}": score for name, score in contents.scores.items()}
-    text = np.frombuffer(json.dumps(contents.attributes).encode(), np.uint8)
+    text = np.frombuffer(json.dumps(asdict(contents.attributes)).encode(), np.uint8)
     file = io.BytesIO()
     arrays = {"places": np.array(places, np.int64), "attributes": text, **columns, **scores}
     np.savez(file, allow_pickle=False, **arrays)
@@ -171,7 +171,8 @@ def _packed(contents: Contents) -> bytes:
 def _unpacked(content: bytes) -> Contents:
     with np.load(io.BytesIO(content), allow_pickle=False) as found:
         arrays = {name: found[name] for name in found.files}
-    attributes = json.loads(arrays.pop("attributes").tobytes())
+    values = json.loads(arrays.pop("attributes").tobytes())
+    attributes = BankAttributes(**{**values, "plan": BankPlan(**values["plan"])})
     height, width, start = arrays.pop("places").tolist()
     columns = _below(arrays, "column/")
     return Contents(attributes, Rows(**columns), _below(arrays, "score/"), height, width, start)

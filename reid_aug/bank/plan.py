@@ -20,7 +20,7 @@ from reid_aug.data.dataset import PersonImage, by_identity, name_hash, seats
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
 
-CAMERAS = ("source", "target")
+ROW_CAMERAS = ("source", "target")
 IMPORTED = "imported"  # the policy in the plan of an imported bank
 POLICIES = ("random", "cross-camera", "coverage")
 

@@ -8,21 +8,22 @@ from typing import Any
 import h5py
 import numpy as np
 
+from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.rows import Rows
+from reid_aug.data.keypoints import JOINTS
 from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import parse_json
 
-FORMAT = "reid_aug.bank/1"
-JOINTS = 18
+BANK_FORMAT = "reid_aug.bank/1"
 LARGEST_SIDE = 2048
 TEXT_ATTRIBUTES = (
     "kept_sha256", "dataset_sha256", "keypoints_sha256", "generator_sha256", "generator_data",
-    "mode", "plan", "images_sha256",
+    "mode", "images_sha256",
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
 WHOLE_ATTRIBUTES = ("keep_seed", "seed")
-OPTIONAL_ATTRIBUTES = ("scores", "content_sha256")  # older banks may lack them
-COLUMNS = ("pid", "camid", "source", "target", "keypoints")
+DATASETS = ("pid", "camid", "source", "target", "keypoints")
 LONGEST_NAME = 1024  # bytes
 SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 DAMAGED = (  # what h5py raises on broken files
@@ -34,7 +35,7 @@ DAMAGED = (  # what h5py raises on broken files
 def data_ranges(file: h5py.File) -> list[tuple[int, int]]:
     """The ranges of the datasets in the file: (first byte, end) each."""
     ranges = []
-    for name in ("images", *COLUMNS):
+    for name in ("images", *DATASETS):
         is_own = isinstance(file.get(name, getlink=True), h5py.HardLink)
         if is_own and (start := _offset(file[name])):
             ranges.append((start, start + file[name].nbytes))
@@ -46,21 +47,49 @@ def _offset(item: object) -> int:
     return (item.id.get_offset() or 0) if isinstance(item, h5py.Dataset) else 0
 
 
-def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
-    """All required attributes of a bank, and the optional ones that it has."""
+def read_attributes(file: h5py.File, path: Path) -> BankAttributes:
+    """The attributes of a bank."""
     found = file.attrs.get("format")
-    if not isinstance(found, str) or found != FORMAT:
-        raise UserError(f"{path}: must be a bank ({FORMAT}), got format {found!r}")
+    if not isinstance(found, str) or found != BANK_FORMAT:
+        raise UserError(f"{path}: must be a bank ({BANK_FORMAT}), got format {found!r}")
     values: dict[str, Any] = {name: _text(file, name, path) for name in TEXT_ATTRIBUTES}
     values |= {name: _number(file, name, path) for name in NUMBER_ATTRIBUTES}
     values["synthetic"] = bool(file.attrs.get("synthetic", False))
-    values |= {name: _text(file, name, path) for name in OPTIONAL_ATTRIBUTES if name in file.attrs}
+    if "content_sha256" in file.attrs:
+        values["content_sha256"] = _text(file, "content_sha256", path)
     if values["generator_data"] not in STATUSES:
         raise UserError(
             f"{path}: attribute generator_data must be one of {', '.join(STATUSES)}, "
             f"got {values['generator_data']!r}"
         )
-    return values
+    return BankAttributes(plan=_plan(file, path), scores=_about_scores(file, path), **values)
+
+
+def _plan(file: h5py.File, path: Path) -> BankPlan:
+    text = _text(file, "plan", path)
+    try:
+        return BankPlan.from_json(text)
+    except ValueError:
+        names = ", ".join(BankPlan.__annotations__)
+        raise UserError(
+            f"{path}: attribute plan must be a JSON object of {names}, got {text[:80]!r}"
+        ) from None
+
+
+def _about_scores(file: h5py.File, path: Path) -> dict[str, dict[str, Any]] | None:
+    """The origin of each score; None for a bank without scores."""
+    if "scores" not in file.attrs:
+        return None
+    text = _text(file, "scores", path)
+    found = parse_json(text, f"{path}: attribute scores")
+    if not isinstance(found, dict) or not all(
+        isinstance(about, dict) and about.get("data") in STATUSES for about in found.values()
+    ):
+        raise UserError(
+            f"{path}: attribute scores must tell of each score that its data are one of "
+            f"{', '.join(STATUSES)}, got {text[:80]!r}"
+        )
+    return found
 
 
 def _text(file: h5py.File, name: str, path: Path) -> str:
@@ -78,7 +107,7 @@ def _number(file: h5py.File, name: str, path: Path) -> int | float:
     if not is_number or (name in WHOLE_ATTRIBUTES and value != int(value)):
         kind = "a whole number" if name in WHOLE_ATTRIBUTES else "a finite number"
         raise UserError(f"{path}: attribute {name} must be there, {kind}, got {found!r}")
-    return value
+    return int(value) if name in WHOLE_ATTRIBUTES else value
 
 
 def read_scores(file: h5py.File, count: int, path: Path) -> dict[str, np.ndarray]:
@@ -115,7 +144,7 @@ def read_rows(file: h5py.File, path: Path) -> Rows:
         "camid": ((count,), "i"),
         "source": ((count,), "S"),
         "target": ((count,), "S"),
-        "keypoints": ((count, JOINTS, 2), "f"),
+        "keypoints": ((count, len(JOINTS), 2), "f"),
     }
     columns = {}
     for name, (shape, kind) in wanted.items():

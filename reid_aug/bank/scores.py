@@ -14,7 +14,7 @@ its class derives from :class:`reid_aug.stages.bank.score.BankScore`.
 
 from reid_aug.runtime.extensions import Declaration, declared
 
-GROUP = "reid_aug.bank_scores"
+SCORE_GROUP = "reid_aug.bank_scores"
 _SCORES = "reid_aug.stages.bank.score"
 
 PIXELS = Declaration(f"{_SCORES}:PixelScore", ("sharpness", "novelty"))
@@ -25,7 +25,7 @@ NETWORK = Declaration(
     "MODEL",
     "A model.safetensors of train-reid, for identity and margin.  [default: not scored]",
 )
-JOINTS = Declaration(
+JOINTS_SCORE = Declaration(
     f"{_SCORES}:JointsScore",
     ("pose",),
     "movenet",
@@ -33,7 +33,7 @@ JOINTS = Declaration(
     "Weights of MoveNet, for pose.  [default: pose is not scored]",
 )
 
-BUILT_IN = (PIXELS, NETWORK, JOINTS)
+BUILT_IN_SCORES = (PIXELS, NETWORK, JOINTS_SCORE)
 
 
 def bank_scores() -> tuple[Declaration, ...]:
@@ -42,7 +42,7 @@ def bank_scores() -> tuple[Declaration, ...]:
     Raises:
         UserError: If the name of an entry point cannot be an option, or is taken.
     """
-    return declared(BUILT_IN, GROUP)
+    return declared(BUILT_IN_SCORES, SCORE_GROUP)
 
 
 def needs_of_scores() -> dict[str, dict[str, str]]:

@@ -71,7 +71,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RowBatch:
     """Rows that are generated at once: a part of a shard whose lock is held."""
 
     shard: Shard
@@ -192,18 +192,20 @@ class Shards:
         old = Bank(self.bank) if self.bank.exists() else None
         self._parts = []
 
-        def read(batch: Batch) -> tuple[Batch, Any, bool]:
+        def read(batch: RowBatch) -> tuple[RowBatch, Any, bool]:
             if old is not None and batch.stop <= len(old):
                 return batch, old.images(batch.start, batch.stop), True
             return batch, method.read(_filled(rows[batch.start : batch.stop], size)), False
 
-        def compute(batch: Batch, material: Any, is_old: bool) -> tuple[Batch, np.ndarray, bool]:
+        def compute(
+            batch: RowBatch, material: Any, is_old: bool
+        ) -> tuple[RowBatch, np.ndarray, bool]:
             began = time.perf_counter()
             images = material if is_old else method.compute(material)
             self.computing += time.perf_counter() - began
             return batch, images, is_old
 
-        def write(computed: tuple[Batch, np.ndarray, bool]) -> int:
+        def write(computed: tuple[RowBatch, np.ndarray, bool]) -> int:
             batch, images, is_old = computed
             if not is_old:
                 images = method.finish(images, _filled(rows[batch.start : batch.stop], size))
@@ -225,7 +227,7 @@ class Shards:
                 advance(written)
         return done
 
-    def _batches(self, missing: list[Shard], size: int) -> Iterator[Batch]:
+    def _batches(self, missing: list[Shard], size: int) -> Iterator[RowBatch]:
         """The batches of the free shards; each shard is locked when its first batch is due."""
         for shard in missing:
             claim = Claim(shard.lock)
@@ -234,7 +236,7 @@ class Shards:
                 claim.release()
                 continue
             for start in range(shard.start, shard.stop, size):
-                yield Batch(shard, claim, start, min(start + size, shard.stop))
+                yield RowBatch(shard, claim, start, min(start + size, shard.stop))
 
     def _release(self) -> None:
         for claim in self._claims:
@@ -289,4 +291,5 @@ def _read(shard: Shard) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != shard.stop - shard.start:
         found = f"{pixels.shape} {pixels.dtype}"
         raise UserError(f"{shard.path}: must be a shard, got {found}; remove the file")
-    return pixels
+    result: np.ndarray = pixels
+    return result

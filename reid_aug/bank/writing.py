@@ -3,14 +3,15 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
+from reid_aug.bank.attributes import BankAttributes
 from reid_aug.bank.opening import mark_as_own
-from reid_aug.bank.reading import FORMAT
+from reid_aug.bank.reading import BANK_FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.runtime.files import committed
 
@@ -19,7 +20,7 @@ def write_bank(
     path: Path | str,
     rows: Rows,
     shards: Iterable[np.ndarray],
-    attributes: Mapping[str, Any],
+    attributes: BankAttributes,
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a whole bank; the file appears only when it is complete.
@@ -28,8 +29,7 @@ def write_bank(
         path: the file to write.
         rows: the columns; ``source`` and ``target`` as text.
         shards: the pixels, (n, H, W, 3) uint8 each, in row order.
-        attributes: all attributes in the docstring of :mod:`reid_aug.bank`, except format,
-            synthetic and the checksums; ``scores`` only for a bank with scores.
+        attributes: those of the bank; the hashes of the content are computed.
         scores: (N,) numbers by the name of the score.
 
     Raises:
@@ -49,7 +49,7 @@ def _fill(
     file: h5py.File,
     rows: Rows,
     shards: Iterable[np.ndarray],
-    attributes: Mapping[str, Any],
+    attributes: BankAttributes,
     scores: Mapping[str, np.ndarray],
 ) -> None:
     digest, done, images = hashlib.sha256(), 0, None
@@ -64,7 +64,7 @@ def _fill(
     columns = columns_of(rows, scores)
     for name, column in columns.items():
         file.create_dataset(name, data=column, track_times=False)
-    whole = {**attributes, "images_sha256": digest.hexdigest(), "synthetic": True}
-    head = {"format": FORMAT, "content_sha256": content_sha256(whole, columns)}
+    whole = replace(attributes.unwritten(), images_sha256=digest.hexdigest()).stored()
+    head = {"format": BANK_FORMAT, "content_sha256": content_sha256(whole, columns)}
     for name, value in sorted({**whole, **head}.items()):
         file.attrs[name] = value

@@ -123,7 +123,7 @@ def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> 
     from reid_aug.data.dataset import kept
     from reid_aug.stages.bank.show import write_bank_page
 
-    part, seed = opened.attributes["keep"], int(opened.attributes["keep_seed"])
+    part, seed = opened.attributes.keep, opened.attributes.keep_seed
     real = kept(stage.dataset.train, part, seed)
     write_bank_page(opened, real, path, by)
     write_contact_sheet(opened, real, stage.root, stage.run.contact_sheet)
@@ -214,4 +214,5 @@ def import_(
 
 
 def _own(stage: Any) -> Path:
-    return stage.run.find_bank(stage.recipe.data.keep)
+    result: Path = stage.run.find_bank(stage.recipe.data.keep)
+    return result

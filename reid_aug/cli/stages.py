@@ -130,9 +130,9 @@ def synthesize(
     command on one file system.
     """
     stage = stage_of(given)
-    from reid_aug.stages.synthesize import SynthesizeJob
+    from reid_aug.stages.synthesize import prepare
 
-    perform(SynthesizeJob.prepare(stage, ratio, mode, generator), dry_run)
+    perform(prepare(stage, ratio, mode, generator), dry_run)
 
 
 @click.command("train-reid")

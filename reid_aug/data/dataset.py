@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from reid_aug.runtime.errors import Remedy, UserError
-from reid_aug.runtime.json_toml import is_utf8
+from reid_aug.runtime.json_toml import LEAST, MOST, is_utf8
 from reid_aug.runtime.regular_files import IMAGE, open_regular
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
@@ -89,12 +89,14 @@ class DataConfig:
     """Fraction of the training images that are kept, above 0 and at most 1."""
 
     keep_seed: int = 0
-    """Seed of the hash that selects the kept images; any integer."""
+    """Seed of the hash that selects the kept images, an integer of 64 bits."""
 
     def __post_init__(self) -> None:
         for key in ("height", "width"):
             if not 16 <= getattr(self, key) <= 2048:
                 raise UserError(f"{key} must be in 16..2048 pixels, got {getattr(self, key)}")
+        if not LEAST <= self.keep_seed <= MOST:
+            raise UserError(f"keep_seed must be an integer of 64 bits, got {self.keep_seed}")
         check_keep(self.keep)
 
 

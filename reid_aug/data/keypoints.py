@@ -59,7 +59,8 @@ class Pose:
     @property
     def seen(self) -> np.ndarray:
         """Which joints have a position, (18,) bool."""
-        return ~np.isnan(self.xy[:, 0])
+        result: np.ndarray = ~np.isnan(self.xy[:, 0])
+        return result
 
     @property
     def has_torso(self) -> bool:
@@ -98,12 +99,13 @@ class Pose:
         def bumps(centre: np.ndarray, length: int) -> np.ndarray:
             steps = np.arange(length)
             if sigma == 0:
-                return (steps == np.rint(centre)).astype(np.float32)
-            return np.exp(-((steps - centre) ** 2) / (2 * sigma**2))
+                return np.asarray(steps == np.rint(centre), np.float32)
+            return np.asarray(np.exp(-((steps - centre) ** 2) / (2 * sigma**2)))
 
         x, y = self.xy.T[..., None]
         rows, columns = bumps(y, height), bumps(x, width)
-        return np.nan_to_num(rows[:, :, None] * columns[:, None, :]).astype(np.float32)
+        maps = np.nan_to_num(rows[:, :, None] * columns[:, None, :])
+        return np.asarray(maps, np.float32)
 
 
 NO_POSE = Pose(np.full((len(JOINTS), 2), np.nan, np.float32))

@@ -25,7 +25,7 @@ from reid_aug.runtime.csv_rows import read_rows
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
-HEADER = ["from", "to"]
+PAIR_HEADER = ["from", "to"]
 LEFT_OUT = ("-1", "0000")
 TEST_PAIRS = 12_000
 
@@ -73,7 +73,7 @@ def read_pairs(path: Path | str) -> list[Pair]:
             contains the line number.
     """
     rows = read_rows(path, "give a CSV file with the header from,to")
-    if not rows or rows[0] != HEADER:
+    if not rows or rows[0] != PAIR_HEADER:
         raise UserError(
             f"{path}: line 1 must be 'from,to', got {','.join(rows[0]) if rows else ''!r}"
         )
@@ -96,7 +96,7 @@ def write_pairs(path: Path | str, pairs: Sequence[Pair]) -> None:
 
 def pairs_text(pairs: Sequence[Pair]) -> str:
     """The content of the file of a list of pairs."""
-    return "".join(f"{source},{target}\n" for source, target in [tuple(HEADER), *pairs])
+    return "".join(f"{source},{target}\n" for source, target in [tuple(PAIR_HEADER), *pairs])
 
 
 def pairs_sha256(pairs: Sequence[Pair]) -> str:

@@ -104,9 +104,9 @@ def fingerprints(images: Iterable[PersonImage]) -> str:
     return "".join(sorted(_fingerprints(images)))
 
 
-def recorded_fingerprints(notes: Mapping[str, Any]) -> str:
+def recorded_fingerprints(metadata: Mapping[str, Any]) -> str:
     """The fingerprints in the metadata of a checkpoint; "" if they are missing or not a string."""
-    trained_on = notes.get("trained_on")
+    trained_on = metadata.get("trained_on")
     return trained_on if isinstance(trained_on, str) else ""
 
 
@@ -131,14 +131,14 @@ def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
 
 
 def leak_status(
-    seen: str, dataset: Dataset, real: Sequence[PersonImage], what: str = "generator"
+    trained_on: str, dataset: Dataset, real: Sequence[PersonImage], what: str = "generator"
 ) -> str:
     """The :class:`LeakStatus` of a network for this data set and kept set, as a plain string.
 
     It is a plain string because HDF5 attributes accept no enumeration.
 
     Args:
-        seen: the fingerprints of the images that trained the network; "" if they are unknown,
+        trained_on: the fingerprints of the images that trained the network; "" if they are unknown,
             which counts as the worst case, ``WHOLE``.
         real: the kept set.
         what: the name of the network in error messages.
@@ -146,18 +146,18 @@ def leak_status(
     Raises:
         UserError: If the network was trained on test images.
     """
-    if not seen:
+    if not trained_on:
         return LeakStatus.WHOLE.value
-    trained_on = _split(seen)
-    if trained_on & _fingerprints((*dataset.query, *dataset.gallery)):
+    images = _split(trained_on)
+    if images & _fingerprints((*dataset.query, *dataset.gallery)):
         raise UserError(
             f"the {what} was trained on query or gallery images of this data set, so no result "
             f"with it is valid; use one that was trained on other images, for example the kept ones"
         )
     kept = _fingerprints(real)
-    if trained_on & (_fingerprints(dataset.train) - kept):
+    if images & (_fingerprints(dataset.train) - kept):
         return LeakStatus.WHOLE.value
-    return (LeakStatus.KEPT if trained_on <= kept else LeakStatus.EXTERNAL).value
+    return (LeakStatus.KEPT if images <= kept else LeakStatus.EXTERNAL).value
 
 
 def is_leak_free(statuses: Iterable[str | None]) -> bool:

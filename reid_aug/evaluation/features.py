@@ -25,7 +25,7 @@ from reid_aug.runtime.progress import track
 BATCH = 100
 
 
-def look(size: tuple[int, int]) -> Any:
+def evaluation_transform(size: tuple[int, int]) -> Any:
     """The test transform: from a ``PIL.Image`` to the input of a re-ID network, (3, H, W) float32.
 
     Args:
@@ -45,7 +45,8 @@ class Pictures(TorchDataset[Tensor]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.transform(Image.fromarray(open_image(self.images[index].path)))
+        result: Tensor = self.transform(Image.fromarray(open_image(self.images[index].path)))
+        return result
 
 
 def evaluate_model(

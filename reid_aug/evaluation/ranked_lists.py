@@ -44,7 +44,8 @@ def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
     count = min(count, len(ordered))
     if which == "spread":
         ordered = ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
-    return ordered[:count].tolist()
+    result: list[int] = ordered[:count].tolist()
+    return result
 
 
 def ranked(

@@ -17,9 +17,9 @@ from reid_aug.generator.network import Generator
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
-FORMAT = "reid_aug.generator/1"
+GENERATOR_FORMAT = "reid_aug.generator/1"
 DEMO = "demo"  # the name of the generator that is part of the package
-GROUP = "reid_aug.generators"  # entry points: format tag = class
+GENERATOR_GROUP = "reid_aug.generators"  # entry points: format tag = class
 
 Network = TypeVar("Network", bound=GeneratorNetwork)
 
@@ -33,7 +33,7 @@ def save_generator(
     generator: Generator, path: Path | str, notes: Mapping[str, Any] | None = None
 ) -> None:
     """Write a checkpoint; the entries of ``notes`` are added to its metadata as JSON."""
-    head = {"format": FORMAT, "config": asdict(generator.config)}
+    head = {"format": GENERATOR_FORMAT, "config": asdict(generator.config)}
     write_tensors(path, generator.state_dict(), {**(notes or {}), **head})
 
 
@@ -83,12 +83,12 @@ def load_with_metadata(
 
 def _network_class(tag: object, path: Path | str) -> type[GeneratorNetwork]:
     """The class that reads checkpoints of format ``tag``: built in, or of an installed package."""
-    if tag == FORMAT:
+    if tag == GENERATOR_FORMAT:
         return Generator
-    entries = installed.entry_points(group=GROUP)
+    entries = installed.entry_points(group=GENERATOR_GROUP)
     found = [entry for entry in entries if entry.name == tag]
     if not found:
-        known = ", ".join(sorted({FORMAT, *(entry.name for entry in entries)}))
+        known = ", ".join(sorted({GENERATOR_FORMAT, *(entry.name for entry in entries)}))
         raise UserError(
             f"{path}: must be a generator checkpoint of a known format ({known}), got {tag!r}; "
             f"install the package that reads this format, or convert released weights with: "

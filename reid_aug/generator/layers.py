@@ -49,7 +49,8 @@ class CameraStyle(nn.Module):
     def forward(self, code: Tensor, camera: Tensor) -> Tensor:
         """(B, C, h, w) and (B,) cameras, counted from 0, to (B, C, h, w)."""
         scale, shift = self.scale(camera), self.shift(camera)
-        return code * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+        result: Tensor = code * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+        return result
 
 
 def camera_styles(layers: nn.Sequential, cameras: int) -> nn.ModuleList:

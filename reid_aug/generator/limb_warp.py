@@ -85,7 +85,8 @@ def _sampled(image: Tensor, maps: Tensor) -> Tensor:
     places = _pixels(height, width, image.device).T @ maps.mT  # (B, P, H * W, 2)
     grid = places.reshape(len(image), -1, width, 2).to(image.dtype)
     moved = F.grid_sample(image.contiguous(), grid, padding_mode="border", align_corners=False)
-    return moved.unflatten(2, (-1, height))
+    result: Tensor = moved.unflatten(2, (-1, height))
+    return result
 
 
 def _pixels(height: int, width: int, device: torch.device) -> Tensor:
@@ -127,13 +128,15 @@ def _in_order(limbs_and_torso: list[Tensor]) -> Tensor:
 
 def _is_long(limbs: Tensor) -> Tensor:
     """Whether limbs (B, P, 2, 2) are seen and long enough to have a direction: (B, P) bool."""
-    return (limbs[:, :, 1] - limbs[:, :, 0]).norm(dim=-1) >= SHORTEST  # False for NaN
+    result: Tensor = (limbs[:, :, 1] - limbs[:, :, 0]).norm(dim=-1) >= SHORTEST  # False for NaN
+    return result
 
 
 def torso_length(xy: Tensor) -> Tensor:
     """The distance from mid-shoulder to mid-hip in pixels, (B,); NaN if a joint is unseen."""
     shoulders, hips = xy[:, [R_SHOULDER, L_SHOULDER]].mean(1), xy[:, [R_HIP, L_HIP]].mean(1)
-    return (hips - shoulders).norm(dim=-1)
+    result: Tensor = (hips - shoulders).norm(dim=-1)
+    return result
 
 
 def torso_corners(xy: Tensor, length: Tensor) -> Tensor:
@@ -159,7 +162,8 @@ def affine(points: Tensor, to: Tensor) -> Tensor:
     """The least-squares maps (B, 2, 3) of points (B, n, 2), n at least 3, to points (B, n, 2)."""
     ones = torch.ones_like(points[..., :1])
     known = torch.cat([points, ones], -1).nan_to_num().double()
-    return (torch.linalg.pinv(known) @ to.nan_to_num().double()).transpose(-1, -2).float()
+    result: Tensor = (torch.linalg.pinv(known) @ to.nan_to_num().double()).transpose(-1, -2).float()
+    return result
 
 
 def similarity(source: Tensor, target: Tensor) -> Tensor:
@@ -189,7 +193,8 @@ def capsules(limbs: Tensor, halves: Tensor, size: tuple[int, int]) -> Tensor:
     u, v = (torch.cat([turn, shift], -1) @ _pixels(*size, limbs.device)).unbind(2)
     end = (length + BEYOND * halves)[..., None]
     beyond = u - torch.minimum(u.clamp(min=0), end)
-    return _soft(halves[..., None] - torch.hypot(beyond, v)).unflatten(-1, size)
+    result: Tensor = _soft(halves[..., None] - torch.hypot(beyond, v)).unflatten(-1, size)
+    return result
 
 
 def quadrilaterals(corners: Tensor, size: tuple[int, int]) -> Tensor:
@@ -207,7 +212,8 @@ def quadrilaterals(corners: Tensor, size: tuple[int, int]) -> Tensor:
     lines = lines + torch.tensor(DIAGONAL, device=corners.device)
     depth = (lines @ _pixels(*size, corners.device)).amin(2)  # (B, 2, H * W)
     depth = depth.masked_fill(area[..., None] == 0, -torch.inf)
-    return _soft(depth.amax(1)).unflatten(-1, size)
+    result: Tensor = _soft(depth.amax(1)).unflatten(-1, size)
+    return result
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:

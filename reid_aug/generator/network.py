@@ -49,7 +49,8 @@ class Generator(GeneratorNetwork):
     @property
     def step(self) -> int:
         """Height and width of an image must be multiples of this: 2**downsamplings."""
-        return 2**self.config.downsamplings
+        result: int = 2**self.config.downsamplings
+        return result
 
     @classmethod
     def from_checkpoint(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
@@ -119,7 +120,8 @@ class Generator(GeneratorNetwork):
             maps = [heatmaps(xy, height, width, self.config.sigma) for xy in (source, target)]
             if self.config.limbs:
                 limbs = torch.cat(warp_limbs(image, source, target), 1)
-        return self(image, *maps, cameras, limbs)
+        result: Tensor = self(image, *maps, cameras, limbs)
+        return result
 
     def _details(self, limbs: Tensor | None, source_camera: Tensor | None) -> list[Tensor]:
         """The codes of the limbs, fine to coarse; empty if not limb-conditioned."""

@@ -7,11 +7,11 @@ from :class:`reid_aug.image_quality.metrics.Metric`. This module imports no torc
 
 from reid_aug.runtime.extensions import Declaration, declared
 
-GROUP = "reid_aug.metrics"
+METRIC_GROUP = "reid_aug.metrics"
 _METRICS = "reid_aug.image_quality.metrics"
 
 STRUCTURE = Declaration(f"{_METRICS}:StructureMetric", ("SSIM", "mask-SSIM", "L1"))
-JOINTS = Declaration(
+JOINTS_METRIC = Declaration(
     f"{_METRICS}:JointsMetric",
     ("PCKh",),
     "movenet",
@@ -47,7 +47,7 @@ IDENTITY = Declaration(
     "A model.safetensors of train-reid, for identity.  [default: identity is not measured]",
 )
 
-BUILT_IN = (STRUCTURE, JOINTS, INCEPTION, PERCEPTUAL, DETECTOR, IDENTITY)
+BUILT_IN_METRICS = (STRUCTURE, JOINTS_METRIC, INCEPTION, PERCEPTUAL, DETECTOR, IDENTITY)
 
 
 def metrics() -> tuple[Declaration, ...]:
@@ -56,4 +56,4 @@ def metrics() -> tuple[Declaration, ...]:
     Raises:
         UserError: If the name of an entry point cannot be an option, or is taken.
     """
-    return declared(BUILT_IN, GROUP)
+    return declared(BUILT_IN_METRICS, METRIC_GROUP)

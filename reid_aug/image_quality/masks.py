@@ -30,7 +30,8 @@ def limb_mask(pose: Pose, height: int, width: int) -> np.ndarray:
             mask[polygon(rows, columns, shape=mask.shape)] = True
     for point in points[seen]:
         mask[disk(tuple(point), RADIUS, shape=mask.shape)] = True
-    return erosion(dilation(mask, SQUARE), SQUARE)
+    result: np.ndarray = erosion(dilation(mask, SQUARE), SQUARE)
+    return result
 
 
 def _rectangle(start: np.ndarray, end: np.ndarray) -> np.ndarray:

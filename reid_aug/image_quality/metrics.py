@@ -121,7 +121,7 @@ class StructureMetric(Metric):
 class JointsMetric(Metric):
     """PCKh, with the joints that MoveNet finds in the generated image."""
 
-    names, needs = declarations.JOINTS.names, declarations.JOINTS.needs
+    names, needs = declarations.JOINTS_METRIC.names, declarations.JOINTS_METRIC.needs
     network: MoveNet
 
     def __init__(self, protocol: str, network: object = None) -> None:
@@ -209,7 +209,10 @@ def frechet(generated: torch.Tensor, real: torch.Tensor) -> float:
     if min(len(generated), len(real)) < 2:
         return float("nan")
     statistics = [fid_features_to_statistics(features) for features in (generated, real)]
-    return fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    result: float = fid_statistics_to_metric(*statistics, verbose=False)[
+        "frechet_inception_distance"
+    ]
+    return result
 
 
 class PerPair(Metric):

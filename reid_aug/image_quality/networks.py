@@ -73,7 +73,8 @@ class Inception(Network):
         file.seek(0)
         features = ["2048", "logits_unbiased"]
         try:
-            return FeatureExtractorInceptionV3("inception", features, file)
+            result: nn.Module = FeatureExtractorInceptionV3("inception", features, file)
+            return result
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()[:120]
             raise UserError(
@@ -107,7 +108,8 @@ class Perception(Network):
     def __call__(self, images: np.ndarray, others: np.ndarray) -> Tensor:
         """The distances of ``images`` to ``others``, (B,)."""
         signed = (self.planes(part).float() / 127.5 - 1 for part in (images, others))
-        return self.model(*signed).flatten().cpu()
+        result: Tensor = self.model(*signed).flatten().cpu()
+        return result
 
 
 class PersonDetector(Network):
@@ -120,7 +122,8 @@ class PersonDetector(Network):
         state = read_weights(self.path)
         model = ssd300_vgg16(weights=None, weights_backbone=None, score_thresh=0.01)
         self.load(model, state, "torchvision's ssd300_vgg16")
-        return model
+        result: nn.Module = model
+        return result
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Tensor:

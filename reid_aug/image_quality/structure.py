@@ -36,7 +36,7 @@ def _map(target: np.ndarray, generated: np.ndarray, protocol: str) -> tuple[floa
     extent = 255.0
     if protocol == "patn":  # an image of one colour has the range 0
         extent = max(float(generated.max()) - float(generated.min()), 1.0)
-    return structural_similarity(
+    result: tuple[float, np.ndarray] = structural_similarity(
         target,
         generated,
         channel_axis=-1,
@@ -46,6 +46,7 @@ def _map(target: np.ndarray, generated: np.ndarray, protocol: str) -> tuple[floa
         use_sample_covariance=False,
         full=True,
     )
+    return result
 
 
 def mean_difference(target: np.ndarray, generated: np.ndarray) -> float:

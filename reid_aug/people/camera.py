@@ -52,7 +52,8 @@ class Camera:
         """Apply the colour response: (H, W, 3) float32 in [0, 255] to (H, W, 3) uint8."""
         light = (picture * np.float32(1 / 255)).clip(0, 1) ** np.float32(self.gamma)
         mixing = (self.mixing.T * self.gain * (gain * 255)).astype(np.float32)
-        return (light @ mixing + np.float32(self.lift)).clip(0, 255).astype(np.uint8)
+        result: np.ndarray = (light @ mixing + np.float32(self.lift)).clip(0, 255).astype(np.uint8)
+        return result
 
 
 def make_camera(rng: np.random.Generator, number: int, difficulty: Difficulty) -> Camera:

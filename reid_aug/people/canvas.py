@@ -112,4 +112,5 @@ class Canvas:
 def _shade(height: np.ndarray, normals: np.ndarray, camera: Camera) -> np.ndarray:
     lit = (camera.sun.astype(np.float32) @ normals).clip(0, 1)
     low = (0.86 + 0.14 / 1.2 * height).clip(0.8, 1)  # less light from the sky reaches low points
-    return (camera.ambient + (1.12 - camera.ambient) * lit) * low
+    result: np.ndarray = (camera.ambient + (1.12 - camera.ambient) * lit) * low
+    return result

@@ -14,7 +14,7 @@ import numpy as np
 from reid_aug.people.camera import CAMERAS, Camera, make_camera
 from reid_aug.people.difficulty import DIFFICULTIES, Difficulty
 from reid_aug.people.pose import Body, make_body
-from reid_aug.people.render import Picture, draw
+from reid_aug.people.render import RenderedPicture, draw
 from reid_aug.people.shot import Crop, Shot, appearance_of, sample_shots, sample_sight
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.random_streams import PeopleStream
@@ -135,7 +135,7 @@ class People:
             )
         return self._shots[name]
 
-    def draw(self, shot: Shot) -> Picture:
+    def draw(self, shot: Shot) -> RenderedPicture:
         """Render a shot."""
         seed, beside = self.config.seed, shot.bystander
         bystander = None if beside is None else _body(seed, beside.pid, self._difficulty)

@@ -55,7 +55,8 @@ def sample_missed(rng: np.random.Generator, yaw: float, covers_ears: bool) -> np
     missed[[RIGHT_EYE, LEFT_EYE]] = luck[[RIGHT_EYE, LEFT_EYE]] < EYE
     chance = COVERED_EAR if covers_ears else EAR
     missed[[RIGHT_EAR, LEFT_EAR]] = luck[[RIGHT_EAR, LEFT_EAR]] < chance
-    return missed | (together[2] < NOBODY)
+    result: np.ndarray = missed | (together[2] < NOBODY)
+    return result
 
 
 def seen_joints(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,13 +19,14 @@ from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import new_folder
 from reid_aug.runtime.records import build, read_table
+from reid_aug.runtime.workers import usable_cores
 
 RENDERER = 2  # version of the images; increased when any rendered pixel changes
 LABEL = "people.json"
 WORTH_A_POOL = 32  # least number of people for a process pool; fewer render faster without it
 CHUNK = 8  # people per task of a process; neighbours share bystanders and so cached bodies
 
-Progress = Callable[[Iterable, int], Iterable]
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def write_people(root: Path, config: PeopleConfig, progress: Progress | None = None) -> None:
@@ -56,9 +58,9 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
 
 
 @contextmanager
-def _mapper(people: int) -> Iterator[Callable]:
+def _mapper(people: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """The built-in ``map``, or for many people the ``map`` of a process pool."""
-    workers = min(os.cpu_count() or 1, 8)
+    workers = min(usable_cores(), 8)
     if people < WORTH_A_POOL or workers == 1:
         yield map
         return

@@ -109,7 +109,8 @@ def _walking_legs(manner: Manner, phase: float) -> tuple[Pair, Pair]:
 def _knee(manner: Manner, phase: float) -> float:
     """Angle of a knee: large while the leg swings forwards, small while it carries the weight."""
     swinging = manner.knee * max(math.sin(phase - 2.4), 0) ** 1.5
-    return 0.06 + swinging + 0.06 * max(-math.sin(phase), 0)
+    result: float = 0.06 + swinging + 0.06 * max(-math.sin(phase), 0)
+    return result
 
 
 def _resting_legs(phase: float) -> tuple[Pair, Pair]:

@@ -35,7 +35,8 @@ def _top_colours(surface: Surface, appearance: Appearance) -> np.ndarray:
     if appearance.colours.pattern == "plaid":
         waves = np.sin(height * frequency * 8), np.sin(sideways * frequency * 9)
         lines = (np.stack(waves) > 0.3).sum(axis=0)
-        return colours + lines[:, None] * 0.35 * (second - colours)
+        result: np.ndarray = colours + lines[:, None] * 0.35 * (second - colours)
+        return result
     where = {
         "plain": np.zeros(len(colours), bool),
         "across": np.sin(height * frequency * 9) > 0.2,

@@ -13,7 +13,7 @@ from reid_aug.people.shot import Bystander, Crop, Exposure, Shot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class RenderedPicture:
     """A rendered shot."""
 
     image: np.ndarray  # (128, 64, 3) uint8 RGB
@@ -21,7 +21,7 @@ class Picture:
     mask: np.ndarray  # (128, 64) bool; True at visible pixels of the person, not of a bystander
 
 
-def draw(shot: Shot, body: Body, camera: Camera, bystander: Body | None = None) -> Picture:
+def draw(shot: Shot, body: Body, camera: Camera, bystander: Body | None = None) -> RenderedPicture:
     """Render ``shot``; ``body`` and ``bystander`` are the bodies of its two identities."""
     figure = pose(body, shot.yaw, shot.posture)
     frame = _frame(figure, camera, shot.distance, shot.crop)
@@ -41,7 +41,7 @@ def draw(shot: Shot, body: Body, camera: Camera, bystander: Body | None = None) 
     np.copyto(scene, canvas.colours().take(canvas.index, axis=0), where=canvas.index[..., None] > 0)
     image = _expose(_halve(scene), camera, shot.exposure)
     xy = seen_joints(shot.missed, figure, camera, shot.distance, frame, canvas)
-    return Picture(image, xy, _halve(is_person.astype(np.float32)) > 0.5)
+    return RenderedPicture(image, xy, _halve(is_person.astype(np.float32)) > 0.5)
 
 
 def _stand_beside(body: Body, beside: Bystander) -> Figure:
@@ -92,13 +92,15 @@ def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
     across = np.exp(-(((np.arange(WIDTH * SCALE) - x) / (15 * SCALE)) ** 2))
     down = np.exp(-(((np.arange(HEIGHT * SCALE) - y) / (4 * SCALE)) ** 2))
     shadow = (1 - 0.5 * down[:, None] * across).astype(np.float32)
-    return np.asarray(window, np.float32) * shadow[..., None]
+    result: np.ndarray = np.asarray(window, np.float32) * shadow[..., None]
+    return result
 
 
 def _halve(canvas: np.ndarray) -> np.ndarray:
     """Mean of the canvas pixels per image pixel: (256, 128, ...) to (128, 64, ...)."""
     rows = canvas[::SCALE] + canvas[1::SCALE]
-    return (rows[:, ::SCALE] + rows[:, 1::SCALE]) * np.float32(SCALE**-2)
+    result: np.ndarray = (rows[:, ::SCALE] + rows[:, 1::SCALE]) * np.float32(SCALE**-2)
+    return result
 
 
 def _expose(scene: np.ndarray, camera: Camera, exposure: Exposure) -> np.ndarray:
@@ -122,4 +124,5 @@ def _grain(seed: int) -> np.ndarray:
     size = HEIGHT * WIDTH * 4
     pairs = np.frombuffer(np.random.default_rng(seed).bytes(2 * size), np.uint8).reshape(2, size)
     noise = (pairs[0].astype(np.float32) + pairs[1] - 255) * np.float32(1 / 104.5)
-    return noise.reshape(HEIGHT, WIDTH, 4)
+    result: np.ndarray = noise.reshape(HEIGHT, WIDTH, 4)
+    return result

@@ -30,7 +30,8 @@ def spread(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (n, 3) scaled to length 1."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return result
 
 
 def columns(*values: np.ndarray | float) -> np.ndarray:

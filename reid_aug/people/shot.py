@@ -131,7 +131,8 @@ def _walk_past(
 def _facing(rng: np.random.Generator) -> float:
     facing = pick(rng, FACINGS)
     if facing == "across":
-        return rng.choice([-1, 1]) * (np.pi / 2 + rng.normal(0, 0.25))
+        result: float = rng.choice([-1, 1]) * (np.pi / 2 + rng.normal(0, 0.25))
+        return result
     return (np.pi if facing == "away" else 0) + rng.normal(0, 0.52)
 
 

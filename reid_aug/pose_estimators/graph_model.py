@@ -27,7 +27,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.json_toml import read_json
 from reid_aug.runtime.regular_files import read_bytes
 
-LARGEST = 512 * 1024**2  # bytes of JSON or of weights
+LARGEST_GRAPH = 512 * 1024**2  # bytes of JSON or of weights
 ABOUT = "a TF.js model is a .json file and .bin files in one folder"
 SIDES = range(1, 2049)  # pixels of the input
 STORED = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
@@ -44,7 +44,7 @@ class GraphModel:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            graph = read_json(self.path, "a TF.js graph model", ABOUT, LARGEST)
+            graph = read_json(self.path, "a TF.js graph model", ABOUT, LARGEST_GRAPH)
             self.weights = _read_weights(graph["weightsManifest"], self.path)
             nodes = {node.name: node for node in map(_node, graph["modelTopology"]["node"])}
             self.input, self.size = _input(graph["modelTopology"]["node"])
@@ -132,7 +132,7 @@ def _read_weights(manifest: Sequence[Mapping[str, Any]], path: Path) -> dict[str
         names = [str(name) for name in group["paths"]]
         if any(name != Path(name).name for name in names):
             raise ValueError(f"weights in another folder, {names}")
-        raw = b"".join(read_bytes(path.with_name(name), LARGEST, ABOUT) for name in names)
+        raw = b"".join(read_bytes(path.with_name(name), LARGEST_GRAPH, ABOUT) for name in names)
         place = 0
         for weight in group["weights"]:
             stored = weight.get("quantization", {}).get("dtype", weight["dtype"])

@@ -100,7 +100,8 @@ class ProcessGroup:
 
         The gradient is propagated to the tensors of all processes.
         """
-        return _Stacked.apply(part, self)
+        result: Tensor = _Stacked.apply(part, self)
+        return result
 
     def is_agreed(self, value: int) -> bool:
         """Whether ``value`` is equal in all processes."""

@@ -136,7 +136,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync(file: IO) -> None:
+def sync(file: IO[Any]) -> None:
     """Flush an open file to the disk."""
     file.flush()
     os.fsync(file.fileno())

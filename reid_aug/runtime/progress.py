@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+__all__ = ["tqdm", "track"]
+
 T = TypeVar("T")
 LOCK = threading.RLock()  # tqdm's own lock is a semaphore, which remains when the process is killed
 

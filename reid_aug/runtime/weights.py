@@ -25,7 +25,7 @@ from reid_aug.runtime.json_toml import parse_json
 from reid_aug.runtime.records import Table
 from reid_aug.runtime.regular_files import require_regular
 
-LARGEST = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
+LARGEST_FILE = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
 DAMAGED = (  # raised by torch.load for damaged files of the old and the new format
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
     TypeError, ValueError, struct.error,
@@ -129,7 +129,7 @@ def fitting(path: Path | str, what: str, remedy: str) -> Iterator[None]:
 
 
 def _checked(path: Path | str) -> Path:
-    require_regular(path, LARGEST, "give the path of a weight file that exists")
+    require_regular(path, LARGEST_FILE, "give the path of a weight file that exists")
     return Path(path)
 
 

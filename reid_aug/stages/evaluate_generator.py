@@ -39,17 +39,17 @@ from reid_aug.runtime.records import read_table
 from reid_aug.runtime.weights import read_tensors
 from reid_aug.stages.stage import Stage
 
-FORMAT = "reid_aug.quality/1"
+QUALITY_FORMAT = "reid_aug.quality/1"
 RESULT = "quality.json"
 RESULT_BYTES = 4_000  # the usual size of a result
 BATCH = 16  # pairs
 LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvision", "Pillow")
 
-Progress = Callable[..., Iterable]
+Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EvaluateGeneratorJob:
     """What is measured: pairs, their images, and the metrics."""
 
     pairs: list[Pair]
@@ -78,7 +78,7 @@ class Job:
             if one.group and (one.option in self.weights or not kinds[one.option].needs)
         )
         return {
-            "format": FORMAT,
+            "format": QUALITY_FORMAT,
             "pairs": len(self.pairs),
             "pairs_sha256": pairs_sha256(self.pairs),
             "height": size[0],
@@ -153,7 +153,7 @@ def prepare(
     pairs: str | None = None,
     count: int | None = None,
     weights: Mapping[str, str] | None = None,
-) -> Job:
+) -> EvaluateGeneratorJob:
     """Resolve what is measured; nothing is written.
 
     Args:
@@ -162,7 +162,7 @@ def prepare(
         images: a folder of generated images, instead of a generator.
         pairs: a file of pairs; None is the published rule.
         count: the number of pairs; None is 12,000 by the published rule, and all pairs of a file.
-        weights: files of weights by option, as :attr:`Job.weights`.
+        weights: files of weights by option, as :attr:`EvaluateGeneratorJob.weights`.
 
     Raises:
         UserError: If an input is missing or wrong, or a network was trained on test images.
@@ -180,7 +180,7 @@ def prepare(
     if "reid" in weights:
         refuse_tested(weights["reid"], stage.dataset)
     gallery = Gallery(known, stage.poses, stage.recipe.data)
-    return Job(listed, gallery, generated, stage.run.path, stage.device, weights)
+    return EvaluateGeneratorJob(listed, gallery, generated, stage.run.path, stage.device, weights)
 
 
 def choose_pairs(
@@ -243,7 +243,7 @@ def open_metrics(weights: Mapping[str, str], device: torch.device) -> dict[str, 
     """The metrics that can be measured, by protocol; each network is read once.
 
     Args:
-        weights: as :attr:`Job.weights`.
+        weights: as :attr:`EvaluateGeneratorJob.weights`.
         device: where networks compute.
     """
     metrics: dict[str, list[Metric]] = {protocol: [] for protocol in PROTOCOLS}
@@ -305,7 +305,7 @@ def read_quality(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is none.
     """
-    result = read_table(path, "a result of generator evaluate", format_=FORMAT)
+    result = read_table(path, "a result of generator evaluate", format_=QUALITY_FORMAT)
     result.whole("pairs", 0)
     result.text("pairs_sha256")
     measures, missing = result.table("measures"), result.table("missing")

@@ -36,8 +36,8 @@ from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFea
 from reid_aug.evaluation.features import (
     check_queries,
     distance_matrix,
+    evaluation_transform,
     extract_features,
-    look,
     score,
 )
 from reid_aug.evaluation.ranked_lists import check_choice, choose_queries, ranked_picture
@@ -48,13 +48,19 @@ from reid_aug.runtime.records import Table, read_table
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.train_reid.folder import MODEL
 
-FORMAT = "reid_aug.evaluation/1"
+EVALUATION_FORMAT = "reid_aug.evaluation/1"
 RERANK = RerankConfig()
 PROBED = 16  # images from which the time is estimated
 AP_BYTES = 60  # the usual size of the AP of one query in a row
 CROP_BYTES = 20_000  # the usual size of a crop in a picture of ranked lists
-COLUMNS = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
-Progress = Callable[..., Iterable]
+SCORE_COLUMNS = {
+    "mAP": "mAP",
+    "rank1": "Rank-1",
+    "rank5": "Rank-5",
+    "rank10": "Rank-10",
+    "mINP": "mINP",
+}
+Progress = Callable[..., Iterable[Any]]
 
 
 class EvaluatedNetwork:
@@ -81,8 +87,8 @@ class EvaluatedNetwork:
         self.path, self.dataset = path, dataset
         self.network = load_reid_network(path)
         real = kept(dataset.train, data.keep, data.keep_seed)
-        self.data = leak_status(self.network.seen, dataset, real, "network")
-        self.transform = look(self.network.size)
+        self.data = leak_status(self.network.trained_on, dataset, real, "network")
+        self.transform = evaluation_transform(self.network.size)
         self.to(device)
 
     def to(self, device: torch.device) -> None:
@@ -92,7 +98,7 @@ class EvaluatedNetwork:
     def describe(self) -> str:
         """The images and the network, as text."""
         lists = f"{len(self.dataset.query)} queries, {len(self.dataset.gallery)} gallery images"
-        if self.network.seen:
+        if self.network.trained_on:
             known = f"trained on: {self.data}"
         else:
             known = "training images not recorded, so they may be test images: not leak-free"
@@ -139,7 +145,7 @@ class EvaluatedNetwork:
         return sum(map(len, self.lists))
 
 
-class Job:
+class EvaluateReidJob:
     """Rows to be scored.
 
     Args:
@@ -162,7 +168,7 @@ class Job:
     def about(self) -> dict[str, Any]:
         """What identifies a file: the values that all its rows have in common."""
         return {
-            "format": FORMAT,
+            "format": EVALUATION_FORMAT,
             "model_sha256": sha256(self.tested.path),
             "model_data": self.tested.data,
             "dataset_sha256": dataset_sha256(self.tested.dataset),
@@ -171,13 +177,13 @@ class Job:
             "protocol": PROTOCOL,
         }
 
-    def rows(self) -> list["Row"]:
+    def rows(self) -> list["EvaluatedRow"]:
         """The rows of this job."""
         posed = [{}, {"centralised": self.posed.settings}] if self.posed else [{}]
         ways = [{}, {"rerank": asdict(RERANK)}] if self.with_rerank else [{}]
-        return [Row(features | way) for way in ways for features in posed]
+        return [EvaluatedRow(features | way) for way in ways for features in posed]
 
-    def scores(self, row: "Row") -> Scores:
+    def scores(self, row: "EvaluatedRow") -> Scores:
         """The scores of one row."""
         features = self.centralised if "centralised" in row.settings else self.tested.features
         query, gallery = (part.to(self.tested.device) for part in features)
@@ -239,7 +245,7 @@ def prepare(
     rerank: bool = False,
     generator: str | None = None,
     poses: int | None = None,
-) -> Job:
+) -> EvaluateReidJob:
     """Resolve what is evaluated; nothing is written.
 
     Args:
@@ -267,7 +273,7 @@ def prepare(
             stage.device,
         )
     tested = EvaluatedNetwork(model, stage.dataset, recipe.data, stage.device)
-    return Job(tested, stage.run.evaluation(name_of(model, stage.root)), posed, rerank)
+    return EvaluateReidJob(tested, stage.run.evaluation(name_of(model, stage.root)), posed, rerank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +333,7 @@ def prepare_ranking(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EvaluatedRow:
     """One way to rank."""
 
     settings: Mapping[str, Any]
@@ -349,7 +355,7 @@ def read_rows(path: Path, about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Raises:
         UserError: If the file holds another evaluation, or none.
     """
-    found = read_table(path, "a result of reid evaluate", format_=FORMAT)
+    found = read_table(path, "a result of reid evaluate", format_=EVALUATION_FORMAT)
     tables = found.tables("rows")
     rows = [_checked(row, tables[0].content) for row in tables]
     if others := [key for key, value in about.items() if found.content.get(key) != value]:
@@ -365,7 +371,7 @@ def _checked(row: Table, first: Mapping[str, Any]) -> Mapping[str, Any]:
     row.text("row")
     row.table("settings")
     row.whole("queries", 0)
-    for name in COLUMNS:
+    for name in SCORE_COLUMNS:
         row.fraction(name)
     ap = row.table("ap")
     for name in ap.content:
@@ -395,9 +401,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     about = "; gain in mAP over plain, with a 95 % interval over queries" if len(rows) > 1 else ""
     yield f"{rows[0]['queries']} queries counted{about}"
     wide = max(len(row["row"]) for row in rows) + 2
-    yield " " * wide + "".join(f"{name:>9}" for name in COLUMNS.values())
+    yield " " * wide + "".join(f"{name:>9}" for name in SCORE_COLUMNS.values())
     for row in rows:
-        cells = "".join(f"{100 * row[key]:>9.2f}" for key in COLUMNS)
+        cells = "".join(f"{100 * row[key]:>9.2f}" for key in SCORE_COLUMNS)
         gained, width = (100 * value for value in gain(row["ap"], rows[0]["ap"]))
         change = "" if row is rows[0] else f"   {gained:+.2f} ± {width:.2f}"
         yield f"{row['row']:<{wide}}{cells}{change}"

@@ -34,7 +34,7 @@ def resolve_mix(
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     require_same_dataset(source, stage.dataset)
     if source and ratio is None:
-        ratio, mode = source.attributes["ratio"], mode or source.attributes["mode"]
+        ratio, mode = source.attributes.ratio, mode or source.attributes.mode
     mode, least = mode or stage.recipe.synthesize.mode, parse_min_score(min_score)
     images, keep, keep_seed = stage.dataset.train, data.keep, data.keep_seed
     return Mix(images, source, ratio or 0.0, mode, keep, keep_seed, min_score=least)

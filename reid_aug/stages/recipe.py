@@ -24,7 +24,7 @@ from reid_aug.runtime.json_toml import TOML, NoTomlError, parse_toml
 from reid_aug.runtime.records import build
 from reid_aug.runtime.regular_files import read_text
 from reid_aug.stages.synthesize import SynthesizeConfig
-from reid_aug.stages.train_generator import TrainGeneratorConfig
+from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig, preset_keys
 
 

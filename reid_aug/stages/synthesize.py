@@ -1,8 +1,8 @@
 """Generate the bank: new images of every identity of the kept set, in poses of the kept set.
 
-:func:`prepare` makes the plan (:mod:`reid_aug.bank.plan`) with its coverage, :func:`describe_cost`
-measures its cost, and :func:`synthesize` generates the images (:mod:`reid_aug.bank.methods`) shard
-by shard (:mod:`reid_aug.bank.shards`). Several processes with the same command share the work.
+:func:`prepare` plans the bank (:mod:`reid_aug.bank.plan`), and :func:`synthesize` generates the
+images (:mod:`reid_aug.bank.methods`) shard by shard (:mod:`reid_aug.bank.shards`). Several
+processes with the same command share the work.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from reid_aug.bank import Bank, Rows, shards, write_bank
+from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.card import has_own_card, write_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
-from reid_aug.bank.plan import CAMERAS, POLICIES, PlannedRow, plan, usable, without_pose
+from reid_aug.bank.plan import POLICIES, ROW_CAMERAS, PlannedRow, plan, usable, without_pose
 from reid_aug.bank.shards import Shards
 from reid_aug.data.dataset import (
     DataConfig,
@@ -34,7 +35,7 @@ from reid_aug.data.dataset import (
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.data.provenance import STATUSES
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, share_out
 from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
@@ -82,8 +83,10 @@ class SynthesizeConfig:
         check_ratio(self.ratio, self.mode)
         if self.poses not in POLICIES:
             raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
-        if self.cameras not in CAMERAS:
-            raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+        if self.cameras not in ROW_CAMERAS:
+            raise UserError(
+                f"cameras must be one of {', '.join(ROW_CAMERAS)}, got {self.cameras!r}"
+            )
         check_method(self.method, self.cameras)
         if not 0 <= self.jitter < 1:
             raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
@@ -92,8 +95,8 @@ class SynthesizeConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A bank to be made: the plan, everything that generating it needs, and its attributes."""
+class PlannedBank:
+    """A bank to be made: its rows, everything that generating them needs, and its attributes."""
 
     rows: list[PlannedRow]
     images: int
@@ -105,19 +108,18 @@ class Job:
     data: DataConfig
     method: Method
     checkpoint: Path | None
-    attributes: dict[str, Any]
-    """The attributes of the HDF5 file."""
+    attributes: BankAttributes
     coverage: Coverage
 
 
-def prepare(
+def plan_bank(
     dataset: Dataset,
     poses: Mapping[str, Pose],
     checkpoint: Path | None,
     config: SynthesizeConfig,
     data: DataConfig,
     seed: int,
-) -> Job:
+) -> PlannedBank:
     """Plan a bank without generating anything.
 
     Args:
@@ -137,26 +139,43 @@ def prepare(
     planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters)
     rows = [method.row(row) for row in planned]
     verify_images(real)
-    recorded = {key: getattr(config, key) for key in ("poses", "cameras", "method", "batch")}
-    if method.uses_jitter:
-        recorded["jitter"] = config.jitter
-    if config.poses == "coverage":
-        recorded |= {"clusters": CLUSTERS, "clusters_sha256": clusters_sha256(clusters)}
-    attributes = {
-        "keep": effective_keep(config.ratio, config.mode, data.keep),
-        "keep_seed": data.keep_seed,
-        "kept_sha256": names_sha256(real),
-        "dataset_sha256": dataset_sha256(dataset),
-        "keypoints_sha256": keypoints_sha256(real, poses),
-        "generator_sha256": method.sha256,
-        "generator_data": method.generator_data,
-        "ratio": config.ratio,
-        "mode": config.mode,
-        "plan": json.dumps({**recorded, "height": data.height, "width": data.width}),
-        "seed": seed,
-    }
-    images, covered = len(dataset.train), coverage(real, rows, clusters)
-    return Job(rows, images, real, poses, config, data, method, checkpoint, attributes, covered)
+    by_coverage = config.poses == "coverage"
+    recorded = BankPlan(
+        config.poses,
+        config.cameras,
+        config.method,
+        config.batch,
+        config.jitter if method.uses_jitter else None,
+        CLUSTERS if by_coverage else None,
+        clusters_sha256(clusters) if by_coverage else None,
+        data.height,
+        data.width,
+    )
+    attributes = BankAttributes.of(
+        dataset,
+        real,
+        poses,
+        data,
+        keep=effective_keep(config.ratio, config.mode, data.keep),
+        generator_sha256=method.sha256,
+        generator_data=method.generator_data,
+        ratio=config.ratio,
+        mode=config.mode,
+        plan=recorded,
+        seed=seed,
+    )
+    return PlannedBank(
+        rows=rows,
+        images=len(dataset.train),
+        real=real,
+        poses=poses,
+        config=config,
+        data=data,
+        method=method,
+        checkpoint=checkpoint,
+        attributes=attributes,
+        coverage=coverage(real, rows, clusters),
+    )
 
 
 def _check_status(method: Method) -> None:
@@ -168,7 +187,9 @@ def _check_status(method: Method) -> None:
         )
 
 
-def synthesize(job: Job, folder: Path, device: torch.device, progress: Progress = track) -> Path:
+def synthesize(
+    planned: PlannedBank, folder: Path, device: torch.device, progress: Progress = track
+) -> Path:
     """Generate a bank, or the missing rows of one; returns the path of ``bank.h5``.
 
     Raises:
@@ -176,68 +197,84 @@ def synthesize(job: Job, folder: Path, device: torch.device, progress: Progress 
             command uses it, or the disk has not enough space.
     """
     path = folder / "bank.h5"
-    old = _extendable(path, job)
-    pieces = Shards(path, _key(job), len(job.rows))
-    is_done = old is not None and len(old) >= len(job.rows) and not pieces.folder.exists()
-    if is_done and has_own_card(path):
+    if is_finished(planned, path):
         return path
-    if not is_done:
-        _check_space(job, pieces)
+    old, pieces = _extendable(path, planned), _shards(planned, path)
+    _check_space(planned, pieces)
     if old is not None:
         old.check_pixels()
     began = time.time()
     timing: dict[str, float | None] = {"seconds": None}
     with pieces.membership():
-        job.method.to(device)
-        with progress(range(len(job.rows)), "synthesize") as bar:
-            pieces.generate(job.rows, job.method, job.config.batch, bar.update)
+        planned.method.to(device)
+        with progress(range(len(planned.rows)), "synthesize") as bar:
+            pieces.generate(planned.rows, planned.method, planned.config.batch, bar.update)
 
         def write(pixels: Iterator[np.ndarray]) -> None:
-            scores, about = _old_scores(path, len(job.rows))
-            write_bank(path, _columns(job.rows, job.method), pixels, job.attributes | about, scores)
+            scores, about = _old_scores(path, len(planned.rows))
+            attributes = replace(planned.attributes, scores=about)
+            write_bank(path, _columns(planned.rows, planned.method), pixels, attributes, scores)
             timing["seconds"] = round(time.time() - began, 1)
             timing["generating_seconds"] = round(pieces.computing, 1)
 
         def describe() -> None:
             if not has_own_card(path):  # the process that wrote the bank may have been killed
-                _write_card(path, job, device, timing)
+                _write_card(path, planned, device, timing)
 
         pieces.assemble(write, describe)
     return path
 
 
-def _old_scores(path: Path, count: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The scores of the existing bank, NaN for rows it does not have, and their attribute."""
+def is_finished(planned: PlannedBank, path: Path) -> bool:
+    """Whether ``path`` holds at least these rows, with its card and without unfinished shards.
+
+    Raises:
+        UserError: If it holds another bank.
+    """
+    old = _extendable(path, planned)
+    is_whole = old is not None and len(old) >= len(planned.rows)
+    return is_whole and not _shards(planned, path).folder.exists() and has_own_card(path)
+
+
+def _shards(planned: PlannedBank, path: Path) -> Shards:
+    return Shards(path, _key(planned), len(planned.rows))
+
+
+def _old_scores(
+    path: Path, count: int
+) -> tuple[dict[str, np.ndarray], Mapping[str, Mapping[str, Any]] | None]:
+    """The scores of the existing bank, NaN for rows it does not have, and their origins."""
     old = Bank(path) if path.exists() else None
     if old is None or not old.scores:
-        return {}, {}
+        return {}, None
     missing = np.full(count - len(old), np.nan, np.float32)
     scores = {name: np.concatenate([score, missing]) for name, score in old.scores.items()}
-    return scores, {"scores": json.dumps(old.about_scores)}
+    return scores, old.about_scores
 
 
-def _check_space(job: Job, pieces: Shards) -> None:
+def _check_space(planned: PlannedBank, pieces: Shards) -> None:
     """Raise a UserError if the disk has not enough space for shards and bank together."""
-    frame = job.data.height * job.data.width * 3
+    frame = planned.data.height * planned.data.width * 3
     missing = sum(shard.stop - shard.start for shard in pieces.missing())
-    need = (missing + len(job.rows)) * frame + SPARE
+    need = (missing + len(planned.rows)) * frame + SPARE
     there = next(p for p in (pieces.bank.absolute(), *pieces.bank.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     if free < need:
         raise UserError(
-            f"{pieces.bank}: {len(job.rows)} images need {need / 1e6:.0f} MB during "
+            f"{pieces.bank}: {len(planned.rows)} images need {need / 1e6:.0f} MB during "
             f"generation, got {free / 1e6:.0f} MB of free disk space; free some, or choose another "
             f"disk with --out"
         )
 
 
-def _extendable(path: Path, job: Job) -> Bank | None:
-    """The existing bank, which must have the same plan as this job; None without one."""
+def _extendable(path: Path, planned: PlannedBank) -> Bank | None:
+    """The existing bank, which must have the same plan as this one; None without one."""
     if not path.exists():
         return None
     bank = Bank(path)
-    for name, value in _fixed(job).items():
-        found = bank.attributes[name]
+    stored = bank.attributes.stored()
+    for name, value in _fixed(planned).items():
+        found = stored[name]
         if found != value:
             differs = OTHER.get(name, f"{name} ({found}, this one would have {value})")
             raise UserError(
@@ -247,14 +284,15 @@ def _extendable(path: Path, job: Job) -> Bank | None:
     return bank
 
 
-def _key(job: Job) -> str:
-    text = json.dumps(_fixed(job), sort_keys=True)
+def _key(planned: PlannedBank) -> str:
+    text = json.dumps(_fixed(planned), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _fixed(job: Job) -> dict[str, Any]:
+def _fixed(planned: PlannedBank) -> dict[str, Any]:
     """The attributes that stay the same when a bank is extended: all but its size."""
-    return {k: v for k, v in job.attributes.items() if k not in ("ratio", "mode")}
+    stored = planned.attributes.stored()
+    return {k: v for k, v in stored.items() if k not in ("ratio", "mode", "synthetic")}
 
 
 def _columns(rows: Sequence[PlannedRow], method: Method) -> Rows:
@@ -267,14 +305,16 @@ def _columns(rows: Sequence[PlannedRow], method: Method) -> Rows:
     )
 
 
-def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str, Any]) -> None:
-    bank, root = Bank(path), job.real[0].path.parents[1]
-    is_all = len(bank) == len(job.rows)  # another job may have made more
+def _write_card(
+    path: Path, planned: PlannedBank, device: torch.device, timing: Mapping[str, Any]
+) -> None:
+    bank, root = Bank(path), planned.real[0].path.parents[1]
+    is_all = len(bank) == len(planned.rows)  # another process may have made more
     made = {
-        "real_images_kept": len(job.real),
-        "method": job.method.description,
-        "generator": str(job.checkpoint) if job.checkpoint else None,
-        "coverage": asdict(job.coverage) if is_all else None,
+        "real_images_kept": len(planned.real),
+        "method": planned.method.description,
+        "generator": str(planned.checkpoint) if planned.checkpoint else None,
+        "coverage": asdict(planned.coverage) if is_all else None,
         "device": str(device),
         **timing,
         "versions": {"torch": torch.__version__},
@@ -282,32 +322,60 @@ def _write_card(path: Path, job: Job, device: torch.device, timing: Mapping[str,
     write_card(bank, root, made)
 
 
-def describe(job: Job) -> str:
+def describe(planned: PlannedBank) -> str:
     """What will be generated, and by which method, in one line."""
-    identities = by_identity(row.source for row in job.rows)
-    ratio, mode = job.config.ratio, job.config.mode
-    floor = floor_note(job.images, len(job.real), len(job.rows), ratio, mode)
+    identities = by_identity(row.source for row in planned.rows)
+    ratio, mode = planned.config.ratio, planned.config.mode
+    floor = floor_note(planned.images, len(planned.real), len(planned.rows), ratio, mode)
     text = (
-        f"{len(job.rows)} images of {len(identities)} identities, from {len(job.real)} real ones; "
-        f"{job.method.description}{floor}"
+        f"{len(planned.rows)} images of {len(identities)} identities, "
+        f"from {len(planned.real)} real ones; {planned.method.description}{floor}"
     )
-    if bare := without_pose(job.real, job.poses):
+    if bare := without_pose(planned.real, planned.poses):
         pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
         text += f"; {len(bare)} identities have no usable pose as source: {pids}"
     return text
 
 
-def seconds_to_generate(job: Job, device: torch.device) -> float:
+def seconds_to_generate(planned: PlannedBank, device: torch.device) -> float:
     """Seconds that the generation takes, from the median of three batches."""
-    method, batch = job.method, job.config.batch
+    method, batch = planned.method, planned.config.batch
     method.to(device)
-    rows = (job.rows * math.ceil(batch / len(job.rows)))[:batch]
+    rows = (planned.rows * math.ceil(batch / len(planned.rows)))[:batch]
     elapsed = []
     for _ in range(3):
         began = time.perf_counter()
         method.generate(rows)
         elapsed.append(time.perf_counter() - began)
-    return math.ceil(len(job.rows) / batch) * statistics.median(elapsed)
+    return math.ceil(len(planned.rows) / batch) * statistics.median(elapsed)
+
+
+def prepare(
+    stage: "Stage",
+    ratio: float | None = None,
+    mode: str | None = None,
+    generator: str | None = None,
+) -> "SynthesizeJob":
+    """Plan the bank of a stage; nothing is written.
+
+    Args:
+        ratio: None means the ratio of the recipe.
+        mode: None means the mode of the recipe.
+        generator: a checkpoint, or "demo"; None means that of the run folder.
+
+    Raises:
+        UserError: As :func:`plan_bank`, or if the method needs no generator and one is given.
+    """
+    stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
+    recipe, config = stage.recipe, stage.recipe.synthesize
+    needs_checkpoint = method_named(config.method).needs_checkpoint
+    if generator and not needs_checkpoint:
+        raise UserError(
+            f"--generator must not be given for method {config.method}, which needs none"
+        )
+    checkpoint = stage.generator(generator) if needs_checkpoint else None
+    inputs = stage.dataset, stage.poses, checkpoint
+    return SynthesizeJob(stage, plan_bank(*inputs, config, recipe.data, recipe.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,59 +383,39 @@ class SynthesizeJob:
     """The bank of a stage, ready to be generated (:class:`reid_aug.stages.job.Job`)."""
 
     stage: "Stage"
-    plan: Job
-
-    @classmethod
-    def prepare(
-        cls,
-        stage: "Stage",
-        ratio: float | None = None,
-        mode: str | None = None,
-        generator: str | None = None,
-    ) -> "SynthesizeJob":
-        """Plan the bank of a stage; nothing is written.
-
-        Args:
-            ratio: None means the ratio of the recipe.
-            mode: None means the mode of the recipe.
-            generator: a checkpoint, or "demo"; None means that of the run folder.
-
-        Raises:
-            UserError: As :func:`prepare`, or if the method needs no generator and one is given.
-        """
-        stage = stage.with_options({"synthesize.ratio": ratio, "synthesize.mode": mode})
-        recipe, config = stage.recipe, stage.recipe.synthesize
-        needs_checkpoint = method_named(config.method).needs_checkpoint
-        if generator and not needs_checkpoint:
-            raise UserError(
-                f"--generator must not be given for method {config.method}, which needs none"
-            )
-        checkpoint = stage.generator(generator) if needs_checkpoint else None
-        inputs = stage.dataset, stage.poses, checkpoint
-        return cls(stage, prepare(*inputs, config, recipe.data, recipe.seed))
+    planned: PlannedBank
 
     @property
     def path(self) -> Path:
         """The bank."""
         return self.stage.run.bank
 
+    def is_done(self) -> bool:
+        """Whether the run folder holds the whole bank.
+
+        Raises:
+            UserError: If it holds the bank of another job.
+        """
+        return is_finished(self.planned, self.path)
+
     def describe(self) -> str:
-        """The number of images, the method, and the poses that are covered."""
-        return f"{describe(self.plan)}\n{self.plan.coverage}"
+        """The number of images, the method, the covered poses, and whether it is done already."""
+        text = f"{describe(self.planned)}\n{self.planned.coverage}"
+        return f"{text}\ndone already: {self.path}" if self.is_done() else text
 
     def cost(self, device: torch.device) -> Cost:
         """Time to generate all images, by the median of three batches, and the size of the bank."""
-        size = len(self.plan.rows) * self.plan.data.height * self.plan.data.width * 3
-        return Cost(seconds_to_generate(self.plan, device), size)
+        size = len(self.planned.rows) * self.planned.data.height * self.planned.data.width * 3
+        return Cost(seconds_to_generate(self.planned, device), size)
 
     def run(self, progress: Progress | None = None) -> Path:
         """Generate the images that the bank lacks; write recipe and contact sheet."""
         stage = self.stage
-        path = synthesize(self.plan, stage.run.path, stage.device, progress or track)
+        path = synthesize(self.planned, stage.run.path, stage.device, progress or track)
         if process_group_of_environment().is_first:
             stage.write_recipe()
             sheet = stage.run.contact_sheet
-            write_contact_sheet(Bank(path), self.plan.real, stage.root, sheet)
+            write_contact_sheet(Bank(path), self.planned.real, stage.root, sheet)
         return path
 
     def outcome(self) -> str:

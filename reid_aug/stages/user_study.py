@@ -37,7 +37,7 @@ from reid_aug.stages.stage import Stage
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY = "user_study.html", "user_study.json"
 REAL, GENERATED = KINDS = "real", "generated"
-Progress = Callable[..., Iterable]
+Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class UserStudyJob:
     """A study to be written."""
 
     real: list[np.ndarray]
@@ -134,7 +134,7 @@ class Job:
 
 def prepare(
     stage: Stage, config: UserStudyConfig, bank: str | None = None, images: str | None = None
-) -> Job:
+) -> UserStudyJob:
     """Choose and read the crops of a study; nothing is written.
 
     Args:
@@ -154,7 +154,7 @@ def prepare(
     else:
         source = Bank(bank or stage.run.find_bank(data.keep))
         real, generated = crops_of_bank(stage.dataset.train, source, needed, seed)
-    return Job(real, generated, config, stage.run.path, seed)
+    return UserStudyJob(real, generated, config, stage.run.path, seed)
 
 
 def outcome(folder: Path, answers: Iterable[Path]) -> Outcome:
@@ -203,7 +203,8 @@ def _some(rng: np.random.Generator, of: int, needed: int) -> list[int]:
             f"a study of {needed} crops needs as many of either kind, got {of}; choose fewer with "
             f"--count and --practice"
         )
-    return rng.choice(of, needed, replace=False).tolist()
+    result: list[int] = rng.choice(of, needed, replace=False).tolist()
+    return result
 
 
 def write_user_study(

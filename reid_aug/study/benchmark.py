@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from reid_aug.data.dataset import verify_images
+from reid_aug.runtime.workers import CORES
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.train_reid import build_network
 from reid_aug.stages.train_reid.folder import MODEL
 from reid_aug.study.cell import Cell, cell_recipe
 from reid_aug.study.cost import describe
 from reid_aug.study.grid import Grid
-from reid_aug.study.local_pool import CORES, LocalPool
+from reid_aug.study.local_pool import LocalPool
 from reid_aug.study.ray_pool import RayPool
 from reid_aug.study.shared_work import check_given, make_banks, pre_train, score_banks
 from reid_aug.study.tasks import Pool, Task, run_tasks

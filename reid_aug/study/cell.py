@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reid_aug.bank.methods import DEFAULT_METHOD, method_named, method_names
-from reid_aug.bank.plan import CAMERAS
+from reid_aug.bank.plan import ROW_CAMERAS
 from reid_aug.bank.scores import scores_of_grid
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
 from reid_aug.runtime.errors import UserError
@@ -51,7 +51,7 @@ AXES = {
     "ratio": Axis(float, "synthesize.ratio"),
     "keep": Axis(float, "data.keep"),
     "method": Axis(str, "synthesize.method", method_names()),
-    "cameras": Axis(str, "synthesize.cameras", CAMERAS),
+    "cameras": Axis(str, "synthesize.cameras", ROW_CAMERAS),
     "generator": Axis(str, choices=GENERATORS, takes_files=True),
     "bank": Axis(str, choices=("",), takes_files=True),
     "min_score": Axis(str),

@@ -26,9 +26,9 @@ from reid_aug.stages.train_reid.folder import RESULT
 from reid_aug.study.grid import Grid
 from reid_aug.study.shared_work import (
     banks_to_make,
-    job_of,
     own_generators,
     pairs_of,
+    planned_bank,
     scorers,
     starts,
 )
@@ -120,8 +120,8 @@ def _bank_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
         images = sum(count for count, _ in own)
         count, task = min(own, key=lambda found: found[0])
         with _any_generator(task, stage) as generator:
-            job = job_of(task, stage, generator)
-            seconds = images / count * seconds_to_generate(job, stage.device)
+            planned = planned_bank(task, stage, generator)
+            seconds = images / count * seconds_to_generate(planned, stage.device)
         size = images * height * width * 3.0
         text = f"{len(own)} banks of {method}: {images} images, {_cost(seconds, size)}"
         parts.append((text, seconds, size))

@@ -12,9 +12,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from reid_aug.runtime.workers import CORES
 from reid_aug.study.tasks import Ending, Task, run_cell
-
-CORES = len(os.sched_getaffinity(0))
 
 
 class LocalPool:

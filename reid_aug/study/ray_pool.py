@@ -95,7 +95,8 @@ class RayPool:
         remote_check = self.ray.remote(max_retries=0, **there)(_machine_check())
         try:
             found = remote_check.remote(str(root.absolute()), str(token))
-            return self.ray.get(found, timeout=PATIENCE)
+            result: str = self.ray.get(found, timeout=PATIENCE)
+            return result
         except self.ray.exceptions.RayError as error:
             return _last_line(error)
 

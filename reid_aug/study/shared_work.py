@@ -31,8 +31,7 @@ from reid_aug.stages import train_generator as generators
 from reid_aug.stages.bank.score import score_bank
 from reid_aug.stages.recipe import RunFolder
 from reid_aug.stages.stage import Stage, people_folder
-from reid_aug.stages.synthesize import Job as SynthesisJob
-from reid_aug.stages.synthesize import prepare, synthesize
+from reid_aug.stages.synthesize import PlannedBank, plan_bank, synthesize
 from reid_aug.stages.train_generator.pairs import Pairs
 from reid_aug.stages.train_reid.folder import MODEL
 from reid_aug.study.cell import Cell, cell_recipe, shared_recipe
@@ -84,26 +83,26 @@ def make_banks(tasks: Sequence[Task], stage: Stage) -> None:
         UserError: If a bank cannot be made. Where this is known in advance, no work is done.
     """
     banks = banks_to_make(tasks, stage)
-    jobs = {
-        bank: job_of(task, stage)
+    checked = {
+        bank: planned_bank(task, stage)
         for bank, (_, task) in banks.items()
         if not task.cell.trains_generator
     }
     train_generators(tasks, stage)
     for bank, (_, task) in banks.items():
-        job = jobs.get(bank) or job_of(task, stage)
-        made = synthesize(job, bank.parent, stage.device)
+        planned = checked.get(bank) or planned_bank(task, stage)
+        made = synthesize(planned, bank.parent, stage.device)
         sheet = RunFolder(bank.parent).contact_sheet
-        write_contact_sheet(Bank(made), job.real, stage.root, sheet)
+        write_contact_sheet(Bank(made), planned.real, stage.root, sheet)
         print(f"look at {sheet}", file=sys.stderr)
 
 
-def job_of(task: Task, stage: Stage, generator: Path | None = None) -> SynthesisJob:
-    """The synthesis of a task's bank, with its own generator or another one."""
+def planned_bank(task: Task, stage: Stage, generator: Path | None = None) -> PlannedBank:
+    """The bank of a task as it will be made, with its own generator or another one."""
     recipe = shared_recipe(stage.recipe, task.cell)
     checkpoint = generator or task.generator
     synthesis, layout = recipe.synthesize, recipe.data
-    return prepare(stage.dataset, stage.poses, checkpoint, synthesis, layout, recipe.seed)
+    return plan_bank(stage.dataset, stage.poses, checkpoint, synthesis, layout, recipe.seed)
 
 
 def train_generators(tasks: Sequence[Task], stage: Stage) -> None:
@@ -185,7 +184,7 @@ def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
         card = read_card(bank.path)
     except UserError:
         return False
-    return card.content.get("content_sha256") == bank.attributes.get("content_sha256")
+    return bool(card.content.get("content_sha256") == bank.attributes.content_sha256)
 
 
 def pre_train(grid: Grid, tasks: Sequence[Task], pool: Pool) -> list[Task]:

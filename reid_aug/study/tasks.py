@@ -24,8 +24,9 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked
 from reid_aug.runtime.progress import track
 from reid_aug.stages.recipe import Recipe
-from reid_aug.stages.train_reid import experiment, train_reid
+from reid_aug.stages.train_reid import train_reid
 from reid_aug.stages.train_reid.folder import RESULT, finished, steps_done
+from reid_aug.stages.train_reid.result import experiment
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.study.cell import Cell, cell_recipe
 

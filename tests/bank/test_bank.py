@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from reid_aug.bank import Bank, Rows, hdf5_heaps, opening, write_bank
+from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, hdf5_heaps, opening, write_bank
 from reid_aug.runtime.errors import UserError
 
 COUNT, HEIGHT, WIDTH = 6, 8, 4
@@ -28,7 +29,7 @@ ROWS = Rows(
     target=np.array([f"käfer{i}.jpg" for i in range(COUNT)]),
     keypoints=KEYPOINTS,
 )
-ATTRIBUTES = {
+VALUES = {
     "keep": 0.2,
     "keep_seed": 3,
     "kept_sha256": "a" * 64,
@@ -38,9 +39,10 @@ ATTRIBUTES = {
     "generator_data": "kept",
     "ratio": 0.5,
     "mode": "supplement",
-    "plan": json.dumps({"poses": "random", "batch": 32, "height": HEIGHT, "width": WIDTH}),
+    "plan": BankPlan("random", "source", "generator", 32, height=HEIGHT, width=WIDTH),
     "seed": 7,
 }
+ATTRIBUTES = BankAttributes(**VALUES)
 
 
 class Pixels(Dataset):
@@ -290,36 +292,55 @@ def test_a_bank_holds_what_was_written(path):
         np.testing.assert_array_equal(entry.keypoints, KEYPOINTS[row])
 
 
-def test_the_plan_of_a_bank_has_its_method_also_in_older_files(path):
-    assert Bank(path).plan == {
-        "method": "generator", "cameras": "source", "poses": "random", "batch": 32,
-        "height": HEIGHT, "width": WIDTH,
-    }  # fmt: skip
-    rewritten(path, plan='{"method": "copies", "cameras": "target"}')
-    assert Bank(path).plan == {"method": "copies", "cameras": "target", "poses": "random"}
+def test_the_plan_of_a_bank_is_stored_without_the_fields_that_do_not_apply(path):
+    assert Bank(path).plan == VALUES["plan"]
+    with h5py.File(path) as file:
+        assert json.loads(file.attrs["plan"]) == {
+            "poses": "random", "cameras": "source", "method": "generator", "batch": 32,
+            "height": HEIGHT, "width": WIDTH,
+        }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", '{"method": 3}', '{"cameras": []}'])
-def test_a_plan_that_is_none_is_refused_by_name(path, text):
+WHOLE_PLAN = {"poses": "random", "cameras": "source", "method": "copies"}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "", "[]", "3", "{", "null", "[" * 100_000, {"method": 3}, {"cameras": []},
+        {"cameras": None},
+        {"method": "\x1b[31m"}, {"batch": "32"}, {"batch": True}, {"height": 1.5}, {"speed": 1},
+    ],
+)  # fmt: skip
+def test_a_plan_that_is_none_is_refused_by_name(path, found):
+    text = found if isinstance(found, str) else json.dumps(WHOLE_PLAN | found)
     rewritten(path, plan=text)
 
-    with pytest.raises(UserError, match=r"attribute plan:? must be (a JSON object|JSON)") as caught:
-        _ = Bank(path).plan
+    with pytest.raises(UserError, match="attribute plan must be a JSON object of poses") as caught:
+        Bank(path)
 
     assert str(path) in str(caught.value)
+
+
+def test_a_plan_without_one_of_its_required_keys_is_refused(path):
+    for name in WHOLE_PLAN:
+        rewritten(path, plan=json.dumps({k: v for k, v in WHOLE_PLAN.items() if k != name}))
+
+        with pytest.raises(UserError, match="attribute plan must be a JSON object"):
+            Bank(path)
 
 
 def test_a_bank_records_its_provenance(path):
     attributes = Bank(path).attributes
 
-    assert {name: attributes[name] for name in ATTRIBUTES} == ATTRIBUTES
+    assert {name: getattr(attributes, name) for name in VALUES} == VALUES
     with h5py.File(path) as file:
         assert file.attrs["synthetic"]
         assert file.attrs["format"] == "reid_aug.bank/1"
 
 
 def test_the_fingerprint_is_that_of_the_pixels(path):
-    assert Bank(path).attributes["images_sha256"] == hashlib.sha256(PIXELS.tobytes()).hexdigest()
+    assert Bank(path).attributes.images_sha256 == hashlib.sha256(PIXELS.tobytes()).hexdigest()
 
 
 def test_neighbouring_rows_are_read_at_once(path):
@@ -462,7 +483,7 @@ def test_a_heap_is_found_wherever_it_lies(tmp_path, monkeypatch):
         assert found == {before: {1: 8, 0: 4096 - 40}, before + 4096: {}}
 
 
-@pytest.mark.parametrize("name", ["images_sha256", *ATTRIBUTES])
+@pytest.mark.parametrize("name", ["images_sha256", *VALUES])
 def test_a_bank_without_one_of_its_attributes_is_refused(path, name):
     rewritten(path, drop=(name,))
 
@@ -486,7 +507,7 @@ def test_an_attribute_of_another_type_is_refused(path, name, value):
     rewritten(path, **{name: value})
 
     with pytest.raises(UserError, match=name) as caught:
-        _ = Bank(path).plan
+        Bank(path)
 
     assert str(caught.value).isprintable()
 
@@ -494,11 +515,18 @@ def test_an_attribute_of_another_type_is_refused(path, name, value):
 @pytest.mark.parametrize("about", [{}, {"data": "much"}, {"data": ["kept"]}, {"data": {}}])
 def test_a_score_of_unknown_origin_is_refused(path, about):
     scores = {"likeness": np.zeros(COUNT)}
-    write_bank(
-        path, ROWS, [PIXELS], ATTRIBUTES | {"scores": json.dumps({"likeness": about})}, scores
-    )
+    write_bank(path, ROWS, [PIXELS], replace(ATTRIBUTES, scores={"likeness": about}), scores)
 
-    with pytest.raises(UserError, match="attribute scores must tell of each of the scores"):
+    with pytest.raises(UserError, match="attribute scores must tell of each score"):
+        Bank(path)
+
+
+@pytest.mark.parametrize("about", [None, {}, {"other": {"data": "kept"}}])
+def test_a_bank_describes_exactly_the_scores_that_it_has(path, about):
+    scores = {"likeness": np.zeros(COUNT)}
+    write_bank(path, ROWS, [PIXELS], replace(ATTRIBUTES, scores=about), scores)
+
+    with pytest.raises(UserError, match=r"must describe the scores of the file \(likeness\)"):
         Bank(path)
 
 

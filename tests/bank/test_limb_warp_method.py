@@ -11,7 +11,7 @@ from reid_aug.bank.plan import PlannedRow
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501
 from reid_aug.data.keypoints import NO_POSE, read_keypoints
 from reid_aug.generator.limb_warp import warp_limbs
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 
 SIZE = (128, 64)
 
@@ -124,11 +124,11 @@ def test_a_row_without_a_pose_is_the_blurred_source(dataset, whole):
 
 def test_a_bank_is_made_without_a_generator(dataset, poses, tmp_path):
     config = SynthesizeConfig(ratio=0.5, method="limb-warp", batch=8)
-    job = prepare(dataset, poses, None, config, DataConfig(height=32, width=16), 0)
+    job = plan_bank(dataset, poses, None, config, DataConfig(height=32, width=16), 0)
 
     bank = Bank(synthesize(job, tmp_path, torch.device("cpu")))
 
-    assert bank.plan["method"] == "limb-warp"
-    assert bank.attributes["generator_data"] == "kept"
+    assert bank.plan.method == "limb-warp"
+    assert bank.attributes.generator_data == "kept"
     assert np.array_equal(bank.images(0, 8), job.method.generate(job.rows[:8]))
     assert bank.rows.target[0] == job.rows[0].target.name

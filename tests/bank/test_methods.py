@@ -20,7 +20,7 @@ from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, s
 from reid_aug.people import read_people
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.random_streams import BankStream
-from reid_aug.stages.synthesize import SynthesizeConfig, describe, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, describe, plan_bank, synthesize
 
 LOAD = "reid_aug.bank.methods.generator.load_with_metadata"
 DATA = DataConfig(height=32, width=16)
@@ -67,7 +67,7 @@ def small_shards(monkeypatch):
 def job_of(people, checkpoint, method, ratio=1.0, data=DATA, seed=0, **more):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=ratio, method=method, batch=8, **more)
-    return prepare(dataset, poses, checkpoint, settings, data, seed)
+    return plan_bank(dataset, poses, checkpoint, settings, data, seed)
 
 
 @pytest.mark.parametrize("cameras", ["source", "target"])
@@ -145,7 +145,7 @@ def test_jitter_changes_the_light_of_each_image_separately(people, checkpoint):
         rng = np.random.default_rng([0, BankStream.JITTER, row.source.pid, row.seat])
         assert np.array_equal(two, relit(one, rng, 0.4))
         assert not np.array_equal(two, one)
-    assert plain.attributes["plan"] != lit.attributes["plan"]
+    assert plain.attributes.plan != lit.attributes.plan
 
 
 def test_the_light_changes_by_no_more_than_the_jitter():
@@ -230,8 +230,8 @@ def test_a_bank_records_its_method_and_the_leak_status(people, tmp_path, method,
 
     bank = Bank(synthesize(job, tmp_path, CPU))
 
-    assert (bank.plan["method"], bank.plan["cameras"]) == (method, "source")
-    assert bank.attributes["generator_data"] == data
+    assert (bank.plan.method, bank.plan.cameras) == (method, "source")
+    assert bank.attributes.generator_data == data
     assert job.method.description in describe(job)
     card = json.loads((tmp_path / "bank.json").read_text())
     assert (card["plan"]["method"], card["generator"]) == (method, None)

@@ -30,8 +30,8 @@ def others(path, monkeypatch):
 
 def test_a_child_reads_what_this_process_reads(path, monkeypatch):
     scores = {"novelty": np.linspace(0, 1, COUNT, dtype=np.float32)}
-    about = {"scores": '{"novelty": {"data": "kept"}}'}
-    write_bank(path, ROWS, [PIXELS], ATTRIBUTES | about, scores)
+    attributes = ATTRIBUTES.unwritten(scores={"novelty": {"data": "kept"}})
+    write_bank(path, ROWS, [PIXELS], attributes, scores)
     here = opening.read_contents(path)
 
     there = opening.open_contents(others(path, monkeypatch))

@@ -7,11 +7,11 @@ import torch
 
 from reid_aug.bank import Bank
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.bank.methods import BUILT_IN, Method, find_method, method_named, method_names
+from reid_aug.bank.methods import BUILT_IN_METHODS, Method, find_method, method_named, method_names
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.runtime.errors import UserError
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 
 MODULE = '''
 import numpy as np
@@ -69,7 +69,7 @@ def installed(tmp_path, monkeypatch):
 def job_of(people, method, **more):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     config = SynthesizeConfig(ratio=0.5, method=method, batch=8, **more)
-    return prepare(dataset, poses, None, config, DataConfig(height=32, width=16), 0)
+    return plan_bank(dataset, poses, None, config, DataConfig(height=32, width=16), 0)
 
 
 def test_a_bank_is_made_by_a_method_of_another_package(people, tmp_path, installed):
@@ -77,8 +77,8 @@ def test_a_bank_is_made_by_a_method_of_another_package(people, tmp_path, install
 
     bank = Bank(synthesize(job, tmp_path, torch.device("cpu")))
 
-    assert bank.plan["method"] == "grey"
-    assert bank.attributes["generator_data"] == "external"
+    assert bank.plan.method == "grey"
+    assert bank.attributes.generator_data == "external"
     assert len(bank) == len(job.rows)
     for row in range(len(bank)):
         assert (bank.image(row) == bank.rows.pid[row]).all()
@@ -104,7 +104,7 @@ def test_the_names_of_other_packages_follow_the_built_in_ones(installed):
 
 
 def test_a_built_in_method_is_not_replaced(installed):
-    assert method_named("copies") is BUILT_IN["copies"]
+    assert method_named("copies") is BUILT_IN_METHODS["copies"]
 
 
 def test_an_unknown_method_lists_the_known_ones_and_the_nearest():

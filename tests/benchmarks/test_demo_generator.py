@@ -15,7 +15,7 @@ from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.people import read_people
 from reid_aug.runtime.weights import read_tensors, write_tensors
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 from reid_aug.stages.train_reid import MODEL_FORMAT, transforms_of
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
@@ -34,7 +34,7 @@ def image():
 def bank(people, tmp_path_factory):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=0.3, method="renderer", cameras="target")
-    job = prepare(dataset, poses, None, settings, DataConfig(keep=0.5), 0)
+    job = plan_bank(dataset, poses, None, settings, DataConfig(keep=0.5), 0)
     return synthesize(job, tmp_path_factory.mktemp("bank"), CPU)
 
 
@@ -176,7 +176,7 @@ def test_only_a_bank_of_the_same_rows_is_compared(people, bank, tmp_path, monkey
     monkeypatch.setattr(demo_generator, "cached_people", lambda config: people)
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=0.3, method="renderer", cameras="target")
-    job = prepare(dataset, poses, None, settings, DataConfig(keep=0.5), 1)
+    job = plan_bank(dataset, poses, None, settings, DataConfig(keep=0.5), 1)
     other = synthesize(job, tmp_path / "other", CPU)
 
     demo_generator.main([str(bank), "--beside", str(bank)])

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from reid_aug.generator import Generator, GeneratorConfig, ready_to_train
 from reid_aug.generator.winograd import Convolution, Winograd, Workspace, transforms
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.trainer import Trainer
 
@@ -21,12 +21,14 @@ SETTINGS = TrainGeneratorConfig(
 )
 
 
-def batch(size: int = 4, height: int = 32, width: int = 32) -> Batch:
+def batch(size: int = 4, height: int = 32, width: int = 32) -> PairBatch:
     """Noise; 16 tiles at the smallest size of the networks."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2, size, height, width, 3), dtype=np.uint8)
     xy = (rng.random((2, size, 18, 2)) * (width, height)).astype(np.float32)
-    return Batch(*(torch.from_numpy(one) for one in (*pixels, *xy, np.ones((size, 2), np.int64))))
+    return PairBatch(
+        *(torch.from_numpy(one) for one in (*pixels, *xy, np.ones((size, 2), np.int64)))
+    )
 
 
 def gradients(layer, features, gradient):

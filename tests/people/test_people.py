@@ -99,7 +99,7 @@ def test_people_depend_on_seed_and_pid_only(root, tmp_path):
 
 def test_several_processes_write_the_same_files_as_one(root, tmp_path, monkeypatch):
     monkeypatch.setattr("reid_aug.people.folder.WORTH_A_POOL", 1)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("reid_aug.people.folder.usable_cores", lambda: 2)
 
     write_people(tmp_path / "again", CONFIG)
 

@@ -16,7 +16,7 @@ from reid_aug.people.difficulty import DIFFICULTIES
 from reid_aug.people.gait import posture
 from reid_aug.people.luggage import luggage
 from reid_aug.people.pose import Body, make_body, pose
-from reid_aug.people.render import Picture, draw
+from reid_aug.people.render import RenderedPicture, draw
 from reid_aug.people.shot import Shot, appearance_of
 from reid_aug.people.surface import Part, merge
 from reid_aug.runtime.errors import UserError
@@ -155,7 +155,7 @@ def plain_shot(
 
 def photograph(
     people: People, appearance: Appearance, height: float = 2.0, **which: float
-) -> Picture:
+) -> RenderedPicture:
     shot = plain_shot(people, appearance, **which)
     return draw(shot, make_body(appearance), replace(people.camera(shot), height=height))
 
@@ -196,7 +196,7 @@ def test_a_cyclist_sits(people):
     riding = photograph(people, plain_appearance(bicycle="ridden"), yaw=np.pi / 2)
     walking = photograph(people, plain_appearance(), yaw=np.pi / 2)
 
-    def thigh(picture: Picture) -> float:
+    def thigh(picture: RenderedPicture) -> float:
         return max(picture.xy[[9, 12], 1] - picture.xy[[8, 11], 1])
 
     assert min(riding.xy[[9, 12], 1] - riding.xy[[8, 11], 1]) < 0.7 * thigh(walking)
@@ -398,6 +398,6 @@ def overlap(mask: np.ndarray, other: np.ndarray) -> float:
     return (mask & other).sum() / (mask | other).sum()
 
 
-def colour_gap(picture: Picture, other: Picture) -> float:
+def colour_gap(picture: RenderedPicture, other: RenderedPicture) -> float:
     means = [each.image[each.mask].mean(axis=0) for each in (picture, other)]
     return float(np.abs(means[0] - means[1]).mean())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.weights import LARGEST, read_tensors, read_weights, write_tensors
+from reid_aug.runtime.weights import LARGEST_FILE, read_tensors, read_weights, write_tensors
 
 
 class Bomb:
@@ -134,7 +134,7 @@ def test_missing_file_is_an_error_that_names_it(tmp_path, name):
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 def test_file_beyond_the_limit_is_refused_unread(tmp_path, name):
     with (tmp_path / name).open("wb") as file:
-        file.truncate(LARGEST + 1)
+        file.truncate(LARGEST_FILE + 1)
 
     with pytest.raises(UserError, match=f"{name}: must be at most"):
         read_weights(tmp_path / name)

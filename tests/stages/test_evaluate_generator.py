@@ -20,13 +20,13 @@ from reid_aug.data.pair_lists import sampled_pairs, write_pairs
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.image_quality import cut, ssim
-from reid_aug.image_quality.declarations import BUILT_IN, GROUP
+from reid_aug.image_quality.declarations import BUILT_IN_METRICS, METRIC_GROUP
 from reid_aug.image_quality.metrics import Metric
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.evaluate_generator import choose_pairs
 
 FREE = ("SSIM", "mask-SSIM", "L1")
-NAMES = {name for declaration in BUILT_IN for name in declaration.names}
+NAMES = {name for declaration in BUILT_IN_METRICS for name in declaration.names}
 COUNT = 20
 
 
@@ -289,9 +289,12 @@ def extensions(monkeypatch):
     """Declare metrics as an installed package does."""
 
     def declare(**classes):
-        entries = [EntryPoint(name, f"{__name__}:{kind}", GROUP) for name, kind in classes.items()]
+        entries = [
+            EntryPoint(name, f"{__name__}:{kind}", METRIC_GROUP) for name, kind in classes.items()
+        ]
         monkeypatch.setattr(
-            "importlib.metadata.entry_points", lambda group: entries if group == GROUP else []
+            "importlib.metadata.entry_points",
+            lambda group: entries if group == METRIC_GROUP else [],
         )
 
     return declare
@@ -352,6 +355,6 @@ assert "--movenet FILE" in result.stdout and "torch" not in sys.modules, result.
 
 
 def test_every_built_in_class_has_the_names_of_its_declaration():
-    for declaration in BUILT_IN:
+    for declaration in BUILT_IN_METRICS:
         kind = declaration.load()
         assert (kind.names, kind.needs) == (declaration.names, declaration.needs)

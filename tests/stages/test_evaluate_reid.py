@@ -16,7 +16,7 @@ from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.runtime.weights import write_tensors
-from reid_aug.stages.evaluate_reid import EvaluatedNetwork, Job, gain, name_of
+from reid_aug.stages.evaluate_reid import EvaluatedNetwork, EvaluateReidJob, gain, name_of
 from reid_aug.stages.train_reid import MODEL_FORMAT, TrainReidConfig
 
 CPU = torch.device("cpu")
@@ -211,7 +211,7 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path
     path.parent.mkdir(parents=True)
     path.write_text("[]")
 
-    assert "must be a result of reid evaluate; remove the file" in call(*words, code=2).stderr
+    assert "must be a result of reid evaluate, got" in call(*words, code=2).stderr
     assert path.read_text() == "[]"
 
 
@@ -227,7 +227,7 @@ def test_a_dry_run_prints_the_cost_and_writes_nothing(words, generator, tmp_path
 
 def test_the_ranking_is_what_is_scored(network, people, tmp_path):
     tested = EvaluatedNetwork(network, read_market1501(people), DataConfig(), CPU)
-    job = Job(tested, tmp_path / "a.json")
+    job = EvaluateReidJob(tested, tmp_path / "a.json")
 
     distances, scores = tested.ranking()
 
@@ -237,10 +237,10 @@ def test_the_ranking_is_what_is_scored(network, people, tmp_path):
 
 def test_rows_are_computed_once(network, people, tmp_path, monkeypatch):
     tested = EvaluatedNetwork(network, read_market1501(people), DataConfig(), CPU)
-    job = Job(tested, tmp_path / "a.json")
+    job = EvaluateReidJob(tested, tmp_path / "a.json")
     assert job.run() == job.path
     rows = job.results()
-    monkeypatch.setattr(Job, "scores", None)
+    monkeypatch.setattr(EvaluateReidJob, "scores", None)
 
     assert job.run() == job.path
     assert [row["row"] for row in rows] == ["plain"]

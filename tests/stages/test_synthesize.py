@@ -19,7 +19,7 @@ from reid_aug.generator import Generator, GeneratorConfig, save_generator, to_pi
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked
 from reid_aug.stages import synthesize as verb
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 
 DATA = DataConfig(height=32, width=16)
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def small_shards(monkeypatch):
 def make(people, checkpoint, folder, ratio, seed=0, data=DATA, mode="supplement"):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=ratio, mode=mode, batch=8)
-    job = prepare(dataset, poses, checkpoint, settings, data, seed)
+    job = plan_bank(dataset, poses, checkpoint, settings, data, seed)
     return synthesize(job, folder, CPU), job
 
 
@@ -122,7 +122,7 @@ def test_a_bank_of_other_settings_is_not_overwritten(people, checkpoint, tmp_pat
 def test_replace_fills_up_to_the_old_number(people, checkpoint, tmp_path):
     _, job = make(people, checkpoint, tmp_path, 0.5, mode="replace")
     assert len(job.real) + len(job.rows) == len(read_market1501(people).train)
-    assert job.attributes["keep"] == 0.5
+    assert job.attributes.keep == 0.5
 
 
 def test_a_kept_bank_uses_kept_images_only(people, checkpoint, tmp_path):

@@ -27,7 +27,7 @@ from reid_aug.people import PeopleConfig, write_people
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
 from reid_aug.runtime.weights import read_tensors, write_tensors
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 from reid_aug.stages.train_reid import MODEL_FORMAT, experiment, starting_data, train_reid
 from reid_aug.stages.train_reid.folder import (
     LOG,
@@ -53,7 +53,7 @@ def bank(people, tmp_path_factory):
     )
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     data = DataConfig(32, 16)
-    job = prepare(dataset, poses, checkpoint, SynthesizeConfig(), data, 0)
+    job = plan_bank(dataset, poses, checkpoint, SynthesizeConfig(), data, 0)
     return Bank(synthesize(job, folder, CPU))
 
 
@@ -68,7 +68,7 @@ def test_a_result_says_what_a_table_needs(people, bank, tmp_path):
     assert (result["real"], result["generated"]) == (len(real), len(real))
     assert result["classes"] == len({image.pid for image in real})
     assert result["generator_data"] == "external"
-    assert result["generator_sha256"] == bank.attributes["generator_sha256"]
+    assert result["generator_sha256"] == bank.attributes.generator_sha256
     assert result["model_sha256"] == sha256(tmp_path / MODEL)
     assert result["leak_free"] is True
     counted = [ap for ap in result["ap"].values() if ap is not None]
@@ -270,7 +270,7 @@ def test_a_network_that_saw_drawings_by_outsiders_does_not_say_what_it_knows(
 
 def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people, bank, tmp_path):
     odd = Bank(bank.path)
-    odd.attributes = {**odd.attributes, "generator_data": "Kept"}
+    odd.attributes = replace(odd.attributes, generator_data="Kept")
 
     result = run(people, tmp_path, Mix(read_market1501(people).train, odd, 1.0))
 

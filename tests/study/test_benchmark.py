@@ -301,7 +301,7 @@ def test_a_replicate_has_a_kept_set_a_generator_and_a_bank_of_its_own(tmp_path, 
     assert results[2]["kept_sha256"] == results[3]["kept_sha256"]
     assert results[1]["generator_sha256"] != results[3]["generator_sha256"]
     banks = [Bank(task.bank).attributes for task in tasks[1::2]]
-    assert [(one["seed"], one["keep_seed"]) for one in banks] == [(0, 0), (1, 1)]
+    assert [(one.seed, one.keep_seed) for one in banks] == [(0, 0), (1, 1)]
     assert {path.parent.name for path in stage.run.path.rglob("generator.safetensors")} == {
         "keep-0.5-kept",
         "keep-0.5-kept-replicate1",

@@ -34,9 +34,9 @@ __all__ = [
     "relit",
 ]
 
-GROUP = "reid_aug.methods"
+METHOD_GROUP = "reid_aug.methods"
 DEFAULT_METHOD = GeneratorMethod.name
-BUILT_IN: dict[str, type[Method]] = {
+BUILT_IN_METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (GeneratorMethod, CopiesMethod, LimbWarpMethod, RendererMethod)
 }
@@ -44,7 +44,9 @@ BUILT_IN: dict[str, type[Method]] = {
 
 def method_names() -> tuple[str, ...]:
     """The names of all methods: the built-in ones, then those of other packages, sorted."""
-    return *BUILT_IN, *sorted({entry.name for entry in entry_points(group=GROUP)} - {*BUILT_IN})
+    return *BUILT_IN_METHODS, *sorted(
+        {entry.name for entry in entry_points(group=METHOD_GROUP)} - {*BUILT_IN_METHODS}
+    )
 
 
 def find_method(name: str) -> type[Method] | None:
@@ -53,9 +55,9 @@ def find_method(name: str) -> type[Method] | None:
     Raises:
         UserError: If another package registers the name, and its method cannot be used.
     """
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    found = entry_points(group=GROUP, name=name)
+    if name in BUILT_IN_METHODS:
+        return BUILT_IN_METHODS[name]
+    found = entry_points(group=METHOD_GROUP, name=name)
     return _loaded(next(iter(found))) if found else None
 
 

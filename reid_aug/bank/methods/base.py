@@ -1,7 +1,7 @@
 """The interface of a method: how the image of a planned row is made.
 
 A bank is planned, generated, extended and described in the same way for every method. The image of
-a row depends on that row alone. It is made in three steps, which overlap when a bank is generated
+a row depends on that row only. It is made in three steps, which overlap when a bank is generated
 (:mod:`reid_aug.bank.shards`):
 
     read       what a batch of rows needs, from the disk
@@ -138,7 +138,8 @@ class Method(ABC):
 
     def compute(self, material: Any) -> np.ndarray:
         """The images from what :meth:`read` returned, (B, H, W, 3) uint8; uses the device."""
-        return material
+        result: np.ndarray = material
+        return result
 
     def finish(self, images: np.ndarray, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The final images of some rows, (B, H, W, 3) uint8. Runs in its own thread."""
@@ -157,4 +158,5 @@ def relit(image: np.ndarray, rng: np.random.Generator, jitter: float) -> np.ndar
     tensor = colours.adjust_contrast(tensor, contrast)
     tensor = colours.adjust_saturation(tensor, saturation)
     tensor = colours.adjust_hue(tensor, rng.uniform(-jitter, jitter) * HUE)
-    return tensor.permute(1, 2, 0).numpy()
+    result: np.ndarray = tensor.permute(1, 2, 0).numpy()
+    return result

@@ -68,4 +68,5 @@ def blurred(images: Tensor) -> Tensor:
     """Images (B, C, H, W) after a Gaussian blur; the kernel reaches three deviations."""
     sigma = BLUR * min(images.shape[-2:])
     reach = max(1, min(round(3 * sigma), min(images.shape[-2:]) - 1))  # the padding is a reflection
-    return gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2)
+    result: Tensor = gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2)
+    return result

@@ -17,7 +17,7 @@ SHOULDERS, HIPS = TORSO[:2], TORSO[2:]
 FLAT = 1.0  # pixels; smallest plausible height of the shoulders above the hips
 
 
-class Row(NamedTuple):
+class KeypointRow(NamedTuple):
     """A row of the file with an image; ``size`` is (height, width) of the image."""
 
     line: int
@@ -55,7 +55,9 @@ def check_poses(images: Images, path: Path) -> Poses:
     found = Poses({name: pose for name, (_, pose) in lines.items()})
     sizes = {name: images.size(name) for name in lines if name in images.by_name}
     rows = [
-        Row(*lines[name][:1], name, lines[name][1], size) for name, size in sizes.items() if size
+        KeypointRow(*lines[name][:1], name, lines[name][1], size)
+        for name, size in sizes.items()
+        if size
     ]
     found.counts = _counts(images, found.poses)
     unknown = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
@@ -107,7 +109,7 @@ def _check_unmatched(unknown: Sequence[tuple[int, str]], path: Path) -> Iterator
         yield Fault(False, text + like_it(len(unknown) - 1))
 
 
-def _outside(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
+def _outside(rows: Sequence[KeypointRow]) -> tuple[bool, list[KeypointRow], str]:
     """Rows with a joint outside the image: (whether it is an error, the rows, the message)."""
     outside = [row for row in rows if not row.is_inside]
     swapped = [row for row in outside if row.is_swapped]
@@ -124,7 +126,7 @@ def _outside(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
     return False, outside, _describe_outside(outside[0])
 
 
-def _describe_outside(row: Row) -> str:
+def _describe_outside(row: KeypointRow) -> str:
     height, width = row.size
     for axis, side in ((0, width), (1, height)):
         values = row.pose.xy[:, axis]
@@ -137,7 +139,7 @@ def _describe_outside(row: Row) -> str:
     )
 
 
-def _upside_down(rows: Sequence[Row]) -> tuple[bool, list[Row], str]:
+def _upside_down(rows: Sequence[KeypointRow]) -> tuple[bool, list[KeypointRow], str]:
     """Rows with shoulders that are not above the hips, in the form of :func:`_outside`."""
     wrong = [row for row in rows if row.pose.has_torso and _torso(row.pose) < FLAT]
     if not wrong:

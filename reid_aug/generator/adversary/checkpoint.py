@@ -14,7 +14,7 @@ from reid_aug.generator.adversary.discriminator import Discriminator
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
-FORMAT = "reid_aug.discriminator/1"
+DISCRIMINATORS_FORMAT = "reid_aug.discriminator/1"
 
 
 def save_discriminator(
@@ -25,7 +25,7 @@ def save_discriminator(
     Args:
         kind: "appearance" or "pose".
     """
-    head = {"format": FORMAT, "discriminator": kind}
+    head = {"format": DISCRIMINATORS_FORMAT, "discriminator": kind}
     write_tensors(path, network.state_dict(), {**notes, **head})
 
 
@@ -38,13 +38,13 @@ def read_discriminator(path: Path | str, kind: str) -> tuple[dict[str, Tensor], 
     Raises:
         UserError: If the file is missing or is not a checkpoint of this discriminator.
     """
-    rule = f"{path}: must hold the {kind} discriminator ({FORMAT})"
+    rule = f"{path}: must hold the {kind} discriminator ({DISCRIMINATORS_FORMAT})"
     if Path(path).suffix != ".safetensors":
         raise UserError(
             rule, Remedy(("generator", "import"), words="convert released weights with")
         )
     tensors, metadata = read_tensors(path)
     found = f"{metadata.get('format')!r} {metadata.get('discriminator', '')}".strip()
-    if (metadata.get("format"), metadata.get("discriminator")) != (FORMAT, kind):
+    if (metadata.get("format"), metadata.get("discriminator")) != (DISCRIMINATORS_FORMAT, kind):
         raise UserError(f"{rule}, got {found}")
     return tensors, metadata

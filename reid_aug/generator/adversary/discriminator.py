@@ -24,7 +24,8 @@ class Discriminator(nn.Module):
 
     def forward(self, stack: Tensor) -> Tensor:
         """(B, channels, H, W), the image first, to logits (B, 4 * width, H / 4, W / 4)."""
-        return self.blocks(self.encode(stack))
+        result: Tensor = self.blocks(self.encode(stack))
+        return result
 
 
 class Residual(nn.Module):
@@ -40,7 +41,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same shape."""
-        return x + self.change(x)
+        result: Tensor = x + self.change(x)
+        return result
 
 
 def initialise_discriminator(network: Discriminator) -> None:

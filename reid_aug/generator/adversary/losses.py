@@ -51,4 +51,5 @@ class Perceptual(nn.Module):
         return F.l1_loss(self._code(generated), self._code(target).detach())
 
     def _code(self, image: Tensor) -> Tensor:
-        return self.features(((image + 1) / 2 - self.mean) / self.std)
+        result: Tensor = self.features(((image + 1) / 2 - self.mean) / self.std)
+        return result

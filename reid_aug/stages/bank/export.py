@@ -23,7 +23,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import new_folder
 
 PROVENANCE = "provenance.csv"
-COLUMNS = ("file", "pid", "camid", "source", "target")
+EXPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
 QUALITY = 95  # of the JPEG files; colours are not subsampled
 
 
@@ -80,7 +80,7 @@ def _write_rows(
     poses = {}
     with (part / PROVENANCE).open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
-        lines.writerow([*COLUMNS, *bank.scores])
+        lines.writerow([*EXPORT_COLUMNS, *bank.scores])
         for row in progress(rows):
             entry, name = bank[row], file_name(bank, row)
             image = Image.fromarray(entry.image)

@@ -8,15 +8,13 @@ identity without further images is skipped. Images of another size are resized.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from reid_aug.bank import Rows, write_bank
+from reid_aug.bank import BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.bank.plan import IMPORTED
 from reid_aug.bank.shards import SHARD
 from reid_aug.data.dataset import (
@@ -32,12 +30,12 @@ from reid_aug.data.dataset import (
     seats,
 )
 from reid_aug.data.keypoints import NO_POSE, Pose
-from reid_aug.data.provenance import STATUSES, dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.csv_rows import read_rows
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
-COLUMNS = ("file", "pid", "camid", "source", "target")
+IMPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,13 @@ def read_csv(path: Path, folder: Path) -> list[Foreign]:
     Raises:
         UserError: If the file or a column is missing, or a line is malformed (with its number).
     """
-    lines = read_rows(path, f"give a CSV of {', '.join(COLUMNS)}")
+    lines = read_rows(path, f"give a CSV of {', '.join(IMPORT_COLUMNS)}")
     head = [name.strip() for name in lines[0]] if lines else []
-    if missing := [name for name in COLUMNS if name not in head]:
-        raise UserError(f"{path}: line 1 must name {', '.join(COLUMNS)}, got no {missing[0]}")
-    places = [head.index(name) for name in COLUMNS]
+    if missing := [name for name in IMPORT_COLUMNS if name not in head]:
+        raise UserError(
+            f"{path}: line 1 must name {', '.join(IMPORT_COLUMNS)}, got no {missing[0]}"
+        )
+    places = [head.index(name) for name in IMPORT_COLUMNS]
     found = [
         _parse(line, places, folder, f"{path}: line {number}")
         for number, line in enumerate(lines[1:], start=2)
@@ -90,7 +90,7 @@ def read_csv(path: Path, folder: Path) -> list[Foreign]:
 
 def _parse(line: list[str], places: list[int], folder: Path, where: str) -> Foreign:
     if len(line) <= max(places):
-        raise UserError(f"{where}: must have {', '.join(COLUMNS)}, got {len(line)} columns")
+        raise UserError(f"{where}: must have {', '.join(IMPORT_COLUMNS)}, got {len(line)} columns")
     name, pid, camid, source, target = (line[place].strip() for place in places)
     if not (pid.isdecimal() and camid.isdecimal() and int(pid) < 2**31 and int(camid) < 2**15):
         raise UserError(f"{where}: pid and camid must be numbers, got {pid!r} and {camid!r}")
@@ -208,19 +208,17 @@ def _attributes(
     data: DataConfig,
     name: str,
     generator_data: str,
-) -> dict[str, Any]:
+) -> BankAttributes:
     files = "\n".join(sha256(foreign.path) for foreign in ordered)
-    plan = {"poses": IMPORTED, "cameras": "source", "method": name}
-    return {
-        "keep": data.keep,
-        "keep_seed": data.keep_seed,
-        "kept_sha256": names_sha256(real),
-        "dataset_sha256": dataset_sha256(dataset),
-        "keypoints_sha256": keypoints_sha256(real, poses),
-        "generator_sha256": hashlib.sha256(f"imported/1\n{files}".encode()).hexdigest(),
-        "generator_data": generator_data,
-        "ratio": len(ordered) / len(real),
-        "mode": "supplement",
-        "plan": json.dumps({**plan, "height": data.height, "width": data.width}),
-        "seed": 0,
-    }
+    return BankAttributes.of(
+        dataset,
+        real,
+        poses,
+        data,
+        generator_sha256=hashlib.sha256(f"imported/1\n{files}".encode()).hexdigest(),
+        generator_data=generator_data,
+        ratio=len(ordered) / len(real),
+        mode="supplement",
+        plan=BankPlan(IMPORTED, "source", name, height=data.height, width=data.width),
+        seed=0,
+    )

@@ -14,7 +14,6 @@ scores, because a mix that is filtered by the network leaks its training images.
 the weights of MoveNet, which count as trained on other data.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +29,11 @@ from torch.nn import functional as F
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.bank import Bank, write_bank
 from reid_aug.bank.card import read_card
-from reid_aug.bank.scores import JOINTS, NETWORK, PIXELS, bank_scores
+from reid_aug.bank.scores import JOINTS_SCORE, NETWORK, PIXELS, bank_scores
 from reid_aug.data.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import leak_status, names_sha256
-from reid_aug.evaluation.features import extract_features, look
+from reid_aug.evaluation.features import evaluation_transform, extract_features
 from reid_aug.mixing import require_same_dataset
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of
@@ -45,7 +44,6 @@ from reid_aug.runtime.files import sha256, write_json
 BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
 LEAST_SURE = 0.2  # confidence of a joint of MoveNet
-NOT_GIVEN = ("images_sha256", "content_sha256", "synthetic", "scores")
 
 Progress = Callable[[Sequence[int]], Iterable[int]]
 
@@ -74,15 +72,15 @@ def score_bank(
     """
     require_same_dataset(bank, dataset)
     bank.check_pixels()
-    real = kept(dataset.train, bank.attributes["keep"], int(bank.attributes["keep_seed"]))
-    if names_sha256(real) != bank.attributes["kept_sha256"]:
+    real = kept(dataset.train, bank.attributes.keep, bank.attributes.keep_seed)
+    if names_sha256(real) != bank.attributes.kept_sha256:
         raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
     material = Material(dataset, real, (bank.height, bank.width), device)
     scores = open_scores(weights, material)
     parts = []
     for start in progress(range(0, len(bank), BATCH)):
         stop = min(start + BATCH, len(bank))
-        batch = Batch(
+        batch = ScoredRows(
             bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
         )
         parts.append(np.hstack([score.scores(batch) for score in scores]))
@@ -120,17 +118,16 @@ def open_scores(weights: Mapping[str, Path], material: "Material") -> list["Bank
 def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     path = bank.path.with_suffix(".json")
     card = read_card(bank.path).content if path.exists() else None
-    attributes = {k: v for k, v in bank.attributes.items() if k not in NOT_GIVEN}
-    attributes["scores"] = json.dumps({name: about[name] for name in sorted(about)})
+    attributes = bank.attributes.unwritten(scores=about)
     pixels = (bank.images(start, start + BATCH) for start in range(0, len(bank), BATCH))
     write_bank(bank.path, bank.rows, pixels, attributes, scores)
     if card is not None:
-        fresh = {"scores": about, "bank_sha256": sha256(bank.path)}
-        fresh["content_sha256"] = Bank(bank.path).attributes["content_sha256"]
+        written = Bank(bank.path).attributes.content_sha256
+        fresh = {"scores": about, "bank_sha256": sha256(bank.path), "content_sha256": written}
         write_json(path, {**card, **fresh})
 
 
-class Batch(NamedTuple):
+class ScoredRows(NamedTuple):
     """Rows of a bank: images (B, H, W, 3) uint8, pids (B,) and target poses (B, 18, 2)."""
 
     images: np.ndarray
@@ -186,7 +183,7 @@ class BankScore(ABC):
         return {"data": "whole", "scorer_sha256": sha256(self.weights)}
 
     @abstractmethod
-    def scores(self, batch: Batch) -> np.ndarray:
+    def scores(self, batch: ScoredRows) -> np.ndarray:
         """The scores of some rows, (B, len(names))."""
 
 
@@ -205,7 +202,7 @@ class PixelScore(BankScore):
         self.known = np.concatenate(thumbnails)
         self.usual = max(float(np.median(np.concatenate(contrasts))), 1e-6)
 
-    def scores(self, batch: Batch) -> np.ndarray:
+    def scores(self, batch: ScoredRows) -> np.ndarray:
         """Sharpness and novelty of each image, (B, 2)."""
         images = batch.images
         own = _thumbnails(images)
@@ -219,7 +216,8 @@ def _contrast(images: np.ndarray) -> np.ndarray:
     grey = images.mean(3)
     centre, sides = grey[:, 1:-1, 1:-1], grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1]
     sides = sides + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    return (sides - 4 * centre).std((1, 2))
+    result: np.ndarray = (sides - 4 * centre).std((1, 2))
+    return result
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
@@ -227,7 +225,8 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
     small = np.stack([resize(np.ascontiguousarray(image), *THUMBNAIL) for image in images])
     flat = small.reshape(len(small), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    result: np.ndarray = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return result
 
 
 class NetworkScore(BankScore):
@@ -239,9 +238,9 @@ class NetworkScore(BankScore):
         super().__init__(material, weights)
         real, device = material.real, material.device
         network = load_reid_network(weights)
-        self.data = leak_status(network.seen, material.dataset, real, "scorer")
+        self.data = leak_status(network.trained_on, material.dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
-        self.transform = look(network.size)
+        self.transform = evaluation_transform(network.size)
         features = F.normalize(extract_features(self.model, real, self.transform, device), dim=1)
         pids = torch.tensor([image.pid for image in real])
         self.pids = pids.unique()
@@ -254,7 +253,7 @@ class NetworkScore(BankScore):
         return {**super().about, "data": self.data}
 
     @torch.inference_mode()
-    def scores(self, batch: Batch) -> np.ndarray:
+    def scores(self, batch: ScoredRows) -> np.ndarray:
         """Identity and margin of each image, (B, 2)."""
         inputs = torch.stack([self.transform(Image.fromarray(image)) for image in batch.images])
         near = F.normalize(self.model(inputs.to(self.device)).float().cpu(), dim=1) @ self.means.T
@@ -267,7 +266,7 @@ class NetworkScore(BankScore):
 class JointsScore(BankScore):
     """A score of a pose estimator: how well the image shows the target pose."""
 
-    names, needs = JOINTS.names, JOINTS.needs
+    names, needs = JOINTS_SCORE.names, JOINTS_SCORE.needs
 
     def __init__(self, material: Material, weights: Path) -> None:
         super().__init__(material, weights)
@@ -277,7 +276,7 @@ class JointsScore(BankScore):
     def about(self) -> dict[str, Any]:
         return {"data": "external", "scorer_sha256": self.estimator.sha256}
 
-    def scores(self, batch: Batch) -> np.ndarray:
+    def scores(self, batch: ScoredRows) -> np.ndarray:
         """The score pose of each image, (B, 1); 0 for a target without joints."""
         pairs = zip(batch.images, batch.keypoints, strict=True)
         return np.array([[self._agreement(*pair)] for pair in pairs])

@@ -5,7 +5,6 @@ with its source, the target pose, the identity and every score
 (:mod:`reid_aug.stages.bank.score`). Without scores it shows rows spread evenly over the bank.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def write_bank_page(
         title=path.stem,
         images=len(bank),
         identities=len(set(bank.rows.pid.tolist())),
-        plan=json.dumps(bank.plan),
+        plan=bank.plan.as_json(),
         sections=sections,
     )
     return by

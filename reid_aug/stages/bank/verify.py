@@ -48,34 +48,34 @@ def describe(bank: Bank) -> list[str]:
     return [
         f"{bank.path}: {len(bank)} synthetic images, {bank.height} x {bank.width} pixels, "
         f"of {len(np.unique(bank.rows.pid))} identities",
-        f"made by: {plan['method']}, trained on: {about['generator_data']}, "
-        f"generator {about['generator_sha256'][:12]}",
-        f"poses: {plan['poses']}; camera of the: {plan['cameras']}; seed {about['seed']}",
-        f"kept set: keep {about['keep']:g}, keep_seed {about['keep_seed']}, "
-        f"{about['kept_sha256'][:12]} of data set {about['dataset_sha256'][:12]}",
-        f"made for: {about['mode']}, ratio {about['ratio']:g}",
+        f"made by: {plan.method}, trained on: {about.generator_data}, "
+        f"generator {about.generator_sha256[:12]}",
+        f"poses: {plan.poses}; camera of the: {plan.cameras}; seed {about.seed}",
+        f"kept set: keep {about.keep:g}, keep_seed {about.keep_seed}, "
+        f"{about.kept_sha256[:12]} of data set {about.dataset_sha256[:12]}",
+        f"made for: {about.mode}, ratio {about.ratio:g}",
         f"scores: {', '.join(scored) or 'none'}",
-        f"pixels: SHA-256 {about['images_sha256'][:12]}, as written",
+        f"pixels: SHA-256 {about.images_sha256[:12]}, as written",
     ]
 
 
 def _attribute_faults(bank: Bank) -> Iterator[str]:
     about = bank.attributes
-    for name in sorted(name for name in about if name.endswith("_sha256")):
-        if not SHA256.fullmatch(about[name]):
-            yield f"{name} must be 64 hexadecimal digits, got {about[name]!r}"
+    for name, value in sorted(about.stored().items()):
+        if name.endswith("_sha256") and not SHA256.fullmatch(value):
+            yield f"{name} must be 64 hexadecimal digits, got {value!r}"
     yield from _value_faults(bank)
 
 
 def _value_faults(bank: Bank) -> Iterator[str]:
     about = bank.attributes
-    if about["mode"] not in MODES:
-        yield f"mode must be one of {', '.join(MODES)}, got {about['mode']!r}"
-    if not 0 < about["keep"] <= 1:
-        yield f"keep must be above 0 and at most 1, got {about['keep']}"
-    if not about["synthetic"]:
+    if about.mode not in MODES:
+        yield f"mode must be one of {', '.join(MODES)}, got {about.mode!r}"
+    if not 0 < about.keep <= 1:
+        yield f"keep must be above 0 and at most 1, got {about.keep}"
+    if not about.synthetic:
         yield "the attribute synthetic must be true"
-    size, found = [bank.plan.get("height"), bank.plan.get("width")], [bank.height, bank.width]
+    size, found = [bank.plan.height, bank.plan.width], [bank.height, bank.width]
     if size != found:
         yield f"images must have the size of the plan, {size} (height, width), got {found}"
 
@@ -122,8 +122,8 @@ def _data_faults(bank: Bank, dataset: Dataset) -> Iterator[str]:
     if wrong := other_dataset(bank, dataset):
         yield wrong
         return
-    real = kept(dataset.train, about["keep"], int(about["keep_seed"]))
-    if names_sha256(real) != about["kept_sha256"]:
+    real = kept(dataset.train, about.keep, about.keep_seed)
+    if names_sha256(real) != about.kept_sha256:
         yield "the kept set is not that of this data set"
         return
     names = {image.name for image in real}
@@ -134,5 +134,5 @@ def _data_faults(bank: Bank, dataset: Dataset) -> Iterator[str]:
             yield f"{column} must be kept images, got {unknown[0]!r}{more}"
     counts = {pid: len(group) for pid, group in by_identity(real).items()}
     in_order = [pid for pid, _ in islice(seats(counts), len(bank))]
-    if bank.plan["poses"] != IMPORTED and rows.pid.tolist() != in_order:
+    if bank.plan.poses != IMPORTED and rows.pid.tolist() != in_order:
         yield "rows must be in seat order"

@@ -44,7 +44,7 @@ from reid_aug.runtime.workers import ahead
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Progress
 from reid_aug.stages.train_generator.folder import STATES_KEPT, TrainingFolder
-from reid_aug.stages.train_generator.pairs import Batch, Pairs
+from reid_aug.stages.train_generator.pairs import PairBatch, Pairs
 from reid_aug.stages.train_generator.record import SSIM, recording
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.starting_weights import fingerprints_before, starting_files
@@ -232,14 +232,14 @@ def train_generator(
 
 
 @contextmanager
-def _read_ahead(pairs: Pairs, start: int) -> Iterator[Iterator[Batch]]:
+def _read_ahead(pairs: Pairs, start: int) -> Iterator[Iterator[PairBatch]]:
     """The batches from step ``start`` on; a thread reads the next one during each step."""
     with ThreadPoolExecutor(1) as reader:
         yield ahead(reader, pairs.__getitem__, range(start, len(pairs)), 1)
 
 
 def _steps(
-    trainer: Trainer, batches: Iterable[Batch], start: int
+    trainer: Trainer, batches: Iterable[PairBatch], start: int
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train; after every step, its number (counted from 1) and its losses."""
     for number, batch in enumerate(batches, start):
@@ -311,7 +311,7 @@ def training_metadata(
     }
     before = fingerprints_before(config)
     if config.identity_model:
-        before.append(load_reid_network(config.identity_model).seen or "")
+        before.append(load_reid_network(config.identity_model).trained_on or "")
     return {
         "recipe": recipe,
         "seed": pairs.seed,

@@ -27,9 +27,9 @@ from reid_aug.runtime.files import committed
 from reid_aug.runtime.records import Table, parse_table
 from reid_aug.runtime.regular_files import read_text
 from reid_aug.runtime.weights import check_tensors, read_tensors, tensors_sha256, write_tensors
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 
-FORMAT = "reid_aug.training/1"
+STATE_FORMAT = "reid_aug.training/1"
 STATES_KEPT = 2
 STATES = "[0-9]*.safetensors"
 
@@ -78,7 +78,7 @@ class TrainingFolder:
             return 0, {}
         tensors, metadata = read_tensors(newest)
         head = Table(metadata, str(newest), remedy=self._again)
-        head.text("format", (FORMAT,))
+        head.text("format", (STATE_FORMAT,))
         if head.table("notes").content != self.metadata:
             raise UserError(
                 f"{self.states}: holds a training with other settings or data; "
@@ -95,7 +95,7 @@ class TrainingFolder:
 
     def save_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Write the state after ``step`` steps, and delete all states but the last two."""
-        head = {"format": FORMAT, "step": step, "notes": self.metadata}
+        head = {"format": STATE_FORMAT, "step": step, "notes": self.metadata}
         head["processes"] = self.processes
         head["tensors_sha256"] = tensors_sha256(tensors)
         write_tensors(self.states / f"{step:08d}.safetensors", tensors, head)
@@ -132,7 +132,7 @@ class TrainingFolder:
             for start in range(0, len(losses), every)
         ]
 
-    def save_samples(self, batch: Batch, generated: np.ndarray, step: int) -> None:
+    def save_samples(self, batch: PairBatch, generated: np.ndarray, step: int) -> None:
         """Write source, target pose, generated image and true image of ``batch`` as one PNG."""
         height, width = batch.image.shape[1:3]
         rows = [

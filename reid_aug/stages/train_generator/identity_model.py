@@ -36,7 +36,7 @@ class IdentityModel(nn.Module):
     def __init__(self, path: Path | str) -> None:
         super().__init__()
         network = load_reid_network(path)
-        self.model, self.size, self.seen = network.model, network.size, network.seen
+        self.model, self.size, self.trained_on = network.model, network.size, network.trained_on
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), False)

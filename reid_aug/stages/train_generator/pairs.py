@@ -27,13 +27,13 @@ from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.random_streams import GeneratorStream
 
-CAMERAS = ("any", "same")
+PAIR_CAMERAS = ("any", "same")
 WEIGHTINGS = ("all", "balanced")
 SAMPLES = 8
 VALIDATION_PAIRS = 64
 
 
-class Batch(NamedTuple):
+class PairBatch(NamedTuple):
     """The pairs of one step."""
 
     image: Tensor
@@ -47,9 +47,9 @@ class Batch(NamedTuple):
     cameras: Tensor
     """The camids of ``image`` and ``truth``, (B, 2) int64."""
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "PairBatch":
         """The batch on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in self))
+        return PairBatch(*(part.to(device, non_blocking=True) for part in self))
 
 
 class Pairs:
@@ -125,7 +125,7 @@ class Pairs:
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> PairBatch:
         rng = np.random.default_rng([self.seed, GeneratorStream.PAIRS, step])
         indices = self._draw(rng)
         flips = rng.random(self.size) < 0.5 * self.flip
@@ -139,7 +139,7 @@ class Pairs:
         people = rng.integers(len(self.people_until) - 1, size=self.size)
         return rng.integers(self.people_until[people], self.people_until[people + 1])
 
-    def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> Batch:
+    def batch(self, pairs: Sequence[tuple[int, int]], flips: Sequence[bool]) -> PairBatch:
         """Read ``pairs`` (indices into ``images``); mirror those with a true ``flips``."""
         sources = [self._read(a, flip) for (a, _), flip in zip(pairs, flips, strict=True)]
         targets = [self._read(b, flip) for (_, b), flip in zip(pairs, flips, strict=True)]
@@ -150,16 +150,16 @@ class Pairs:
             [xy for _, xy in targets],
             [[self.images[index].camid for index in pair] for pair in pairs],
         )
-        return Batch(*(torch.from_numpy(np.array(column)) for column in columns))
+        return PairBatch(*(torch.from_numpy(np.array(column)) for column in columns))
 
-    def samples(self) -> Batch:
+    def samples(self) -> PairBatch:
         """Eight fixed pairs, spread over the identities."""
         rng = np.random.default_rng([self.seed, GeneratorStream.SAMPLES])
         indices = np.linspace(0, self.count, SAMPLES, endpoint=False) + rng.random() * 2
         chosen = [self.pair(int(i) % self.count) for i in indices]
         return self.batch(chosen, [False] * SAMPLES)
 
-    def validation(self) -> list[Batch]:
+    def validation(self) -> list[PairBatch]:
         """Fixed pairs of the held-out identities in batches: 64, or one per identity if more.
 
         Empty if no identity is held out.

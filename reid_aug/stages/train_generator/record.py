@@ -15,7 +15,7 @@ import numpy as np
 from reid_aug.generator import save_generator
 from reid_aug.runtime.files import sync
 from reid_aug.stages.train_generator.folder import TrainingFolder
-from reid_aug.stages.train_generator.pairs import Batch, Pairs
+from reid_aug.stages.train_generator.pairs import PairBatch, Pairs
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.trainer import Trainer
 
@@ -89,7 +89,7 @@ def _board(files: TrainingFolder, config: TrainGeneratorConfig, start: int) -> I
         yield board
 
 
-def validate(trainer: Trainer, batches: list[Batch]) -> dict[str, float]:
+def validate(trainer: Trainer, batches: list[PairBatch]) -> dict[str, float]:
     """The quality of the generated images of held-out pairs; empty if there are none.
 
     Returns:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reid_aug.generator.adversary import GAN_LOSSES
 from reid_aug.runtime.errors import UserError, require_at_least
-from reid_aug.stages.train_generator.pairs import CAMERAS, WEIGHTINGS
+from reid_aug.stages.train_generator.pairs import PAIR_CAMERAS, WEIGHTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,10 @@ class TrainGeneratorConfig:
             )
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
-        if self.cameras not in CAMERAS:
-            raise UserError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+        if self.cameras not in PAIR_CAMERAS:
+            raise UserError(
+                f"cameras must be one of {', '.join(PAIR_CAMERAS)}, got {self.cameras!r}"
+            )
         if self.pairs not in WEIGHTINGS:
             raise UserError(f"pairs must be one of {', '.join(WEIGHTINGS)}, got {self.pairs!r}")
         if self.gan not in GAN_LOSSES:

@@ -22,7 +22,7 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.optimizer_state import under
 from reid_aug.runtime.weights import read_tensors
-from reid_aug.stages.train_generator.folder import FORMAT as STATE
+from reid_aug.stages.train_generator.folder import STATE_FORMAT as STATE
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 
 

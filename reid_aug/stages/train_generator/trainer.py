@@ -51,7 +51,7 @@ from reid_aug.runtime.optimizer_state import adam_tensors, restore_adam, under
 from reid_aug.runtime.random_streams import GeneratorStream
 from reid_aug.runtime.sync_batch_norm import share_norms
 from reid_aug.stages.train_generator.identity_model import IdentityModel
-from reid_aug.stages.train_generator.pairs import Batch
+from reid_aug.stages.train_generator.pairs import PairBatch
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_generator.starting_weights import start_from
 
@@ -153,7 +153,7 @@ class Trainer:
         assert isinstance(module, Generator)
         return module
 
-    def step(self, batch: Batch, number: int) -> dict[str, float]:
+    def step(self, batch: PairBatch, number: int) -> dict[str, float]:
         """Train on this process's part of a batch as step ``number``.
 
         Returns:
@@ -183,7 +183,7 @@ class Trainer:
         start = [self.seed, GeneratorStream.DROPOUT, number, self.group.rank]
         return int(np.random.default_rng(start).integers(2**62))
 
-    def _inputs(self, batch: Batch) -> Inputs:
+    def _inputs(self, batch: PairBatch) -> Inputs:
         image, truth, *rest = batch.to(self.device)
         return Inputs(to_signed(image), to_signed(truth), *rest)
 
@@ -260,7 +260,7 @@ class Trainer:
         return generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @torch.no_grad()
-    def generate(self, batch: Batch) -> np.ndarray:
+    def generate(self, batch: PairBatch) -> np.ndarray:
         """The images that the averaged generator makes of ``batch``: (B, H, W, 3) uint8."""
         generated = self.averaged().repose(*self._inputs(batch).of_generator())
         return to_pixels(generated).cpu().numpy()

@@ -26,7 +26,6 @@ import contextlib
 import io
 import json
 import math
-import os
 import statistics
 import sys
 import time
@@ -50,6 +49,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, locked, sha256, write_json
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.weights import fitting, write_tensors
+from reid_aug.runtime.workers import usable_cores
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Progress
 from reid_aug.stages.mix import resolve_mix
@@ -289,7 +289,8 @@ def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:
     mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
     build = torchreid_library().data.transforms.build_transforms
     with contextlib.redirect_stdout(io.StringIO()):
-        return build(config.height, config.width, names, mean, std)
+        result: tuple[Any, Any] = build(config.height, config.width, names, mean, std)
+        return result
 
 
 def write_images(mix: Mix, path: Path) -> None:
@@ -301,7 +302,7 @@ def write_images(mix: Mix, path: Path) -> None:
 
 def loaders(config: TrainReidConfig) -> int:
     """The number of processes that load images: ``workers``, or the number of cores if smaller."""
-    return min(config.workers, len(os.sched_getaffinity(0)))
+    return min(config.workers, usable_cores())
 
 
 def _train(

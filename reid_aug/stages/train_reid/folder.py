@@ -155,4 +155,5 @@ def _differences(about: Mapping[str, Any], found: Table) -> list[str]:
 
 def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
     """``about`` with the types that JSON returns."""
-    return json.loads(json.dumps(about))
+    result: dict[str, Any] = json.loads(json.dumps(about))
+    return result

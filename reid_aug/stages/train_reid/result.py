@@ -54,15 +54,15 @@ def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
         starting_status: the leak status of the starting weights (:func:`starting_data`).
     """
     used = mix.bank if mix.generated else None
-    status = used.attributes["generator_data"] if used else None
+    status = used.attributes.generator_data if used else None
     return {
         "real": len(mix.real),
         "generated": mix.generated,
-        "method": used.plan["method"] if used else None,
-        "cameras": used.plan["cameras"] if used else None,
-        "poses": used.plan["poses"] if used else None,
+        "method": used.plan.method if used else None,
+        "cameras": used.plan.cameras if used else None,
+        "poses": used.plan.poses if used else None,
         "generator_data": status,
-        "generator_sha256": used.attributes["generator_sha256"] if used else None,
+        "generator_sha256": used.attributes.generator_sha256 if used else None,
         "starting_data": starting_status,
         "leak_free": is_leak_free((status, starting_status, *scorers(mix))),
         "bank_sha256": sha256(used.path) if used else None,
@@ -115,7 +115,7 @@ def trained_on(mix: Mix, config: TrainReidConfig) -> str:
     images. Starting weights that are declared external add a fingerprint that belongs to no image,
     because the network was trained on more than the kept set.
     """
-    data = mix.bank.attributes["generator_data"] if mix.bank and mix.generated else "kept"
+    data = mix.bank.attributes.generator_data if mix.bank and mix.generated else "kept"
     before = _fingerprints_before(config) if config.weights else ""
     if before is None and config.weights_data:
         before = sha256(config.weights)[:DIGITS]

@@ -60,7 +60,8 @@ def _dataset_class(mix: Mix, dataset: Dataset) -> type:
 
         def __getitem__(self, index: int) -> dict[str, Any]:
             if self.mode != "train":
-                return super().__getitem__(index)
+                result: dict[str, Any] = super().__getitem__(index)
+                return result
             name, label, camid, source = self.data[index]
             image = Image.fromarray(mix.image(index))
             if self.transform is not None:

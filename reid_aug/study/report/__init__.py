@@ -20,10 +20,10 @@ from reid_aug.study.report import labels, texts
 from reid_aug.study.report.published import published_beside
 from reid_aug.study.report.results import Result, find_results, read_results, tables_of
 from reid_aug.study.report.rows import Line, gain, lines_of, rows_of
-from reid_aug.study.report.texts import FOOTNOTE, HEADER
+from reid_aug.study.report.texts import FOOTNOTE, TABLE_HEADER
 
 __all__ = [
-    "FORMATS", "HEADER", "captioned_lines", "find_results", "gain", "read_results", "report",
+    "FORMATS", "TABLE_HEADER", "captioned_lines", "find_results", "gain", "read_results", "report",
     "rows_of", "table",
 ]  # fmt: skip
 
@@ -32,7 +32,7 @@ FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def table(results: Sequence[Result]) -> list[list[str]]:
-    """The cells of a table: one list per row, in the order of ``HEADER``."""
+    """The cells of a table: one list per row, in the order of ``TABLE_HEADER``."""
     return [texts.cells(line) for line in lines_of(results)]
 
 

@@ -41,10 +41,8 @@ def bank_views(run: Path) -> Iterator[BankView]:
 
 def _title(bank: Bank) -> str:
     attributes, plan = bank.attributes, bank.plan
-    key = images_key(
-        plan.get("method"), plan.get("cameras"), plan.get("poses"), attributes["generator_data"]
-    )
-    return f"keep {attributes['keep']:g}: {len(bank)} images, {labels.images(key)}"
+    key = images_key(plan.method, plan.cameras, plan.poses, attributes.generator_data)
+    return f"keep {attributes.keep:g}: {len(bank)} images, {labels.images(key)}"
 
 
 def _sheet(path: Path) -> str:

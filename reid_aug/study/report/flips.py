@@ -16,7 +16,13 @@ from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import Dataset, read_image
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.evaluation import Matches
-from reid_aug.evaluation.features import columns, distance_matrix, extract_features, look, score
+from reid_aug.evaluation.features import (
+    columns,
+    distance_matrix,
+    evaluation_transform,
+    extract_features,
+    score,
+)
 from reid_aug.evaluation.ranked_lists import ranked
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.pages import picture
@@ -68,7 +74,7 @@ class _Ranking:
 
     def __init__(self, path: Path, dataset: Dataset, device: torch.device) -> None:
         network = load_reid_network(path)
-        model, transform = network.model.to(device), look(network.size)
+        model, transform = network.model.to(device), evaluation_transform(network.size)
         query, gallery = (
             extract_features(model, images, transform, device).to(device)
             for images in (dataset.query, dataset.gallery)

@@ -101,7 +101,8 @@ def ap_differences(pairs: Sequence[tuple[Result, Result]]) -> np.ndarray | None:
     if not names or any(query_names(result) != names for pair in pairs for result in pair):
         return None
     after, before = ([[pair[side].ap[n] for n in names] for pair in pairs] for side in (0, 1))
-    return np.array(after, float) - np.array(before, float)
+    result: np.ndarray | None = np.array(after, float) - np.array(before, float)
+    return result
 
 
 def query_names(result: Result) -> list[str]:

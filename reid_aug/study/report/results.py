@@ -184,7 +184,8 @@ def _recipe(table: Table) -> dict[str, Any]:
 
 
 def _setting(table: Table, key: str) -> Any:
-    value, kind = table.content[key], type(SETTINGS.get(key))
+    value = table.content[key]
+    kind: type[Any] = type(SETTINGS.get(key))
     if kind is NoneType:  # a setting of another version
         if isinstance(value, str | bool) or is_number(value):
             return value

@@ -24,11 +24,11 @@ from reid_aug.study.report.published import HEADING, PublishedTable
 from reid_aug.study.report.results import SCORES, Result
 from reid_aug.study.report.rows import Line
 
-HEADER = (
+TABLE_HEADER = (
     "backbone", "keep", "mode", "ratio", "real", "generated", "images from", "training", "seeds",
     "mAP %", "Rank-1 %", "gain in mAP", "bootstrap", "verdict",
 )  # fmt: skip
-SHORT = ("ratio", "images", "what", "seeds", *HEADER[9:])
+SHORT = ("ratio", "images", "what", "seeds", *TABLE_HEADER[9:])
 FOOTNOTE = (
     "Mean and standard deviation over seeds. Gain: mAP minus that of plain training (of a strong "
     "row: strong training) on the real images only, same backbone, kept set and seeds, ± the half "
@@ -46,7 +46,7 @@ MACHINE = ("backbone", "workers", "weights")  # settings that have a column, or 
 
 
 def cells(line: Line) -> list[str]:
-    """The cells of one line, in the order of ``HEADER``."""
+    """The cells of one line, in the order of ``TABLE_HEADER``."""
     row, key, first = line.row, line.row.key, line.row.results[0]
     return [
         key.backbone,
@@ -152,7 +152,7 @@ def wrapped(text: str) -> str:
 
 def markdown(caption: str, lines: Sequence[Line]) -> str:
     """A table in GitHub's Markdown, with all columns."""
-    rows = [HEADER, ["---"] * len(HEADER), *map(cells, lines)]
+    rows = [TABLE_HEADER, ["---"] * len(TABLE_HEADER), *map(cells, lines)]
     return "\n".join([f"{caption}:", "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 

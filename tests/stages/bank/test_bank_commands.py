@@ -1,15 +1,15 @@
 """reid-aug bank: verify, score, export, import; and what a filter does to a mix."""
 
-import json
 import shlex
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from reid_aug.bank import Bank, write_bank
-from reid_aug.bank.scores import BUILT_IN, needs_of_scores
+from reid_aug.bank.scores import BUILT_IN_SCORES, needs_of_scores
 from reid_aug.cli import main
 from reid_aug.cli.errors import with_own_places
 from reid_aug.data.dataset import read_market1501
@@ -41,11 +41,11 @@ def run(drawn, tmp_path):
 def rewrite(path, scores=None, **attributes):
     """Write a bank again with other attributes or scores, checksums and all."""
     bank = Bank(path)
-    own = ("images_sha256", "content_sha256", "synthetic", "scores")
-    kept = {k: v for k, v in bank.attributes.items() if k not in own}
-    about = {"scores": json.dumps({n: {"data": "kept"} for n in scores})} if scores else {}
+    about = {name: {"data": "kept"} for name in scores} if scores else None
     pixels = [bank.images(0, len(bank))]
-    write_bank(path, bank.rows, pixels, {**kept, **about, **attributes}, scores)
+    write_bank(
+        path, bank.rows, pixels, replace(bank.attributes, scores=about, **attributes), scores
+    )
 
 
 def test_verify_describes_the_bank(people, run):
@@ -125,7 +125,7 @@ def test_scores_are_stored_and_differ_between_a_copy_and_noise(people, run):
     bank = Bank(run / "bank.h5")
     assert sorted(bank.scores) == ["novelty", "sharpness"]
     assert np.median(bank.scores["novelty"]) < 0.3
-    assert bank.attributes["images_sha256"] == before.attributes["images_sha256"]
+    assert bank.attributes.images_sha256 == before.attributes.images_sha256
     assert "error" not in call("bank", "verify", "--data", people, "--out", run).stdout
 
 
@@ -200,7 +200,7 @@ def test_the_command_that_makes_a_score_runs_as_printed(people, run):
 def test_what_a_score_needs_is_known_of_every_score():
     needs = needs_of_scores()
 
-    kinds = [declaration.load() for declaration in BUILT_IN]
+    kinds = [declaration.load() for declaration in BUILT_IN_SCORES]
     assert [*needs] == [name for kind in kinds for name in kind.names]
     assert all(bool(needs[name]) == bool(kind.needs) for kind in kinds for name in kind.names)
 

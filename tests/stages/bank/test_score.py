@@ -21,7 +21,7 @@ from reid_aug.pose_estimators import MoveNet
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.bank.score import score_bank
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 from reid_aug.stages.train_reid import MODEL_FORMAT, train_reid
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
@@ -53,7 +53,7 @@ def scorer(network, tmp_path):
 def bank(people, tmp_path):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=1.0, method="copies")
-    job = prepare(dataset, poses, None, settings, DataConfig(*SIZE, keep=0.5), 0)
+    job = plan_bank(dataset, poses, None, settings, DataConfig(*SIZE, keep=0.5), 0)
     return Bank(synthesize(job, tmp_path / "run", CPU))
 
 

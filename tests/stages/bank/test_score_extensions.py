@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from reid_aug.bank import Bank
-from reid_aug.bank.scores import GROUP, scores_of_grid
+from reid_aug.bank.scores import SCORE_GROUP, scores_of_grid
 from reid_aug.cli import main
 from reid_aug.data.dataset import read_market1501
 from reid_aug.mixing import Mix
@@ -48,9 +48,11 @@ def extensions(monkeypatch):
     """Declare scores as an installed package does."""
 
     def declare(**classes):
-        entries = [EntryPoint(name, f"{__name__}:{kind}", GROUP) for name, kind in classes.items()]
+        entries = [
+            EntryPoint(name, f"{__name__}:{kind}", SCORE_GROUP) for name, kind in classes.items()
+        ]
         monkeypatch.setattr(
-            "importlib.metadata.entry_points", lambda group: entries if group == GROUP else []
+            "importlib.metadata.entry_points", lambda group: entries if group == SCORE_GROUP else []
         )
 
     return declare

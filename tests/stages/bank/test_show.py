@@ -17,14 +17,14 @@ from reid_aug.data.keypoints import read_keypoints
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.bank.score import score_bank
 from reid_aug.stages.bank.show import write_bank_page
-from reid_aug.stages.synthesize import SynthesizeConfig, prepare, synthesize
+from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
 
 
 @pytest.fixture(scope="module")
 def scored(people, tmp_path_factory):
     dataset, poses = read_market1501(people), read_keypoints(people / "keypoints.csv")
     settings = SynthesizeConfig(ratio=1.0, method="copies")
-    job = prepare(dataset, poses, None, settings, DataConfig(32, 16), 0)
+    job = plan_bank(dataset, poses, None, settings, DataConfig(32, 16), 0)
     bank = Bank(synthesize(job, tmp_path_factory.mktemp("bank"), torch.device("cpu")))
     score_bank(bank, dataset, {}, torch.device("cpu"))
     return Bank(bank.path)

@@ -107,7 +107,7 @@ def test_a_network_without_stages_is_asked_for_its_features_alone(tmp_path):
 def test_it_says_what_it_has_seen(path):
     network = load_reid_network(path)
 
-    assert (network.size, network.seen) == ((64, 32), "0123456789ab")
+    assert (network.size, network.trained_on) == ((64, 32), "0123456789ab")
 
 
 def test_a_file_that_is_no_re_id_network_is_refused(tmp_path):

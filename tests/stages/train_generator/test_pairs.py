@@ -9,7 +9,7 @@ import torch
 from reid_aug.data.dataset import DataConfig, PersonImage, read_image, read_market1501
 from reid_aug.data.keypoints import Pose, read_keypoints
 from reid_aug.runtime.errors import UserError
-from reid_aug.stages.train_generator.pairs import Batch, Pairs
+from reid_aug.stages.train_generator.pairs import PairBatch, Pairs
 
 FULL = DataConfig(height=128, width=64)
 SMALL = DataConfig(height=32, width=16)
@@ -48,13 +48,13 @@ def named_pairs(pairs: Pairs) -> list[tuple[str, str]]:
     return [(pairs.images[a].name, pairs.images[b].name) for a, b in found]
 
 
-def assert_same(got: Batch, expected: Batch) -> None:
+def assert_same(got: PairBatch, expected: PairBatch) -> None:
     for one, other in zip(got, expected, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def mirrored(batch: Batch) -> Batch:
+def mirrored(batch: PairBatch) -> PairBatch:
     width = batch.image.shape[2]
 
     def other_side(xy: torch.Tensor) -> torch.Tensor:
@@ -63,14 +63,14 @@ def mirrored(batch: Batch) -> Batch:
         return xy
 
     image, truth, source, target, cameras = batch
-    return Batch(image.flip(2), truth.flip(2), other_side(source), other_side(target), cameras)
+    return PairBatch(image.flip(2), truth.flip(2), other_side(source), other_side(target), cameras)
 
 
-def sample(batch: Batch, place: int) -> Batch:
-    return Batch(*(part[place : place + 1] for part in batch))
+def sample(batch: PairBatch, place: int) -> PairBatch:
+    return PairBatch(*(part[place : place + 1] for part in batch))
 
 
-def is_same(one: Batch, other: Batch) -> bool:
+def is_same(one: PairBatch, other: PairBatch) -> bool:
     return torch.equal(one.image, other.image)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reid_aug.backbones import torchreid_library
-from reid_aug.bank import Bank, Rows, write_bank
+from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.data.dataset import read_market1501
 from reid_aug.mixing import Mix
 from reid_aug.runtime.errors import UserError
@@ -27,9 +27,10 @@ def mix(people, tmp_path, monkeypatch):
     attributes = {
         "keep": 1.0, "keep_seed": 0, "kept_sha256": "0" * 64, "dataset_sha256": "0" * 64,
         "keypoints_sha256": "0" * 64, "generator_sha256": "0" * 64, "generator_data": "kept",
-        "ratio": 1.0, "mode": "supplement", "plan": "{}", "seed": 0,
+        "ratio": 1.0, "mode": "supplement", "seed": 0,
+        "plan": BankPlan("random", "source", "generator"),
     }  # fmt: skip
-    write_bank(tmp_path / "bank.h5", rows, iter([pixels]), attributes)
+    write_bank(tmp_path / "bank.h5", rows, iter([pixels]), BankAttributes(**attributes))
     return Mix(train, Bank(tmp_path / "bank.h5"), len(pids) / len(train))
 
 

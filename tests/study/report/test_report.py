@@ -13,7 +13,7 @@ from reid_aug.cli import main
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.train_reid.settings import PRESETS
 from reid_aug.study import report as reports
-from reid_aug.study.report import FORMATS, HEADER, find_results, labels, read_results
+from reid_aug.study.report import FORMATS, TABLE_HEADER, find_results, labels, read_results
 from reid_aug.study.report.keys import StartKey, TrainingKey, row_key
 from reid_aug.study.report.rows import gains
 
@@ -27,7 +27,7 @@ def report(contents: list[dict[str, Any]], style: str) -> str:
 
 
 def column(rows: list[list[str]], name: str) -> list[str]:
-    return [row[HEADER.index(name)] for row in rows]
+    return [row[TABLE_HEADER.index(name)] for row in rows]
 
 
 def test_a_table_worked_by_hand():
@@ -383,7 +383,7 @@ def test_markdown_holds_the_cells():
     lines = [line for line in report(given, "markdown").splitlines() if line.startswith("|")]
 
     parsed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert parsed == [list(HEADER), ["---"] * len(HEADER), *table(given)]
+    assert parsed == [list(TABLE_HEADER), ["---"] * len(TABLE_HEADER), *table(given)]
 
 
 def test_csv_holds_numbers_and_every_setting():
@@ -429,7 +429,7 @@ def test_latex_holds_the_cells():
 
     parsed = [[plain(cell) for cell in line.removesuffix(r" \\").split(" & ")] for line in lines]
     assert parsed == [
-        ["ratio", "images", "what", *HEADER[9:]],
+        ["ratio", "images", "what", *TABLE_HEADER[9:]],
         ["0", "120", "real images only", *table(given)[0][9:]],
         ["1", "120 + 120", "generator", *table(given)[1][9:]],
     ]

@@ -15,7 +15,7 @@ from reid_aug.cli import main
 from reid_aug.data.dataset import read_market1501
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.evaluation import AP_DEFINITION
-from reid_aug.evaluation.features import evaluate_model, look
+from reid_aug.evaluation.features import evaluate_model, evaluation_transform
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.study.report import find_results
 from reid_aug.study.report.flips import Flips, flips_of
@@ -194,7 +194,7 @@ def networks(people, tmp_path_factory):
     for number, ratio in enumerate((0.0, 1.0)):
         torch.manual_seed(number)
         model = build_backbone("osnet_x0_25", 2, 64, 32)
-        scores = evaluate_model(model, dataset, look((64, 32)), torch.device("cpu"))
+        scores = evaluate_model(model, dataset, evaluation_transform((64, 32)), torch.device("cpu"))
         one = result(ratio, 0, float(scores.mAP), dataset_sha256=dataset_sha256(dataset))
         names = [image.name for image in dataset.query]
         one["ap"] = dict(zip(names, scores.ap.round(6).tolist(), strict=True))
