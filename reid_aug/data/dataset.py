@@ -48,6 +48,7 @@ FORMATS = (
     "WEBP",
     "BMP",
 )  # for any suffix; other decoders may run programs
+SIDES = range(16, 2049)  # pixels of the height or width of a crop in a recipe
 MOST_PIXELS = 2**26  # of one image, 200 MB when it is decoded
 JUNK, DISTRACTOR = -1, 0
 
@@ -93,11 +94,16 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for key in ("height", "width"):
-            if not 16 <= getattr(self, key) <= 2048:
-                raise UserError(f"{key} must be in 16..2048 pixels, got {getattr(self, key)}")
+            check_side(key, getattr(self, key))
         if not LEAST <= self.keep_seed <= MOST:
             raise UserError(f"keep_seed must be an integer of 64 bits, got {self.keep_seed}")
         check_keep(self.keep)
+
+
+def check_side(key: str, value: object) -> None:
+    """Raise a UserError unless ``value`` is the height or width of a crop."""
+    if type(value) is not int or value not in SIDES:
+        raise UserError(f"{key} must be in 16..2048 pixels, got {value}")
 
 
 def check_keep(keep: float) -> None:

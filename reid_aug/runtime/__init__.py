@@ -5,6 +5,7 @@
 - json_toml: the one parser of JSON and TOML
 - csv_rows: the rows of a CSV file
 - records: checked values of tables
+- capacity: whether memory and disk suffice
 - files: atomic commits, locks, hashes
 - weights: reading and writing tensors without executing code
 - progress: progress bars

@@ -34,6 +34,7 @@ from reid_aug.data.provenance import (
     names_sha256,
 )
 from reid_aug.generator import GeneratorConfig, load_with_metadata, save_generator
+from reid_aug.runtime.capacity import require_memory
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, sha256
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
 # keys whose files the metadata names without their folders
 FILES = ("vgg", "identity_model", "start", "start_appearance", "start_pose")
 FLOAT = 4  # bytes
+SMALLER = (
+    "lower train_generator.batch, train_generator.pool, generator.width, "
+    "train_generator.discriminator_width or the size of the images"
+)
 
 
 def prepare(stage: "Stage") -> "TrainGeneratorJob":
@@ -70,6 +75,7 @@ def prepare(stage: "Stage") -> "TrainGeneratorJob":
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
     pairs = pairs_of(real, stage.poses, recipe.data, config, recipe.seed, group)
     check_cameras(pairs, recipe.generator)
+    check_memory(recipe.generator, config, recipe.data)
     losses = describe_losses(config)
     metadata = training_metadata(pairs, recipe.generator, config, real, stage.poses)
     job = TrainGeneratorJob(stage, real, pairs, metadata, losses, group)
@@ -251,6 +257,22 @@ def _steps(
                 f"{without if trainer.config.bf16 else ''}, and choose another folder with --out"
             )
         yield number + 1, losses
+
+
+def check_memory(network: GeneratorConfig, config: TrainGeneratorConfig, data: DataConfig) -> None:
+    """Raise a UserError if not even the networks, their optimisers and one batch fit in memory."""
+    try:
+        with torch.device("meta"):  # shapes without memory
+            networks = build_networks(network, config, 0)
+        weights = sum(v.numel() for n in networks.values() for v in n.state_dict().values())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"generator: the networks must be smaller, got {reason}") from None
+    area = data.height * data.width
+    layers = 2 * 3 + 2 * network.joints + network.width  # images, heatmaps, the first convolution
+    pool = config.pool * area * (9 + network.joints)
+    need = FLOAT * (4 * weights + config.batch * area * layers + pool)  # gradients, Adam's numbers
+    require_memory(need, "the networks and a batch", SMALLER)
 
 
 def check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
