@@ -19,7 +19,7 @@ from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import new_folder
 from reid_aug.runtime.records import build, read_table
-from reid_aug.runtime.workers import usable_cores
+from reid_aug.runtime.workers import end_with_parent, usable_cores
 
 RENDERER = 2  # version of the images; increased when any rendered pixel changes
 LABEL = "people.json"
@@ -66,7 +66,7 @@ def _mapper(people: int) -> Iterator[Callable[..., Iterator[Any]]]:
         return
     # Spawned, not forked: a fork copies the locks of the threads of torch and BLAS.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         yield partial(pool.map, chunksize=CHUNK)
 
 

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -103,6 +103,27 @@ def new_folder(root: Path | str) -> Iterator[Path]:
                 f"{root}: could not be written, {os.strerror(error.errno).lower()}; free some "
                 f"space, then run the same command again"
             ) from None
+        raise
+
+
+@contextmanager
+def taken_back(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
+    """Remove ``folder`` again if the body makes it and raises a UserError.
+
+    The folders above it that were made too are removed if they are empty.
+
+    Args:
+        is_kept: whether the folder has something that the same command could go on from.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except UserError:
+        if made and not is_kept():
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in made[1:]:
+                with suppress(OSError):
+                    parent.rmdir()
         raise
 
 

@@ -282,6 +282,15 @@ def test_a_baseline_has_no_artist(people, tmp_path):
     assert (result["method"], result["cameras"], result["generator_sha256"]) == (None, None, None)
 
 
+def test_a_training_that_diverges_at_once_leaves_no_folder(people, tmp_path):
+    config = TrainReidConfig("osnet_x0_25", 20, 4, 32, 16, lr=1e30)
+
+    with pytest.raises(UserError, match="no longer a number"):
+        run(people, tmp_path / "reid" / "cell", Mix(read_market1501(people).train), config)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_diverged_training_is_one_sentence_and_saves_no_state_of_it(
     people, tmp_path, monkeypatch
 ):

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_aug.bank import BankAttributes, BankPlan, Rows, write_bank
+from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.rows import columns_of
 from reid_aug.bank.shards import SHARD
 from reid_aug.data.dataset import (
     DataConfig,
@@ -111,18 +112,20 @@ def import_bank(
 ) -> int:
     """Write ``found`` as a bank of the kept set; returns the number of images.
 
+    A bank that these images made already is left as it is.
+
     Args:
         found: the images.
         dataset: the data set that they were generated from.
         poses: its keypoints by file name.
         data: the kept set, and the size of the images in the bank.
-        path: the file to write; it must not exist.
+        path: the file to write.
         name: the name of the generator in tables.
         generator_data: the leak status of the generator, one of "kept", "external", "whole".
 
     Raises:
         UserError: If an image has an identity, source or target outside the kept set or cannot be
-            decoded, the bank exists, or ``name`` is not printable.
+            decoded, another bank exists, or ``name`` is not printable.
     """
     if generator_data not in STATUSES:
         raise UserError(
@@ -130,8 +133,6 @@ def import_bank(
         )
     if not name.isprintable():
         raise UserError(f"--name must be printable text, got {name!r}")
-    if path.exists():
-        raise UserError(f"{path}: is there already; choose another folder with --out, or remove it")
     real = kept(dataset.train, data.keep, data.keep_seed)
     _check(found, real)
     ordered = in_seat_order(found, real)
@@ -139,8 +140,23 @@ def import_bank(
     for foreign in ordered:
         read_image(foreign.path, *size)  # raises before anything is written
     attributes = _attributes(ordered, dataset, real, poses, data, name, generator_data)
-    write_bank(path, _rows(ordered, real, poses, size), _pixels(ordered, size), attributes)
+    rows = _rows(ordered, real, poses, size)
+    if not path.exists():
+        write_bank(path, rows, _pixels(ordered, size), attributes)
+    elif not _is_made_of(Bank(path), attributes, rows):
+        raise UserError(
+            f"{path}: holds another bank; choose another folder with --out, or remove the file"
+        )
     return len(ordered)
+
+
+def _is_made_of(bank: Bank, attributes: BankAttributes, rows: Rows) -> bool:
+    """Whether a bank has these attributes and rows; scores may have been added."""
+    columns, wanted = columns_of(bank.rows, {}), columns_of(rows, {})
+    return bank.attributes.unwritten(scores=None) == attributes and all(
+        np.array_equal(columns[name], wanted[name], equal_nan=name == "keypoints")
+        for name in wanted
+    )
 
 
 def in_seat_order(found: Sequence[Foreign], real: Sequence[PersonImage]) -> list[Foreign]:

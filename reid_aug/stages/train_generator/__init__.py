@@ -37,7 +37,7 @@ from reid_aug.generator import GeneratorConfig, load_with_metadata, save_generat
 from reid_aug.runtime.capacity import require_memory
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import locked, sha256
+from reid_aug.runtime.files import locked, sha256, taken_back
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.records import Table
 from reid_aug.runtime.weights import fitting
@@ -223,6 +223,7 @@ def train_generator(
         return files.result
     verify_images(pairs.images)
     with (
+        taken_back(files.states, files.has_state),
         locked(folder),
         recording(files, trainer, pairs, start) as record,
         _read_ahead(pairs, start) as batches,

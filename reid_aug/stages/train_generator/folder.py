@@ -67,6 +67,10 @@ class TrainingFolder:
             )
         return True
 
+    def has_state(self) -> bool:
+        """Whether a state is saved."""
+        return any(self.states.glob(STATES))
+
     def newest_state(self) -> tuple[int, dict[str, Tensor]]:
         """The steps of the newest state and its tensors; 0 and no tensors if there is no state.
 
