@@ -28,7 +28,7 @@ from reid_aug.runtime.regular_files import require_regular
 LARGEST_FILE = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
 DAMAGED = (  # raised by torch.load for damaged files of the old and the new format
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
-    TypeError, ValueError, struct.error,
+    TypeError, ValueError, OSError, struct.error,
 )  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and torch.compile
 
