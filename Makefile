@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow documents clean
+.PHONY: demo test slow stress documents clean
 
 demo: $(VENV)/installed  ## people, bank, nine small trainings, the table
 	$(BIN)/reid-aug demo
@@ -16,6 +16,10 @@ test: $(VENV)/installed  ## style, types, tests
 
 slow: $(VENV)/installed  ## the checks that take minutes
 	$(BIN)/python -m pytest -q -m slow
+
+stress: $(VENV)/installed  ## attacks on files and commands, up to two hours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress files build/stress --cases 10000 --minutes 60
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress kills build/stress --cases 1000 --minutes 60
 
 documents: $(VENV)/installed  ## rewrite help texts and tables in the documents
 	$(BIN)/python tests/test_documents.py

@@ -83,10 +83,8 @@ def _print(tallies: dict[str, Tally], seconds: float) -> None:
         print(tally.line(name))
     tried = sum(tally.ended.total() for tally in tallies.values())
     lost = sum(len(tally.losses) for tally in tallies.values())
-    load = os.getloadavg()[0]
-    print(
-        f"together: tried {tried}, survived {tried - lost}, lost {lost}; {seconds:.0f} s, load {load:.0f}"
-    )
+    about = f"{seconds:.0f} s, load {os.getloadavg()[0]:.0f}"
+    print(f"together: tried {tried}, survived {tried - lost}, lost {lost}; {about}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ Mutation = Callable[[Path, random.Random], None]
 
 
 def flipped(path: Path, rng: random.Random) -> None:
+    """Flip single bits anywhere."""
     content = bytearray(path.read_bytes())
     for _ in range(rng.choice((1, 1, 2, 8, 64))):
         if content:
@@ -28,6 +29,7 @@ def flipped(path: Path, rng: random.Random) -> None:
 
 
 def flipped_near_the_start(path: Path, rng: random.Random) -> None:
+    """Replace bytes of the head."""
     content = bytearray(path.read_bytes())
     for _ in range(rng.choice((1, 4))):
         if content:
@@ -36,11 +38,13 @@ def flipped_near_the_start(path: Path, rng: random.Random) -> None:
 
 
 def cut(path: Path, rng: random.Random) -> None:
+    """Cut the file off."""
     content = path.read_bytes()
     path.write_bytes(content[: rng.randrange(len(content) + 1)])
 
 
 def inserted(path: Path, rng: random.Random) -> None:
+    """Insert random bytes."""
     content = path.read_bytes()
     place = rng.randrange(len(content) + 1)
     more = rng.randbytes(rng.choice((1, 7, 300)))
@@ -48,6 +52,7 @@ def inserted(path: Path, rng: random.Random) -> None:
 
 
 def doubled(path: Path, rng: random.Random) -> None:
+    """Repeat a piece."""
     content = path.read_bytes()
     start = rng.randrange(len(content) + 1)
     stop = min(len(content), start + rng.randrange(1, 2000))
@@ -55,12 +60,14 @@ def doubled(path: Path, rng: random.Random) -> None:
 
 
 def removed(path: Path, rng: random.Random) -> None:
+    """Remove a piece."""
     content = path.read_bytes()
     start = rng.randrange(len(content) + 1)
     path.write_bytes(content[:start] + content[start + rng.randrange(1, 200) :])
 
 
 def other_number(path: Path, rng: random.Random) -> None:
+    """Replace a number by another value."""
     content = path.read_bytes()
     places = list(NUMBER.finditer(content[:200_000]))
     if places:
@@ -131,35 +138,42 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 
 
 def a_pipe(path: Path, rng: random.Random) -> None:
+    """Put a named pipe there."""
     path.unlink()
     os.mkfifo(path)
 
 
 def a_folder(path: Path, rng: random.Random) -> None:
+    """Put a folder there."""
     path.unlink()
     path.mkdir()
 
 
 def a_device(path: Path, rng: random.Random) -> None:
+    """Put a link to a device there."""
     path.unlink()
     path.symlink_to(rng.choice(("/dev/zero", "/dev/urandom", "/dev/null", "/dev/stdin")))
 
 
 def a_loop(path: Path, rng: random.Random) -> None:
+    """Put a link to itself there."""
     path.unlink()
     path.symlink_to(path.name)
 
 
 def sparse(path: Path, rng: random.Random) -> None:
+    """Make the file very long, without content."""
     with path.open("r+b") as file:
         file.truncate(rng.choice((2**33, 2**38)))
 
 
 def empty(path: Path, rng: random.Random) -> None:
+    """Empty the file."""
     path.write_bytes(b"")
 
 
 def other_file(path: Path, rng: random.Random) -> None:
+    """Put a file of another format there."""
     others = [one for one in path.parent.parent.rglob("*") if one.is_file() and one != path]
     if others:
         shutil.copyfile(rng.choice(sorted(others)), path)

@@ -296,8 +296,8 @@ def _read(shard: Shard) -> np.ndarray:
         size = os.fstat(file.fileno()).st_size - NPY_BYTES
         if shape[0] != shard.stop - shard.start or math.prod(shape) != size:
             raise UserError(
-                f"{shard.path}: must be a shard of {shard.stop - shard.start} rows, got {size} "
-                f"bytes of shape {shape}; remove the file"
+                f"{shard.path}: must be a shard, got {size} "
+                f"bytes of shape {shape} for {shard.stop - shard.start} rows; remove the file"
             )
         pixels: np.ndarray = np.fromfile(file, np.uint8).reshape(shape)
     return pixels
