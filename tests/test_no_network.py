@@ -22,7 +22,14 @@ def test_the_pipeline_opens_no_socket(people, tmp_path, monkeypatch):
     def refuse(*arguments, **_):
         raise NetworkError(arguments)
 
-    for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname"):
+    class NoSocket(socket.socket):
+        def __init__(self, family=socket.AF_INET, *arguments, **others):
+            if family != socket.AF_UNIX:  # which does not leave the machine
+                raise NetworkError(family)
+            super().__init__(family, *arguments, **others)
+
+    monkeypatch.setattr(socket, "socket", NoSocket)
+    for name in ("create_connection", "getaddrinfo", "gethostbyname"):
         monkeypatch.setattr(socket, name, refuse)
     with pytest.raises(NetworkError):
         socket.socket()

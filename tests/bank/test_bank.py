@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import pickle
 import random
 import struct
@@ -591,3 +592,10 @@ def test_a_thousand_mutations_are_refused_in_a_sentence_or_change_nothing(path):
         damaged.unlink()
     assert 400 < len(sentences) < 1000
     assert not [text for text in sentences if "\n" in text]
+
+
+def test_a_bank_that_was_stretched_is_refused_without_reading_its_hole(path):
+    os.truncate(path, 2**36)
+
+    with pytest.raises(UserError, match=r"must hold at most 268435456 bytes beside its datasets"):
+        Bank(path)
