@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow docs documents clean
+.PHONY: demo test slow stress docs documents clean
 
 demo: $(VENV)/installed  ## people, bank, nine small trainings, the table
 	$(BIN)/reid-aug demo
@@ -19,6 +19,10 @@ slow: $(VENV)/installed  ## the checks that take minutes
 
 docs: $(VENV)/installed  ## the documentation as a site, docs/_build/index.html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+stress: $(VENV)/installed  ## attacks on files and commands, up to two hours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress files build/stress --cases 10000 --minutes 60
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress kills build/stress --cases 1000 --minutes 60
 
 documents: $(VENV)/installed  ## rewrite the tables in the documents
 	$(BIN)/python tests/test_documents.py

@@ -11,9 +11,8 @@ from torch import nn
 from reid_aug.backbones import build_backbone, load_starting_weights
 from reid_aug.data.provenance import recorded_fingerprints
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.records import Table
 from reid_aug.runtime.weights import read_tensors
-
-SIDES = range(16, 2049)  # pixels; the network is run once on an image of its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +36,16 @@ def load_reid_network(path: Path | str) -> ReidNetwork:
         UserError: If the file is missing or is not one that ``reid-aug train-reid`` wrote.
     """
     metadata = read_tensors(path)[1]
-    recipe = metadata.get("recipe")
-    if not isinstance(recipe, dict) or not {"backbone", "height", "width"} <= recipe.keys():
+    if not isinstance(metadata.get("recipe"), dict):
         raise UserError(
             f"{path}: must be a network that reid-aug train-reid wrote (model.safetensors), got "
             f"a file without a recipe"
         )
-    size = recipe["height"], recipe["width"]
-    if not all(isinstance(side, int) and side in SIDES for side in size):
-        raise UserError(f"{path}: height and width must be in 16..2048 pixels, got {size}")
-    shape = recipe.get("last_stride", 0), recipe.get("bnneck", False)
-    model = build_backbone(recipe["backbone"], 2, *size, *shape)  # the classifier is not used
+    recipe = Table(metadata, str(path), remedy="give an intact copy").table("recipe")
+    size = recipe.whole("height", 16, 2048), recipe.whole("width", 16, 2048)
+    stride = recipe.whole("last_stride", 0, 1) if recipe.has("last_stride") else 0
+    has_neck = recipe.truth("bnneck") if recipe.has("bnneck") else False
+    # the classifier is not used
+    model = build_backbone(recipe.text("backbone"), 2, *size, stride, has_neck)
     load_starting_weights(model, path)
     return ReidNetwork(model.eval(), size, recorded_fingerprints(metadata))

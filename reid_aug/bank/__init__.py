@@ -25,6 +25,7 @@ it first.
     shards                      parts of an unfinished bank, which survive a killed run
     scores                      what can score the rows
     rows, writing               the columns, and writing the finished file
+    opening                     a child process asks HDF5, which a damaged file can crash
     reading, hdf5_heaps         checks of a file before HDF5 reads it
     card, contact_sheet         bank.json and contact_sheet.png
 """
@@ -36,22 +37,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from reid_aug.bank.attributes import BankAttributes, BankPlan
-from reid_aug.bank.hdf5_heaps import check_pointers, find_heaps
-from reid_aug.bank.reading import (
-    BANK_FORMAT,
-    DAMAGED,
-    data_ranges,
-    read_attributes,
-    read_rows,
-    read_scores,
-)
+from reid_aug.bank.opening import MAKE, open_contents
+from reid_aug.bank.reading import BANK_FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.bank.writing import write_bank
-from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.regular_files import require_regular
 
 __all__ = ["BANK_FORMAT", "Bank", "BankAttributes", "BankPlan", "Entry", "Rows", "write_bank"]
 
@@ -80,26 +74,13 @@ class Bank:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise UserError(f"{path} is missing", Remedy(("synthesize",)))
-        try:
-            heaps = find_heaps(self.path)
-            with h5py.File(self.path) as file:
-                check_pointers(self.path, heaps, data_ranges(file))
-                self.attributes = read_attributes(file, self.path)
-                self.rows = read_rows(file, self.path)
-                self.scores = read_scores(file, len(self.rows), self.path)
-                self.height, self.width = file["images"].shape[1:3]
-                self._start = file["images"].id.get_offset() or 0  # None for a bank without rows
-        except UserError:
-            raise
-        except DAMAGED as error:
-            text = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UserError(f"{path}: must be a bank (HDF5), got {text}") from None
+        self._stamp, self._descriptor = _stamp(require_regular(self.path, remedy=MAKE)), -1
+        found = open_contents(self.path)
+        self.attributes, self.rows, self.scores = found.attributes, found.rows, dict(found.scores)
+        self.height, self.width, self._start = found.height, found.width, found.start
         self._check_content()
         self.about_scores = self._checked_about_scores()
         self._frame = self.height * self.width * 3  # bytes
-        self._stamp, self._descriptor = _stamp(self.path.stat()), -1
         self._has_right_pixels = False
 
     def __len__(self) -> int:

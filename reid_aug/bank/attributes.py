@@ -8,6 +8,7 @@ from typing import Any
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import dataset_sha256, keypoints_sha256, names_sha256
+from reid_aug.runtime.json_toml import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,7 @@ class BankPlan:
         Raises:
             ValueError: If the text is no plan.
         """
-        try:
-            found = json.loads(text)
-        except RecursionError:
-            raise ValueError(text) from None
+        found = parse_json(text, "plan")
         if not isinstance(found, dict) or not found.keys() <= cls.__annotations__.keys():
             raise ValueError(text)
         for name, kind in cls.__annotations__.items():

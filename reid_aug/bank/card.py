@@ -5,7 +5,6 @@ use of the source data. Everything that may differ between two equal banks (time
 versions) is in the card and not in the bank.
 """
 
-import json
 import platform
 import time
 from collections.abc import Mapping
@@ -16,7 +15,10 @@ import numpy as np
 
 from reid_aug import __version__
 from reid_aug.bank import Bank
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
+from reid_aug.runtime.records import Table, read_table
+from reid_aug.runtime.regular_files import open_regular
 
 CARD_FORMAT = "reid_aug.bank-card/1"
 LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "license.txt", "LICENCE", "LICENCE.txt")
@@ -60,12 +62,22 @@ def write_card(bank: Bank, root: Path, made: Mapping[str, Any]) -> None:
 
 def images_on_card(path: Path) -> int:
     """The number of images of the bank at ``path``, from its card; the bank is not opened."""
-    return int(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["images"])
+    return read_card(path).whole("images", 0)
 
 
 def has_scores_on_card(path: Path) -> bool:
     """Whether the bank at ``path`` has scores, from its card; the bank is not opened."""
     return bool(_card(path).get("scores"))
+
+
+def read_card(path: Path) -> Table:
+    """The card beside the bank at ``path``.
+
+    Raises:
+        UserError: If it is missing, or is no data card of this version.
+    """
+    remedy = "remove it, and give the command that made the bank again"
+    return read_table(path.with_suffix(".json"), "the data card of a bank", remedy, CARD_FORMAT)
 
 
 def has_own_card(path: Path) -> bool:
@@ -82,10 +94,9 @@ def noted_generator(path: Path) -> Path | None:
 def _card(path: Path) -> dict[str, Any]:
     """The card beside the bank at ``path``; {} without a readable one."""
     try:
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return dict(read_card(path).content)
+    except UserError:
         return {}
-    return card if isinstance(card, dict) else {}
 
 
 def source_licence(root: Path) -> str:
@@ -93,6 +104,6 @@ def source_licence(root: Path) -> str:
     for folder in (root, root.parent):
         for name in LICENCES:
             if (folder / name).is_file():
-                text = (folder / name).read_text(encoding="utf-8", errors="replace")
-                return text[:LONGEST].strip()
+                with open_regular(folder / name) as file:
+                    return file.read(4 * LONGEST).decode(errors="replace")[:LONGEST].strip()
     return NO_LICENCE

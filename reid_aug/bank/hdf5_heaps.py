@@ -8,6 +8,8 @@ to with its own length. The whole file is searched, because a dataset of pixels 
 heap.
 """
 
+import io
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from reid_aug.runtime.errors import UserError
 SIGNATURE = b"GCOL\x01"
 HEAD, OBJECT, SMALLEST = 16, 16, 4096  # bytes: of a heap, of an object's head, of a whole heap
 LARGEST_HEAP = 2**20  # bytes of a heap; ours hold a few kilobytes of text
+MOST_BESIDE = 256 * 2**20  # bytes beside the datasets; ours hold scores and a few kilobytes
 PIECE = 2**20  # bytes that are searched at once
 
 Heaps = Mapping[int, Mapping[int, int]]  # address: {number of an object: its length}
@@ -48,6 +51,11 @@ def check_pointers(path: Path, heaps: Heaps, data: Iterable[tuple[int, int]]) ->
         data: the ranges of its datasets, (first byte, end) each; they may contain no heap.
     """
     ranges = sorted(data)
+    if (beside := _length_between(path, ranges)) > MOST_BESIDE:
+        raise UserError(
+            f"{path}: must hold at most {MOST_BESIDE} bytes beside its datasets, got {beside}; use "
+            f"an intact copy"
+        )
     pieces = _between(path, ranges)
     for address, objects in heaps.items():
         is_covered = any(start <= address < stop for start, stop in ranges)
@@ -61,15 +69,41 @@ def _damaged(path: Path) -> UserError:
 
 def _signatures(path: Path) -> Iterator[int]:
     """The addresses at which a heap may begin."""
-    start, piece = 0, b""
     with path.open("rb", buffering=0) as file:
-        while content := file.read(PIECE):
-            kept = piece[len(piece) - len(SIGNATURE) + 1 :]  # a signature may span two pieces
-            start, piece = start + len(piece) - len(kept), kept + content
-            found = piece.find(SIGNATURE)
-            while found >= 0:
-                yield start + found
-                found = piece.find(SIGNATURE, found + 1)
+        for start, stop in _extents(file.fileno(), path.stat().st_size):
+            file.seek(start)
+            yield from _signatures_between(file, start, stop)
+
+
+def _signatures_between(file: io.FileIO, start: int, stop: int) -> Iterator[int]:
+    piece = b""
+    while content := file.read(min(PIECE, stop - start - len(piece))):
+        kept = piece[len(piece) - len(SIGNATURE) + 1 :]  # a signature may span two pieces
+        start, piece = start + len(piece) - len(kept), kept + content
+        found = piece.find(SIGNATURE)
+        while found >= 0:
+            yield start + found
+            found = piece.find(SIGNATURE, found + 1)
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The ranges that hold data; a file system may leave out holes, which read as zeros."""
+    stop = 0
+    while stop < size:
+        try:
+            start = os.lseek(descriptor, stop, os.SEEK_DATA)
+        except OSError:  # nothing but a hole follows
+            return
+        stop = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, stop
+
+
+def _length_between(path: Path, data: list[tuple[int, int]]) -> int:
+    length, at = 0, 0
+    for start, stop in [*data, (path.stat().st_size, 0)]:
+        length += max(0, start - at)
+        at = max(at, stop)
+    return length
 
 
 def _between(path: Path, data: list[tuple[int, int]]) -> list[bytes]:

@@ -1,6 +1,5 @@
 """Reading the attributes and columns of a bank; a file is hostile input until it is checked."""
 
-import json
 import math
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from reid_aug.bank.rows import Rows
 from reid_aug.data.keypoints import JOINTS
 from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import parse_json
 
 BANK_FORMAT = "reid_aug.bank/1"
 LARGEST_SIDE = 2048
@@ -81,10 +81,7 @@ def _about_scores(file: h5py.File, path: Path) -> dict[str, dict[str, Any]] | No
     if "scores" not in file.attrs:
         return None
     text = _text(file, "scores", path)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
+    found = parse_json(text, f"{path}: attribute scores")
     if not isinstance(found, dict) or not all(
         isinstance(about, dict) and about.get("data") in STATUSES for about in found.values()
     ):

@@ -21,6 +21,9 @@ shards, for any number of rows.
 """
 
 import io
+import math
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,11 +38,17 @@ import numpy as np
 from reid_aug.bank import Bank
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import Claim, committed, joined
+from reid_aug.runtime.regular_files import open_regular
 from reid_aug.runtime.workers import ahead
 
 SHARD = 512  # rows
 AHEAD = 4  # batches that wait to be computed, and as many that wait to be written
 LOOK_EVERY = 0.5  # seconds between checks for the shards of other processes
+NPY_BYTES = 128  # of the head that numpy writes for a shard
+NPY_HEAD = re.compile(
+    rb"\x93NUMPY\x01\x00v\x00\{'descr': '\|u1', 'fortran_order': False, "
+    rb"'shape': \((\d{1,9}), (\d{1,9}), (\d{1,9}), 3\), \} *\n"
+)
 MEMBERS, ASSEMBLY, DOOR = "members.lock", "assembly.lock", "door.lock"
 
 Row = TypeVar("Row", contravariant=True)
@@ -281,12 +290,15 @@ def _commit(shard: Shard, parts: Sequence[np.ndarray]) -> None:
 
 
 def _read(shard: Shard) -> np.ndarray:
-    try:
-        pixels = np.load(shard.path)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{shard.path}: must be a shard, got {error}; remove the file") from None
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != shard.stop - shard.start:
-        found = f"{pixels.shape} {pixels.dtype}"
-        raise UserError(f"{shard.path}: must be a shard, got {found}; remove the file")
-    result: np.ndarray = pixels
-    return result
+    """The pixels of a shard. Its head is compared, because numpy would evaluate it."""
+    with open_regular(shard.path) as file:
+        match = NPY_HEAD.match(file.read(NPY_BYTES))
+        shape = (*map(int, match.groups()), 3) if match else (0,)
+        size = os.fstat(file.fileno()).st_size - NPY_BYTES
+        if shape[0] != shard.stop - shard.start or math.prod(shape) != size:
+            raise UserError(
+                f"{shard.path}: must be a shard, got {size} "
+                f"bytes of shape {shape} for {shard.stop - shard.start} rows; remove the file"
+            )
+        pixels: np.ndarray = np.fromfile(file, np.uint8).reshape(shape)
+    return pixels

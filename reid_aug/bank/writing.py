@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from reid_aug.bank.attributes import BankAttributes
+from reid_aug.bank.opening import mark_as_own
 from reid_aug.bank.reading import BANK_FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.runtime.files import committed
@@ -41,6 +42,7 @@ def write_bank(
         except RuntimeError as error:  # raised by HDF5 on closing a file that it could not write
             number = re.search(r"errno = (\d+)", str(error))
             raise OSError(int(number[1]), str(path)) if number else error from None
+    mark_as_own(Path(path))
 
 
 def _fill(

@@ -221,7 +221,7 @@ def import_(
     """
     stage = stage_of(given)
     from reid_aug.bank import Bank
-    from reid_aug.bank.card import write_card
+    from reid_aug.bank.card import has_own_card, write_card
     from reid_aug.stages.bank import import_ as module
 
     found, text = module.read_images(images, table, stage.dataset)
@@ -230,5 +230,6 @@ def import_(
         return
     path, data = stage.run.bank, stage.recipe.data
     module.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
-    write_card(Bank(path), stage.root, {"method": name, "imported_from": str(table or images)})
+    if not has_own_card(path):  # a run that was killed may have left none
+        write_card(Bank(path), stage.root, {"method": name, "imported_from": str(table or images)})
     click.echo(path)

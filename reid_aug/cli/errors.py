@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import is_utf8
 
 # options of the user's own command that a remedy needs too, where its command has them
 SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--mode", "--set")
 DATA = "DATA"  # the place of the data set in the words of a remedy
+STOPPED = "stopped; the same command goes on from what was saved, if anything was"
 
 
 class OneLine(click.Group):
@@ -22,29 +24,58 @@ class OneLine(click.Group):
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command; an error that the user can mend becomes one line."""
         extra["standalone_mode"] = False
+        own = sys.argv[1:] if args is None else args
         try:
             _check_system()
+            _check_arguments(own)
             sys.exit(super().main(args, **extra) or 0)
-        except UserError as error:
-            words = sys.argv[1:] if args is None else args
-            _stop(with_own_options(error, words, self), 2)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(2)
-        except click.UsageError as error:
-            help_ = f"{error.ctx.command_path} --help" if error.ctx else "reid-aug --help"
-            _stop(f"{error.format_message().rstrip('.')}; see {help_}", 2)
-        except click.ClickException as error:
-            _stop(error.format_message(), 2)
         except (click.Abort, KeyboardInterrupt):
-            _stop(
-                "stopped; the same command goes on from what was saved, if anything was",
-                130,
-            )
-        except FileNotFoundError as error:
-            _stop(f"{error.filename} is missing", 2)
-        except OSError as error:
-            _stop(f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+            _stop(STOPPED, 130)
+        except Exception as error:
+            text = _sentence(error, own, self)
+            if text is None:
+                raise
+            _stop(text, 2)
+
+
+def _sentence(error: Exception, args: Sequence[str], program: click.Command) -> str | None:
+    """The sentence about an error that the user can mend; None for a defect of the package."""
+    if isinstance(error, UserError):
+        return with_own_options(error, args, program)
+    if isinstance(error, click.UsageError):
+        help_ = f"{error.ctx.command_path} --help" if error.ctx else "reid-aug --help"
+        return f"{error.format_message().rstrip('.')}; see {help_}"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} is missing"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    if _is_lack_of_memory(error):
+        return f"memory does not suffice, {str(error)[:200]}; choose smaller settings"
+    return None
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether Python, numpy, or torch on any device could not get memory."""
+    text = str(error).lower()
+    is_about_memory = "memory" in text and ("alloc" in text or "out of" in text)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_about_memory)
+
+
+def _check_arguments(args: Sequence[str]) -> None:
+    """Refuse an empty argument, which would count as none, and one that is not UTF-8."""
+    for before, arg in pairwise(["", *args]):
+        name, equals, value = arg.partition("=")
+        option = name if equals and name.startswith("--") else before
+        where = option if option.startswith("--") else "an argument"
+        if not arg or (arg.startswith("--") and equals and not value):
+            raise UserError(f"{where} must not be empty; leave it out, or give a value")
+        if not is_utf8(arg):
+            raise UserError(f"{where} must be UTF-8, got {arg!a}; rename the file or folder")
 
 
 NEEDED = {"fcntl": "flock", "os": "preadv"}  # functions of the system, by their module

@@ -37,6 +37,8 @@ import numpy as np
 from PIL import Image
 
 from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.json_toml import LEAST, MOST, is_utf8
+from reid_aug.runtime.regular_files import IMAGE, open_regular
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NESTED = "Market-1501-v15.09.15"
@@ -49,6 +51,8 @@ FORMATS = (
     "WEBP",
     "BMP",
 )  # for any suffix; other decoders may run programs
+SIDES = range(16, 2049)  # pixels of the height or width of a crop in a recipe
+MOST_PIXELS = 2**26  # of one image, 200 MB when it is decoded
 JUNK, DISTRACTOR = -1, 0
 NO_CAMERA = -1  # the camid of every image of a data set without camera labels
 LARGEST_PID, LARGEST_CAMID = 10**18 - 1, 2**31 - 1  # banks store both as 64-bit integers
@@ -113,13 +117,20 @@ class DataConfig:
     """Fraction of the training images that are kept, above 0 and at most 1."""
 
     keep_seed: int = 0
-    """Seed of the hash that selects the kept images; any integer."""
+    """Seed of the hash that selects the kept images, an integer of 64 bits."""
 
     def __post_init__(self) -> None:
         for key in ("height", "width"):
-            if not 16 <= getattr(self, key) <= 2048:
-                raise UserError(f"{key} must be in 16..2048 pixels, got {getattr(self, key)}")
+            check_side(key, getattr(self, key))
+        if not LEAST <= self.keep_seed <= MOST:
+            raise UserError(f"keep_seed must be an integer of 64 bits, got {self.keep_seed}")
         check_keep(self.keep)
+
+
+def check_side(key: str, value: object) -> None:
+    """Raise a UserError unless ``value`` is the height or width of a crop."""
+    if type(value) is not int or value not in SIDES:
+        raise UserError(f"{key} must be in 16..2048 pixels, got {value}")
 
 
 def check_keep(keep: float) -> None:
@@ -149,6 +160,9 @@ def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The image files of a folder, and what else it holds; both sorted by name.
 
     Hidden files (as ``._a.jpg`` of macOS) and :data:`HARMLESS` ones are in neither list.
+
+    Raises:
+        UserError: If the name of an image is not UTF-8: no file of results could contain it.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -157,6 +171,11 @@ def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
             if entry.name.startswith(".") or entry.name.lower() in HARMLESS:
                 continue
             is_image = entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+            if is_image and not is_utf8(entry.name):
+                raise UserError(
+                    f"{folder}: the names of images must be UTF-8, got {entry.name!a}; "
+                    f"rename the file"
+                )
             (images if is_image else others).append(folder / entry.name)
     return sorted(images), sorted(others)
 
@@ -251,8 +270,15 @@ def _eight_bits(file: Image.Image) -> Image.Image:
 @contextmanager
 def _decoding(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with (
+            open_regular(path, IMAGE, "replace or remove it") as content,
+            Image.open(content, formats=FORMATS) as file,
+        ):
+            if file.width * file.height > MOST_PIXELS:
+                raise ValueError(f"{file.width} x {file.height} pixels")
             yield file
+    except UserError:
+        raise
     except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path}: must be an image that decodes ({', '.join(FORMATS)}), got {error}; "

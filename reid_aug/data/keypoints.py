@@ -16,7 +16,7 @@ other negative coordinates. Files of others may have decimal numbers, and nan fo
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ import numpy as np
 from reid_aug.data.dataset import SUFFIXES
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
+from reid_aug.runtime.json_toml import parse_json
+from reid_aug.runtime.regular_files import TEXT, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -155,23 +157,19 @@ def keypoint_rows(path: Path | str) -> Iterator[tuple[int, str, Pose]]:
     Raises:
         UserError: As :func:`read_keypoints`, when the iteration reaches the row.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is missing"
-        raise UserError(
-            f"{path} {found}",
-            Remedy(
-                ("estimate-poses", "DATA"),
-                {"weights": "FILE"},
-                words="give the keypoint file with --keypoints FILE, or make it with",
-            ),
-        )
     from reid_aug.data.formats import manifest  # formats import this module
 
-    if manifest.is_manifest(path):
+    path = Path(path)
+    if path.is_file() and manifest.is_manifest(path):
         yield from manifest.keypoint_rows(path)
         return
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    remedy = Remedy(
+        ("estimate-poses", "DATA"),
+        {"weights": "FILE"},
+        words="give the keypoint file with --keypoints FILE, or make it with",
+    )
+    text = read_text(path, TEXT, remedy, encoding="utf-8-sig", errors="replace")
+    lines = text.splitlines()
     if not lines or lines[0].strip() != HEADER:
         found = lines[0][:60] if lines else ""
         raise UserError(
@@ -206,8 +204,9 @@ def parse_pose(text: str, where: str) -> Pose:
         UserError: If the text has another form; the message begins with ``where``.
     """
     try:
-        y, x = (json.loads(NAN.sub("NaN", column)) for column in text.split(":"))
-    except (ValueError, RecursionError):
+        columns = [parse_json(NAN.sub("null", column), where) for column in text.split(":")]
+        y, x = ([math.nan if v is None else v for v in column] for column in columns)
+    except (UserError, TypeError, ValueError):
         raise UserError(f"{where}: {ROW}, got {text.strip()[:60]!r}") from None
     for axis, values in (("y", y), ("x", x)):
         if not isinstance(values, list) or not all(type(v) in (int, float) for v in values):
@@ -291,12 +290,17 @@ def pose_text(pose: Pose) -> str:
 
 
 def write_keypoints(path: Path | str, poses: Mapping[str, Pose]) -> None:
-    """Write poses by file name; rows are sorted by name, so that equal poses give equal files.
+    """Write poses by file name (:func:`keypoints_text`)."""
+    with committed(path) as part:
+        part.write_text(keypoints_text(poses), encoding="utf-8")
+
+
+def keypoints_text(poses: Mapping[str, Pose]) -> str:
+    """A keypoint file; rows are sorted by name, so that equal poses give equal files.
 
     Coordinates are rounded to integers. A coordinate that rounds to -1 is written as 0, because -1
     marks a missing joint.
     """
     lines = [HEADER]
     lines += [f"{name}: {pose_text(poses[name])}" for name in sorted(poses)]
-    with committed(path) as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"

@@ -13,7 +13,6 @@ result is valid only for its list, which :func:`pairs_sha256` identifies.
 The file has the published format: CSV with the header ``from,to``.
 """
 
-import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -23,6 +22,7 @@ import numpy as np
 
 from reid_aug.data.dataset import DISTRACTOR, JUNK
 from reid_aug.data.keypoints import Pose
+from reid_aug.runtime.csv_rows import read_rows
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
@@ -83,11 +83,7 @@ def read_pairs(path: Path | str) -> list[Pair]:
         UserError: If the file is missing or has no pair, or a line is malformed; the message
             contains the line number.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give a CSV file with the header from,to")
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = list(csv.reader(file))
+    rows = read_rows(path, "give a CSV file with the header from,to")
     if not rows or rows[0] != PAIR_HEADER:
         raise UserError(
             f"{path}: line 1 must be 'from,to', got {','.join(rows[0]) if rows else ''!r}"

@@ -14,6 +14,7 @@ from typing import Any
 from reid_aug.data.dataset import Dataset, PersonImage
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
 
 DIGITS = 12  # 48 bits: no collision is expected below millions of images
 
@@ -126,7 +127,7 @@ def _split(text: str) -> set[str]:
 
 
 def _fingerprints(images: Iterable[PersonImage]) -> set[str]:
-    return {hashlib.sha256(image.path.read_bytes()).hexdigest()[:DIGITS] for image in images}
+    return {sha256(image.path)[:DIGITS] for image in images}
 
 
 def leak_status(

@@ -32,6 +32,7 @@ from reid_aug.image_quality import View, cut, views
 from reid_aug.image_quality.protocols import PANELS
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
+from reid_aug.runtime.regular_files import IMAGE, read_bytes
 
 BETWEEN, MARK = "___", "_vis"
 
@@ -124,7 +125,7 @@ class ImagesOfFolder(GeneratedImages):
         self.files = files_of(pairs, folder)
         digest = hashlib.sha256()
         for pair in pairs:
-            digest.update(self.files[pair].read_bytes())
+            digest.update(read_bytes(self.files[pair], IMAGE))
         # the training data of their generator is unknown, so the worst is assumed
         self.about = {"images_sha256": digest.hexdigest(), "generator_data": "whole"}
 

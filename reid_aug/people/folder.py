@@ -18,7 +18,8 @@ from reid_aug.data.keypoints import Pose, write_keypoints
 from reid_aug.people.dataset import GALLERY, QUERY, TRAIN, People, PeopleConfig
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import new_folder
-from reid_aug.runtime.workers import usable_cores
+from reid_aug.runtime.records import build, read_table
+from reid_aug.runtime.workers import end_with_parent, usable_cores
 
 RENDERER = 2  # version of the images; increased when any rendered pixel changes
 LABEL = "people.json"
@@ -65,7 +66,7 @@ def _mapper(people: int) -> Iterator[Callable[..., Iterator[Any]]]:
         return
     # Spawned, not forked: a fork copies the locks of the threads of torch and BLAS.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         yield partial(pool.map, chunksize=CHUNK)
 
 
@@ -118,18 +119,10 @@ def read_people(root: Path) -> People:
         UserError: If it is not such a folder, or another version of the renderer wrote it.
     """
     path = Path(root) / LABEL
-    if not path.is_file():
-        raise UserError(f"{path} is missing; it exists only in folders of the built-in people")
-    try:
-        label = json.loads(path.read_text(encoding="utf-8"))
-        renderer = label.pop("renderer")
-        values = {field.name: label[field.name] for field in fields(PeopleConfig)}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{path} must be a complete JSON file of the built-in people; write the folder again"
-        ) from None
-    if renderer != RENDERER:
-        raise UserError(
-            f"{path}: renderer must be {RENDERER}, got {renderer!r}; write the folder again"
-        )
-    return People(PeopleConfig(**values))
+    label = read_table(path, "the label of the built-in people", "write the folder again")
+    label.whole("renderer", RENDERER, RENDERER)
+    names = {field.name for field in fields(PeopleConfig)}
+    if missing := sorted(names - label.content.keys()):
+        raise label.refused(missing[0], "there")
+    values = {name: label.content[name] for name in names}
+    return People(build(PeopleConfig, values, str(path)))

@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reid_aug.pose_estimators.graph_model import GraphModel
+from reid_aug.pose_estimators.graph_model import LARGEST_GRAPH, GraphModel
 from reid_aug.pose_estimators.joint_layouts import from_coco
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
+from reid_aug.runtime.regular_files import read_bytes
 
 RTMLIB_NAMES = {"rtmpose-s": "lightweight", "rtmpose-m": "balanced", "rtmpose-x": "performance"}
 RTMPOSE_SIZE = 192, 256  # width, height; the assumed input size of a model file
@@ -61,7 +62,7 @@ class MoveNet(Estimator):
 
     def __init__(self, weights: str) -> None:
         self.model = GraphModel(weights)
-        digest = hashlib.sha256(Path(weights).read_bytes())
+        digest = hashlib.sha256(read_bytes(weights, LARGEST_GRAPH))
         for name, tensor in self.model.weights.items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         self.sha256 = digest.hexdigest()

@@ -15,7 +15,6 @@ All functions return {name: (18, 3) float32}: x, y, confidence; those of MediaPi
 column (:func:`reid_aug.pose_estimators.joint_layouts.in_pixels`).
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import numpy as np
 from reid_aug.data.keypoints import FARTHEST, read_keypoints
 from reid_aug.pose_estimators.joint_layouts import LAYOUTS, from_coco, from_mediapipe
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import read_json
 
 OPENPOSE = "_keypoints.json"
 OPENPOSE_LAYOUTS = (18, 25)
@@ -46,7 +46,7 @@ def read_pose_files(path: Path | str) -> Estimates:
     if path.is_dir():
         return read_openpose(path)
     if path.suffix.lower() == ".json":
-        return read_json(path)
+        return read_json_estimates(path)
     return {
         name: np.column_stack([np.nan_to_num(pose.xy), pose.seen]).astype(np.float32)
         for name, pose in read_keypoints(path).items()
@@ -67,7 +67,7 @@ def read_openpose(folder: Path) -> Estimates:
     return {file.name.removesuffix(".json"): _one_image(_load(file), f"{file}") for file in others}
 
 
-def read_json(path: Path) -> Estimates:
+def read_json_estimates(path: Path) -> Estimates:
     """Read a JSON file of one image or of many, in any supported form."""
     content = _load(path)
     first = content[0] if isinstance(content, list) and content else None
@@ -210,14 +210,7 @@ def _most_confident(people: list[np.ndarray]) -> np.ndarray:
 
 
 def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; give a folder of OpenPose files, or a .json or .csv file"
-        )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the content must be JSON, got {str(error)[:80]}") from None
+    return read_json(path, remedy="give a folder of OpenPose files, or a .json or .csv file")
 
 
 def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:

@@ -6,7 +6,6 @@ without an account or a script. The graph is treated as data: each node is one o
 operations, and an unknown operation is an error. No code of the file is executed.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +24,12 @@ from reid_aug.pose_estimators.graph_operations import (
     planes_first,
 )
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import read_json
+from reid_aug.runtime.regular_files import read_bytes
 
 LARGEST_GRAPH = 512 * 1024**2  # bytes of JSON or of weights
+ABOUT = "a TF.js model is a .json file and .bin files in one folder"
+SIDES = range(1, 2049)  # pixels of the input
 STORED = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
 BROKEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
@@ -41,7 +44,7 @@ class GraphModel:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            graph = json.loads(_read(self.path))
+            graph = read_json(self.path, "a TF.js graph model", ABOUT, LARGEST_GRAPH)
             self.weights = _read_weights(graph["weightsManifest"], self.path)
             nodes = {node.name: node for node in map(_node, graph["modelTopology"]["node"])}
             self.input, self.size = _input(graph["modelTopology"]["node"])
@@ -54,6 +57,8 @@ class GraphModel:
             self.weights |= {
                 name: planes_first(node, self.weights[name]) for name, node in kernels.items()
             }
+        except UserError:
+            raise
         except BROKEN as error:
             raise self._refusal(f"{type(error).__name__} {error}") from None
         for node in self.steps:
@@ -83,18 +88,6 @@ def _pick(value: Value, place: int) -> Tensor:
     return value[place] if isinstance(value, tuple) else value
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing; a TF.js model is a .json file and .bin files in one folder"
-        )
-    if path.stat().st_size > LARGEST_GRAPH:
-        raise UserError(
-            f"{path}: size must be at most {LARGEST_GRAPH} bytes, got {path.stat().st_size}"
-        )
-    return path.read_bytes()
-
-
 def _node(raw: Mapping[str, Any]) -> Node:
     inputs = [name.split(":") for name in raw.get("input", []) if not name.startswith("^")]
     pairs = tuple((name, int(place[0]) if place else 0) for name, *place in inputs)
@@ -107,6 +100,8 @@ def _input(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[int, int]]:
     if node is None:
         raise ValueError("no Placeholder")
     _, height, width, _ = (int(side["size"]) for side in node["attr"]["shape"]["shape"]["dim"])
+    if not (height in SIDES and width in SIDES):
+        raise ValueError(f"an input of {height} x {width} pixels")
     return node["name"], (height, width)
 
 
@@ -137,7 +132,7 @@ def _read_weights(manifest: Sequence[Mapping[str, Any]], path: Path) -> dict[str
         names = [str(name) for name in group["paths"]]
         if any(name != Path(name).name for name in names):
             raise ValueError(f"weights in another folder, {names}")
-        raw = b"".join(_read(path.with_name(name)) for name in names)
+        raw = b"".join(read_bytes(path.with_name(name), LARGEST_GRAPH, ABOUT) for name in names)
         place = 0
         for weight in group["weights"]:
             stored = weight.get("quantization", {}).get("dtype", weight["dtype"])

@@ -1,6 +1,11 @@
 """Services that every other package uses; nothing here is specific to people or images.
 
 - errors: UserError, the error that a user can correct
+- regular_files: reading regular files only, up to a size
+- json_toml: the one parser of JSON and TOML
+- csv_rows: the rows of a CSV file
+- records: checked values of tables
+- capacity: whether memory and disk suffice
 - files: atomic commits, locks, hashes
 - weights: reading and writing tensors without executing code
 - progress: progress bars

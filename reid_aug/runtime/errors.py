@@ -77,6 +77,14 @@ def nearest(name: str, known: Iterable[str], table: str = "") -> str:
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
+def require_at_most(config: object, most: float, *keys: str) -> None:
+    """Raise a UserError unless each field ``keys`` of ``config`` is at most ``most``."""
+    for key in keys:
+        value = getattr(config, key)
+        if not value <= most:  # so that NaN fails too
+            raise UserError(f"{key} must be {most:g} or less, got {value}")
+
+
 def require_at_least(config: object, least: float, *keys: str) -> None:
     """Raise a UserError unless each field ``keys`` of ``config`` is at least ``least``."""
     for key in keys:

@@ -17,13 +17,14 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.regular_files import open_regular, require_regular
 
 HOST = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,9 +46,11 @@ def committed(path: Path | str) -> Iterator[Path]:
     ['a.txt']
 
     Raises:
-        UserError: If the disk is full.
+        UserError: If the disk is full, or ``path`` is a folder, a pipe or a device.
     """
     path = Path(path)
+    if path.exists():
+        require_regular(path, remedy="it cannot be replaced; remove it")
     part = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,27 @@ def new_folder(root: Path | str) -> Iterator[Path]:
                 f"{root}: could not be written, {os.strerror(error.errno).lower()}; free some "
                 f"space, then run the same command again"
             ) from None
+        raise
+
+
+@contextmanager
+def taken_back(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
+    """Remove ``folder`` again if the body makes it and raises a UserError.
+
+    The folders above it that were made too are removed if they are empty.
+
+    Args:
+        is_kept: whether the folder has something that the same command could go on from.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except UserError:
+        if made and not is_kept():
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in made[1:]:
+                with suppress(OSError):
+                    parent.rmdir()
         raise
 
 
@@ -253,5 +277,5 @@ def new_name(path: Path) -> Path:
 
 def sha256(path: Path | str) -> str:
     """SHA-256 of the bytes of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

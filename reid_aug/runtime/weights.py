@@ -7,11 +7,13 @@ refused, because unpickling them runs code.
 """
 
 import codecs
+import hashlib
 import json
 import pickle
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,14 @@ from torch import Tensor
 
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
+from reid_aug.runtime.json_toml import parse_json
+from reid_aug.runtime.records import Table
+from reid_aug.runtime.regular_files import require_regular
 
 LARGEST_FILE = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
 DAMAGED = (  # raised by torch.load for damaged files of the old and the new format
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
-    TypeError, ValueError, struct.error,
+    TypeError, ValueError, OSError, struct.error,
 )  # fmt: skip
 KINDS_OF_NUMBERS = (
     "bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
@@ -54,7 +59,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], list[str]]:
     """As :func:`read_weights`; also the names of the entries beside ``state_dict``."""
-    path = _present(path)
+    path = _checked(path)
     if path.suffix == ".safetensors":
         return read_tensors(path)[0], []
     try:
@@ -87,7 +92,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: If the file is missing, larger than 4 GiB, or damaged.
     """
-    path = _present(path)
+    path = _checked(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -107,20 +112,46 @@ def write_tensors(
     length = int.from_bytes(content[:8], "little")
     # safetensors writes metadata in random order; sorted here, equal content gives equal bytes
     metadata = {key: json.dumps(value) for key, value in sorted(notes.items())}
-    header = json.dumps({"__metadata__": metadata, **json.loads(content[8 : 8 + length])}).encode()
+    own = parse_json(content[8 : 8 + length].decode(), str(path))
+    header = json.dumps({"__metadata__": metadata, **own}).encode()
     header += b" " * (-len(header) % 8)
     with committed(path) as part, part.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.write(memoryview(content)[8 + length :])
 
 
-def _present(path: Path | str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give the path of a weight file that exists")
-    if path.stat().st_size > LARGEST_FILE:
-        raise UserError(f"{path}: must be at most {LARGEST_FILE} bytes, got {path.stat().st_size}")
-    return path
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of the names, types, shapes and values of tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(values.numpy().data)
+    return digest.hexdigest()
+
+
+def check_tensors(tensors: Mapping[str, Tensor], metadata: Table) -> None:
+    """Raise a UserError unless the tensors of a file have the hash in its metadata."""
+    if metadata.text("tensors_sha256") != tensors_sha256(tensors):
+        raise metadata.refused("tensors_sha256", "the hash of its tensors, which were damaged")
+
+
+@contextmanager
+def fitting(path: Path | str, what: str, remedy: str) -> Iterator[None]:
+    """Turn what torch raises for tensors that do not fit into a network into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (LookupError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: must hold the tensors of {what}, got others ({_line(error)}); {remedy}"
+        ) from None
+
+
+def _checked(path: Path | str) -> Path:
+    require_regular(path, LARGEST_FILE, "give the path of a weight file that exists")
+    return Path(path)
 
 
 def _bare(name: str) -> str:
@@ -131,8 +162,8 @@ def _bare(name: str) -> str:
 
 def _decode(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return parse_json(text, "metadata")
+    except UserError:
         return text
 
 

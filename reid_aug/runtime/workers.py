@@ -13,7 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeVar
 
 from reid_aug.runtime.errors import UserError
 
@@ -52,7 +54,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
     try:
         yield from pool.map(function, items)
     except BrokenProcessPool:
@@ -80,15 +82,43 @@ def ahead(
         yield waiting.popleft().result()
 
 
-def _begin() -> None:
+def start_child(function: Callable[..., int], *arguments: Any) -> SpawnProcess:
+    """Start a process that calls ``function`` and ends with the code that it returns.
+
+    The process watches its parent before it imports the module of ``function``, which may take
+    seconds, and ends when the parent ends.
+
+    Args:
+        function: a function of a module, so that it can be pickled.
+    """
+    work = bytes(ForkingPickler.dumps((function, arguments)))
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(work,))
+    process.start()
+    return process
+
+
+def _work(work: bytes) -> None:
+    end_with_parent()
+    function, arguments = ForkingPickler.loads(work)
+    sys.exit(function(*arguments))
+
+
+def begin_worker() -> None:
+    """Prepare a process of a pool: it leaves Ctrl-C to its parent, and ends with it."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that is imported later, if it is needed
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _die_with_parent() -> None:
+def end_with_parent(_: int = 0) -> None:
+    """Let this process ignore Ctrl-C, and end as soon as its parent has ended for any reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -6,6 +6,7 @@ beside the file, so a run that was stopped resumes, and a later run estimates on
 added since.
 """
 
+import hashlib
 import json
 import time
 from abc import ABC, abstractmethod
@@ -20,16 +21,28 @@ import torch
 
 from reid_aug.data.dataset import KEYPOINTS, PersonImage, image_size, open_image
 from reid_aug.data.formats import read_listing
-from reid_aug.data.keypoints import NO_POSE, NameMatch, Pose, read_keypoints, write_keypoints
+from reid_aug.data.keypoints import (
+    JOINTS,
+    NO_POSE,
+    NameMatch,
+    Pose,
+    keypoints_text,
+    read_keypoints,
+)
 from reid_aug.data.listing import Listing, numbers_of, person
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
 from reid_aug.pose_estimators.files import read_pose_files
 from reid_aug.pose_estimators.joint_layouts import in_pixels, pose_of, without_face, without_zeros
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import locked, sha256, sync, write_json
+from reid_aug.runtime.files import committed, locked, sha256, sync, write_json
+from reid_aug.runtime.json_toml import parse_json
+from reid_aug.runtime.records import REMOVE, is_number, read_table
+from reid_aug.runtime.regular_files import TEXT, read_bytes
 from reid_aug.runtime.workers import CORES, spread
 
 JOURNAL_FORMAT = "reid_aug.keypoints/1"
+JOURNAL = "a journal of estimate-poses"
+OWN, NEXT = "keypoints_sha256", "next_keypoints_sha256"
 CHUNK = 16  # images that a process estimates before it reports; a killed run loses at most these
 ROW_BYTES = 250  # the usual size of a row of keypoints.csv
 Progress = Callable[..., Iterable[Any]]
@@ -282,6 +295,18 @@ def _digest(source: Path) -> str:
     return ",".join(sha256(file) for file in sorted(source.glob("*.json")))
 
 
+def _journalled(line: str, where: str) -> tuple[str, Pose]:
+    match parse_json(line, where, JOURNAL, REMOVE):
+        case [str(name), list(xy)] if len(xy) == len(JOINTS) and all(map(_is_joint, xy)):
+            return name, Pose(np.array(xy, np.float32))
+    raise UserError(f"{where}: must be {JOURNAL}, got {line[:60]!r}; {REMOVE}")
+
+
+def _is_joint(xy: Any) -> bool:
+    """Whether a value is x and y, or null twice for a missing joint."""
+    return isinstance(xy, list) and len(xy) == 2 and (xy == [None, None] or all(map(is_number, xy)))
+
+
 class Journal:
     """A file of keypoints in the making: the finished rows, and the settings that make them.
 
@@ -302,8 +327,8 @@ class Journal:
             UserError: If the file or the journal was made with other settings.
         """
         poses: dict[str, Pose] = {}
-        if self.path.is_file():
-            if self._card() != {**self.settings, "keypoints_sha256": sha256(self.path)}:
+        if self.path.exists():
+            if not self._is_own(sha256(self.path)):
                 raise UserError(
                     f"{self.path}: holds keypoints that these settings did not make; remove it, "
                     f"or write to another file with --keypoints FILE"
@@ -319,44 +344,54 @@ class Journal:
                 sync(file)
             for some in found:
                 for name, pose in some:
-                    file.write(json.dumps([name, pose.xy.tolist()]) + "\n")
+                    xy = [
+                        joint if seen else [None, None]
+                        for joint, seen in zip(pose.xy.tolist(), pose.seen, strict=True)
+                    ]
+                    file.write(json.dumps([name, xy]) + "\n")
                 sync(file)
                 yield some
 
     def close(self, poses: Mapping[str, Pose]) -> None:
-        """Write the file of keypoints and its card, and remove the journal."""
-        write_keypoints(self.path, poses)
-        write_json(self.card, {**self.settings, "keypoints_sha256": sha256(self.path)})
+        """Write the file of keypoints and its card, and remove the journal.
+
+        The card names the file's next content before the file is replaced, so that a run that was
+        killed in between recognises its own file.
+        """
+        text = keypoints_text(poses)
+        new = hashlib.sha256(text.encode()).hexdigest()
+        old = sha256(self.path) if self.path.exists() else new
+        if old != new:
+            write_json(self.card, {**self.settings, OWN: old, NEXT: new})
+        else:
+            write_json(self.card, {**self.settings, OWN: new})
+        with committed(self.path) as part:
+            part.write_text(text, encoding="utf-8")
+        write_json(self.card, {**self.settings, OWN: new})
         self.file.unlink(missing_ok=True)
 
-    def _card(self) -> Any:
-        try:
-            return json.loads(self.card.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+    def _is_own(self, digest: str) -> bool:
+        """Whether the card names a file of this hash, and was made with these settings."""
+        if not self.card.exists():
+            return False
+        card = read_table(self.card, "the card of keypoints").content
+        named = (card.get(OWN), card.get(NEXT))
+        return digest in named and {**card, OWN: 0, NEXT: 0} == {**self.settings, OWN: 0, NEXT: 0}
 
     def _journalled(self) -> Iterator[tuple[str, Pose]]:
-        if not self.file.is_file():
+        if not self.file.exists():
             return
-        whole = self.file.read_bytes()
+        whole = read_bytes(self.file, 8 * TEXT)
         whole = whole[: whole.rfind(b"\n") + 1]  # a killed run may leave a part of a line
         with self.file.open("r+b") as file:
             file.truncate(len(whole))
         if not whole:  # the run was killed before it wrote the settings
             return
         head, *lines = whole.decode(errors="replace").splitlines()
-        try:
-            if json.loads(head) != self.settings:
-                raise UserError(
-                    f"{self.file}: was begun with other settings; use those settings again, "
-                    f"or remove it"
-                )
-            for line in lines:
-                name, xy = json.loads(line)
-                yield name, Pose(np.array(xy, np.float32).reshape(18, 2))
-        except (ValueError, TypeError) as error:
-            if isinstance(error, UserError):
-                raise
+        if parse_json(head, f"{self.file}: line 1", JOURNAL, REMOVE) != self.settings:
             raise UserError(
-                f"{self.file}: must be a journal of estimate-poses; remove the file"
-            ) from None
+                f"{self.file}: was begun with other settings; use those settings again, "
+                f"or remove it"
+            )
+        for number, line in enumerate(lines, start=2):
+            yield _journalled(line, f"{self.file}: line {number}")

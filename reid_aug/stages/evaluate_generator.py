@@ -35,6 +35,7 @@ from reid_aug.image_quality.protocols import BORDER, FASHION
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import write_json
+from reid_aug.runtime.records import read_table
 from reid_aug.runtime.weights import read_tensors
 from reid_aug.stages.stage import Stage
 
@@ -296,7 +297,7 @@ def finished(path: Path, about: Mapping[str, Any]) -> bool:
     Raises:
         UserError: If it holds another result.
     """
-    if not path.is_file():
+    if not path.exists():
         return False
     result = read_quality(path)
     others = [key for key, value in about.items() if result.get(key) != value]
@@ -314,15 +315,18 @@ def read_quality(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is none.
     """
-    try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if result["format"] == QUALITY_FORMAT:
-            return result
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UserError(
-        f"{path}: must be a result of generator evaluate ({QUALITY_FORMAT}); remove the file"
-    )
+    result = read_table(path, "a result of generator evaluate", format_=QUALITY_FORMAT)
+    result.whole("pairs", 0)
+    result.text("pairs_sha256")
+    measures, missing = result.table("measures"), result.table("missing")
+    for name in measures.content:
+        row = measures.table(name)
+        for protocol in row.content:
+            if row.has(protocol):
+                row.number(protocol)
+    for name in missing.content:
+        missing.text(name)
+    return dict(result.content)
 
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,6 @@ numbers are not mixed. A file has the rows of one network on one data set. The s
 finds them done; other rows are added to the file.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,6 +45,7 @@ from reid_aug.evaluation.ranked_lists import check_choice, choose_queries, ranke
 from reid_aug.evaluation.reranking import RerankConfig, rerank
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
+from reid_aug.runtime.records import Table, read_table
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.train_reid.folder import MODEL
 
@@ -234,7 +234,7 @@ class EvaluateReidJob:
                 decode.
         """
         about = self.about()
-        rows = read_rows(self.path, about) if self.path.is_file() else []
+        rows = read_rows(self.path, about) if self.path.exists() else []
         missing = [row for row in self.rows() if row.find(rows) is None]
         if not missing:
             return self.path
@@ -369,19 +369,30 @@ def read_rows(path: Path, about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Raises:
         UserError: If the file holds another evaluation, or none.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        others = [key for key, value in about.items() if content.get(key) != value]
-        rows = content["rows"]
-    except (ValueError, KeyError, AttributeError):
-        raise UserError(f"{path}: must be a result of reid evaluate; remove the file") from None
-    if others:
+    found = read_table(path, "a result of reid evaluate", format_=EVALUATION_FORMAT)
+    tables = found.tables("rows")
+    rows = [_checked(row, tables[0].content) for row in tables]
+    if others := [key for key, value in about.items() if found.content.get(key) != value]:
         raise UserError(
             f"{path}: holds the evaluation of something else, which differs in "
             f"{', '.join(others)}; choose another folder with --out, or remove the file"
         )
-    result: list[Mapping[str, Any]] = rows
-    return result
+    return rows
+
+
+def _checked(row: Table, first: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose settings and scores can be printed and compared."""
+    row.text("row")
+    row.table("settings")
+    row.whole("queries", 0)
+    for name in SCORE_COLUMNS:
+        row.fraction(name)
+    ap = row.table("ap")
+    for name in ap.content:
+        ap.optional_fraction(name)
+    if row.content["ap"].keys() != first["ap"].keys():
+        raise row.refused("ap", "the AP of the queries of the first row")
+    return row.content
 
 
 def name_of(model: Path, root: Path) -> str:
@@ -421,8 +432,8 @@ def gain(ap: Mapping[str, float | None], plain: Mapping[str, float | None]) -> t
     """
     pairs = [(own, plain[name]) for name, own in ap.items()]
     apart = np.array([own - other for own, other in pairs if own is not None and other is not None])
-    if len(apart) == 1:
-        return float(apart[0]), math.nan
+    if len(apart) < 2:
+        return (float(apart[0]) if len(apart) else math.nan), math.nan
     width = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / math.sqrt(len(apart))
     return float(apart.mean()), float(width)
 

@@ -9,23 +9,23 @@ key.
     [data] [people] [generator] [train_generator] [synthesize] [train_reid]
 """
 
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 from reid_aug.data.dataset import DataConfig
 from reid_aug.data.keypoints import JOINTS
 from reid_aug.generator import GeneratorConfig
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
+from reid_aug.runtime.json_toml import TOML, NoTomlError, parse_toml
+from reid_aug.runtime.records import build
+from reid_aug.runtime.regular_files import read_text
 from reid_aug.stages.synthesize import SynthesizeConfig
 from reid_aug.stages.train_generator.settings import TrainGeneratorConfig
 from reid_aug.stages.train_reid.settings import PRESETS, TrainReidConfig, preset_keys
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,15 @@ def read_toml(name: str, folder: str) -> tuple[str, str, dict[str, Any]]:
     """Read a TOML file by its path, or by its name in the package: (where, name, content)."""
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
-        if not path.is_file():
-            raise UserError(f"{path} is missing; give a TOML file or one of {_known(folder)}")
-        where, text = str(path), path.read_text(encoding="utf-8", errors="replace")
+        remedy = f"give a TOML file or one of {_known(folder)}"
+        where, text = str(path), read_text(path, TOML, remedy)
     elif name in shipped(folder):
         file = resources.files(f"reid_aug.{folder}") / f"{name}.toml"
         where, text = f"{name}.toml", file.read_text(encoding="utf-8")
     else:
         hint = nearest(name, shipped(folder))
         raise UserError(f"{name!r} must be a TOML file or one of {_known(folder)}{hint}")
-    try:
-        return where, path.stem, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where}: must be TOML, got {error}") from None
+    return where, path.stem, parse_toml(text, where)
 
 
 def _known(folder: str) -> str:
@@ -153,6 +149,13 @@ def load_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     given = frozenset(key for key, _ in flattened(tables))
     recipe = build(Recipe, _with_preset_keys({"name": stem, **tables}, given), where)
     return replace(recipe, given=given).with_options(options or {})
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return parse_toml(f"value = {text}", where)["value"]
+    except NoTomlError:
+        return text
 
 
 def _with_preset_keys(tables: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
@@ -188,44 +191,8 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set must be table.key=value, got {setting!r}")
-        try:
-            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[key.strip()] = text.strip()
+        values[key.strip()] = _value(text.strip(), f"--set {key.strip()}")
     return values
-
-
-def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A config of ``kind`` from a table; every name, type and value is checked.
-
-    Args:
-        where: the beginning of errors; "" for the key alone.
-    """
-    at = f"{where}: " if where else ""
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    values = {}
-    for key, value in table.items():
-        if key not in known:
-            raise UserError(f"{at}unknown key {key!r}{nearest(key, known)}")
-        values[key] = _checked(value, hints[key], where, key)
-    try:
-        return kind(**values)
-    except UserError as error:
-        raise UserError(f"{at}{error}") from None
-
-
-def _checked(value: Any, wanted: type, where: str, key: str) -> Any:
-    place = f"{where}: {key}" if where else key
-    if is_dataclass(wanted):
-        if not isinstance(value, Mapping):
-            raise UserError(f"{place} must be a table, got {value!r}")
-        return build(wanted, value, place if where else "")
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        raise UserError(f"{place} must be of type {wanted.__name__}, got {value!r}")
-    return value
 
 
 def _meant(last: str, table: str, merged: Mapping[str, Any]) -> str:

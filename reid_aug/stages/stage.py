@@ -4,7 +4,6 @@ The default recipe is ``demo``. The default data set is the built-in people, whi
 into the user's cache. Nothing here writes into the run folder, except :meth:`Stage.write_recipe`.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from reid_aug.people import PeopleConfig, cached_people, is_people, people_cache
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.progress import track
+from reid_aug.runtime.records import build, read_table
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings
 
 
@@ -129,14 +129,14 @@ def open_stage_of(
     The default run folder is ``runs/NAME``: NAME is the recipe on the built-in people, else the
     folder of the data set, so that no run on real data shares a folder with the demo.
     """
-    folder = RunFolder(Path(out) if out else Path("runs") / _default_name(recipe, data))
+    folder = RunFolder(Path(out) if out is not None else Path("runs") / _default_name(recipe, data))
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path}: --out must be a folder, got a file; choose another")
     chosen = choose_device(device)
-    root = dataset_root(data) if data else demo_people(recipe)
-    points = Path(keypoints) if keypoints else folder.keypoints
-    if not keypoints and not points.is_file():
-        points = default_keypoints(data or root)
+    root = demo_people(recipe) if data is None else dataset_root(data)
+    points = folder.keypoints if keypoints is None else Path(keypoints)
+    if keypoints is None and not points.is_file():
+        points = default_keypoints(root if data is None else data)
     return Stage(recipe, root, data is None, points, folder, chosen)
 
 
@@ -184,10 +184,10 @@ def dataset_at_hand(data: str | None, run: RunFolder, known: Collection[str]) ->
 
 def _people_of(run: RunFolder) -> PeopleConfig:
     """The people of a run folder's recipe, or of the demo if it has none."""
-    try:
-        return PeopleConfig(**json.loads(run.recipe.read_text(encoding="utf-8"))["people"])
-    except (OSError, ValueError, LookupError, TypeError):
+    if not run.recipe.exists():
         return load_recipe(DEMO).people
+    recipe = read_table(run.recipe, "a recipe, as commands write it")
+    return build(PeopleConfig, recipe.table("people").content, f"{run.recipe}: people")
 
 
 def is_first_rank() -> bool:

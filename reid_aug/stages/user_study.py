@@ -32,13 +32,15 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.pages import picture, write_page
 from reid_aug.runtime.random_streams import UserStudyStream
+from reid_aug.runtime.records import Table, read_table
+from reid_aug.runtime.regular_files import TEXT, require_regular
 from reid_aug.stages.bank.opening import open_bank
 from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY, RESULT = "user_study.html", "user_study.json", "user_study_result.json"
 LEVEL = 1.96  # standard deviations of a 95 % interval
-REAL, GENERATED = "real", "generated"
+REAL, GENERATED = KINDS = "real", "generated"
 Progress = Callable[..., Iterable[Any]]
 
 
@@ -275,7 +277,7 @@ def write_user_study(
     shown = {"practice": 2 * config.practice, "seconds": config.seconds, "images": images}
     name = hashlib.sha256(json.dumps([shown, truth]).encode()).hexdigest()
     key = {"format": FORMAT, "study": name, "practice": 2 * config.practice, "truth": truth}
-    if (folder / KEY).is_file() and read_key(folder / KEY) != key:
+    if (folder / KEY).exists() and read_key(folder / KEY) != key:
         raise UserError(
             f"{folder / KEY}: holds another study, and answers to it would be lost; choose another "
             f"folder with --out, or remove the file"
@@ -314,19 +316,13 @@ def read_key(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If there is no such file, or it is damaged.
     """
-    if not path.is_file():
-        remedy = Remedy(("generator", "user-study"), words="make a study with")
-        raise UserError(f"{path} is missing", remedy)
-    key = _load(path, FORMAT)
-    truth, practice = key.get("truth"), key.get("practice")
-    if not isinstance(truth, list) or not all(one in (REAL, GENERATED) for one in truth):
-        raise UserError(f"{path}: truth must be a list of {REAL!r} and {GENERATED!r}")
-    if type(practice) is not int or not 0 <= practice < len(truth) or "study" not in key:
-        raise UserError(
-            f"{path}: must name its study and how many of {len(truth)} crops are practice, got "
-            f"{practice!r}; make the study again"
-        )
-    return key
+    require_regular(path, TEXT, Remedy(("generator", "user-study"), words="make a study with"))
+    key = read_table(path, "the key of a user study", "make the study again", FORMAT)
+    truth = key.entries("truth", f"a list of {REAL!r} and {GENERATED!r}", KINDS.__contains__)
+    practice = key.whole("practice", 0, len(truth) - 1)
+    if {*truth[practice:]} != {*KINDS}:
+        raise key.refused("truth", "crops of both kinds beside those for practice")
+    return {"format": FORMAT, "study": key.text("study"), "practice": practice, "truth": truth}
 
 
 def count_answers(key: dict[str, Any], files: Iterable[Path]) -> Outcome:
@@ -344,8 +340,9 @@ def count_answers(key: dict[str, Any], files: Iterable[Path]) -> Outcome:
     counts = {REAL: [0, 0], GENERATED: [0, 0]}
     people: set[str] = set()
     for path in files:
-        given = _answers(path, key)
-        same = json.dumps(_load(path, ANSWERS)["answers"], sort_keys=True)
+        found = _read_answers(path)
+        given = _given_answers(found, path, key)
+        same = json.dumps(found.content["answers"], sort_keys=True)
         if same in people:
             continue
         people.add(same)
@@ -355,33 +352,21 @@ def count_answers(key: dict[str, Any], files: Iterable[Path]) -> Outcome:
     return Outcome(len(people), *counts[REAL], *counts[GENERATED])
 
 
-def _answers(path: Path, key: dict[str, Any]) -> dict[int, str]:
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give a file that the page saved")
-    found = _load(path, ANSWERS)
-    if found.get("study") != key["study"]:
+def _read_answers(path: Path) -> Table:
+    return read_table(path, "answers to a user study", "give a file that the page saved", ANSWERS)
+
+
+def _given_answers(found: Table, path: Path, key: dict[str, Any]) -> dict[int, str]:
+    if found.text("study") != key["study"]:
         raise UserError(
-            f"{path}: must be answers to study {key['study'][:8]}, got {found.get('study')!r:.12}; "
-            f"name its run folder with --out"
+            f"{path}: must be answers to study {key['study'][:8]}, got "
+            f"{found.text('study')[:8]!r}; name its run folder with --out"
         )
-    try:
-        given = {int(entry["image"]): str(entry["answer"]) for entry in found["answers"]}
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: answers must be a list of image and answer") from None
+    given = {entry.whole("image"): entry.text("answer") for entry in found.tables("answers")}
     for place in range(len(key["truth"])):
-        if given.get(place) not in (REAL, GENERATED):
+        if given.get(place) not in KINDS:
             raise UserError(
                 f"{path}: the answer to image {place} must be {REAL!r} or {GENERATED!r}, got "
                 f"{given.get(place)!r:.40}"
             )
     return given
-
-
-def _load(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or content.get("format") != what:
-        raise UserError(f"{path}: must be a file of format {what}")
-    return content

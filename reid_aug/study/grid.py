@@ -28,7 +28,8 @@ from typing import Any
 from reid_aug.bank.methods import DEFAULT_METHOD
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
-from reid_aug.stages.recipe import Recipe, build, flattened, load_recipe, read_toml
+from reid_aug.runtime.records import build
+from reid_aug.stages.recipe import Recipe, flattened, load_recipe, read_toml
 from reid_aug.stages.train_reid.settings import LABELS, PLAIN, PRESETS
 from reid_aug.study.cell import AXES, ORDER, Cell
 

@@ -1,10 +1,5 @@
 """Trainings as processes of this machine. Each process ends with the benchmark."""
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from multiprocessing import connection
@@ -12,7 +7,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from reid_aug.runtime.workers import CORES
+from reid_aug.runtime.workers import CORES, start_child
 from reid_aug.study.tasks import Ending, Task, run_cell
 
 
@@ -34,10 +29,7 @@ class LocalPool:
         """Start a task on the device with the fewest running tasks."""
         load = Counter(one.device for one in self._running)
         device = min(self.devices, key=lambda name: load[name])
-        process = multiprocessing.get_context("spawn").Process(
-            target=_run_in_child, args=(task, device, self.threads)
-        )
-        process.start()
+        process = start_child(_run_in_child, task, device, self.threads)
         self._running.append(_Running(process, task, device))
 
     def wait(self, seconds: float) -> list[tuple[Task, Ending]]:
@@ -69,14 +61,5 @@ class _Running(NamedTuple):
         return Ending(code) if code in (0, Ending.HOPELESS.value) else Ending.DIED
 
 
-def _run_in_child(task: Task, device: str, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    sys.exit(run_cell(task, device, threads).value)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _run_in_child(task: Task, device: str, threads: int) -> int:
+    return run_cell(task, device, threads).value

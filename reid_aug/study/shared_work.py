@@ -9,7 +9,6 @@
 Interrupted work is resumed, and finished work is not repeated.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from reid_aug.bank import Bank
+from reid_aug.bank.card import read_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.scores import NETWORK
 from reid_aug.data.dataset import PersonImage, kept
 from reid_aug.data.formats import read_dataset
 from reid_aug.generator import load_generator
 from reid_aug.mixing import share_out
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.progress import track
 from reid_aug.stages import train_generator as generators
@@ -178,11 +179,13 @@ def _is_scored(bank: Bank, names: set[str], model: Path | None) -> bool:
     by_network = names & {*NETWORK.names}
     if by_network and model:
         digest = sha256(model)
-        if any(bank.about_scores[name]["scorer_sha256"] != digest for name in by_network):
+        if any(bank.about_scores[name].get("scorer_sha256") != digest for name in by_network):
             return False
-    card = json.loads(bank.path.with_suffix(".json").read_text(encoding="utf-8"))
-    result: bool = card.get("content_sha256") == bank.attributes.content_sha256
-    return result
+    try:
+        card = read_card(bank.path)
+    except UserError:
+        return False
+    return bool(card.content.get("content_sha256") == bank.attributes.content_sha256)
 
 
 def pre_train(grid: Grid, tasks: Sequence[Task], pool: Pool) -> list[Task]:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import pickle
 import random
 import struct
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, hdf5_heaps, write_bank
+from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, hdf5_heaps, opening, write_bank
 from reid_aug.runtime.errors import UserError
 
 COUNT, HEIGHT, WIDTH = 6, 8, 4
@@ -59,6 +60,12 @@ class Pixels(Dataset):
 def write(path: Path) -> Path:
     write_bank(path, ROWS, [PIXELS[:4], PIXELS[4:]], ATTRIBUTES)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _without_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks are tested in this process, which is faster; test_opening.py tests the child."""
+    monkeypatch.setattr(opening, "_ask", opening.read_contents)
 
 
 @pytest.fixture
@@ -585,3 +592,10 @@ def test_a_thousand_mutations_are_refused_in_a_sentence_or_change_nothing(path):
         damaged.unlink()
     assert 400 < len(sentences) < 1000
     assert not [text for text in sentences if "\n" in text]
+
+
+def test_a_bank_that_was_stretched_is_refused_without_reading_its_hole(path):
+    os.truncate(path, 2**36)
+
+    with pytest.raises(UserError, match=r"must hold at most 268435456 bytes beside its datasets"):
+        Bank(path)

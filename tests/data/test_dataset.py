@@ -1,4 +1,5 @@
 import hashlib
+import os
 from collections import Counter
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -13,6 +14,7 @@ from reid_aug.data.dataset import (
     DataConfig,
     PersonImage,
     by_identity,
+    image_files,
     image_size,
     kept,
     open_image,
@@ -327,6 +329,7 @@ def test_failing_decoder_is_a_user_error(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise NotImplementedError("no such colours")
 
+    (tmp_path / "a.jpg").touch()
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(UserError, match=r"a\.jpg: .*got no such colours; replace or remove"):
         open_image(tmp_path / "a.jpg")
@@ -337,3 +340,12 @@ def test_size_of_a_file_that_is_not_an_image_is_an_error_that_names_it(tmp_path)
 
     with pytest.raises(UserError, match=r"a\.jpg"):
         image_size(tmp_path / "a.jpg")
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"0001_c1_\xff.jpg")).touch()
+
+    with pytest.raises(
+        UserError, match=r"names of images must be UTF-8, got '0001_c1_\\udcff.jpg'"
+    ):
+        image_files(tmp_path)

@@ -69,7 +69,10 @@ def test_nothing_appears_when_the_first_writer_raises(tmp_path):
 def test_nothing_remains_when_the_name_belongs_to_a_folder(tmp_path):
     (tmp_path / "a").mkdir()
 
-    with pytest.raises(OSError, match="a"), committed(tmp_path / "a") as part:
+    with (
+        pytest.raises(UserError, match="a: must be a regular file, got a folder"),
+        committed(tmp_path / "a") as part,
+    ):
         part.write_text("whole")
 
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]

@@ -1,11 +1,12 @@
 import math
 import os
 import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from processes import wait_until
+from processes import processes, wait_until
 
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.workers import ahead, spread, usable_cores
@@ -96,3 +97,30 @@ def killed(_: int) -> None:
 def test_killed_process_is_a_user_error():
     with pytest.raises(UserError, match="one of 2 processes was killed"):
         list(spread(killed, range(4), 2))
+
+
+def test_a_child_that_still_imports_ends_with_its_parent(tmp_path):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import pathlib, time\n"
+        f"pathlib.Path({str(tmp_path / 'importing')!r}).touch()\n"
+        "time.sleep(600)\n"
+        "def work(): pass\n"
+    )
+    code = (
+        "import sys, time, types\n"
+        "from reid_aug.runtime.workers import start_child\n"
+        "module = types.ModuleType('slow_to_import')\n"
+        "exec('def work(): pass', module.__dict__)\n"
+        "module.work.__module__ = 'slow_to_import'\n"
+        "sys.modules['slow_to_import'] = module\n"
+        "print(start_child(module.work).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        child = int(parent.stdout.readline())
+        assert wait_until((tmp_path / "importing").exists)
+        parent.kill()
+
+    assert wait_until(lambda: child not in processes() or processes()[child][0] == "Z", 20)

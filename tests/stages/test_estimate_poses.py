@@ -1,3 +1,4 @@
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -234,6 +235,52 @@ def test_the_command_imports(people, tmp_path):
     assert list(poses) == [names(people)[0]]
     assert poses[names(people)[0]].xy.tolist() == [[5, 6]] * 18
     assert command(people, "--from", tmp_path, "--keypoints", path).exit_code == 0
+
+
+@pytest.mark.parametrize("extends", [False, True])
+@pytest.mark.parametrize("writes", range(1, 4))
+def test_an_import_that_is_killed_between_its_files_goes_on(
+    people, tmp_path, monkeypatch, writes, extends
+):
+    def importing(folder):
+        return verb.prepare(people, folder / "k.csv", source=people / "keypoints.csv")
+
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    importing(whole).run()
+    folder.mkdir()
+    if extends:  # an older, smaller file of the same settings
+        poses = dict(list(read_keypoints(whole / "k.csv").items())[:3])
+        journal = verb.Journal(folder / "k.csv", card_of(whole))
+        journal.close(poses)
+
+    left = iter(range(writes))
+    commit = verb.committed
+
+    def killed(path):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return commit(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "committed", killed)
+        patch.setattr(verb, "write_json", lambda path, value: written(killed, path, value))
+        with contextlib.suppress(KeyboardInterrupt):
+            importing(folder).run()
+    importing(folder).run()
+
+    for name in ("k.csv", "k.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def card_of(folder):
+    card = json.loads((folder / "k.json").read_text())
+    del card["keypoints_sha256"]
+    return card
+
+
+def written(commit, path, value):
+    with commit(path) as part:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def test_an_import_that_fits_no_image_is_one_sentence(people, tmp_path):

@@ -211,7 +211,7 @@ def test_a_file_that_is_no_evaluation_is_not_overwritten(words, people, tmp_path
     path.parent.mkdir(parents=True)
     path.write_text("[]")
 
-    assert "must be a result of reid evaluate; remove the file" in call(*words, code=2).stderr
+    assert "must be a result of reid evaluate, got" in call(*words, code=2).stderr
     assert path.read_text() == "[]"
 
 

@@ -135,7 +135,7 @@ def test_a_whole_number_will_do_for_a_fraction(tmp_path):
     ("text", "where"),
     [
         ("[train_reid]\nsteps = 0", "train_reid: steps must be 1 or more, got 0"),
-        ("[synthesize]\nratio = nan", "synthesize: ratio must be"),
+        ("[synthesize]\nratio = nan", "synthesize.ratio must be a finite number, got nan"),
         ("[synthesize]\nmode = 'both'", "synthesize: mode must be one of"),
         ("[data]\nkeep = 0", "data: keep must be above 0"),
         ("seed = -1", "seed must be at least 0"),

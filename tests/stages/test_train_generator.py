@@ -399,7 +399,10 @@ def test_another_training_is_not_overwritten(people, tmp_path, leave):
 def test_a_diverged_training_leaves_no_generator(people, tmp_path):
     with pytest.raises(UserError, match="no longer numbers"):
         run(people, tmp_path, config(lr=1e30))
-    assert not (tmp_path / "generator.safetensors").exists()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="no longer numbers"):
+        run(people, tmp_path / "new" / "run", config(lr=1e30))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_training_ends_in_the_same_file(people, tmp_path):

@@ -20,6 +20,7 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.data.provenance import fingerprints, leak_status
+from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
 from reid_aug.people import PeopleConfig, write_people
@@ -149,7 +150,7 @@ def test_what_changes_no_bit_makes_no_other_experiment(people, tmp_path):
 
     older = about()
     del older["recipe"]["weights_data"]
-    write_json(tmp_path / RESULT, older)
+    write_json(tmp_path / RESULT, {"format": RESULT_FORMAT, **older})
     write_state(tmp_path, older, 2, {"a": torch.zeros(1)})
 
     assert finished(tmp_path, about(workers=3))
@@ -279,6 +280,15 @@ def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people
 def test_a_baseline_has_no_artist(people, tmp_path):
     result = run(people, tmp_path, Mix(read_market1501(people).train))
     assert (result["method"], result["cameras"], result["generator_sha256"]) == (None, None, None)
+
+
+def test_a_training_that_diverges_at_once_leaves_no_folder(people, tmp_path):
+    config = TrainReidConfig("osnet_x0_25", 20, 4, 32, 16, lr=1e30)
+
+    with pytest.raises(UserError, match="no longer a number"):
+        run(people, tmp_path / "reid" / "cell", Mix(read_market1501(people).train), config)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_diverged_training_is_one_sentence_and_saves_no_state_of_it(

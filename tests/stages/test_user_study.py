@@ -51,16 +51,23 @@ def answers(folder: Path, key: dict, given: list[str], name: str = "a.json") -> 
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"truth": [["real"]]}, {"truth": None}, {"practice": None}, {"practice": 99}, {"study": None}],
+    ("change", "message"),
+    [
+        ({"truth": [["real"]]}, "truth must be a list of 'real' and 'generated'"),
+        ({"truth": None}, "truth must be a list of 'real' and 'generated'"),
+        ({"truth": ["real"] * 16}, "truth must be crops of both kinds"),
+        ({"practice": None}, r"practice must be a whole number in \[0, 15\], got no such key"),
+        ({"practice": 99}, r"practice must be a whole number in \[0, 15\], got 99"),
+        ({"study": None}, "study must be text, got no such key"),
+    ],
 )
-def test_a_damaged_key_is_refused_by_name(tmp_path, change):
+def test_a_damaged_key_is_refused_by_name(tmp_path, change, message):
     study_in(tmp_path)
     path = tmp_path / "user_study.json"
     key = json.loads(path.read_text()) | change
     path.write_text(json.dumps({name: value for name, value in key.items() if value is not None}))
 
-    with pytest.raises(UserError, match=r"user_study\.json: (truth )?must"):
+    with pytest.raises(UserError, match=rf"user_study\.json: {message}"):
         read_key(path)
 
 
@@ -169,10 +176,13 @@ def test_a_reload_resumes(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "x"}, "must be a file of format reid_aug.answers/1"),
+        (
+            {"format": "x"},
+            "format must be reid_aug.answers/1 .answers to a user study., got 'x'",
+        ),
         ({"study": "abc"}, "must be answers to study"),
-        ({"answers": [{"image": 0}]}, "answers must be a list of image and answer"),
-        ({"answers": 3}, "answers must be a list of image and answer"),
+        ({"answers": [{"image": 0}]}, r"answers.0..answer must be text, got no such key"),
+        ({"answers": 3}, "answers must be a list of tables, got 3"),
         ({"answers": [{"image": 0, "answer": "maybe"}]}, "the answer to image 0 must be 'real' or"),
         ({"answers": []}, "the answer to image 0 must be 'real' or 'generated', got None"),
     ],

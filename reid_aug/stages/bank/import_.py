@@ -17,7 +17,6 @@ An image of PATN may be its sheet of five panels (source, pose, target, pose, ge
 the last is used.
 """
 
-import csv
 import hashlib
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -26,8 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_aug.bank import BankAttributes, BankPlan, Rows, write_bank
+from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.rows import columns_of
 from reid_aug.bank.shards import SHARD
 from reid_aug.data.dataset import (
     SUFFIXES,
@@ -48,6 +48,7 @@ from reid_aug.data.dataset import (
 from reid_aug.data.keypoints import NO_POSE, Pose
 from reid_aug.data.listing import ignored_text
 from reid_aug.data.provenance import STATUSES
+from reid_aug.runtime.csv_rows import read_rows
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
@@ -155,13 +156,7 @@ def read_csv(path: Path, folder: Path) -> list[Foreign]:
     Raises:
         UserError: If the file or a column is missing, or a line is malformed (with its number).
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing; give a CSV of {', '.join(IMPORT_COLUMNS)}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: must be a CSV in UTF-8, got {error}") from None
+    lines = read_rows(path, f"give a CSV of {', '.join(IMPORT_COLUMNS)}")
     head = [name.strip() for name in lines[0]] if lines else []
     if missing := [name for name in IMPORT_COLUMNS if name not in head]:
         raise UserError(
@@ -201,18 +196,20 @@ def import_bank(
 ) -> int:
     """Write ``found`` as a bank of the kept set; returns the number of images.
 
+    A bank that these images made already is left as it is.
+
     Args:
         found: the images.
         dataset: the data set that they were generated from.
         poses: its keypoints by file name.
         data: the kept set, and the size of the images in the bank.
-        path: the file to write; it must not exist.
+        path: the file to write.
         name: the name of the generator in tables.
         generator_data: the leak status of the generator, one of "kept", "external", "whole".
 
     Raises:
         UserError: If an image has an identity, source or target outside the kept set or cannot be
-            decoded, the bank exists, or ``name`` is not printable.
+            decoded, another bank exists, or ``name`` is not printable.
     """
     if generator_data not in STATUSES:
         raise UserError(
@@ -220,8 +217,6 @@ def import_bank(
         )
     if not name.isprintable():
         raise UserError(f"--name must be printable text, got {name!r}")
-    if path.exists():
-        raise UserError(f"{path}: is there already; choose another folder with --out, or remove it")
     real = kept(dataset.train, data.keep, data.keep_seed)
     _check(found, real)
     known = {image.name for image in real}
@@ -232,8 +227,23 @@ def import_bank(
     for foreign in ordered:
         foreign.read(*size, usual)  # raises before anything is written
     attributes = _attributes(ordered, dataset, real, poses, data, name, generator_data)
-    write_bank(path, _rows(ordered, real, poses, size), _pixels(ordered, size, usual), attributes)
+    rows = _rows(ordered, real, poses, size)
+    if not path.exists():
+        write_bank(path, rows, _pixels(ordered, size, usual), attributes)
+    elif not _is_made_of(Bank(path), attributes, rows):
+        raise UserError(
+            f"{path}: holds another bank; choose another folder with --out, or remove the file"
+        )
     return len(ordered)
+
+
+def _is_made_of(bank: Bank, attributes: BankAttributes, rows: Rows) -> bool:
+    """Whether a bank has these attributes and rows; scores may have been added."""
+    columns, wanted = columns_of(bank.rows, {}), columns_of(rows, {})
+    return bank.attributes.unwritten(scores=None) == attributes and all(
+        np.array_equal(columns[name], wanted[name], equal_nan=name == "keypoints")
+        for name in wanted
+    )
 
 
 def _with_known_ends(foreign: Foreign, known: Container[str]) -> Foreign:

@@ -14,7 +14,6 @@ scores, because a mix that is filtered by the network leaks its training images.
 the weights of MoveNet, which count as trained on other data.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from torch.nn import functional as F
 
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.bank import Bank, write_bank
+from reid_aug.bank.card import read_card
 from reid_aug.bank.scores import JOINTS_SCORE, NETWORK, PIXELS, bank_scores
 from reid_aug.data.dataset import Dataset, PersonImage, kept, read_image, resize
 from reid_aug.data.keypoints import Pose
@@ -116,15 +116,15 @@ def open_scores(weights: Mapping[str, Path], material: "Material") -> list["Bank
 
 
 def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    path = bank.path.with_suffix(".json")
+    card = read_card(bank.path).content if path.exists() else None
     attributes = bank.attributes.unwritten(scores=about)
     pixels = (bank.images(start, start + BATCH) for start in range(0, len(bank), BATCH))
     write_bank(bank.path, bank.rows, pixels, attributes, scores)
-    card = bank.path.with_suffix(".json")
-    if card.is_file():
-        content = json.loads(card.read_text(encoding="utf-8"))
+    if card is not None:
         written = Bank(bank.path).attributes.content_sha256
         fresh = {"scores": about, "bank_sha256": sha256(bank.path), "content_sha256": written}
-        write_json(card, {**content, **fresh})
+        write_json(path, {**card, **fresh})
 
 
 class ScoredRows(NamedTuple):

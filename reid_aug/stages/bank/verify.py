@@ -5,7 +5,6 @@ the pixels, the ranges of the values, whether the card beside the bank belongs t
 data set is given, whether the bank belongs to that.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -14,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from reid_aug.bank import Bank
+from reid_aug.bank.card import read_card
 from reid_aug.bank.plan import IMPORTED
 from reid_aug.data.dataset import Dataset, by_identity, kept, seats
 from reid_aug.data.provenance import names_sha256
 from reid_aug.mixing import MODES, how_to_score, other_dataset
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -107,14 +108,10 @@ def _leaves(name: str) -> bool:
 
 def _card_faults(bank: Bank) -> Iterator[str]:
     path = bank.path.with_suffix(".json")
-    if not path.is_file():
-        yield f"{path} is missing: the data card"
-        return
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        written = card["bank_sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        yield f"{path} must be a data card of this version"
+        written = read_card(bank.path).text("bank_sha256")
+    except UserError as error:
+        yield str(error)
         return
     if written != sha256(bank.path):
         yield f"{path} is the card of another bank, SHA-256 {str(written)[:12]}"

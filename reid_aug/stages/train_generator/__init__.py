@@ -34,10 +34,13 @@ from reid_aug.data.provenance import (
     names_sha256,
 )
 from reid_aug.generator import GeneratorConfig, load_with_metadata, save_generator
+from reid_aug.runtime.capacity import require_memory
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import locked, sha256
+from reid_aug.runtime.files import locked, sha256, taken_back
 from reid_aug.runtime.progress import track
+from reid_aug.runtime.records import Table
+from reid_aug.runtime.weights import fitting
 from reid_aug.runtime.workers import ahead
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Progress
@@ -54,6 +57,10 @@ if TYPE_CHECKING:
 # keys whose files the metadata names without their folders
 FILES = ("vgg", "identity_model", "start", "start_appearance", "start_pose")
 FLOAT = 4  # bytes
+SMALLER = (
+    "lower train_generator.batch, train_generator.pool, generator.width, "
+    "train_generator.discriminator_width or the size of the images"
+)
 
 
 def prepare(stage: "Stage") -> "TrainGeneratorJob":
@@ -68,6 +75,7 @@ def prepare(stage: "Stage") -> "TrainGeneratorJob":
     real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
     pairs = pairs_of(real, stage.poses, recipe.data, config, recipe.seed, group)
     check_cameras(pairs, recipe.generator)
+    check_memory(recipe.generator, config, recipe.data)
     losses = describe_losses(config)
     metadata = training_metadata(pairs, recipe.generator, config, real, stage.poses)
     job = TrainGeneratorJob(stage, real, pairs, metadata, losses, group)
@@ -203,7 +211,8 @@ def train_generator(
     trainer.check_precision(pairs.data.height, pairs.data.width)
     start, state = files.newest_state()
     if state:
-        trainer.restore(state)
+        with fitting(files.states, "a state of this training", "remove it, and train again"):
+            trainer.restore(state)
     if not group.is_agreed(start):
         raise UserError(
             f"{files.states}: must be one folder for all processes, on a file system that they "
@@ -216,6 +225,7 @@ def train_generator(
         return files.result
     verify_images(pairs.images)
     with (
+        taken_back(files.states, files.has_state),
         locked(folder),
         recording(files, trainer, pairs, start) as record,
         _read_ahead(pairs, start) as batches,
@@ -250,6 +260,22 @@ def _steps(
                 f"{without if trainer.config.bf16 else ''}, and choose another folder with --out"
             )
         yield number + 1, losses
+
+
+def check_memory(network: GeneratorConfig, config: TrainGeneratorConfig, data: DataConfig) -> None:
+    """Raise a UserError if not even the networks, their optimisers and one batch fit in memory."""
+    try:
+        with torch.device("meta"):  # shapes without memory
+            networks = build_networks(network, config, 0)
+        weights = sum(v.numel() for n in networks.values() for v in n.state_dict().values())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"generator: the networks must be smaller, got {reason}") from None
+    area = data.height * data.width
+    layers = 2 * 3 + 2 * network.joints + network.width  # images, heatmaps, the first convolution
+    pool = config.pool * area * (9 + network.joints)
+    need = FLOAT * (4 * weights + config.batch * area * layers + pool)  # gradients, Adam's numbers
+    require_memory(need, "the networks and a batch", SMALLER)
 
 
 def check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
@@ -348,5 +374,6 @@ def describe_best(folder: Path) -> str:
     path = TrainingFolder(folder, {}).best
     if not path.is_file():
         return ""
-    found = load_with_metadata(path)[1]
-    return f"best on held-out identities: {path}, step {found['step']}, SSIM {found[SSIM]:.3f}"
+    found = Table(load_with_metadata(path)[1], str(path))
+    step, likeness = found.whole("step", 1), found.number(SSIM)
+    return f"best on held-out identities: {path}, step {step}, SSIM {likeness:.3f}"

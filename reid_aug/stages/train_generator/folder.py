@@ -24,7 +24,9 @@ from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.generator import load_with_metadata
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
-from reid_aug.runtime.weights import read_tensors, write_tensors
+from reid_aug.runtime.records import Table, parse_table
+from reid_aug.runtime.regular_files import read_text
+from reid_aug.runtime.weights import check_tensors, read_tensors, tensors_sha256, write_tensors
 from reid_aug.stages.train_generator.pairs import PairBatch
 
 STATE_FORMAT = "reid_aug.training/1"
@@ -47,6 +49,7 @@ class TrainingFolder:
         self.log = self.states / "log.jsonl"
         self.metadata = json.loads(json.dumps(metadata))
         self.processes = processes
+        self._again = f"remove {self.states}, and train again"
 
     def is_finished(self) -> bool:
         """Whether the result of this training exists, whatever number of processes made it.
@@ -64,6 +67,10 @@ class TrainingFolder:
             )
         return True
 
+    def has_state(self) -> bool:
+        """Whether a state is saved."""
+        return any(self.states.glob(STATES))
+
     def newest_state(self) -> tuple[int, dict[str, Tensor]]:
         """The steps of the newest state and its tensors; 0 and no tensors if there is no state.
 
@@ -73,31 +80,35 @@ class TrainingFolder:
         newest = max(self.states.glob(STATES), default=None)
         if newest is None:
             return 0, {}
-        tensors, head = read_tensors(newest)
-        if head.get("format") != STATE_FORMAT or head.get("notes") != self.metadata:
+        tensors, metadata = read_tensors(newest)
+        head = Table(metadata, str(newest), remedy=self._again)
+        head.text("format", (STATE_FORMAT,))
+        if head.table("notes").content != self.metadata:
             raise UserError(
                 f"{self.states}: holds a training with other settings or data; "
                 f"continue with those, or choose another folder with --out"
             )
-        if head.get("processes", 1) != self.processes:
+        if (processes := head.whole("processes", 1)) != self.processes:
             raise UserError(
-                f"{self.states}: was made by {head.get('processes', 1)} processes, and "
+                f"{self.states}: was made by {processes} processes, and "
                 f"{self.processes} would get other weights from dropout and batch norm; continue "
                 f"with the same number, or choose another folder with --out"
             )
-        return int(head["step"]), tensors
+        check_tensors(tensors, head)
+        return head.whole("step", 1), tensors
 
     def save_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Write the state after ``step`` steps, and delete all states but the last two."""
         head = {"format": STATE_FORMAT, "step": step, "notes": self.metadata}
         head["processes"] = self.processes
+        head["tensors_sha256"] = tensors_sha256(tensors)
         write_tensors(self.states / f"{step:08d}.safetensors", tensors, head)
         for old in sorted(self.states.glob(STATES))[:-STATES_KEPT]:
             old.unlink()
 
     def open_log(self, start: int) -> TextIO:
         """The log, open for more lines; lines of steps that will be repeated are deleted."""
-        lines = self.log.read_text().splitlines()[:start] if self.log.exists() else []
+        lines = read_text(self.log).splitlines()[:start] if self.log.exists() else []
         with committed(self.log) as part:
             part.write_text("".join(f"{line}\n" for line in lines))
         return self.log.open("a", buffering=1)
@@ -108,9 +119,16 @@ class TrainingFolder:
         return self.states / "samples"
 
     def logged(self, key: str) -> list[float]:
-        """The values of ``key`` in the log, of every step that has it."""
-        lines = (json.loads(line) for line in self.log.read_text().splitlines())
-        return [line[key] for line in lines if key in line]
+        """The values of ``key`` in the log, of every step that has it.
+
+        Raises:
+            UserError: If a line of the log is damaged.
+        """
+        lines = [
+            parse_table(line, f"{self.log}: line {number}", "the losses of a step", self._again)
+            for number, line in enumerate(read_text(self.log).splitlines(), start=1)
+        ]
+        return [line.number(key) for line in lines if key in line.content]
 
     def learning_curve(self, every: int) -> list[tuple[int, float]]:
         """The mean L1 loss of each ``every`` steps in the log, as (last of these steps, loss)."""

@@ -52,10 +52,10 @@ from reid_aug.mixing import (
 )
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import Remedy, UserError
-from reid_aug.runtime.files import committed, locked, sha256, write_json
+from reid_aug.runtime.files import committed, locked, sha256, taken_back, write_json
 from reid_aug.runtime.progress import track
-from reid_aug.runtime.weights import write_tensors
-from reid_aug.runtime.workers import usable_cores
+from reid_aug.runtime.weights import fitting, write_tensors
+from reid_aug.runtime.workers import end_with_parent, usable_cores
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Progress
 from reid_aug.stages.mix import resolve_mix
@@ -279,7 +279,10 @@ def train_reid(
     check_training(mix, dataset, config, seed, group)
     check_memory(dataset, device)
     check_precision(model, config, device, config.batch // group.size)
-    with locked(folder) if group.is_first else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if group.is_first:
+            stack.enter_context(taken_back(folder, (folder / STATE).exists))
+            stack.enter_context(locked(folder))
         with group.joined(device):
             trainer = ReidTrainer(model, config, seed, device, group)
             _train(trainer, training, folder, about, progress)
@@ -400,7 +403,8 @@ def _train(
             f"got different states of the training"
         )
     if start:
-        trainer.restore(tensors)
+        with fitting(folder / STATE, "a state of this training", "remove the file"):
+            trainer.restore(tensors)
     loader = _loader(training, config, trainer, start)
     if not group.is_first:
         for step, batch in enumerate(loader, start):
@@ -461,7 +465,11 @@ def _loader(
     batches = Batches(training.mix, config, trainer.seed, start, part)
     is_pinned = trainer.device.type == "cuda"
     return DataLoader(
-        training, batch_sampler=batches, num_workers=loaders(config), pin_memory=is_pinned
+        training,
+        batch_sampler=batches,
+        num_workers=loaders(config),
+        pin_memory=is_pinned,
+        worker_init_fn=end_with_parent,
     )
 
 

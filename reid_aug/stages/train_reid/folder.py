@@ -18,9 +18,12 @@ from typing import Any, TextIO
 
 from torch import Tensor
 
+from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
-from reid_aug.runtime.weights import read_tensors, write_tensors
+from reid_aug.runtime.records import Table, parse_table, read_table
+from reid_aug.runtime.regular_files import read_text
+from reid_aug.runtime.weights import check_tensors, read_tensors, tensors_sha256, write_tensors
 
 IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
 STATE = "state.safetensors"
@@ -51,20 +54,21 @@ def cell_name(
 
 def describe(path: Path) -> str:
     """The scores of a result in one line, in per cent."""
-    result = json.loads(path.read_text())
+    result = _read(path)
     names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "mINP": "mINP"}
-    scores = ", ".join(f"{label} {100 * result[name]:.1f} %" for name, label in names.items())
-    return f"{result['backbone']}: {scores} ({result['queries']} queries)"
+    scores = [f"{label} {100 * result.fraction(name):.1f} %" for name, label in names.items()]
+    return f"{result.text('backbone')}: {', '.join(scores)} ({result.whole('queries', 0)} queries)"
+
+
+def _read(path: Path) -> Table:
+    return read_table(path, "a result of train-reid", format_=RESULT_FORMAT)
 
 
 def steps_done(folder: Path) -> int:
     """The number of steps in the log of ``folder``."""
     path = folder / LOG
-    lines = path.read_text().splitlines() if path.exists() else []
-    try:
-        return int(json.loads(lines[-1])["step"]) if lines else 0
-    except ValueError:
-        return 0  # the last line is not complete yet
+    steps = [_step(line) for line in _lines(path)[-1:]]
+    return 0 if math.inf in steps else int(sum(steps))  # the last line may not be complete yet
 
 
 def read_losses(folder: Path) -> tuple[tuple[float, float], ...]:
@@ -84,13 +88,10 @@ def finished(folder: Path, about: Mapping[str, Any]) -> bool:
         UserError: If it holds the result of another experiment.
     """
     path = folder / RESULT
-    if not path.is_file():
+    if not path.exists():
         return False
-    try:
-        others = _differences(about, json.loads(path.read_text()))
-    except (ValueError, AttributeError, TypeError):
-        raise UserError(f"{path}: must be a result of train-reid; remove the file") from None
-    if others:
+    result = _read(path)
+    if others := _differences(about, result):
         raise UserError(
             f"{path}: holds the result of another experiment, which differs in "
             f"{', '.join(others)}; choose another folder with --out, or remove {folder}"
@@ -105,17 +106,18 @@ def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, T
         UserError: If the state belongs to another experiment, or is damaged.
     """
     path = folder / STATE
-    if not path.is_file():
+    if not path.exists():
         return 0, {}
-    tensors, notes = read_tensors(path)
-    if notes.get("format") != STATE_FORMAT:
-        raise UserError(f"{path}: must be a state of train-reid; remove the file")
-    if others := _differences(_plain(about), notes["about"]):
+    tensors, metadata = read_tensors(path)
+    notes = Table(metadata, str(path))
+    notes.text("format", (STATE_FORMAT,))
+    if others := _differences(_plain(about), notes.table("about")):
         raise UserError(
             f"{path}: belongs to an unfinished training that differs in {', '.join(others)}; go on "
             f"with its settings, choose another folder with --out, or remove {folder}"
         )
-    return int(notes["step"]), tensors
+    check_tensors(tensors, notes)
+    return notes.whole("step", 1), tensors
 
 
 def write_state(
@@ -123,33 +125,40 @@ def write_state(
 ) -> None:
     """Write the state of the experiment ``about`` after ``step`` steps."""
     notes = {"format": STATE_FORMAT, "step": step, "about": _plain(about)}
+    notes["tensors_sha256"] = tensors_sha256(tensors)
     write_tensors(folder / STATE, tensors, notes)
 
 
 def open_log(folder: Path, start: int) -> TextIO:
     """The log, open for more lines; lines of steps after ``start`` are deleted."""
     path = folder / LOG
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = _lines(path)
     with committed(path) as part:
         part.write_text("".join(f"{line}\n" for line in lines if _step(line) <= start))
     return path.open("a", buffering=1)
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of the log at ``path``; none if it is missing."""
+    return read_text(path, errors="replace").splitlines() if path.exists() else []
+
+
 def _step(line: str) -> float:
     """The step of a line of the log; infinity if the line is cut off."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return parse_table(line, LOG, "the losses of a step").whole("step", 0)
+    except UserError:
         return math.inf
 
 
-def _differences(about: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def _differences(about: Mapping[str, Any], found: Table) -> list[str]:
     """The keys in which ``found`` differs from the experiment ``about``, as "seed" or "recipe.lr".
 
     Keys that do not change the result are ignored.
     """
-    others = [key for key, value in about.items() if key != "recipe" and found.get(key) != value]
-    ours, theirs = about["recipe"], {**ADDED, **found.get("recipe", {})}
+    own, recipe = found.content, found.table("recipe").content
+    others = [key for key, value in about.items() if key != "recipe" and own.get(key) != value]
+    ours, theirs = about["recipe"], {**ADDED, **recipe}
     keys = [key for key in {**ours, **theirs} if key not in BITLESS]
     return others + [f"recipe.{key}" for key in keys if ours.get(key) != theirs.get(key)]
 

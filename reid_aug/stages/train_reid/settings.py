@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from reid_aug.data.dataset import check_side
 from reid_aug.runtime.errors import UserError, require_at_least
 
 DROPS = {"step": (4, 8), "bot": (4, 7)}  # twelfths of the steps after which the rate is divided
@@ -105,7 +106,8 @@ class TrainReidConfig:
     def __post_init__(self) -> None:
         require_at_least(self, 1, "steps")
         require_at_least(self, 2, "batch")
-        require_at_least(self, 16, "height", "width")
+        for key in ("height", "width"):
+            check_side(key, getattr(self, key))
         require_at_least(self, 0, "workers", "weight_decay", "triplet_weight", "triplet_margin")
         for key in ("lr", "generated_weight"):
             if not 0 < getattr(self, key) < math.inf:

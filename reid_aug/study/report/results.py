@@ -8,19 +8,18 @@ returns the sound results and one sentence per faulty file; :func:`read_results`
 such sentence.
 """
 
-import json
-import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeGuard
+from typing import Any
 
 from reid_aug.data.provenance import STATUSES
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.mixing import MODES
 from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.records import Table, is_number, read_table
 from reid_aug.stages.train_reid.settings import LABELS, PRESETS, TrainReidConfig, caption_keys
 
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
@@ -103,85 +102,6 @@ class Result:
         return TableKey(self.dataset_sha256, settings)
 
 
-class _Table:
-    """A table of a JSON file, whose values are read by key and checked.
-
-    A value that breaks its rule raises a UserError with the file, the key, the rule and the value.
-    A key that is allowed to be missing counts as null.
-    """
-
-    def __init__(self, content: Mapping[str, Any], file: str, prefix: str = "") -> None:
-        self.content, self.file, self.prefix = content, file, prefix
-
-    def refused(self, key: str, rule: str) -> UserError:
-        """The error of a key that breaks its rule."""
-        found = f"got {self.content[key]!r}" if key in self.content else "got no such key"
-        return UserError(
-            f"{self.file}: {self.prefix}{key} must be {rule}, {found}; remove the file"
-        )
-
-    def text(self, key: str, choices: Collection[str] = ()) -> str:
-        value = self.content.get(key)
-        if not isinstance(value, str) or (choices and value not in choices):
-            raise self.refused(key, f"one of {', '.join(choices)}" if choices else "text")
-        return value
-
-    def whole(self, key: str, least: float = -math.inf) -> int:
-        value = self.content.get(key)
-        if type(value) is not int or value < least:
-            bound = f" of at least {least}" if least > -math.inf else ""
-            raise self.refused(key, f"a whole number{bound}")
-        return value
-
-    def number(self, key: str, least: float = -math.inf, most: float = math.inf) -> float:
-        value = self.content.get(key)
-        if not _is_number(value) or not least <= value <= most:
-            bounds = {
-                (-math.inf, math.inf): "a finite number",
-                (0.0, 1.0): "a fraction in [0, 1]",
-            }
-            rule = bounds.get((least, most), f"a finite number of at least {least:g}")
-            raise self.refused(key, rule)
-        return value
-
-    def fraction(self, key: str) -> float:
-        return self.number(key, 0.0, 1.0)
-
-    def truth(self, key: str) -> bool:
-        value = self.content.get(key)
-        if not isinstance(value, bool):
-            raise self.refused(key, "true or false")
-        return value
-
-    def table(self, key: str) -> "_Table":
-        value = self.content.get(key)
-        if not isinstance(value, dict):
-            raise self.refused(key, "a table")
-        return _Table(value, self.file, f"{self.prefix}{key}.")
-
-    def has(self, key: str) -> bool:
-        return self.content.get(key) is not None
-
-    def optional_text(self, key: str, choices: Collection[str] = ()) -> str | None:
-        return self.text(key, choices) if self.has(key) else None
-
-    def optional_count(self, key: str) -> int | None:
-        return self.whole(key, 0) if self.has(key) else None
-
-    def optional_fraction(self, key: str) -> float | None:
-        return self.fraction(key) if self.has(key) else None
-
-    def nullable_text(self, key: str, choices: Collection[str] = ()) -> str | None:
-        """The text of a key that must be there and may hold null."""
-        is_null = key in self.content and self.content[key] is None
-        return None if is_null else self.text(key, choices)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number; a boolean is none."""
-    return type(value) in (int, float) and math.isfinite(value)
-
-
 def result_from(content: Mapping[str, Any], file: str) -> Result:
     """The result that a ``result.json`` holds, with every field checked.
 
@@ -192,7 +112,7 @@ def result_from(content: Mapping[str, Any], file: str) -> Result:
     Raises:
         UserError: If a key is missing, or its value has another type or lies outside its range.
     """
-    whole = _Table(content, file)
+    whole = Table(content, file)
     whole.text("format", (RESULT_FORMAT,))
     return Result(
         file=file,
@@ -203,7 +123,7 @@ def result_from(content: Mapping[str, Any], file: str) -> Result:
     )
 
 
-def _training_fields(whole: _Table) -> dict[str, Any]:
+def _training_fields(whole: Table) -> dict[str, Any]:
     return {
         "backbone": whole.text("backbone"),
         "seed": whole.whole("seed"),
@@ -213,7 +133,7 @@ def _training_fields(whole: _Table) -> dict[str, Any]:
     }
 
 
-def _image_fields(whole: _Table) -> dict[str, Any]:
+def _image_fields(whole: Table) -> dict[str, Any]:
     return {
         "keep": whole.fraction("keep"),
         "keep_seed": whole.whole("keep_seed"),
@@ -231,7 +151,7 @@ def _image_fields(whole: _Table) -> dict[str, Any]:
     }
 
 
-def _score_fields(whole: _Table) -> dict[str, Any]:
+def _score_fields(whole: Table) -> dict[str, Any]:
     return {
         "mAP": whole.fraction("mAP"),
         "rank1": whole.fraction("rank1"),
@@ -248,7 +168,7 @@ def _score_fields(whole: _Table) -> dict[str, Any]:
     }
 
 
-def _origin_fields(whole: _Table) -> dict[str, Any]:
+def _origin_fields(whole: Table) -> dict[str, Any]:
     versions = whole.table("versions") if whole.has("versions") else None
     return {
         "leak_free": whole.truth("leak_free") if whole.has("leak_free") else None,
@@ -262,7 +182,7 @@ def _origin_fields(whole: _Table) -> dict[str, Any]:
     }
 
 
-def _recipe(table: _Table) -> dict[str, Any]:
+def _recipe(table: Table) -> dict[str, Any]:
     """The settings; those that this version knows have the types that it gives them."""
     for key in IN_CAPTIONS:
         table.whole(key, 1)
@@ -270,11 +190,11 @@ def _recipe(table: _Table) -> dict[str, Any]:
     return {key: _setting(table, key) for key in table.content}
 
 
-def _setting(table: _Table, key: str) -> Any:
+def _setting(table: Table, key: str) -> Any:
     value = table.content[key]
     kind: type[Any] = type(SETTINGS.get(key))
     if kind is NoneType:  # a setting of another version
-        if isinstance(value, str | bool) or _is_number(value):
+        if isinstance(value, str | bool) or is_number(value):
             return value
         raise table.refused(key, "text, a finite number, true or false")
     if kind is bool:
@@ -284,7 +204,7 @@ def _setting(table: _Table, key: str) -> Any:
     return table.whole(key) if kind is int else table.number(key)
 
 
-def _limits(table: _Table) -> tuple[ScoreLimit, ...]:
+def _limits(table: Table) -> tuple[ScoreLimit, ...]:
     found = []
     for name in sorted(table.content):
         limit = table.table(name)
@@ -292,7 +212,7 @@ def _limits(table: _Table) -> tuple[ScoreLimit, ...]:
     return tuple(found)
 
 
-def _ap(table: _Table) -> dict[str, float | None]:
+def _ap(table: Table) -> dict[str, float | None]:
     for name in table.content:
         if not name or not name.isprintable():
             raise UserError(
@@ -302,7 +222,7 @@ def _ap(table: _Table) -> dict[str, float | None]:
     return {name: table.optional_fraction(name) for name in table.content}
 
 
-def _numbers_of_queries(whole: _Table, name: str) -> tuple[int, ...] | None:
+def _numbers_of_queries(whole: Table, name: str) -> tuple[int, ...] | None:
     if not whole.has(name):
         return None
     numbers, queries = whole.content[name], whole.content.get("ap")
@@ -355,12 +275,7 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
 
 
 def _read(path: Path) -> Result:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a result of train-reid; remove the file")
+    content = read_table(path, "a result of train-reid", format_=RESULT_FORMAT).content
     return result_from(content, str(path))
 
 

@@ -224,6 +224,14 @@ def test_what_is_exported_is_imported_again(people, run, tmp_path):
     again = Bank(tmp_path / "again/bank.h5")
     for column in ("pid", "camid", "source", "target"):
         np.testing.assert_array_equal(getattr(again.rows, column), getattr(bank.rows, column))
+    before = {path: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+    call("bank", "import", images, "--data", people, "--trained-on", "kept", *words)
+    assert {path: path.read_bytes() for path in (tmp_path / "again").iterdir()} == before
+    (tmp_path / "again/bank.json").unlink()  # as after a kill that came late
+    call("bank", "import", images, "--data", people, "--trained-on", "kept", *words)
+    assert (tmp_path / "again/bank.h5").read_bytes() == before[tmp_path / "again/bank.h5"]
+    other = call("bank", "import", images, "--data", people, "--name", "x", *words, code=2)
+    assert "again/bank.h5: holds another bank; choose another folder with --out" in other.stderr
     drawn, copied = (b.images(0, len(b)).astype(int) for b in (bank, again))
     assert np.abs(drawn - copied).mean() < 4
     words = ("--data", people, "--out", tmp_path / "again")
