@@ -36,13 +36,16 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
     ``if __name__ == "__main__"``.
 
     Args:
-        root: A missing or an empty folder. It is written completely or not at all.
+        root: A missing or an empty folder. It is written completely or not at all. A folder that
+            holds these people already is left as it is.
         config: The people of the data set.
         progress: Wraps an iterable of the given length and displays the progress.
 
     Raises:
         UserError: If ``root`` is a file or a folder that is not empty.
     """
+    if is_people(root) and read_people(root).config == config:
+        return  # the folder appeared complete
     everybody = (*config.pids, *config.distractors)
     with new_folder(root) as folder:
         for name in (TRAIN, QUERY, GALLERY):

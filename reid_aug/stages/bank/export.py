@@ -3,6 +3,7 @@
     bounding_box_train/   0002_c1s9_000017_00.jpg: pid 2, camid 1, bank row 17 ("s9": generated)
     query/ bounding_box_test/
     keypoints.csv         the target poses
+    export.json           what identifies the export, so that the same command finds it done
     provenance.csv        file, pid, camid, source, target and the scores; ``bank import`` reads it
 
 In the layout "folders", the training images of an identity lie in a folder of its own, named by its
@@ -14,7 +15,7 @@ The folder appears under its name only when it is complete.
 
 import csv
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -23,11 +24,14 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import FOLDERS, KEYPOINTS, Dataset
 from reid_aug.data.formats.writing import market_name, require_cameras
 from reid_aug.data.keypoints import Pose, write_keypoints
+from reid_aug.data.provenance import content_sha256, keypoints_sha256
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.runtime.errors import UserError, nearest
-from reid_aug.runtime.files import new_folder
+from reid_aug.runtime.files import new_folder, write_json
+from reid_aug.runtime.records import read_table
 
-PROVENANCE = "provenance.csv"
+PROVENANCE, EXPORT = "provenance.csv", "export.json"
+EXPORT_FORMAT = "reid_aug.export/1"
 EXPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
 MARKET, CLASSES = "market1501", "folders"
 LAYOUTS = {MARKET: FOLDERS, CLASSES: ("train", "query", "gallery")}  # the folders of the lists
@@ -49,7 +53,8 @@ def export_bank(
         mix: the training set.
         dataset: the source of query and gallery.
         poses: keypoints of the real images by file name.
-        folder: the folder to write, missing or empty; it appears complete or not at all.
+        folder: the folder to write, missing or empty; it appears complete or not at all. A folder
+            with the same export is left as it is.
         with_real: whether the real images of the mix are written too.
         progress: wraps the rows, to show the progress.
         layout: one of ``LAYOUTS``.
@@ -63,23 +68,38 @@ def export_bank(
         raise UserError("there is nothing to export: the mix has no generated image")
     require_same_dataset(mix.bank, dataset)
     require_cameras((*dataset.train, *dataset.query, *dataset.gallery))
+    real = mix.real if with_real else ()
+    lists = (real, dataset.query, dataset.gallery)
+    images = [image for images in lists for image in images]
+    about = {
+        "format": EXPORT_FORMAT,
+        "layout": layout,
+        "rows_sha256": mix.rows_sha256(),
+        "images_sha256": content_sha256(images),
+        "keypoints_sha256": keypoints_sha256(images, poses),
+    }
+    if _holds(folder, about):
+        return mix.generated + len(real)
     with new_folder(folder) as part:
         places = LAYOUTS[layout]
         for name in places:
             (part / name).mkdir()
         known = _write_rows(mix.bank, mix.generated_rows, part, progress, layout)
-        real = mix.real if with_real else ()
-        lists = (real, dataset.query, dataset.gallery)
-        for name, images in zip(places, lists, strict=True):
-            for image in images:
+        for name, some in zip(places, lists, strict=True):
+            for image in some:
                 file = part / name / file_in(layout, image.pid, market_name(image))
                 file.parent.mkdir(exist_ok=True)
                 shutil.copyfile(image.path, file)
-        known |= {
-            market_name(i): poses[i.name] for images in lists for i in images if i.name in poses
-        }
+        known |= {market_name(i): poses[i.name] for i in images if i.name in poses}
         write_keypoints(part / KEYPOINTS, known)
+        write_json(part / EXPORT, about)
     return mix.generated + len(real)
+
+
+def _holds(folder: Path, about: Mapping[str, object]) -> bool:
+    """Whether ``folder`` is the export that ``about`` identifies; it appeared complete."""
+    path = folder / EXPORT
+    return path.is_file() and read_table(path, "the label of an export").content == about
 
 
 def file_name(bank: Bank, row: int) -> str:

@@ -118,6 +118,7 @@ def open_scores(weights: Mapping[str, Path], material: "Material") -> list["Bank
 def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     path = bank.path.with_suffix(".json")
     card = read_card(bank.path).content if path.exists() else None
+    about = {name: about[name] for name in sorted(about)}  # the same card when it is scored again
     attributes = bank.attributes.unwritten(scores=about)
     pixels = (bank.images(start, start + BATCH) for start in range(0, len(bank), BATCH))
     write_bank(bank.path, bank.rows, pixels, attributes, scores)

@@ -214,6 +214,9 @@ def test_a_filter_that_cannot_be_read(text):
 def test_what_is_exported_is_imported_again(people, run, tmp_path):
     folder = tmp_path / "exported"
     call("bank", "export", folder, "--data", people, "--out", run, "--mix")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    call("bank", "export", folder, "--data", people, "--out", run, "--mix")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     data, bank = read_market1501(folder), Bank(run / "bank.h5")
     assert len(data.train) == len(bank) + len(read_market1501(people).train)
     assert len(data.query) == len(read_market1501(people).query)
