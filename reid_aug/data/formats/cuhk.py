@@ -12,13 +12,13 @@ CUHK01 has no published split. Here identities 1 to 485 train, as many as in the
 the others, the images of camera 1 are queries and those of camera 2 the gallery.
 """
 
-import json
 import re
 from pathlib import Path
 
 from reid_aug.data.dataset import image_and_other_files
 from reid_aug.data.listing import SPLITS, ListedImage, Listing
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.json_toml import read_json
 
 CUHK03, CUHK01 = "CUHK03", "CUHK01"
 LOOKS_LIKE_CUHK03 = "splits_new_labeled.json with images_labeled (or _detected)"
@@ -63,10 +63,7 @@ def read_cuhk03(root: Path) -> Listing:
 
 def _splits_of(path: Path) -> dict[str, list[list[object]]]:
     rule = f"{path}: must hold splits of CUHK03, a list of objects with {', '.join(SPLITS)}"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{rule}, got no JSON: {str(error)[:80]}") from None
+    content = read_json(path, f"splits of CUHK03, a list of objects with {', '.join(SPLITS)}")
     first = content[0] if isinstance(content, list) and content else None
     if not isinstance(first, dict) or not all(isinstance(first.get(s), list) for s in SPLITS):
         raise UserError(f"{rule}, got {str(content)[:40]!r}")

@@ -12,6 +12,7 @@ are ignored.
 """
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from reid_aug.data.listing import (
 )
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
+from reid_aug.runtime.regular_files import read_text
 
 NAME = "manifest"
 MANIFEST_COLUMNS = ("path", "pid", "camid", "split")
@@ -128,7 +130,7 @@ def keypoint_rows(path: Path) -> Iterator[tuple[int, str, Pose]]:
 
 def _rows(path: Path) -> Iterator[ManifestRow]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with io.StringIO(read_text(path, encoding="utf-8-sig"), newline="") as file:
             reader = csv.reader(file, strict=True)
             names = _names(next(reader, []))
             if missing := [name for name in MANIFEST_COLUMNS if name not in names]:

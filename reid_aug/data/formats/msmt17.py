@@ -17,6 +17,7 @@ from reid_aug.data.dataset import NAME as MARKET_NAME
 from reid_aug.data.dataset import SUFFIXES, camera_number, image_and_other_files, parse_label
 from reid_aug.data.listing import JUNK_LABEL, ListedImage, Listing
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.regular_files import read_text
 
 NAME = "MSMT17"
 LOOKS_LIKE = "list_train.txt, list_query.txt, list_gallery.txt, with train and test"
@@ -67,7 +68,7 @@ def _folder(root: Path, part: str) -> Path:
 
 
 def _read_list(listing: Listing, path: Path, folder: Path, split: str) -> None:
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = read_text(path, encoding="utf-8-sig", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -6,7 +6,6 @@ new names, and ``identities.csv`` if the pids were assigned. The folder is compl
 ``dataset.json`` is there; before that, the same command goes on where it was stopped.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from reid_aug.data.listing import (
 )
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, write_json
+from reid_aug.runtime.json_toml import read_json
 
 DATASET_FORMAT = "reid_aug.dataset/1"
 RECORD, LABELS = "dataset.json", "identities.csv"
@@ -158,8 +158,8 @@ def _check_folder(folder: Path, record: Mapping[str, Any]) -> None:
         write_json(path, {**record, "is_complete": False})
         return
     try:
-        begun = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        begun = read_json(path)
+    except UserError:
         begun = None
     if not isinstance(begun, dict) or {**begun, "is_complete": True} != {
         **record,

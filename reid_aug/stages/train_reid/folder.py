@@ -21,6 +21,7 @@ from torch import Tensor
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
+from reid_aug.runtime.json_toml import parse_json
 from reid_aug.runtime.records import Table, parse_table, read_table
 from reid_aug.runtime.regular_files import read_text
 from reid_aug.runtime.weights import check_tensors, read_tensors, tensors_sha256, write_tensors
@@ -75,9 +76,9 @@ def read_losses(folder: Path) -> tuple[tuple[float, float], ...]:
     """(step, loss) of every line in the log of ``folder``; () without a readable log."""
     path = folder / LOG
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [parse_json(line, str(path)) for line in read_text(path).splitlines()]
         return tuple((float(line["step"]), float(line["loss"])) for line in lines)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError):
         return ()
 
 
