@@ -69,9 +69,9 @@ def test_a_gpu_that_does_not_compute_is_an_error_where_it_is_chosen(monkeypatch)
     def fail(*_):
         raise RuntimeError("no kernel image is available\nmore")
 
-    with pretend_cuda():
-        monkeypatch.setattr(torch, "randn", lambda *_, **__: torch.eye(2).expand(2, 2, 2))
-        monkeypatch.setattr(torch.Tensor, "to", fail)
+    with pretend_cuda(), monkeypatch.context() as patch:  # undone inside of the pretended device
+        patch.setattr(torch, "randn", lambda *_, **__: torch.eye(2).expand(2, 2, 2))
+        patch.setattr(torch.Tensor, "to", fail)
         levels = {
             name: of(doctor.check_devices(torch.device(name)), "device") for name in ("cpu", "cuda")
         }
