@@ -37,7 +37,7 @@ from reid_aug.image_quality.generated_images import (
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 from reid_aug.stages.evaluate_generator import (
-    BATCH,
+    PAIRS_AT_ONCE,
     choose_pairs,
     measure,
     open_metrics,
@@ -96,8 +96,8 @@ def measured(
 ) -> dict[str, dict[str, float | None]]:
     """The value of every metric by name and protocol; None if it is undefined."""
     metrics = open_metrics(weights, CPU)
-    for start in track(range(0, len(pairs), BATCH), "measure images"):
-        measure(generated, gallery, pairs[start : start + BATCH], metrics)
+    for start in track(range(0, len(pairs), PAIRS_AT_ONCE), "measure images"):
+        measure(generated, gallery, pairs[start : start + PAIRS_AT_ONCE], metrics)
     return values_of(metrics)
 
 

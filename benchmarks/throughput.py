@@ -13,7 +13,7 @@ precision. Operations are those of direct convolutions: Winograd's algorithm nee
 share can pass 100 %. The floor of what decodes images is the bare decoder of Pillow. The data are
 the built-in people and noise, and networks have random weights.
 
-    check                decoding and hashing a crop; reference: Pillow alone, one after another
+    check                decoding and hashing a crop; reference: only Pillow, one after another
     heatmaps             18 maps of a pose; reference: the published loop
     generator            an image; reference: the published network with ready-made heatmaps
     generator training   a pair; reference: the published step
@@ -152,7 +152,7 @@ def crops_of(dataset: Dataset) -> list[Path]:
 
 
 def decode(contents: Sequence[bytes]) -> list[np.ndarray]:
-    """The images of JPEG files, by Pillow alone."""
+    """The images of JPEG files, by Pillow only."""
     return [np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) for content in contents]
 
 

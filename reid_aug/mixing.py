@@ -35,7 +35,9 @@ from reid_aug.data.provenance import dataset_sha256, names_sha256
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import new_name, sha256
 
-MOST = 1_000_000  # the largest ratio; a bank of it would hold 25 GB per real image of 128 x 64
+LARGEST_RATIO = (
+    1_000_000  # the largest ratio; a bank of it would hold 25 GB per real image of 128 x 64
+)
 MODES = ("supplement", "replace")
 IN_ANOTHER = "make the right bank in another folder with"
 
@@ -50,9 +52,9 @@ def check_ratio(ratio: float, mode: str) -> None:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     if not (math.isfinite(ratio) and ratio >= 0):
         raise UserError(f"ratio must be 0 or a positive number, got {ratio}")
-    if ratio > MOST:
+    if ratio > LARGEST_RATIO:
         raise UserError(
-            f"ratio must be at most {MOST:,} generated images per real one, got {ratio:g}"
+            f"ratio must be at most {LARGEST_RATIO:,} generated images per real one, got {ratio:g}"
         )
     if mode == "replace" and ratio >= 1:
         raise UserError(

@@ -46,7 +46,7 @@ def beside(found: Comparison, count: int, other: str) -> dict[str, float]:
 
 @contextmanager
 def precision(name: str, device: torch.device) -> Iterator[None]:
-    """Compute in "fp32", "tf32" or "bf16" (autocast; what it leaves alone is in TF32)."""
+    """Compute in "fp32", "tf32" or "bf16" (autocast; what it does not change is in TF32)."""
     flags = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [flag.allow_tf32 for flag in flags]
     for flag in flags:

@@ -19,7 +19,7 @@ BOTTLENECKS = {  # the groups of bottlenecks in torchreid's network, and how man
 }  # fmt: skip
 CONVOLUTION = ("weight",)
 NORM = ("weight", "bias", "running_mean", "running_var")
-PARTS = ("conv1.conv", "conv1.bn", "dwconv2.conv", "dwconv2.bn", "conv3.0", "conv3.1")
+BLOCK_PARTS = ("conv1.conv", "conv1.bn", "dwconv2.conv", "dwconv2.bn", "conv3.0", "conv3.1")
 Layer = tuple[str, str]  # (name in the file, name in torchreid's network)
 
 
@@ -55,7 +55,7 @@ def _torchvision_layers(
     yield from (("features.0.0", "conv1.conv"), ("features.0.1", "conv1.bn"))
     for number, (group, _, ours) in enumerate(_blocks(), 1):
         names = (expanded if group else plain).split()
-        for theirs, own in zip(names, PARTS[-len(names) :], strict=True):
+        for theirs, own in zip(names, BLOCK_PARTS[-len(names) :], strict=True):
             yield f"features.{number}.conv.{theirs}", f"{ours}.{own}"
     yield from (("features.18.0", "conv9.conv"), ("features.18.1", "conv9.bn"))
 
@@ -70,7 +70,7 @@ def _timm_layers() -> Iterator[Layer]:
     for group, place, ours in _blocks():
         names = ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
         names = names if group else ["conv_dw", "bn1", "conv_pw", "bn2"]
-        for theirs, own in zip(names, PARTS[-len(names) :], strict=True):
+        for theirs, own in zip(names, BLOCK_PARTS[-len(names) :], strict=True):
             yield f"blocks.{group}.{place}.{theirs}", f"{ours}.{own}"
     yield from (("conv_head", "conv9.conv"), ("bn2", "conv9.bn"))
 

@@ -12,7 +12,7 @@ from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.people import is_people, read_people
 
-SHOWN = 32  # rows of the bank
+SHEET_ROWS = 32  # rows of the bank
 
 
 def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, path: Path) -> None:
@@ -46,5 +46,7 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
 
 def shown_rows(bank: Bank) -> list[int]:
     """The row numbers on the contact sheet, spread evenly over the bank, and so over identities."""
-    result: list[int] = np.linspace(0, len(bank) - 1, min(SHOWN, len(bank))).astype(int).tolist()
+    result: list[int] = (
+        np.linspace(0, len(bank) - 1, min(SHEET_ROWS, len(bank))).astype(int).tolist()
+    )
     return result

@@ -18,7 +18,7 @@ from reid_aug.data.dataset import PersonImage
 from reid_aug.data.keypoints import TORSO, Pose
 
 CLUSTERS = 16
-STARTS = 4  # runs of k-means, of which the best counts
+CLUSTERING_STARTS = 4  # runs of k-means, of which the best counts
 SHOULDERS, HIPS = list(TORSO[:2]), list(TORSO[2:])
 
 
@@ -65,7 +65,7 @@ def pose_clusters(
     ordered = sorted(images)
     points = normalised(np.stack([poses[image.name].xy for image in ordered]))
     wanted = min(clusters or CLUSTERS, len(np.unique(points, axis=0)))
-    means = KMeans(wanted, n_init=STARTS, random_state=seed)
+    means = KMeans(wanted, n_init=CLUSTERING_STARTS, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():  # one thread makes sums reproducible
         warnings.simplefilter("ignore")  # sklearn warns about few distinct poses
         labels = means.fit_predict(points)

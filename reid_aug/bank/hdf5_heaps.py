@@ -20,7 +20,7 @@ SIGNATURE = b"GCOL\x01"
 HEAD, OBJECT, SMALLEST = 16, 16, 4096  # bytes: of a heap, of an object's head, of a whole heap
 LARGEST_HEAP = 2**20  # bytes of a heap; ours hold a few kilobytes of text
 MOST_BESIDE = 256 * 2**20  # bytes beside the datasets; ours hold scores and a few kilobytes
-PIECE = 2**20  # bytes that are searched at once
+SEARCHED_BYTES = 2**20  # bytes that are searched at once
 
 Heaps = Mapping[int, Mapping[int, int]]  # address: {number of an object: its length}
 
@@ -77,7 +77,7 @@ def _signatures(path: Path) -> Iterator[int]:
 
 def _signatures_between(file: io.FileIO, start: int, stop: int) -> Iterator[int]:
     piece = b""
-    while content := file.read(min(PIECE, stop - start - len(piece))):
+    while content := file.read(min(SEARCHED_BYTES, stop - start - len(piece))):
         kept = piece[len(piece) - len(SIGNATURE) + 1 :]  # a signature may span two pieces
         start, piece = start + len(piece) - len(kept), kept + content
         found = piece.find(SIGNATURE)

@@ -27,7 +27,7 @@ import numpy as np
 
 from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.hdf5_heaps import check_pointers, find_heaps
-from reid_aug.bank.reading import DAMAGED, data_ranges, read_attributes, read_rows, read_scores
+from reid_aug.bank.reading import DAMAGED_BANK, data_ranges, read_attributes, read_rows, read_scores
 from reid_aug.bank.rows import Rows
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.regular_files import require_regular
@@ -108,7 +108,7 @@ def read_contents(path: Path) -> Contents:
         return Contents(attributes, rows, scores, int(height), int(width), int(start))
     except UserError:
         raise
-    except DAMAGED as error:
+    except DAMAGED_BANK as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path}: must be a bank (HDF5), got {text}") from None
 

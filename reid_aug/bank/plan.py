@@ -22,7 +22,7 @@ from reid_aug.runtime.errors import UserError
 
 ROW_CAMERAS = ("source", "target")
 IMPORTED = "imported"  # the policy in the plan of an imported bank
-POLICIES = ("random", "cross-camera", "coverage")
+POSE_POLICIES = ("random", "cross-camera", "coverage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def plan(
         poses: keypoints by file name. A source needs both shoulders and both hips; an identity
             without such an image uses all of its images.
         cameras: the camera of a row: that of its "source" or of its "target".
-        policy: one of ``POLICIES``.
+        policy: one of ``POSE_POLICIES``.
         clusters: the cluster of every usable image; required for policy "coverage".
 
     Raises:

@@ -26,7 +26,7 @@ WHOLE_ATTRIBUTES = ("keep_seed", "seed")
 DATASETS = ("pid", "camid", "source", "target", "keypoints")
 LONGEST_NAME = 1024  # bytes
 SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-DAMAGED = (  # what h5py raises on broken files
+DAMAGED_BANK = (  # what h5py raises on broken files
     OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError,
     ArithmeticError, SystemError,
 )  # fmt: skip

@@ -37,7 +37,7 @@ SCORE_MEANINGS = {
     "sharpness": "contrast of neighbouring pixels; 1 is that of the median kept image, less is "
     "blurred",
     "novelty": "1 minus the correlation with the nearest kept image; 0 is a copy. A failed "
-    "image is novel too, so this alone is no quality",
+    "image is novel too, so novelty by itself is no quality",
     "identity": "cosine of its feature to the mean feature of the person's kept images; 1 is the "
     "same",
     "margin": "identity minus the largest such cosine to another person; below 0, the network "

@@ -41,17 +41,17 @@ from reid_aug.runtime.json_toml import LEAST, MOST, is_utf8
 from reid_aug.runtime.regular_files import IMAGE, open_regular
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
-NESTED = "Market-1501-v15.09.15"
+MARKET_FOLDER = "Market-1501-v15.09.15"
 KEYPOINTS = "keypoints.csv"
-NAME = re.compile(r"(-1|\d+)_c(\d+)")
+MARKET_NAME = re.compile(r"(-1|\d+)_c(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
-FORMATS = (
+IMAGE_FORMATS = (
     "JPEG",
     "PNG",
     "WEBP",
     "BMP",
 )  # for any suffix; other decoders may run programs
-SIDES = range(16, 2049)  # pixels of the height or width of a crop in a recipe
+CROP_SIDES = range(16, 2049)  # pixels of the height or width of a crop in a recipe
 MOST_PIXELS = 2**26  # of one image, 200 MB when it is decoded
 JUNK, DISTRACTOR = -1, 0
 NO_CAMERA = -1  # the camid of every image of a data set without camera labels
@@ -129,7 +129,7 @@ class DataConfig:
 
 def check_side(key: str, value: object) -> None:
     """Raise a UserError unless ``value`` is the height or width of a crop."""
-    if type(value) is not int or value not in SIDES:
+    if type(value) is not int or value not in CROP_SIDES:
         raise UserError(f"{key} must be in 16..2048 pixels, got {value}")
 
 
@@ -198,7 +198,7 @@ def parse_name(path: Path) -> PersonImage:
 
 def parse_label(path: Path) -> tuple[str, int]:
     """The identity and the camera in a file name, as :func:`parse_name`."""
-    match = NAME.match(path.name)
+    match = MARKET_NAME.match(path.name)
     if match is None:
         raise UserError(
             f"{path}: the name must begin with <pid>_c<camera>, as in 0002_c1s1_000451_03.jpg; "
@@ -272,7 +272,7 @@ def _decoding(path: Path) -> Iterator[Image.Image]:
     try:
         with (
             open_regular(path, IMAGE, "replace or remove it") as content,
-            Image.open(content, formats=FORMATS) as file,
+            Image.open(content, formats=IMAGE_FORMATS) as file,
         ):
             if file.width * file.height > MOST_PIXELS:
                 raise ValueError(f"{file.width} x {file.height} pixels")
@@ -281,7 +281,7 @@ def _decoding(path: Path) -> Iterator[Image.Image]:
         raise
     except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path}: must be an image that decodes ({', '.join(FORMATS)}), got {error}; "
+            f"{path}: must be an image that decodes ({', '.join(IMAGE_FORMATS)}), got {error}; "
             f"replace or remove the file"
         ) from None
 

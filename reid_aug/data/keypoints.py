@@ -47,7 +47,7 @@ LIMBS = (
 MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 TORSO = (2, 5, 8, 11)  # both shoulders and both hips, which the published pair lists require
 NEGLIGIBLE = 1e-15  # along one axis; smaller products may be subnormal, which slows a CPU tenfold
-SIGMA = 6.0  # pixels, for any image size
+HEATMAP_SIGMA = 6.0  # pixels, for any image size
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
 ROW = "a row must be 'NAME: [18 integers y]: [18 integers x]'"
@@ -88,7 +88,7 @@ class Pose:
         scale = np.array([to[1] / size[1], to[0] / size[0]], np.float32)
         return Pose((self.xy + np.float32(0.5)) * scale - np.float32(0.5))
 
-    def heatmaps(self, height: int, width: int, sigma: float = SIGMA) -> np.ndarray:
+    def heatmaps(self, height: int, width: int, sigma: float = HEATMAP_SIGMA) -> np.ndarray:
         """One Gaussian per joint, exp(-d^2 / (2 sigma^2)); zeros for a missing joint.
 
         A ``sigma`` of 0 gives the limit: 1 at the nearest pixel and 0 elsewhere. The maps that the
@@ -116,7 +116,9 @@ class Pose:
 NO_POSE = Pose(np.full((len(JOINTS), 2), np.nan, np.float32))
 
 
-def heatmaps(xy: torch.Tensor, height: int, width: int, sigma: float = SIGMA) -> torch.Tensor:
+def heatmaps(
+    xy: torch.Tensor, height: int, width: int, sigma: float = HEATMAP_SIGMA
+) -> torch.Tensor:
     """:meth:`Pose.heatmaps` for a batch, on the device of ``xy``.
 
     Each map is the outer product of two Gaussians in one dimension, so that only the keypoints are

@@ -27,7 +27,7 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed
 
 PAIR_HEADER = ["from", "to"]
-LEFT_OUT = ("-1", "0000")
+LEFT_OUT_PIDS = ("-1", "0000")
 TEST_PAIRS = 12_000
 
 Pair = tuple[str, str]
@@ -46,7 +46,7 @@ def all_pairs(poses: Mapping[str, Pose], pids: Mapping[str, int] | None = None) 
     people: dict[str | int, list[str]] = {}
     for name, pose in poses.items():
         pid = name.split("_")[0] if pids is None else pids[name]
-        is_left_out = name.startswith(LEFT_OUT) if pids is None else pid in (JUNK, DISTRACTOR)
+        is_left_out = name.startswith(LEFT_OUT_PIDS) if pids is None else pid in (JUNK, DISTRACTOR)
         if pose.has_torso and not is_left_out:
             people.setdefault(pid, []).append(name)
     return [pair for names in people.values() for pair in permutations(names, 2)]

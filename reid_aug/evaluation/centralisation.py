@@ -32,7 +32,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 
 POSES = 8  # as in Pose2ID
-BATCH = 32  # images generated at once
+POSED_BATCH = 32  # images generated at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def centralised(
     device: torch.device,
 ) -> Tensor:
     """The features (N, D) of ``images``, averaged with those of the generated images: (N, D)."""
-    sums, count = features.clone(), max(1, BATCH // len(posed_features))
+    sums, count = features.clone(), max(1, POSED_BATCH // len(posed_features))
     with track(range(0, len(images), count), "generate other poses") as starts:
         for start in starts:
             generated = posed_features.generate(images[start : start + count])

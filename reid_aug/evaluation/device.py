@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from reid_aug.evaluation import DIVERGED, Matches, Scores, summary
 from reid_aug.runtime.errors import UserError
 
-BLOCK = 256  # queries
+RANKED_BYTES = 256  # queries
 
 
 def evaluate_on_device(
@@ -38,8 +38,8 @@ def evaluate_on_device(
 def _ranks(distances: Tensor, matches: Matches) -> Iterator[np.ndarray]:
     """Ranks of each query's matches, block by block."""
     largest = torch.finfo(distances.dtype).max  # infinity marks the padding
-    for start in range(0, len(distances), BLOCK):
-        block = distances[start : start + BLOCK].clamp(max=largest)
+    for start in range(0, len(distances), RANKED_BYTES):
+        block = distances[start : start + RANKED_BYTES].clamp(max=largest)
         pairs = [matches.of(start + row) for row in range(len(block))]
         matching, ignored = zip(*pairs, strict=True)
         ranks = _block_ranks(block, matching, ignored).cpu().numpy()

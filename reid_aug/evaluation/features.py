@@ -23,8 +23,8 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.machine import require_memory
 from reid_aug.runtime.progress import track
 
-BATCH = 100
-FLOAT = 4  # bytes
+FEATURE_BATCH = 100
+FLOAT_BYTES = 4  # bytes
 
 
 def evaluation_transform(size: tuple[int, int]) -> Any:
@@ -83,7 +83,7 @@ def check_memory(dataset: Dataset, device: torch.device, with_rerank: bool = Fal
     """
     queries, gallery = len(dataset.query), len(dataset.gallery)
     what = f"the distances of {queries} queries to {gallery} gallery images"
-    needed = FLOAT * queries * gallery
+    needed = FLOAT_BYTES * queries * gallery
     require_memory(needed, what, device)
     if with_rerank:
         require_memory(2 * needed, f"{what}, re-ranked,", torch.device("cpu"))
@@ -110,7 +110,7 @@ def extract_features(
 ) -> Tensor:
     """Features of a list of images: (N, D) float32 on the CPU, batch by batch."""
     model.eval()
-    loader = DataLoader(Pictures(images, transform), BATCH, num_workers=workers)
+    loader = DataLoader(Pictures(images, transform), FEATURE_BATCH, num_workers=workers)
     with track(loader, "extract features") as bar:
         return torch.cat([model(batch.to(device)).float().cpu() for batch in bar])
 

@@ -15,16 +15,16 @@ from reid_aug.evaluation import Matches
 from reid_aug.evaluation.features import columns
 from reid_aug.runtime.errors import UserError
 
-CHOICES = ("worst", "best", "spread")
-SIZE = (160, 80)  # pixels of a crop in the picture
-FRAME = 4  # pixels
+QUERY_CHOICES = ("worst", "best", "spread")
+LISTED_SIZE = (160, 80)  # pixels of a crop in the picture
+FRAME_WIDTH = 4  # pixels
 HIT, MISS = (44, 160, 44), (214, 39, 40)
 
 
 def check_choice(which: str) -> None:
-    """Raise a UserError unless ``which`` is one of ``CHOICES``."""
-    if which not in CHOICES:
-        raise UserError(f"queries must be one of {', '.join(CHOICES)}, got {which!r}")
+    """Raise a UserError unless ``which`` is one of ``QUERY_CHOICES``."""
+    if which not in QUERY_CHOICES:
+        raise UserError(f"queries must be one of {', '.join(QUERY_CHOICES)}, got {which!r}")
 
 
 def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
@@ -32,7 +32,7 @@ def choose_queries(ap: np.ndarray, which: str, count: int) -> list[int]:
 
     Args:
         ap: average precision of each query, NaN for a query without a match, (Q,).
-        which: one of ``CHOICES``.
+        which: one of ``QUERY_CHOICES``.
 
     >>> ap = np.array([0.5, np.nan, 0.1, 1.0])
     >>> choose_queries(ap, "worst", 2), choose_queries(ap, "spread", 2)
@@ -85,22 +85,22 @@ def ranked_picture(
         label = _label((*lines, f"{len(pair[0])} matches"))
         found = ranked(distances[query], *pair, top)
         crops = [
-            _framed(read_image(dataset.gallery[place].path, *SIZE), HIT if is_hit else MISS)
+            _framed(read_image(dataset.gallery[place].path, *LISTED_SIZE), HIT if is_hit else MISS)
             for place, is_hit in found
         ]
-        rows.append([label, _framed(read_image(image.path, *SIZE), INK), *crops])
+        rows.append([label, _framed(read_image(image.path, *LISTED_SIZE), INK), *crops])
     return sheet(rows, ["", "query", *map(str, range(1, top + 1))])
 
 
 def _label(lines: Sequence[str]) -> np.ndarray:
-    canvas = Image.new("RGB", SIZE[::-1], PAPER)
-    ImageDraw.Draw(canvas).multiline_text((4, FRAME), "\n".join(lines), INK, spacing=6)
+    canvas = Image.new("RGB", LISTED_SIZE[::-1], PAPER)
+    ImageDraw.Draw(canvas).multiline_text((4, FRAME_WIDTH), "\n".join(lines), INK, spacing=6)
     return np.asarray(canvas)
 
 
 def _framed(crop: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     framed = np.empty_like(crop)
     framed[:] = colour
-    inside = slice(FRAME, -FRAME)
+    inside = slice(FRAME_WIDTH, -FRAME_WIDTH)
     framed[inside, inside] = crop[inside, inside]
     return framed

@@ -20,7 +20,7 @@ from torch import Tensor
 from reid_aug.evaluation.features import distance_matrix
 from reid_aug.runtime.errors import UserError, require_at_least
 
-BLOCK = 256  # images whose distances to all others are computed at once
+RERANKED_ROWS = 256  # images whose distances to all others are computed at once
 PAIRS = 8192  # pairs whose features are compared at once
 
 
@@ -62,8 +62,8 @@ def _neighbours(features: Tensor, count: int) -> tuple[np.ndarray, Tensor]:
     """(N, count) nearest of each image, itself first, and (N,) the largest squared distance."""
     count = min(count, len(features))
     nearest, farthest = [], []
-    for start in range(0, len(features), BLOCK):
-        block = features[start : start + BLOCK]
+    for start in range(0, len(features), RERANKED_ROWS):
+        block = features[start : start + RERANKED_ROWS]
         distances = distance_matrix(block, features)
         distances.diagonal(start).fill_(-torch.inf)
         nearest.append(distances.topk(count, largest=False).indices.cpu())

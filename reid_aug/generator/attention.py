@@ -23,7 +23,7 @@ from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet
 from reid_aug.generator import Generator, to_pixels, to_signed
 from reid_aug.runtime.errors import UserError
 
-SCALE = np.array([[30, 40, 120], [33, 145, 140], [250, 230, 40]])  # dark blue, green, yellow
+MASK_COLOURS = np.array([[30, 40, 120], [33, 145, 140], [250, 230, 40]])  # dark blue, green, yellow
 COVER = 0.6  # of the image by the colours
 
 
@@ -109,7 +109,7 @@ def attention_picture(generator: Generator, source: End, target: End) -> Image.I
 def over(masks: Tensor, image: np.ndarray) -> list[np.ndarray]:
     """Masks (N, h, w) as colours over an image (H, W, 3) uint8: N images of its size.
 
-    The smallest of all values has the first of ``SCALE``, the largest the last.
+    The smallest of all values has the first of ``MASK_COLOURS``, the largest the last.
     """
     height, width = image.shape[:2]
     low, high = float(masks.min()), float(masks.max())
@@ -118,8 +118,8 @@ def over(masks: Tensor, image: np.ndarray) -> list[np.ndarray]:
     shown = []
     for one in levels:
         large = np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.NEAREST))
-        stops = np.linspace(0, 1, len(SCALE))
-        colours = np.stack([np.interp(large, stops, SCALE[:, i]) for i in range(3)], -1)
+        stops = np.linspace(0, 1, len(MASK_COLOURS))
+        colours = np.stack([np.interp(large, stops, MASK_COLOURS[:, i]) for i in range(3)], -1)
         shown.append((COVER * colours + (1 - COVER) * grey).round().astype(np.uint8))
     return shown
 

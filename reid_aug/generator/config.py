@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from reid_aug.data.keypoints import SIGMA
+from reid_aug.data.keypoints import HEATMAP_SIGMA
 from reid_aug.runtime.errors import UserError, require_at_least
 
 NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
 COUNTS = ("joints", "width", "downsamplings", "blocks", "cameras")
-MOST = {"downsamplings": 11, "blocks": 256}  # an image has at most 2,048 = 2**11 pixels per side
+LARGEST_SETTINGS = {
+    "downsamplings": 11,
+    "blocks": 256,
+}  # an image has at most 2,048 = 2**11 pixels per side
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class GeneratorConfig:
     limbs: bool = False
     """Whether the generator is limb-conditioned: the source's limbs, moved, are an input."""
 
-    sigma: float = SIGMA
+    sigma: float = HEATMAP_SIGMA
     """The standard deviation of a joint's Gaussian in the heatmaps, in pixels; 0 or more.
 
     0 sets one pixel per joint, as in the published training on DeepFashion.
@@ -55,7 +58,7 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         check_norm(self.norm)
         for key in COUNTS:
-            value, most = getattr(self, key), MOST.get(key)
+            value, most = getattr(self, key), LARGEST_SETTINGS.get(key)
             if not isinstance(value, int):
                 raise UserError(f"{key} must be a whole number, got {value!r}")
             if most and value > most:

@@ -37,11 +37,11 @@ ARMS = (
     (R_SHOULDER, R_ELBOW, 0.13), (L_SHOULDER, L_ELBOW, 0.13),
     (R_ELBOW, R_WRIST, 0.1), (L_ELBOW, L_WRIST, 0.1),
 )  # fmt: skip
-LIMBS = (*LEGS, *ARMS)
-TORSO = len(LEGS)  # its index among the parts; the head is the last part
+MOVED_LIMBS = (*LEGS, *ARMS)
+TORSO_PART = len(LEGS)  # its index among the parts; the head is the last part
 BEYOND = 0.5  # feet and hands extend this many half widths beyond ankle and wrist
 SHORTEST = 1.0  # pixels
-DIAGONAL = (
+DIAGONAL_LIMBS = (
     (0.0, 0.0, 0.0),
     (0.0, 0.0, 0.0),
     (0.0, 0.0, 1.0),
@@ -99,7 +99,7 @@ def _pixels(height: int, width: int, device: torch.device) -> Tensor:
 def parts(source: Tensor, target: Tensor, size: tuple[int, int]) -> Parts:
     """The mask and map of each of the ten parts, in the order in which they are composited."""
     lengths = torso_length(source), torso_length(target)
-    near, far, half = zip(*LIMBS, strict=True)
+    near, far, half = zip(*MOVED_LIMBS, strict=True)
     source_limbs = torch.cat([_limbs(source, near, far), _head(source)], 1)
     target_limbs = torch.cat([_limbs(target, near, far), _head(target)], 1)
     halves = torch.tensor([*half, HEAD], device=source.device) * lengths[1][:, None]
@@ -121,9 +121,9 @@ def _limbs(xy: Tensor, near: tuple[int, ...], far: tuple[int, ...]) -> Tensor:
 
 
 def _in_order(limbs_and_torso: list[Tensor]) -> Tensor:
-    """Insert the value of the torso among those of the limbs and the head, at :data:`TORSO`."""
+    """Insert the value of the torso among those of limbs and head, at :data:`TORSO_PART`."""
     limbs, torso = limbs_and_torso
-    return torch.cat([limbs[:, :TORSO], torso, limbs[:, TORSO:]], 1)
+    return torch.cat([limbs[:, :TORSO_PART], torso, limbs[:, TORSO_PART:]], 1)
 
 
 def _is_long(limbs: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ def quadrilaterals(corners: Tensor, size: tuple[int, int]) -> Tensor:
     inward = sides * area.sign()[..., None, None] / sides.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     x, y = inward.unbind(-1)
     lines = torch.stack([-y, x, -_cross(inward, both)], -1)  # (B, 2, 3, 3): depth of (x, y, 1)
-    lines = lines + torch.tensor(DIAGONAL, device=corners.device)
+    lines = lines + torch.tensor(DIAGONAL_LIMBS, device=corners.device)
     depth = (lines @ _pixels(*size, corners.device)).amin(2)  # (B, 2, H * W)
     depth = depth.masked_fill(area[..., None] == 0, -torch.inf)
     result: Tensor = _soft(depth.amax(1)).unflatten(-1, size)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from reid_aug.data.keypoints import SIGMA
+from reid_aug.data.keypoints import HEATMAP_SIGMA
 from reid_aug.generator.checkpoint import load_with_metadata, save_generator
 from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.network import Generator
@@ -144,7 +144,9 @@ def _infer_config(state: Mapping[str, Tensor], path: Path | str) -> GeneratorCon
         if name.startswith("model.stream1_down.") and tensor.ndim == 4
     ]
     norm = released_norm(state, image)
-    sigma = 0.0 if norm == "instance" else SIGMA  # DeepFashion's maps were stored as integers
+    sigma = (
+        0.0 if norm == "instance" else HEATMAP_SIGMA
+    )  # DeepFashion's maps were stored as integers
     try:
         return GeneratorConfig(maps // 2, width, len(downs) - 1, len(blocks), norm, sigma=sigma)
     except UserError as error:

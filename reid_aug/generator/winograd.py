@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 TILE, KERNEL = 4, 3  # pixels per side
-SIDE = TILE + KERNEL - 1  # pixels per side of an input tile
+TILE_SIDE = TILE + KERNEL - 1  # pixels per side of an input tile
 MIN_CHANNELS = 96  # with fewer channels the maps cost as much time as the products save
 
 
@@ -147,7 +147,7 @@ def transform_kernel(weight: Tensor, workspace: Workspace) -> Tensor:
     """A kernel (K, C, 3, 3) to its transform (36, K, C)."""
     kernels, channels = weight.shape[:2]
     taps = weight.permute(0, 2, 3, 1).reshape(kernels, KERNEL**2, channels)
-    transformed = workspace.take("kernel", kernels, SIDE**2, channels)
+    transformed = workspace.take("kernel", kernels, TILE_SIDE**2, channels)
     torch.bmm(workspace.kernel.expand(kernels, -1, -1), taps, out=transformed)
     return transformed.transpose(0, 1)
 
@@ -156,10 +156,10 @@ def convolve(features: Tensor, kernel: Tensor, workspace: Workspace) -> Tensor:
     """(B, C, h + 2, w + 2) and a transformed kernel (36, C, K) to (B, K, h, w)."""
     values, (batch, rows, columns) = transform_tiles(features, workspace)
     tiles, kernels = values.shape[1], kernel.shape[2]
-    products = workspace.take("even", SIDE**2, tiles, kernels)
+    products = workspace.take("even", TILE_SIDE**2, tiles, kernels)
     torch.bmm(values, kernel, out=products)
     sums = workspace.take("odd", TILE**2, tiles * kernels)
-    torch.mm(workspace.output, products.view(SIDE**2, -1), out=sums)
+    torch.mm(workspace.output, products.view(TILE_SIDE**2, -1), out=sums)
     pixels = sums.view(TILE, TILE, batch, rows, columns, kernels).permute(2, 3, 0, 4, 1, 5)
     # A copy, because the next layer overwrites the workspace.
     own = torch.empty(pixels.shape, dtype=workspace.dtype).copy_(pixels)
@@ -168,10 +168,10 @@ def convolve(features: Tensor, kernel: Tensor, workspace: Workspace) -> Tensor:
 
 def transform_tiles(features: Tensor, workspace: Workspace) -> tuple[Tensor, torch.Size]:
     """(B, C, h + 2, w + 2) to (36, tiles, C), and the tiles as (B, rows, columns)."""
-    tiles = cut(features, SIDE, workspace)
-    values = workspace.take("odd", SIDE**2, tiles[0, 0].numel())
-    torch.mm(workspace.tile, tiles.view(SIDE**2, -1), out=values)
-    return values.view(SIDE**2, -1, features.shape[1]), tiles.shape[2:5]
+    tiles = cut(features, TILE_SIDE, workspace)
+    values = workspace.take("odd", TILE_SIDE**2, tiles[0, 0].numel())
+    torch.mm(workspace.tile, tiles.view(TILE_SIDE**2, -1), out=values)
+    return values.view(TILE_SIDE**2, -1, features.shape[1]), tiles.shape[2:5]
 
 
 def cut(features: Tensor, side: int, workspace: Workspace) -> Tensor:
@@ -184,9 +184,9 @@ def cut(features: Tensor, side: int, workspace: Workspace) -> Tensor:
 def product_gradient(gradient: Tensor, workspace: Workspace) -> Tensor:
     """The gradient of the output (B, K, h, w) to that of the products (36, tiles, K)."""
     pixels = cut(gradient, TILE, workspace)
-    products = workspace.take("gradient", SIDE**2, pixels[0, 0].numel())
+    products = workspace.take("gradient", TILE_SIDE**2, pixels[0, 0].numel())
     torch.mm(workspace.output.T, pixels.view(TILE**2, -1), out=products)
-    return products.view(SIDE**2, -1, gradient.shape[1])
+    return products.view(TILE_SIDE**2, -1, gradient.shape[1])
 
 
 def input_gradient(
@@ -194,11 +194,11 @@ def input_gradient(
 ) -> Tensor:
     """The gradient of the products (36, tiles, K) to that of the input, of ``shape``."""
     batch, channels, height, width = shape
-    values = workspace.take("odd", SIDE**2, products.shape[1], channels)
+    values = workspace.take("odd", TILE_SIDE**2, products.shape[1], channels)
     torch.bmm(products, transform_kernel(weight, workspace), out=values)
     rows, columns = height // TILE, width // TILE
-    tiles = workspace.take("even", SIDE, SIDE, batch, rows, columns, channels)
-    torch.mm(workspace.tile.T, values.view(SIDE**2, -1), out=tiles.view(SIDE**2, -1))
+    tiles = workspace.take("even", TILE_SIDE, TILE_SIDE, batch, rows, columns, channels)
+    torch.mm(workspace.tile.T, values.view(TILE_SIDE**2, -1), out=tiles.view(TILE_SIDE**2, -1))
     return sum_tiles(tiles)[:, :, :height, :width]
 
 
@@ -223,7 +223,7 @@ def weight_gradient(products: Tensor, features: Tensor, workspace: Workspace) ->
     """The gradient of the products (36, tiles, K) to that of the weight (K, C, 3, 3)."""
     values, _ = transform_tiles(features, workspace)
     kernels, channels = products.shape[2], features.shape[1]
-    transformed = workspace.take("kernel", kernels, SIDE**2, channels)
+    transformed = workspace.take("kernel", kernels, TILE_SIDE**2, channels)
     torch.bmm(products.mT, values, out=transformed.transpose(0, 1))
     taps = torch.empty(kernels, KERNEL**2, channels, dtype=workspace.dtype)
     torch.bmm(workspace.kernel.T.expand(kernels, -1, -1), transformed, out=taps)

@@ -29,7 +29,7 @@ from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
-PARTS = 10  # parts of the Inception Score
+INCEPTION_PARTS = 10  # parts of the Inception Score
 SEED = 2020  # the default of torch-fidelity
 THRESHOLD = 0.2  # smallest confidence of a joint
 
@@ -205,9 +205,11 @@ def inception_score(logits: torch.Tensor, protocol: str) -> tuple[float, float]:
     """
     from torch_fidelity.metric_isc import isc_features_to_metric
 
-    if len(logits) < PARTS:
+    if len(logits) < INCEPTION_PARTS:
         return float("nan"), float("nan")
-    found = isc_features_to_metric(logits, PARTS, shuffle=protocol == "clean", rng_seed=SEED)
+    found = isc_features_to_metric(
+        logits, INCEPTION_PARTS, shuffle=protocol == "clean", rng_seed=SEED
+    )
     return found["inception_score_mean"], found["inception_score_std"]
 
 

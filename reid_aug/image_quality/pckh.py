@@ -17,9 +17,9 @@ import numpy as np
 from reid_aug.data.keypoints import Pose
 
 HEAD = (0, 1, 14, 15, 16, 17)  # nose, neck, eyes, ears
-LEAST = 2  # seen joints of the head
+LEAST_HEAD_JOINTS = 2  # seen joints of the head
 PART = 0.5
-DIAGONAL = 0.6
+HEAD_DIAGONAL = 0.6
 
 
 def correct_joints(target: Pose, found: Pose, protocol: str) -> tuple[int, int]:
@@ -31,7 +31,7 @@ def correct_joints(target: Pose, found: Pose, protocol: str) -> tuple[int, int]:
         protocol: "patn" or "clean".
     """
     head = target.xy[list(HEAD)][target.seen[list(HEAD)]]
-    if len(head) < LEAST:
+    if len(head) < LEAST_HEAD_JOINTS:
         return 0, 0
     box = head.max(0) - head.min(0)
     away = np.abs(target.xy - found.xy)
@@ -40,5 +40,5 @@ def correct_joints(target: Pose, found: Pose, protocol: str) -> tuple[int, int]:
             1
         )  # a joint that is not found is NaN, and NaN < x is False
     else:
-        is_right = np.hypot(*away.T) < PART * DIAGONAL * np.hypot(*box)
+        is_right = np.hypot(*away.T) < PART * HEAD_DIAGONAL * np.hypot(*box)
     return int(is_right.sum()), int(target.seen.sum())

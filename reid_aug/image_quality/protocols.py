@@ -24,7 +24,7 @@ PROTOCOLS = ("patn", "clean")
 PANELS = 5
 SOURCE, TARGET, GENERATED = 0, 2, 4  # panels of the sheet
 FASHION = (256, 176)  # height and width of DeepFashion's crops
-BORDER = 40  # white columns on each side of them
+FASHION_BORDER = 40  # white columns on each side of them
 
 
 class View(NamedTuple):
@@ -98,5 +98,5 @@ def bordered(images: np.ndarray, protocol: str) -> np.ndarray:
     """
     if protocol != "patn" or images.shape[-3:-1] != FASHION:
         return images
-    aside = [(0, 0)] * (images.ndim - 2) + [(BORDER, BORDER), (0, 0)]
+    aside = [(0, 0)] * (images.ndim - 2) + [(FASHION_BORDER, FASHION_BORDER), (0, 0)]
     return np.pad(images, aside, constant_values=255)

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-SIGMA = 1.5  # standard deviation of the Gaussian window, in pixels
+WINDOW_SIGMA = 1.5  # standard deviation of the Gaussian window, in pixels
 CUT = 4.0  # the end of the window under patn, in standard deviations
-FRAME = 5  # pixels at the border that the mean leaves out
+OMITTED_BORDER = 5  # pixels at the border that the mean leaves out
 
 
 def ssim(target: np.ndarray, generated: np.ndarray, protocol: str) -> float:
@@ -51,7 +51,7 @@ def _map(target: np.ndarray, generated: np.ndarray, protocol: str) -> tuple[floa
         channel_axis=-1,
         data_range=255.0,
         gaussian_weights=True,
-        sigma=SIGMA,
+        sigma=WINDOW_SIGMA,
         use_sample_covariance=False,
         full=True,
     )
@@ -63,13 +63,15 @@ def _published_map(target: np.ndarray, generated: np.ndarray) -> tuple[float, np
     c1, c2 = (0.01 * extent) ** 2, (0.03 * extent) ** 2
     x, y = target.astype(float), generated.astype(float)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = (
-        gaussian_filter(values, (SIGMA, SIGMA, 0), truncate=CUT)
+        gaussian_filter(values, (WINDOW_SIGMA, WINDOW_SIGMA, 0), truncate=CUT)
         for values in (x, y, x * x, y * y, x * y)
     )
     of_means = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
     found = of_means * (2 * (mean_xy - mean_x * mean_y) + c2) / (variances + c2)
-    return float(found[FRAME:-FRAME, FRAME:-FRAME].mean()), found
+    return float(
+        found[OMITTED_BORDER:-OMITTED_BORDER, OMITTED_BORDER:-OMITTED_BORDER].mean()
+    ), found
 
 
 def mean_difference(target: np.ndarray, generated: np.ndarray) -> float:

@@ -11,8 +11,8 @@ from reid_aug.people.difficulty import Difficulty
 from reid_aug.people.palette import Colours, pick, sample_colours
 
 AGES = {"adult": 0.88, "child": 0.04, "old": 0.08}
-HELD = {"": 0.64, "bag": 0.24, "jacket": 0.06, "umbrella": 0.06}
-BICYCLES = {"": 0.92, "ridden": 0.05, "pushed": 0.03}
+HELD_SHARES = {"": 0.64, "bag": 0.24, "jacket": 0.06, "umbrella": 0.06}
+BICYCLE_SHARES = {"": 0.92, "ridden": 0.05, "pushed": 0.03}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,11 @@ def _sample_clothes(rng: np.random.Generator, is_woman: bool) -> Clothes:
 
 
 def _sample_luggage(rng: np.random.Generator) -> Luggage:
-    has_pack, bicycle, held = bool(rng.random() < 0.26), pick(rng, BICYCLES), pick(rng, HELD)
+    has_pack, bicycle, held = (
+        bool(rng.random() < 0.26),
+        pick(rng, BICYCLE_SHARES),
+        pick(rng, HELD_SHARES),
+    )
     return Luggage(
         pack=rng.uniform(0.8, 1.15) if has_pack else 0.0,
         has_shoulder_bag=bool(rng.random() < 0.25) and not has_pack,

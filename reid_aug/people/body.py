@@ -46,7 +46,7 @@ HAND = (Bone.RIGHT_HAND, Bone.LEFT_HAND)
 THIGH = (Bone.RIGHT_THIGH, Bone.LEFT_THIGH)
 SHANK = (Bone.RIGHT_SHANK, Bone.LEFT_SHANK)
 FOOT = (Bone.RIGHT_FOOT, Bone.LEFT_FOOT)
-HELD = (Bone.RIGHT_HELD, Bone.LEFT_HELD)
+HELD_BONES = (Bone.RIGHT_HELD, Bone.LEFT_HELD)
 PARENT = (-1, 0, 1, 1, 1, 3, 4, 5, 6, 0, 0, 9, 10, 11, 12)
 
 # The centre of rotation of each bone in the rest pose: standing upright with hanging arms.
@@ -147,7 +147,7 @@ def place_bones(posture: Posture, yaw: float, pivots: np.ndarray) -> tuple[np.nd
             place = rotations[parent] @ pivots[bone] + shifts[parent]
         shifts[bone] = place - rotations[bone] @ pivots[bone]
     rotations[len(PARENT) :] = upright
-    for hand, held in zip(HAND, HELD, strict=True):
+    for hand, held in zip(HAND, HELD_BONES, strict=True):
         grip = pivots[hand] + GRIP
         shifts[held] = rotations[hand] @ grip + shifts[hand] - upright @ grip
     return rotations, shifts

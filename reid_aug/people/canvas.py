@@ -14,11 +14,11 @@ from reid_aug.people.camera import Camera
 from reid_aug.people.pose import Figure
 
 HEIGHT, WIDTH = 128, 64  # of an image, pixels
-SCALE = 2  # canvas pixels per image pixel, in each direction
-BORDER = 4  # canvas pixels per side that are discarded
-ROWS, COLUMNS = HEIGHT * SCALE + 2 * BORDER, WIDTH * SCALE + 2 * BORDER
+CANVAS_SCALE = 2  # canvas pixels per image pixel, in each direction
+CANVAS_BORDER = 4  # canvas pixels per side that are discarded
+ROWS, COLUMNS = HEIGHT * CANVAS_SCALE + 2 * CANVAS_BORDER, WIDTH * CANVAS_SCALE + 2 * CANVAS_BORDER
 CLOSE_UP = 200  # canvas pixels per metre above which a stamp has more than 3 x 3 pixels
-WIDEST = 4  # half the size of the largest stamp; must not exceed BORDER
+WIDEST = 4  # half the size of the largest stamp; must not exceed CANVAS_BORDER
 PINHOLE = 0.03  # metres; a pixel this far behind its neighbours is a hole
 GRAZING = 0.15  # points turned away up to this sine are kept: they close the outline
 
@@ -35,7 +35,7 @@ class Frame:
     def canvas(self, places: np.ndarray) -> np.ndarray:
         """Convert places (2, n) in the image plane to canvas pixels (2, n), not rounded."""
         corner = (self.x - self.width / 2, self.y - self.height / 2)
-        scale = (WIDTH * SCALE / self.width, HEIGHT * SCALE / self.height)
+        scale = (WIDTH * CANVAS_SCALE / self.width, HEIGHT * CANVAS_SCALE / self.height)
         return np.stack([(places[axis] - corner[axis]) * scale[axis] for axis in (0, 1)])
 
 
@@ -44,7 +44,7 @@ class Canvas:
 
     def __init__(self, camera: Camera, distance: float, frame: Frame) -> None:
         self._camera, self._distance, self._frame = camera, distance, frame
-        density = HEIGHT * SCALE / (frame.height * distance)
+        density = HEIGHT * CANVAS_SCALE / (frame.height * distance)
         self._half = min(1 + int(density / CLOSE_UP), WIDEST)
         self._index = np.zeros(ROWS * COLUMNS, np.int32)
         self._colours = [np.zeros((3, 1), np.float32)]
@@ -54,7 +54,9 @@ class Canvas:
     @property
     def index(self) -> np.ndarray:
         """(256, 128) int32 index of the point at each pixel; 0 where there is no point."""
-        return self._index.reshape(ROWS, COLUMNS)[BORDER:-BORDER, BORDER:-BORDER]
+        return self._index.reshape(ROWS, COLUMNS)[
+            CANVAS_BORDER:-CANVAS_BORDER, CANVAS_BORDER:-CANVAS_BORDER
+        ]
 
     def colours(self) -> np.ndarray:
         """(points, 3) float32 shaded colours in [0, 255]; row 0 stands for no point."""
@@ -84,7 +86,7 @@ class Canvas:
     def _stamp(self, places: np.ndarray, first: int) -> None:
         """Write each point index over a square of pixels; later indices overwrite earlier ones."""
         size = 2 * self._half + 1
-        corner = (places + (BORDER - self._half)).astype(np.int32)
+        corner = (places + (CANVAS_BORDER - self._half)).astype(np.int32)
         x, y = corner[0].clip(0, COLUMNS - size), corner[1].clip(0, ROWS - size)
         steps = np.arange(size, dtype=np.int32)
         block = (steps[:, None] * COLUMNS + steps).ravel()

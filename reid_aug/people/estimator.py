@@ -9,7 +9,7 @@ numbers are fitted to OpenPose's keypoints of the 12,936 training images of Mark
 import numpy as np
 
 from reid_aug.people.camera import Camera
-from reid_aug.people.canvas import HEIGHT, SCALE, WIDTH, Canvas, Frame
+from reid_aug.people.canvas import CANVAS_SCALE, HEIGHT, WIDTH, Canvas, Frame
 from reid_aug.people.pose import Figure
 
 NOSE, RIGHT_EYE, LEFT_EYE, RIGHT_EAR, LEFT_EAR = 0, 14, 15, 16, 17
@@ -66,7 +66,7 @@ def seen_joints(
     """The found joints, (18, 2) float32 pixels; NaN if hidden, outside the image or missed."""
     places, depth = camera.project(figure.joints, distance)
     places = frame.canvas(places)
-    size = np.array([[WIDTH * SCALE], [HEIGHT * SCALE]])
+    size = np.array([[WIDTH * CANVAS_SCALE], [HEIGHT * CANVAS_SCALE]])
     inside = ((places >= 0) & (places < size)).all(axis=0)
     column, row = places.astype(int).clip(0, size - 1)
     surface = canvas.depths()[canvas.index[row, column]]
@@ -77,7 +77,7 @@ def seen_joints(
         *LEGS,
     ):  # an estimator finds no wrist without its elbow and no ankle without its knee
         seen[limb[1]] &= seen[limb[0]]
-    xy = (places.T / SCALE - 0.5).astype(np.float32)  # coordinates are of pixel centres
+    xy = (places.T / CANVAS_SCALE - 0.5).astype(np.float32)  # coordinates are of pixel centres
     xy[~seen] = np.nan
     return xy
 

@@ -22,9 +22,11 @@ from reid_aug.runtime.records import build, read_table
 from reid_aug.runtime.workers import end_with_parent, usable_cores
 
 RENDERER = 2  # version of the images; increased when any rendered pixel changes
-LABEL = "people.json"
+PEOPLE_RECORD = "people.json"
 WORTH_A_POOL = 32  # least number of people for a process pool; fewer render faster without it
-CHUNK = 8  # people per task of a process; neighbours share bystanders and so cached bodies
+PEOPLE_PER_TASK = (
+    8  # people per task of a process; neighbours share bystanders and so cached bodies
+)
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -57,7 +59,7 @@ def write_people(root: Path, config: PeopleConfig, progress: Progress | None = N
                 poses |= some
         write_keypoints(folder / "keypoints.csv", poses)
         label = {"renderer": RENDERER, **asdict(config)}
-        (folder / LABEL).write_text(json.dumps(label, indent=1) + "\n", encoding="utf-8")
+        (folder / PEOPLE_RECORD).write_text(json.dumps(label, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def _mapper(people: int) -> Iterator[Callable[..., Iterator[Any]]]:
     # Spawned, not forked: a fork copies the locks of the threads of torch and BLAS.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
-        yield partial(pool.map, chunksize=CHUNK)
+        yield partial(pool.map, chunksize=PEOPLE_PER_TASK)
 
 
 def _write_person(folder: Path, config: PeopleConfig, pid: int) -> dict[str, Pose]:
@@ -121,7 +123,7 @@ def read_people(root: Path) -> People:
     Raises:
         UserError: If it is not such a folder, or another version of the renderer wrote it.
     """
-    path = Path(root) / LABEL
+    path = Path(root) / PEOPLE_RECORD
     label = read_table(path, "the label of the built-in people", "write the folder again")
     label.whole("renderer", RENDERER, RENDERER)
     names = {field.name for field in fields(PeopleConfig)}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from reid_aug.people.appearance import Appearance, Luggage
-from reid_aug.people.body import GRIP, HAND, HELD, Bone
+from reid_aug.people.body import GRIP, HAND, HELD_BONES, Bone
 from reid_aug.people.shapes import Shape, box, ellipsoid, ring, rod
 from reid_aug.people.surface import Part, Surface, attach, pivots_of
 
@@ -20,7 +20,7 @@ def luggage(appearance: Appearance) -> list[Surface]:
         make = {"bag": _hand_bag, "jacket": _jacket, "umbrella": _umbrella}[carried.held]
         is_left = carried.side > 0
         grip = pivots_of(appearance)[HAND[is_left]] + GRIP
-        pieces += [attach(*piece, HELD[is_left]) for piece in make(grip, carried.side)]
+        pieces += [attach(*piece, HELD_BONES[is_left]) for piece in make(grip, carried.side)]
     if carried.bicycle:
         pieces += _bicycle(carried)
     return pieces

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from reid_aug.people.camera import Camera
-from reid_aug.people.canvas import HEIGHT, SCALE, WIDTH, Canvas, Frame
+from reid_aug.people.canvas import CANVAS_SCALE, HEIGHT, WIDTH, Canvas, Frame
 from reid_aug.people.estimator import seen_joints
 from reid_aug.people.pose import Body, Figure, pose
 from reid_aug.people.shot import Bystander, Crop, Exposure, Shot
@@ -83,14 +83,14 @@ def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
     horizon = 0.5 - 0.9 * pitch / frame.height
     top = int(np.clip(camera.horizon - horizon * height, 0, street.height - height))
     window = street.resize(
-        (WIDTH * SCALE, HEIGHT * SCALE),
+        (WIDTH * CANVAS_SCALE, HEIGHT * CANVAS_SCALE),
         Image.Resampling.BILINEAR,
         box=(left, top, left + width, top + height),
     )
     x, y = frame.canvas(camera.project(np.zeros((3, 1)), shot.distance)[0])[:, 0]
     x += 8 * camera.sun[0]
-    across = np.exp(-(((np.arange(WIDTH * SCALE) - x) / (15 * SCALE)) ** 2))
-    down = np.exp(-(((np.arange(HEIGHT * SCALE) - y) / (4 * SCALE)) ** 2))
+    across = np.exp(-(((np.arange(WIDTH * CANVAS_SCALE) - x) / (15 * CANVAS_SCALE)) ** 2))
+    down = np.exp(-(((np.arange(HEIGHT * CANVAS_SCALE) - y) / (4 * CANVAS_SCALE)) ** 2))
     shadow = (1 - 0.5 * down[:, None] * across).astype(np.float32)
     result: np.ndarray = np.asarray(window, np.float32) * shadow[..., None]
     return result
@@ -98,8 +98,10 @@ def _street(shot: Shot, camera: Camera, frame: Frame) -> np.ndarray:
 
 def _halve(canvas: np.ndarray) -> np.ndarray:
     """Mean of the canvas pixels per image pixel: (256, 128, ...) to (128, 64, ...)."""
-    rows = canvas[::SCALE] + canvas[1::SCALE]
-    result: np.ndarray = (rows[:, ::SCALE] + rows[:, 1::SCALE]) * np.float32(SCALE**-2)
+    rows = canvas[::CANVAS_SCALE] + canvas[1::CANVAS_SCALE]
+    result: np.ndarray = (rows[:, ::CANVAS_SCALE] + rows[:, 1::CANVAS_SCALE]) * np.float32(
+        CANVAS_SCALE**-2
+    )
     return result
 
 

@@ -20,7 +20,7 @@ from reid_aug.people.palette import pick
 from reid_aug.runtime.random_streams import PeopleStream
 
 FACINGS = {"towards": 0.55, "away": 0.395, "across": 0.055}
-TURNS = 0.3  # probability that a person changes direction between two shots
+TURN_PROBABILITY = 0.3  # probability that a person changes direction between two shots
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _walk_past(
     yaw, distance, phase = _facing(rng), rng.uniform(4.5, 11), rng.uniform(0, 6.3)
     gait, gesture = pick(rng, GAITS), pick(rng, GESTURES)
     for step in range(rng.integers(2, 6)):
-        if step and rng.random() < TURNS:
+        if step and rng.random() < TURN_PROBABILITY:
             yaw = _facing(rng)
         facing = yaw + rng.normal(0, 0.25)
         window, exposure = sample_sight(rng, difficulty)

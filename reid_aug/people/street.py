@@ -7,7 +7,7 @@ SCENE = (320, 1280)  # height and width of a street, pixels
 GROUNDS = np.array([[150, 148, 145], [166, 159, 150], [124, 127, 126]], np.float32)
 SKY, LEAVES, WALL = (224, 228, 230), (66, 78, 60), (152, 143, 134)
 CLUTTER = 34  # signs, stalls and cars per street
-BICYCLES = 14  # parked bicycles per street
+PARKED_BICYCLES = 14  # parked bicycles per street
 
 
 def paint_street(rng: np.random.Generator, horizon: int, number: int) -> Image.Image:
@@ -25,7 +25,7 @@ def paint_street(rng: np.random.Generator, horizon: int, number: int) -> Image.I
         _paint_clutter(rng, street, horizon)
     ground = GROUNDS[number % 3] + rng.normal(0, 10) + rng.normal(0, 2.5, 3)
     _paint_ground(rng, street, horizon, ground)
-    for _ in range(BICYCLES):
+    for _ in range(PARKED_BICYCLES):
         _paint_parked(rng, street, horizon)
     picture = Image.fromarray(street.clip(0, 255).astype(np.uint8))
     return picture.filter(ImageFilter.GaussianBlur(0.8))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from reid_aug.data.keypoints import FARTHEST, read_keypoints
-from reid_aug.pose_estimators.joint_layouts import LAYOUTS, from_coco, from_mediapipe
+from reid_aug.pose_estimators.joint_layouts import JOINT_LAYOUTS, from_coco, from_mediapipe
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.json_toml import read_json
 
@@ -32,7 +32,7 @@ COCO_LAYOUTS = (17, 26, 133, 136)  # the larger ones begin with the 17 of COCO
 LANDMARKS = 33  # of MediaPipe
 LARGEST_FRACTION = 4.0  # of the image, as MediaPipe estimates joints outside it
 SINGLE = ("instance_info", "skeleton", "pose_landmarks")  # keys of the JSON of one image
-KINDS = {list: "list", dict: "object", str: "text", int: "whole number", float: "number"}
+JSON_KINDS = {list: "list", dict: "object", str: "text", int: "whole number", float: "number"}
 Estimates = dict[str, np.ndarray]
 
 
@@ -152,7 +152,7 @@ def _read_image(file: Path) -> np.ndarray:
         is_old = isinstance(person, dict) and "pose_keypoints_2d" not in person
         key = "pose_keypoints" if is_old and "pose_keypoints" in person else "pose_keypoints_2d"
         numbers = _numbers(_get(person, key, list, where), OPENPOSE_LAYOUTS, f"{where}.{key}")
-        found.append(LAYOUTS[len(numbers)](numbers))
+        found.append(JOINT_LAYOUTS[len(numbers)](numbers))
         if found[-1][:, 2].any() and found[-1][:, :2].max() <= 1:
             raise UserError(
                 f"{where}.{key} must be in pixels, got fractions of the image size; run OpenPose "
@@ -218,7 +218,7 @@ def _get(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any
         raise UserError(f"{where} must be an object with {key!r}, got {str(entry)[:40]!r}")
     if not isinstance(entry.get(key), kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        rule = " or ".join(KINDS[each] for each in kinds)
+        rule = " or ".join(JSON_KINDS[each] for each in kinds)
         found = f"{entry[key]!r}"[:40] if key in entry else "no such key"
         raise UserError(f"{where}: {key} must be a {rule}, got {found}")
     return entry[key]

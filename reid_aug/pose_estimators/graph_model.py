@@ -29,7 +29,7 @@ from reid_aug.runtime.regular_files import read_bytes
 
 LARGEST_GRAPH = 512 * 1024**2  # bytes of JSON or of weights
 ABOUT = "a TF.js model is a .json file and .bin files in one folder"
-SIDES = range(1, 2049)  # pixels of the input
+INPUT_SIDES = range(1, 2049)  # pixels of the input
 STORED = {"float32": np.float32, "float16": np.float16, "int32": np.int32}
 BROKEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
@@ -100,7 +100,7 @@ def _input(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[int, int]]:
     if node is None:
         raise ValueError("no Placeholder")
     _, height, width, _ = (int(side["size"]) for side in node["attr"]["shape"]["shape"]["dim"])
-    if not (height in SIDES and width in SIDES):
+    if not (height in INPUT_SIDES and width in INPUT_SIDES):
         raise ValueError(f"an input of {height} x {width} pixels")
     return node["name"], (height, width)
 

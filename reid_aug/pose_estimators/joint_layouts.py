@@ -49,7 +49,7 @@ def from_openpose(joints: np.ndarray) -> np.ndarray:
     return joints.astype(np.float32)
 
 
-LAYOUTS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+JOINT_LAYOUTS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     17: from_coco,
     18: from_openpose,
     25: from_body_25,

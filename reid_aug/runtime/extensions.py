@@ -18,7 +18,7 @@ from typing import Any
 
 from reid_aug.runtime.errors import UserError
 
-NAME = re.compile(r"[a-z][a-z0-9-]*")
+OPTION_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def declared(built_in: Sequence[Declaration], group: str) -> tuple[Declaration, 
     """
     found = list(built_in)
     for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
-        if not NAME.fullmatch(entry.name):
+        if not OPTION_NAME.fullmatch(entry.name):
             raise UserError(
                 f"entry point {entry.name!r} of {group}: its name must be lower-case letters, "
                 f"digits and dashes; rename it in the package that declares it"

@@ -21,13 +21,13 @@ LEAST, MOST = -(2**63), 2**63 - 1  # the integers of HDF5, numpy and torch
 TOML = 256 * 2**10  # bytes of a recipe or grid; ours have at most 4 kB
 MOST_DOTS = 256  # per line of TOML; the time for a dotted key grows with the square of its parts
 DOTTED = re.compile(rf"^(?:[^.\n]*\.){{{MOST_DOTS + 1}}}", re.MULTILINE)
-SHOWN = 80  # characters of a value in a message
+LONGEST_VALUE = 80  # characters of a value in a message
 
 
 FINITE = "{place} must be a finite number, got {found}"
 WHOLE = "{place} must be an integer of 64 bits, got a larger one"
 TEXTUAL = "{place} must be text in UTF-8 without NUL, got {found}"
-NESTED = f"must have at most {DEEPEST} levels of nesting, got more"
+TOO_DEEP = f"must have at most {DEEPEST} levels of nesting, got more"
 
 
 class NoTomlError(UserError):
@@ -94,7 +94,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
 
 def _error(where: str, what: str, error: Exception, remedy: Remedy | str) -> UserError:
     if isinstance(error, RecursionError):
-        error = _RefusedError(NESTED)
+        error = _RefusedError(TOO_DEEP)
     elif "integer string" in str(error):  # of more digits than Python converts
         error = _RefusedError(WHOLE.format(place="a value"))
     if isinstance(error, _RefusedError):
@@ -119,11 +119,13 @@ def check_value(value: Any) -> None:
             elif isinstance(one, list):
                 below += one
             elif rule := _broken_rule(one):
-                raise _RefusedError(rule.format(place=_place(value, one), found=repr(one)[:SHOWN]))
+                raise _RefusedError(
+                    rule.format(place=_place(value, one), found=repr(one)[:LONGEST_VALUE])
+                )
         if not below:
             return
         level = below
-    raise _RefusedError(NESTED)
+    raise _RefusedError(TOO_DEEP)
 
 
 def _broken_rule(value: Any) -> str:

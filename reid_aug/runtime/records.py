@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar, get_type_hints
 
 from reid_aug.runtime.errors import UserError, nearest
-from reid_aug.runtime.json_toml import SHOWN, parse_json
+from reid_aug.runtime.json_toml import LONGEST_VALUE, parse_json
 from reid_aug.runtime.regular_files import TEXT, read_text
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Table:
         """The error of a key that breaks its rule."""
         found = "got no such key"
         if key in self.content:
-            found = f"got {repr(self.content[key])[:SHOWN]}"
+            found = f"got {repr(self.content[key])[:LONGEST_VALUE]}"
         return UserError(f"{self.file}: {self.prefix}{key} must be {rule}, {found}; {self.remedy}")
 
     def text(self, key: str, choices: Collection[str] = ()) -> str:
@@ -169,7 +169,7 @@ def parse_table(text: str, where: str, what: str, remedy: str = REMOVE) -> Table
     """
     content = parse_json(text, where, what, remedy)
     if not isinstance(content, dict):
-        raise UserError(f"{where}: must be {what}, got {repr(content)[:SHOWN]}; {remedy}")
+        raise UserError(f"{where}: must be {what}, got {repr(content)[:LONGEST_VALUE]}; {remedy}")
     return Table(content, where, remedy=remedy)
 
 
@@ -177,7 +177,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """A config of ``kind`` from a table; every name, type and value is checked.
 
     Args:
-        where: the beginning of errors; "" for the key alone.
+        where: the beginning of errors; "" for only the key.
 
     Raises:
         UserError: If a key is unknown, or a value has another type or is out of its range.
@@ -200,10 +200,12 @@ def _checked(value: Any, wanted: type, where: str, key: str) -> Any:
     place = f"{where}: {key}" if where else key
     if is_dataclass(wanted):
         if not isinstance(value, Mapping):
-            raise UserError(f"{place} must be a table, got {repr(value)[:SHOWN]}")
+            raise UserError(f"{place} must be a table, got {repr(value)[:LONGEST_VALUE]}")
         return build(wanted, value, place if where else "")
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:
-        raise UserError(f"{place} must be of type {wanted.__name__}, got {repr(value)[:SHOWN]}")
+        raise UserError(
+            f"{place} must be of type {wanted.__name__}, got {repr(value)[:LONGEST_VALUE]}"
+        )
     return value

@@ -31,7 +31,7 @@ from reid_aug.runtime.records import Table
 from reid_aug.runtime.regular_files import require_regular
 
 LARGEST_FILE = 4 * 1024**3  # bytes; ViT-sized re-ID networks stay well below
-DAMAGED = (  # raised by torch.load for damaged files of the old and the new format
+DAMAGED_WEIGHTS = (  # raised by torch.load for damaged files of the old and the new format
     AssertionError, AttributeError, EOFError, IndexError, KeyError, OverflowError, RuntimeError,
     TypeError, ValueError, OSError, struct.error,
 )  # fmt: skip
@@ -70,7 +70,7 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], list[str]]:
             f"{path}: must be a PyTorch weight file of tensors only, got another kind of file or a "
             f"pickle that would run code; save the state_dict() of the network again"
         ) from None
-    except DAMAGED as error:
+    except DAMAGED_WEIGHTS as error:
         raise UserError(
             f"{path}: must be a PyTorch weight file, got {_line(error)}; use an intact copy"
         ) from None

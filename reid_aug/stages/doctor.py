@@ -25,7 +25,7 @@ from reid_aug.stages.train_reid import build_network
 from reid_aug.stages.train_reid.trainer import check_precision
 
 CLASSES = 2  # identities of a network that is only checked; the convolutions do not depend on them
-NEAR = 1e-2  # largest relative error of a matrix product on a GPU; TF32 has 10 bits
+NEAR_ENOUGH = 1e-2  # largest relative error of a matrix product on a GPU; TF32 has 10 bits
 DRIVER = Path("/proc/driver/nvidia/version")  # exists where the kernel module is loaded
 EXTRAS = {  # package: the extra that installs it, and its purpose
     "rtmlib": ("poses", "estimate-poses --estimator rtmpose"),
@@ -126,7 +126,7 @@ def _wrong_product(device: torch.device) -> str:
     except RuntimeError as error:
         return str(error).splitlines()[0]
     apart = (product - left @ right).norm() / (left @ right).norm()
-    return "" if apart < NEAR else f"a matrix product is {apart:.0e} off"
+    return "" if apart < NEAR_ENOUGH else f"a matrix product is {apart:.0e} off"
 
 
 def check_bfloat16(recipe: Recipe, table: str, device: torch.device) -> Finding:

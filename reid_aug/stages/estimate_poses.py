@@ -43,7 +43,9 @@ from reid_aug.runtime.workers import CORES, spread
 JOURNAL_FORMAT = "reid_aug.keypoints/1"
 JOURNAL = "a journal of estimate-poses"
 OWN, NEXT = "keypoints_sha256", "next_keypoints_sha256"
-CHUNK = 16  # images that a process estimates before it reports; a killed run loses at most these
+IMAGES_PER_TASK = (
+    16  # images that a process estimates before it reports; a killed run loses at most these
+)
 ROW_BYTES = 250  # the usual size of a row of keypoints.csv
 Progress = Callable[..., Iterable[Any]]
 
@@ -131,7 +133,7 @@ class Estimation(EstimatePosesJob):
 
     def cost(self, device: torch.device) -> tuple[float, int]:
         """Estimated seconds, from the first images, and bytes on the disk."""
-        some = self.files[:CHUNK]
+        some = self.files[:IMAGES_PER_TASK]
         begin = time.perf_counter()
         _estimate(self.config, some)
         seconds = (time.perf_counter() - begin) / max(1, len(some)) * len(self.files)
@@ -145,7 +147,10 @@ class Estimation(EstimatePosesJob):
             done = {name: pose for name, pose in journal.done().items() if name in files}
             todo = [file for name, file in files.items() if name not in done]
             if todo:
-                chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+                chunks = [
+                    todo[start : start + IMAGES_PER_TASK]
+                    for start in range(0, len(todo), IMAGES_PER_TASK)
+                ]
                 found = spread(partial(_estimate, self.config), chunks, self.workers)
                 each: Iterable[Any] = (item for some in journal.kept(found) for item in some)
                 if progress:

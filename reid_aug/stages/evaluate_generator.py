@@ -31,7 +31,7 @@ from reid_aug.image_quality.generated_images import (
     ImagesOfFolder,
     ImagesOfGenerator,
 )
-from reid_aug.image_quality.protocols import BORDER, FASHION
+from reid_aug.image_quality.protocols import FASHION, FASHION_BORDER
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import write_json
@@ -42,7 +42,7 @@ from reid_aug.stages.stage import Stage
 QUALITY_FORMAT = "reid_aug.quality/1"
 RESULT = "quality.json"
 RESULT_BYTES = 4_000  # the usual size of a result
-BATCH = 16  # pairs
+PAIRS_AT_ONCE = 16  # pairs
 LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvision", "Pillow")
 
 Progress = Callable[..., Iterable[Any]]
@@ -83,7 +83,7 @@ class EvaluateGeneratorJob:
             "pairs_sha256": pairs_sha256(self.pairs),
             "height": size[0],
             "width": size[1],
-            **({"patn_border": BORDER} if size == FASHION else {}),
+            **({"patn_border": FASHION_BORDER} if size == FASHION else {}),
             **self.generated.about,
             "keypoints_sha256": keypoints_sha256(self.images(), self.gallery.poses),
             "weights": {
@@ -123,7 +123,7 @@ class EvaluateGeneratorJob:
 
     def cost(self, device: torch.device) -> tuple[float, int]:
         """Estimated seconds, from the first batch of the pairs, and bytes on the disk."""
-        some = self.pairs[:BATCH]
+        some = self.pairs[:PAIRS_AT_ONCE]
         self.generated.to(device)
         metrics = open_metrics(self.weights, device)
         start = time.perf_counter()
@@ -145,9 +145,11 @@ class EvaluateGeneratorJob:
             return self.path
         self.generated.to(self.device)
         metrics = open_metrics(self.weights, self.device)
-        starts = range(0, len(self.pairs), BATCH)
+        starts = range(0, len(self.pairs), PAIRS_AT_ONCE)
         for start in progress(starts, "measure images") if progress else starts:
-            measure(self.generated, self.gallery, self.pairs[start : start + BATCH], metrics)
+            measure(
+                self.generated, self.gallery, self.pairs[start : start + PAIRS_AT_ONCE], metrics
+            )
         versions = {name: version(name) for name in LIBRARIES}
         versions |= {"reid-aug": __version__, "python": platform.python_version()}
         result = {**about, "measures": values_of(metrics), "missing": self.missing()}

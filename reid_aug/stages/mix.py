@@ -13,7 +13,7 @@ from reid_aug.mixing import Mix, TooFewImagesError, parse_min_score, require_sam
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 
-SIZE = ("height", "width")
+SIZE_KEYS = ("height", "width")
 
 if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
@@ -65,7 +65,7 @@ def _with_settings(error: TooFewImagesError, bank: Bank, stage: "Stage") -> User
         options["generator"] = checkpoint
     now = {**asdict(recipe.data), **asdict(recipe.synthesize)}
     own = [
-        f"{'data' if key in SIZE else 'synthesize'}.{key}={value}"
+        f"{'data' if key in SIZE_KEYS else 'synthesize'}.{key}={value}"
         for key, value in plan.items()
         if key in now and now[key] != value
     ]

@@ -78,7 +78,7 @@ class Recipe:
         Args:
             options: values by "table.key", or "seed"; tables may be nested. A value of None is
                 ignored.
-            where: the beginning of errors; "" for the key alone.
+            where: the beginning of errors; "" for only the key.
 
         Raises:
             UserError: If a key or a value is wrong.

@@ -15,7 +15,7 @@ from typing import Any
 
 from reid_aug.stages.recipe import Recipe
 
-WIDTH = 100  # columns
+LISTING_WIDTH = 100  # columns
 MARKUP = re.compile(r":\w+:`~?([^`]+)`|``([^`]+)``")
 HIDDEN = ("name", "given")
 
@@ -64,7 +64,7 @@ def _plain(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
+    return textwrap.fill(text, LISTING_WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
 def _toml(value: Any) -> str:

@@ -26,7 +26,7 @@ from reid_aug.bank.card import has_own_card, has_scores_on_card, images_on_card,
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
-from reid_aug.bank.plan import POLICIES, ROW_CAMERAS, PlannedRow, plan, usable, without_pose
+from reid_aug.bank.plan import POSE_POLICIES, ROW_CAMERAS, PlannedRow, plan, usable, without_pose
 from reid_aug.bank.shards import Shards
 from reid_aug.data.dataset import (
     DataConfig,
@@ -58,11 +58,11 @@ OTHER = {
     "keypoints_sha256": "set of keypoints",
     "generator_sha256": "generator",
 }
-SMALLER = "free some, lower the ratio, or choose another disk with --out"
+SMALLER_BANK = "free some, lower the ratio, or choose another disk with --out"
 LISTED = 50  # identities without a pose that are listed at most
 
 
-NO_CAMERAS = (
+NO_CAMERA_LABELS = (
     "synthesize.cameras must be source, and synthesize.poses not cross-camera, for a data set "
     "without camera labels: no image shows a known camera; add camid to the manifest, or leave "
     "both keys at their defaults"
@@ -94,8 +94,8 @@ class SynthesizeConfig:
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio, self.mode)
-        if self.poses not in POLICIES:
-            raise UserError(f"poses must be one of {', '.join(POLICIES)}, got {self.poses!r}")
+        if self.poses not in POSE_POLICIES:
+            raise UserError(f"poses must be one of {', '.join(POSE_POLICIES)}, got {self.poses!r}")
         if self.cameras not in ROW_CAMERAS:
             raise UserError(
                 f"cameras must be one of {', '.join(ROW_CAMERAS)}, got {self.cameras!r}"
@@ -144,7 +144,7 @@ def plan_bank(
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not dataset.has_cameras and (config.cameras != "source" or config.poses == "cross-camera"):
-        raise UserError(NO_CAMERAS)
+        raise UserError(NO_CAMERA_LABELS)
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     require_memory(count * ROW_MEMORY, f"{count} planned images", "lower the ratio")
@@ -273,7 +273,7 @@ def _check_space(planned: PlannedBank, pieces: Shards) -> None:
     frame = planned.data.height * planned.data.width * 3
     missing = sum(shard.stop - shard.start for shard in pieces.missing())
     need = (missing + len(planned.rows)) * frame + SPARE
-    require_disk(pieces.bank, need, f"{len(planned.rows)} images and their shards", SMALLER)
+    require_disk(pieces.bank, need, f"{len(planned.rows)} images and their shards", SMALLER_BANK)
 
 
 def _extendable(path: Path, planned: PlannedBank) -> Bank | None:
@@ -418,7 +418,7 @@ def _check_size(stage: "Stage") -> None:
     need = count * data.height * data.width * 3
     there = path.stat().st_size if path.exists() else 0
     if need > there:
-        require_disk(path, need, f"{count} images", SMALLER)
+        require_disk(path, need, f"{count} images", SMALLER_BANK)
 
 
 @dataclass(frozen=True, slots=True)

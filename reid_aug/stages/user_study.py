@@ -39,7 +39,7 @@ from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY, RESULT = "user_study.html", "user_study.json", "user_study_result.json"
-LEVEL = 1.96  # standard deviations of a 95 % interval
+DEVIATIONS = 1.96  # standard deviations of a 95 % interval
 REAL, GENERATED = KINDS = "real", "generated"
 Progress = Callable[..., Iterable[Any]]
 
@@ -114,9 +114,9 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     >>> [round(end, 4) for end in wilson(0, 10)]
     [0.0, 0.2775]
     """
-    part, width = count / total, LEVEL**2 / total
+    part, width = count / total, DEVIATIONS**2 / total
     middle = part + width / 2
-    half = LEVEL * math.sqrt(part * (1 - part) / total + width / (4 * total))
+    half = DEVIATIONS * math.sqrt(part * (1 - part) / total + width / (4 * total))
     return max(0.0, (middle - half) / (1 + width)), min(1.0, (middle + half) / (1 + width))
 
 

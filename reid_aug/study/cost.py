@@ -34,7 +34,7 @@ from reid_aug.study.shared_work import (
 )
 from reid_aug.study.tasks import Pool, Task
 
-STATES = 2  # number of training states of a generator that stay on disk
+KEPT_STATES = 2  # number of training states of a generator that stay on disk
 
 
 def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> list[str]:
@@ -105,7 +105,9 @@ def _generator_lines(tasks: Sequence[Task], stage: Stage) -> list[Part]:
     networks = build_networks(network, config, 0)
     weights = sum(_bytes(module.state_dict().values()) for module in networks.values())
     model = _bytes(networks["generator"].state_dict().values())
-    size = len(own) * (model + STATES * (model + 3 * weights))  # Adam holds two numbers per weight
+    size = len(own) * (
+        model + KEPT_STATES * (model + 3 * weights)
+    )  # Adam holds two numbers per weight
     seconds = len(own) * step * config.steps
     text = f"{len(own)} generators: {step:.2f} s per step, {_cost(seconds, size)}"
     return [(text, seconds, size)]

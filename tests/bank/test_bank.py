@@ -471,7 +471,7 @@ def test_the_heap_of_a_virtual_dataset_is_checked_before_hdf5_reads_it(path):
 
 
 def test_a_heap_is_found_wherever_it_lies(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5_heaps, "PIECE", 7)
+    monkeypatch.setattr(hdf5_heaps, "SEARCHED_BYTES", 7)
     objects = struct.pack("<HHIQ", 1, 1, 0, 8) + bytes(8)
     free = struct.pack("<HHIQ", 0, 0, 0, 4096 - 16 - len(objects))
     heap = b"GCOL\x01\0\0\0" + struct.pack("<Q", 4096) + objects + free

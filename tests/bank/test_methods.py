@@ -13,7 +13,7 @@ from torch import nn
 from reid_aug.bank import Bank, shards
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.methods import GeneratorMethod, relit
-from reid_aug.bank.methods.copies import COPIES
+from reid_aug.bank.methods.copies import COPY_JITTER
 from reid_aug.data.dataset import DataConfig, read_image, read_market1501, resize
 from reid_aug.data.keypoints import read_keypoints
 from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, save_generator
@@ -118,7 +118,7 @@ def test_a_copy_is_its_source_mirrored_in_other_colours(people):
         assert flipped > 0.97
         assert flipped > straight
         change = image.mean() / source.mean()
-        assert (1 - COPIES) ** 2 < change < (1 + COPIES) ** 2
+        assert (1 - COPY_JITTER) ** 2 < change < (1 + COPY_JITTER) ** 2
         wanted = poses[row.source.name].resized((128, 64), (32, 16)).mirrored(16).xy
         assert np.array_equal(job.method.keypoints(row), wanted, equal_nan=True)
 
@@ -202,7 +202,7 @@ def test_the_contact_sheet_shows_the_truth_under_the_camera_of_the_row(
 ):
     job = job_of(people, None, "renderer", 0.25, DataConfig(), cameras=cameras)
     shown = []
-    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHOWN", 4)
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHEET_ROWS", 4)
     monkeypatch.setattr("reid_aug.bank.contact_sheet.write_picture", lambda *_: None)
     monkeypatch.setattr(
         "reid_aug.bank.contact_sheet.sheet", lambda rows, *_, **__: shown.extend(rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_aug.bank.plan import POLICIES, PlannedRow, plan, without_pose
+from reid_aug.bank.plan import POSE_POLICIES, PlannedRow, plan, without_pose
 from reid_aug.data.dataset import PersonImage, seats
 from reid_aug.data.keypoints import Pose
 from reid_aug.runtime.errors import UserError
@@ -208,7 +208,7 @@ def policies(images: list[PersonImage], policy: str, count: int, seed: int = 0) 
     return plan(images, poses_of(images), count, seed, policy=policy, clusters=clusters)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", POSE_POLICIES)
 def test_every_policy_keeps_identities_sources_and_prefixes(policy):
     images = photographed(COUNTS, 3)
     whole = policies(images, policy, 80)
@@ -220,7 +220,7 @@ def test_every_policy_keeps_identities_sources_and_prefixes(policy):
     assert all(row.target != row.source for row in whole)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", POSE_POLICIES)
 def test_no_policy_depends_on_the_order_of_the_images(policy):
     images = photographed(COUNTS, 3)
     shuffled = [images[i] for i in np.random.default_rng(0).permutation(len(images))]

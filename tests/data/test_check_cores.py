@@ -10,7 +10,7 @@ def test_two_processes_find_what_one_finds(people, tmp_path, monkeypatch):
     broken, *_ = sorted((data / "query").iterdir())
     broken.write_bytes(b"no image")
     shutil.copy(sorted((data / "query").iterdir())[1], data / "query" / "0001_c1s1_999999_00.jpg")
-    monkeypatch.setattr(images, "PIECE", 16)
+    monkeypatch.setattr(images, "DECODED_AT_ONCE", 16)
     seen = []
 
     def progress(files):
@@ -20,7 +20,7 @@ def test_two_processes_find_what_one_finds(people, tmp_path, monkeypatch):
 
     single = check_dataset(data, None)
     monkeypatch.setattr(images, "CORES", 2)
-    monkeypatch.setattr(images, "LEAST", 1)
+    monkeypatch.setattr(images, "FILES_PER_PROCESS", 1)
     together = check_dataset(data, None, progress)
 
     assert together.record() == single.record()

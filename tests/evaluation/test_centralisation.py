@@ -46,7 +46,7 @@ class MeanColour(nn.Module):
 def test_a_feature_is_the_mean_over_the_image_and_its_generated_images(
     checkpoint, people, monkeypatch
 ):
-    monkeypatch.setattr("reid_aug.evaluation.centralisation.BATCH", 7)
+    monkeypatch.setattr("reid_aug.evaluation.centralisation.POSED_BATCH", 7)
     images = read_market1501(people).query[:5]
     own = extract_features(MeanColour(), images, to_tensor, CPU)
     posed = posed_features(checkpoint, people)

@@ -11,10 +11,10 @@ from reid_aug.data.pictures import INK, TITLE
 from reid_aug.evaluation import Matches, evaluate
 from reid_aug.evaluation.features import columns
 from reid_aug.evaluation.ranked_lists import (
-    FRAME,
+    FRAME_WIDTH,
     HIT,
+    LISTED_SIZE,
     MISS,
-    SIZE,
     check_choice,
     choose_queries,
     ranked,
@@ -23,7 +23,7 @@ from reid_aug.evaluation.ranked_lists import (
 from reid_aug.runtime.errors import UserError
 from tests.stages.test_evaluate_reid import small_backbone, write_network
 
-HEIGHT, WIDTH = SIZE
+HEIGHT, WIDTH = LISTED_SIZE
 AP = np.array([0.4, np.nan, 0.1, 0.9, 0.1])
 
 
@@ -87,8 +87,8 @@ def test_frames_and_crops_of_the_picture(people):
             crops[2:], ranked(distances[query], *answers.of(query), 4), strict=True
         ):
             assert tuple(crop[0, 0]) == (HIT if is_hit else MISS)
-            inside = slice(FRAME, -FRAME)
-            wanted = read_image(dataset.gallery[place].path, *SIZE)
+            inside = slice(FRAME_WIDTH, -FRAME_WIDTH)
+            wanted = read_image(dataset.gallery[place].path, *LISTED_SIZE)
             np.testing.assert_array_equal(crop[inside, inside], wanted[inside, inside])
 
 

@@ -33,7 +33,7 @@ def published(query, gallery, k1, k2, own_weight):
 @pytest.mark.parametrize("numbers", [(20, 6, 0.3), (7, 1, 0.5), (5, 8, 0.0), (20, 6, 1.0)])
 @pytest.mark.parametrize("seed", range(3))
 def test_distances_are_those_of_the_published_code(seed, numbers, monkeypatch):
-    monkeypatch.setattr(reranking, "BLOCK", 64)
+    monkeypatch.setattr(reranking, "RERANKED_ROWS", 64)
     monkeypatch.setattr(reranking, "PAIRS", 1000)
     query, gallery = people(seed)
 

@@ -10,7 +10,7 @@ from reid_aug.data.pictures import TITLE
 from reid_aug.generator import Generator, GeneratorConfig
 from reid_aug.generator.attention import (
     COVER,
-    SCALE,
+    MASK_COLOURS,
     End,
     attention_picture,
     busiest_channel,
@@ -79,7 +79,7 @@ def test_masks_are_colours_over_the_image_from_the_least_to_the_largest():
 
     least, middle, most = (one[0, 0] for one in over(masks, image))
 
-    for found, colour in zip((least, middle, most), SCALE, strict=True):
+    for found, colour in zip((least, middle, most), MASK_COLOURS, strict=True):
         assert np.abs(found - (COVER * colour + (1 - COVER) * 100)).max() <= 1
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from reid_aug.data.keypoints import JOINTS, Pose
 from reid_aug.pose_estimators.joint_layouts import (
-    LAYOUTS,
+    JOINT_LAYOUTS,
     from_body_25,
     from_coco,
     pose_of,
@@ -59,7 +59,7 @@ def test_without_a_shoulder_there_is_no_neck():
 
 
 def test_the_number_of_joints_selects_the_layout():
-    for joints, convert in LAYOUTS.items():
+    for joints, convert in JOINT_LAYOUTS.items():
         assert convert(np.ones((joints, 3))).shape == (18, 3)
 
 

@@ -79,7 +79,7 @@ def trained(monkeypatch):
 
     for module in (benchmark, shared_work):
         monkeypatch.setattr(module, "run_tasks", run_here)
-    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHOWN", 2)
+    monkeypatch.setattr("reid_aug.bank.contact_sheet.SHEET_ROWS", 2)
     return folders
 
 

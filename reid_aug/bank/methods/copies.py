@@ -8,7 +8,7 @@ import numpy as np
 from reid_aug.bank.methods.base import Method
 from reid_aug.bank.plan import PlannedRow
 
-COPIES = 0.3  # the jitter of copies
+COPY_JITTER = 0.3  # the jitter of copies
 
 
 class CopiesMethod(Method):
@@ -34,4 +34,4 @@ class CopiesMethod(Method):
         return np.ascontiguousarray(self.sources(rows)[:, :, ::-1])
 
     def finish(self, images: np.ndarray, rows: Sequence[PlannedRow]) -> np.ndarray:
-        return self.relit(images, rows, COPIES)
+        return self.relit(images, rows, COPY_JITTER)

@@ -23,7 +23,7 @@ from reid_aug.bank.plan import PlannedRow
 from reid_aug.generator.limb_warp import warp_limbs
 
 BLUR = 1 / 8  # standard deviation of the blur, as a part of the shorter side of the image
-LEAST = 1e-3  # blurred weight of the background below which a pixel takes the blurred source
+LEAST_WEIGHT = 1e-3  # blurred weight of the background below which a pixel takes the blurred source
 
 
 class LimbWarpMethod(Method):
@@ -70,8 +70,8 @@ def background(images: Tensor, person: Tensor) -> Tensor:
         person: how much of each pixel the person covers, (B, 1, H, W) in [0, 1].
     """
     weights = blurred(1 - person)
-    inside = blurred(images * (1 - person)) / weights.clamp(min=LEAST)
-    return torch.where(weights < LEAST, blurred(images), inside)
+    inside = blurred(images * (1 - person)) / weights.clamp(min=LEAST_WEIGHT)
+    return torch.where(weights < LEAST_WEIGHT, blurred(images), inside)
 
 
 def blurred(images: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.workers import CORES, spread
 
 MOST_CAMERAS = 12  # of a table of cameras in the text
-PIECE = 256  # files that a process decodes at once
-LEAST = 2000  # files per process; a process starts in the time of about 1,500
+DECODED_AT_ONCE = 256  # files that a process decodes at once
+FILES_PER_PROCESS = 2000  # files per process; a process starts in the time of about 1,500
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +234,10 @@ def check_images(
 
 def _decoded(files: Sequence[Path]) -> Iterator[Content | Fault]:
     """The content of each file, or what is wrong with it; on several cores."""
-    pieces = [files[start : start + PIECE] for start in range(0, len(files), PIECE)]
-    workers = max(1, min(CORES, len(files) // LEAST))
+    pieces = [
+        files[start : start + DECODED_AT_ONCE] for start in range(0, len(files), DECODED_AT_ONCE)
+    ]
+    workers = max(1, min(CORES, len(files) // FILES_PER_PROCESS))
     return itertools.chain.from_iterable(spread(_decode_piece, pieces, workers))
 
 
@@ -283,10 +285,10 @@ def _check_identities(
     gallery: list[PersonImage],
 ) -> Iterator[Fault]:
     groups = by_identity(train)
-    alone = [pid for pid, group in groups.items() if len(group) == 1]
-    if alone:
-        text = f"{len(alone)} of {len(groups)} training identities have one image only"
-        yield Fault(False, f"{text}: pid {some(alone)}", "one image")
+    single = [pid for pid, group in groups.items() if len(group) == 1]
+    if single:
+        text = f"{len(single)} of {len(groups)} training identities have one image only"
+        yield Fault(False, f"{text}: pid {some(single)}", "one image")
     single = [pid for pid, group in groups.items() if len({i.camid for i in group}) == 1]
     if single and has_cameras:
         text = f"{len(single)} of {len(groups)} training identities have one camera only"

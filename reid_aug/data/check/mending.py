@@ -14,7 +14,7 @@ from reid_aug.data.listing import SPLITS
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
 
-LEFT_OUT = "-left-out.csv"
+LEFT_OUT_SUFFIX = "-left-out.csv"
 
 
 def write_usable(images: Images, poses: Poses, faults: Sequence[Fault], path: Path) -> str:
@@ -32,7 +32,7 @@ def write_usable(images: Images, poses: Poses, faults: Sequence[Fault], path: Pa
         if fault.is_error:
             reasons |= {file: fault.kind for file in fault.files if file not in reasons}
     entries = [entry for entry in images.listing.entries if entry.path not in reasons]
-    beside = path.with_name(path.stem + LEFT_OUT)
+    beside = path.with_name(path.stem + LEFT_OUT_SUFFIX)
     for target in (path, beside):
         if target.exists():
             raise UserError(f"{target}: is there already; choose another file for --fix")

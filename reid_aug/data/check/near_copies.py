@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIDE = 8  # pixels; the side of a signature
+SIGNATURE_SIDE = 8  # pixels; the side of a signature
 # Grey levels; the largest root mean square difference of two signatures of one image. In the crops
 # of Market-1501, images of two people differ by 16 or more, an image and its copy as a JPEG of
 # quality 30 by 2, shifted by a pixel by 5, or 5 % brighter by 5.
-NEAR = 8.0
-BLOCK = 256  # images that are compared at once
+NEAR_DISTANCE = 8.0
+COMPARED_ROWS = 256  # images that are compared at once
 
 
 def signature(pixels: np.ndarray) -> np.ndarray:
-    """A small version of an image (H, W, 3) uint8: (3 * SIDE * SIDE,) uint8."""
-    small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=1.0)
+    """A small version of an image (H, W, 3) uint8: (3 * SIGNATURE_SIDE * SIGNATURE_SIDE,) uint8."""
+    small = Image.fromarray(pixels).resize(
+        (SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BOX, reducing_gap=1.0
+    )
     return np.asarray(small).reshape(-1)
 
 
@@ -34,13 +36,16 @@ def near_copies(
     table = np.stack([signatures[path] for path in others]).astype(np.float32)
     norms = np.square(table).sum(1)
     pairs = []
-    for start in range(0, len(own), BLOCK):
-        some, some_means = own[start : start + BLOCK], own_means[start : start + BLOCK]
-        low = int(np.searchsorted(means, some_means[0] - NEAR))
-        high = int(np.searchsorted(means, some_means[-1] + NEAR, "right"))
+    for start in range(0, len(own), COMPARED_ROWS):
+        some, some_means = (
+            own[start : start + COMPARED_ROWS],
+            own_means[start : start + COMPARED_ROWS],
+        )
+        low = int(np.searchsorted(means, some_means[0] - NEAR_DISTANCE))
+        high = int(np.searchsorted(means, some_means[-1] + NEAR_DISTANCE, "right"))
         block = np.stack([signatures[path] for path in some]).astype(np.float32)
         squares = np.square(block).sum(1)[:, None] + norms[low:high] - 2 * block @ table[low:high].T
-        near = np.argwhere(squares <= NEAR**2 * block.shape[1])
+        near = np.argwhere(squares <= NEAR_DISTANCE**2 * block.shape[1])
         pairs += [(some[row], others[low + column]) for row, column in near.tolist()]
     return sorted(pairs)
 

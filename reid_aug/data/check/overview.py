@@ -11,7 +11,7 @@ from reid_aug.data.keypoints import NO_POSE
 from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.runtime.errors import UserError
 
-SHOWN = 48  # crops, at most a third of them doubtful
+OVERVIEW_CROPS = 48  # crops, at most a third of them doubtful
 
 
 def write_overview(images: Images, poses: Poses, path: Path) -> None:
@@ -41,7 +41,9 @@ def shown_names(images: Images, poses: Poses) -> list[str]:
     decode are included.
     """
     decoded = {path.name for path in images.contents}
-    doubtful = [name for name in dict.fromkeys(poses.doubtful) if name in decoded][: SHOWN // 3]
+    doubtful = [name for name in dict.fromkeys(poses.doubtful) if name in decoded][
+        : OVERVIEW_CROPS // 3
+    ]
     others = sorted(decoded - set(doubtful))
-    places = np.linspace(0, len(others) - 1, min(SHOWN - len(doubtful), len(others)))
+    places = np.linspace(0, len(others) - 1, min(OVERVIEW_CROPS - len(doubtful), len(others)))
     return doubtful + [others[place] for place in places.astype(int)]

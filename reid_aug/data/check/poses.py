@@ -14,7 +14,7 @@ from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, Pose, keypoint_rows,
 from reid_aug.runtime.errors import UserError
 
 SHOULDERS, HIPS = TORSO[:2], TORSO[2:]
-MANY = 20  # rows; with fewer, small coordinates may be those of cut people
+ENOUGH_ROWS = 20  # rows; with fewer, small coordinates may be those of cut people
 SCALED = 1.4  # factor; published keypoints reach 1.0 times the size of the image
 FLAT = 1.0  # pixels; smallest plausible height of the shoulders above the hips
 
@@ -158,7 +158,7 @@ def _outside(rows: Sequence[KeypointRow]) -> Finding:
         )
         return True, swapped, "swapped", text
     factor = _factor(rows)
-    if factor > SCALED or (len(rows) >= MANY and factor < 1 / SCALED):
+    if factor > SCALED or (len(rows) >= ENOUGH_ROWS and factor < 1 / SCALED):
         text = (
             f"coordinates must be in pixels of the image, got those of images about "
             f"{factor:.2g} times as large in most rows; {_describe_scaled(rows[0])}; divide the "

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_aug.data.dataset import FOLDERS, KEYPOINTS, NESTED, Dataset
+from reid_aug.data.dataset import FOLDERS, KEYPOINTS, MARKET_FOLDER, Dataset
 from reid_aug.data.formats import cuhk, identity_folders, manifest, market1501, msmt17
 from reid_aug.data.listing import Listing, dataset_of
 from reid_aug.runtime.errors import UserError
@@ -96,7 +96,7 @@ def find_folder(root: Path, formats: Mapping[str, Fits]) -> tuple[str, Path]:
         )
     below = [path for path in sorted(root.iterdir()) if path.is_dir()]
     found: list[tuple[str, Path]] = []
-    for folders in ([root], [root / NESTED], below):
+    for folders in ([root], [root / MARKET_FOLDER], below):
         found = found or [
             (name, folder)
             for folder in folders

@@ -24,7 +24,7 @@ CUHK03, CUHK01 = "CUHK03", "CUHK01"
 LOOKS_LIKE_CUHK03 = "splits_new_labeled.json with images_labeled (or _detected)"
 LOOKS_LIKE_CUHK01 = "campus with 0001001.png, ..."
 SPLIT_FILES = "splits_*.json"
-KINDS = ("labeled", "detected")
+BOX_KINDS = ("labeled", "detected")
 CUHK03_NAME = re.compile(r"(\d+_\d+)_(\d+)_\d+\.")
 CUHK01_NAME = re.compile(r"(\d{4})(\d{3})\.")
 TRAINING_IDENTITIES = 485
@@ -34,7 +34,9 @@ def fits_cuhk03(root: Path) -> bool:
     """Whether this is a split file of CUHK03, or a folder with one."""
     if root.is_file():
         return root.suffix.lower() == ".json"
-    return any(root.glob(SPLIT_FILES)) and any((root / f"images_{kind}").is_dir() for kind in KINDS)
+    return any(root.glob(SPLIT_FILES)) and any(
+        (root / f"images_{kind}").is_dir() for kind in BOX_KINDS
+    )
 
 
 def read_cuhk03(root: Path) -> Listing:
@@ -51,7 +53,7 @@ def read_cuhk03(root: Path) -> Listing:
             f"data set"
         )
     path = found[0]
-    kind = next((kind for kind in KINDS if kind in path.stem), KINDS[0])
+    kind = next((kind for kind in BOX_KINDS if kind in path.stem), BOX_KINDS[0])
     folder = path.parent / f"images_{kind}"
     listing = Listing(CUHK03, path, dict.fromkeys(SPLITS, path))
     for split, rows in _splits_of(path).items():

@@ -34,9 +34,9 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import new_folder
 
 HEIGHT, WHOLE, CROPPED = 256, 256, 176
-BORDER = (WHOLE - CROPPED) // 2
-QUALITY = 95
-SPLITS = ("train", "test")
+WHITE_BORDER = (WHOLE - CROPPED) // 2
+FASHION_JPEG_QUALITY = 95
+FASHION_SPLITS = ("train", "test")
 ANNOTATION, PAIRS = "fasion-resize-annotation-{}.csv", "fasion-resize-pairs-{}.csv"
 PUBLISHED = re.compile(r"fashion(?:WO)?MEN\w+?id(\d{8})(\d{2})_(\d)\w*\.jpg")
 
@@ -63,7 +63,7 @@ def write_deepfashion(source: Path, folder: Path, progress: Progress = iter) -> 
     """
     if not source.is_dir():
         raise UserError(f"{source}: there is no such folder; give the one of images and lists")
-    splits = {name: _read_split(source, name) for name in SPLITS}
+    splits = {name: _read_split(source, name) for name in FASHION_SPLITS}
     files = _find_images(source, [name for split in splits.values() for name in split.poses])
     places = _places(splits)
     with new_folder(folder) as part:
@@ -199,5 +199,5 @@ def _write_image(source: Path, target: Path) -> None:
             f"{source}: must be {HEIGHT}x{WHOLE} pixels, or {HEIGHT}x{CROPPED} if cropped, got "
             f"{pixels.shape[0]}x{pixels.shape[1]}; use the images of img.zip"
         )
-    middle = Image.fromarray(pixels[:, BORDER:-BORDER])
-    middle.save(target, quality=QUALITY, subsampling=0)
+    middle = Image.fromarray(pixels[:, WHITE_BORDER:-WHITE_BORDER])
+    middle.save(target, quality=FASHION_JPEG_QUALITY, subsampling=0)

@@ -6,7 +6,7 @@
 
 The name of the folder is the identity. The camera is the number after "_c" in the file name; if no
 file name has one, the data set has no cameras. ``train_all`` holds ``train`` and ``val``, so it is
-used if it is there, else ``train`` alone.
+used if it is there, else only ``train``.
 """
 
 import re

@@ -14,7 +14,7 @@ from reid_aug.data.listing import JUNK_LABEL, SPLITS, Listing
 from reid_aug.runtime.errors import UserError
 
 NAME, VERI = "Market-1501", "VeRi-776"
-LAYOUTS = {NAME: FOLDERS, VERI: ("image_train", "image_query", "image_test")}
+MARKET_LAYOUTS = {NAME: FOLDERS, VERI: ("image_train", "image_query", "image_test")}
 NOTES = {
     VERI: "vehicles have no pose: images can be copied and imported, but none can be generated"
 }
@@ -23,7 +23,7 @@ LOOKS_LIKE = "bounding_box_train, query, bounding_box_test"
 
 def fits(root: Path) -> bool:
     """Whether the folder has one of the layouts."""
-    return any((root / names[0]).is_dir() for names in LAYOUTS.values())
+    return any((root / names[0]).is_dir() for names in MARKET_LAYOUTS.values())
 
 
 def find(root: Path) -> Path:
@@ -43,7 +43,7 @@ def read(root: Path) -> Listing:
     Raises:
         UserError: If one of the three folders is missing.
     """
-    name, folders = next(item for item in LAYOUTS.items() if (root / item[1][0]).is_dir())
+    name, folders = next(item for item in MARKET_LAYOUTS.items() if (root / item[1][0]).is_dir())
     if missing := [folder for folder in folders if not (root / folder).is_dir()]:
         raise UserError(
             f"{root}: must be in {name} layout, the folders {', '.join(folders)}; "

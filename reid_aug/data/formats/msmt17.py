@@ -13,7 +13,7 @@ training split has both list_train.txt and list_val.txt, as is usual since the s
 import re
 from pathlib import Path
 
-from reid_aug.data.dataset import NAME as MARKET_NAME
+from reid_aug.data.dataset import MARKET_NAME as MARKET_NAME
 from reid_aug.data.dataset import SUFFIXES, camera_number, image_and_other_files, parse_label
 from reid_aug.data.listing import JUNK_LABEL, ListedImage, Listing
 from reid_aug.runtime.errors import UserError
@@ -25,7 +25,7 @@ LISTS = (
     ("train", "list_train.txt"), ("train", "list_val.txt"), ("query", "list_query.txt"),
     ("gallery", "list_gallery.txt"),
 )  # fmt: skip
-LABEL = re.compile(r"-1|\d{1,40}")
+IDENTITY_LABEL = re.compile(r"-1|\d{1,40}")
 OPTIONAL = "list_val.txt"
 FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
 
@@ -76,7 +76,7 @@ def _read_list(listing: Listing, path: Path, folder: Path, split: str) -> None:
         name, _, label = line.strip().rpartition(" ")
         name = name.strip()
         try:
-            if not name.lower().endswith(SUFFIXES) or not LABEL.fullmatch(label):
+            if not name.lower().endswith(SUFFIXES) or not IDENTITY_LABEL.fullmatch(label):
                 raise UserError(f"{where}: must be 'PATH IDENTITY', got {line.strip()[:60]!r}")
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise UserError(f"{where}: the path must lie in {folder}, got {name[:60]!r}")

@@ -35,7 +35,7 @@ EXPORT_FORMAT = "reid_aug.export/1"
 EXPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
 MARKET, CLASSES = "market1501", "folders"
 LAYOUTS = {MARKET: FOLDERS, CLASSES: ("train", "query", "gallery")}  # the folders of the lists
-QUALITY = 95  # of the JPEG files; colours are not subsampled
+EXPORT_JPEG_QUALITY = 95  # of the JPEG files; colours are not subsampled
 
 
 def export_bank(
@@ -138,7 +138,7 @@ def _write_rows(
             inside = file_in(layout, entry.pid, name)
             file_ = part / LAYOUTS[layout][0] / inside
             file_.parent.mkdir(exist_ok=True)
-            image.save(file_, quality=QUALITY, subsampling=0)
+            image.save(file_, quality=EXPORT_JPEG_QUALITY, subsampling=0)
             poses[name] = Pose(entry.keypoints)
             scores = [f"{score[row]:.6g}" for score in bank.scores.values()]
             about = (inside, entry.pid, entry.camid, entry.source, entry.target)

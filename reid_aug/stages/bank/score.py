@@ -41,7 +41,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import sha256, write_json
 
-BATCH = 256
+SCORE_BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
 LEAST_SURE = 0.2  # confidence of a joint of MoveNet
 
@@ -78,8 +78,8 @@ def score_bank(
     material = Material(dataset, real, (bank.height, bank.width), device)
     scores = open_scores(weights, material)
     parts = []
-    for start in progress(range(0, len(bank), BATCH)):
-        stop = min(start + BATCH, len(bank))
+    for start in progress(range(0, len(bank), SCORE_BATCH)):
+        stop = min(start + SCORE_BATCH, len(bank))
         batch = ScoredRows(
             bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
         )
@@ -120,7 +120,7 @@ def _write(bank: Bank, scores: dict[str, np.ndarray], about: dict[str, Any]) -> 
     card = read_card(bank.path).content if path.exists() else None
     about = {name: about[name] for name in sorted(about)}  # the same card when it is scored again
     attributes = bank.attributes.unwritten(scores=about)
-    pixels = (bank.images(start, start + BATCH) for start in range(0, len(bank), BATCH))
+    pixels = (bank.images(start, start + SCORE_BATCH) for start in range(0, len(bank), SCORE_BATCH))
     write_bank(bank.path, bank.rows, pixels, attributes, scores)
     if card is not None:
         written = Bank(bank.path).attributes.content_sha256

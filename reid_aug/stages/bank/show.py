@@ -21,7 +21,7 @@ from reid_aug.data.pictures import draw_pose
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.pages import picture, write_page
 
-SHOWN = 50  # rows with the highest values, and as many with the lowest
+ROWS_PER_SECTION = 50  # rows with the highest values, and as many with the lowest
 
 
 def write_bank_page(
@@ -110,15 +110,15 @@ def _ranges(bank: Bank) -> list[tuple[str, str, str]]:
 def _sections(bank: Bank, by: str | None) -> Iterator[tuple[str, list[int]]]:
     """The sections: title and rows of each."""
     if by is None:
-        rows = np.linspace(0, len(bank) - 1, min(2 * SHOWN, len(bank))).astype(int)
+        rows = np.linspace(0, len(bank) - 1, min(2 * ROWS_PER_SECTION, len(bank))).astype(int)
         yield "Spread over the bank (it has no scores)", rows.tolist()
         return
     values = bank.scores[by]
     order = np.argsort(-values, kind="stable")  # rows without a score (NaN) come last
     scored = order[: int(np.isfinite(values).sum())]
-    count = min(SHOWN, -(-len(scored) // 2))
+    count = min(ROWS_PER_SECTION, -(-len(scored) // 2))
     yield f"The {count} highest by {by}", scored[:count].tolist()
-    worst = scored[count:][-SHOWN:][::-1]
+    worst = scored[count:][-ROWS_PER_SECTION:][::-1]
     yield f"The {len(worst)} lowest by {by}", worst.tolist()
 
 

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
 
 # keys whose files the metadata names without their folders
-FILES = ("vgg", "identity_model", "start", "start_appearance", "start_pose")
-FLOAT = 4  # bytes
-SMALLER = (
+WEIGHT_KEYS = ("vgg", "identity_model", "start", "start_appearance", "start_pose")
+BYTES_PER_NUMBER = 4  # bytes
+SMALLER_TRAINING = (
     "lower train_generator.batch, train_generator.pool, generator.width, "
     "train_generator.discriminator_width or the size of the images"
 )
@@ -133,7 +133,7 @@ class TrainGeneratorJob:
         pools = config.pool * area * (9 + network.joints) if len(networks) > 1 else 0
         generator = sizes["generator"]
         state = generator + 3 * sum(sizes.values()) + pools  # Adam has two numbers per weight
-        return Cost(seconds, FLOAT * (generator + STATES_KEPT * state))
+        return Cost(seconds, BYTES_PER_NUMBER * (generator + STATES_KEPT * state))
 
     def run(self, progress: Progress | None = None) -> Path:
         """Train, or continue a training that was interrupted; write the recipe."""
@@ -274,8 +274,10 @@ def check_memory(network: GeneratorConfig, config: TrainGeneratorConfig, data: D
     area = data.height * data.width
     layers = 2 * 3 + 2 * network.joints + network.width  # images, heatmaps, the first convolution
     pool = config.pool * area * (9 + network.joints)
-    need = FLOAT * (4 * weights + config.batch * area * layers + pool)  # gradients, Adam's numbers
-    require_memory(need, "the networks and a batch", SMALLER)
+    need = BYTES_PER_NUMBER * (
+        4 * weights + config.batch * area * layers + pool
+    )  # gradients, Adam's numbers
+    require_memory(need, "the networks and a batch", SMALLER_TRAINING)
 
 
 def check_cameras(pairs: Pairs, network: GeneratorConfig) -> None:
@@ -331,7 +333,7 @@ def training_metadata(
     Raises:
         UserError: If a file of the recipe is missing or does not fit.
     """
-    files = {key: Path(getattr(config, key)).name for key in FILES}
+    files = {key: Path(getattr(config, key)).name for key in WEIGHT_KEYS}
     keys = {key: value for key, value in asdict(config).items() if key != "tensorboard"}
     recipe = {
         "data": asdict(pairs.data),

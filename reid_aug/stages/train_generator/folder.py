@@ -31,7 +31,7 @@ from reid_aug.stages.train_generator.pairs import PairBatch
 
 STATE_FORMAT = "reid_aug.training/1"
 STATES_KEPT = 2
-STATES = "[0-9]*.safetensors"
+STATE_FILES = "[0-9]*.safetensors"
 
 
 class TrainingFolder:
@@ -69,7 +69,7 @@ class TrainingFolder:
 
     def has_state(self) -> bool:
         """Whether a state is saved."""
-        return any(self.states.glob(STATES))
+        return any(self.states.glob(STATE_FILES))
 
     def newest_state(self) -> tuple[int, dict[str, Tensor]]:
         """The steps of the newest state and its tensors; 0 and no tensors if there is no state.
@@ -77,7 +77,7 @@ class TrainingFolder:
         Raises:
             UserError: If the state is of another training or another number of processes.
         """
-        newest = max(self.states.glob(STATES), default=None)
+        newest = max(self.states.glob(STATE_FILES), default=None)
         if newest is None:
             return 0, {}
         tensors, metadata = read_tensors(newest)
@@ -103,7 +103,7 @@ class TrainingFolder:
         head["processes"] = self.processes
         head["tensors_sha256"] = tensors_sha256(tensors)
         write_tensors(self.states / f"{step:08d}.safetensors", tensors, head)
-        for old in sorted(self.states.glob(STATES))[:-STATES_KEPT]:
+        for old in sorted(self.states.glob(STATE_FILES))[:-STATES_KEPT]:
             old.unlink()
 
     def open_log(self, start: int) -> TextIO:

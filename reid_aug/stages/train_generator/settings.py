@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from reid_aug.generator.adversary import GAN_LOSSES
-from reid_aug.generator.config import MOST
+from reid_aug.generator.config import LARGEST_SETTINGS
 from reid_aug.runtime.errors import UserError, require_at_least, require_at_most
 from reid_aug.stages.train_generator.pairs import PAIR_CAMERAS, WEIGHTINGS
 
@@ -87,7 +87,7 @@ class TrainGeneratorConfig:
         whole = ("steps", "batch", "lr_every", "save_every", "discriminator_width")
         require_at_least(self, 1, *whole)
         require_at_least(self, 0, "discriminator_blocks")
-        require_at_most(self, MOST["blocks"], "discriminator_blocks")
+        require_at_most(self, LARGEST_SETTINGS["blocks"], "discriminator_blocks")
         weights = ("gan_weight", "l1_weight", "perceptual_weight", "identity_weight")
         require_at_least(self, 0, "pool", "held_out", *weights)
         if not 0 < self.lr < math.inf:

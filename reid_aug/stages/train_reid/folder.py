@@ -28,7 +28,7 @@ from reid_aug.runtime.weights import check_tensors, read_tensors, tensors_sha256
 
 IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
 STATE = "state.safetensors"
-STATE_FORMAT = "reid_aug.reid_state/1"
+REID_STATE_FORMAT = "reid_aug.reid_state/1"
 BITLESS = ("workers",)  # keys of a recipe that do not change the result
 ADDED = {"weights_data": ""}  # values of keys that recipes of older versions lack
 
@@ -111,7 +111,7 @@ def read_state(folder: Path, about: Mapping[str, Any]) -> tuple[int, dict[str, T
         return 0, {}
     tensors, metadata = read_tensors(path)
     notes = Table(metadata, str(path))
-    notes.text("format", (STATE_FORMAT,))
+    notes.text("format", (REID_STATE_FORMAT,))
     if others := _differences(_plain(about), notes.table("about")):
         raise UserError(
             f"{path}: belongs to an unfinished training that differs in {', '.join(others)}; go on "
@@ -125,7 +125,7 @@ def write_state(
     folder: Path, about: Mapping[str, Any], step: int, tensors: Mapping[str, Tensor]
 ) -> None:
     """Write the state of the experiment ``about`` after ``step`` steps."""
-    notes = {"format": STATE_FORMAT, "step": step, "about": _plain(about)}
+    notes = {"format": REID_STATE_FORMAT, "step": step, "about": _plain(about)}
     notes["tensors_sha256"] = tensors_sha256(tensors)
     write_tensors(folder / STATE, tensors, notes)
 

@@ -23,13 +23,21 @@ from reid_aug.study.report.rows import Line, gain, lines_of, rows_of
 from reid_aug.study.report.texts import FOOTNOTE, TABLE_HEADER
 
 __all__ = [
-    "FORMATS", "HTML", "TABLE_HEADER", "captioned_lines", "check_format", "find_results", "gain",
-    "read_results", "report",
-    "rows_of", "table",
+    "HTML",
+    "TABLE_FORMATS",
+    "TABLE_HEADER",
+    "captioned_lines",
+    "check_format",
+    "find_results",
+    "gain",
+    "read_results",
+    "report",
+    "rows_of",
+    "table",
 ]  # fmt: skip
 
 HTML = "html"  # a page, not text: reid_aug.study.report.page
-FORMATS = ("terminal", "markdown", "csv", "latex")
+TABLE_FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def table(results: Sequence[Result]) -> list[list[str]]:
@@ -46,15 +54,15 @@ def captioned_lines(results: Sequence[Result]) -> list[tuple[str, list[Line]]]:
     )
 
 
-def check_format(style: str, known: Sequence[str] = (*FORMATS, HTML)) -> None:
+def check_format(style: str, known: Sequence[str] = (*TABLE_FORMATS, HTML)) -> None:
     """Raise a UserError unless there is such a format."""
     if style not in known:
-        listed = ", ".join((*FORMATS, HTML))
+        listed = ", ".join((*TABLE_FORMATS, HTML))
         raise UserError(f"--format must be one of {listed}, got {style!r}{nearest(style, known)}")
 
 
 def report(results: Sequence[Result], style: str) -> str:
-    """All tables of some results as text, in one of ``FORMATS``.
+    """All tables of some results as text, in one of ``TABLE_FORMATS``.
 
     Except in CSV, published results follow those on Market-1501 in tables of their own.
 
@@ -62,7 +70,7 @@ def report(results: Sequence[Result], style: str) -> str:
         UserError: If there is no such format, or if two results belong to one row and one seed but
             to different experiments.
     """
-    check_format(style, FORMATS)
+    check_format(style, TABLE_FORMATS)
     tables = captioned_lines(results)
     if style == "csv":
         return texts.comma_separated([line for _, lines in tables for line in lines])

@@ -22,8 +22,8 @@ COLOURS = (
     "#3fa3ad", "#7a5c43",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>"
-MANY = 20  # points of a line without markers
-WIDTH = 5.0  # inches, 360 pixels of a page
+MARKED_POINTS = 20  # points of a line without markers
+CURVE_WIDTH = 5.0  # inches, 360 pixels of a page
 STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "reid-aug", "text.parse_math": False, "font.size": 10,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK,
@@ -109,7 +109,7 @@ def line_plot(series: Sequence[Series], xlabel: str, ylabel: str, alt: str) -> s
     def draw(axes: "Axes") -> None:
         for one in series:
             colour, xs = COLOURS[one.place % len(COLOURS)], [x for x, _ in one.points]
-            marker = MARKERS[one.place % len(MARKERS)] if len(xs) < MANY else ""
+            marker = MARKERS[one.place % len(MARKERS)] if len(xs) < MARKED_POINTS else ""
             axes.plot(xs, [y for _, y in one.points], color=colour, marker=marker, label=one.name)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.grid(axis="y")
@@ -151,7 +151,7 @@ def _svg(draw: Callable[["Axes"], None], height: float, alt: str) -> str:
 
     file = io.StringIO()
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(CURVE_WIDTH, height), layout="constrained")
         draw(figure.subplots())
         about = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(file, format="svg", metadata=about)

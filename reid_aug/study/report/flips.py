@@ -29,10 +29,10 @@ from reid_aug.runtime.pages import picture
 from reid_aug.stages.train_reid.folder import MODEL, RESULT
 from reid_aug.study.report.results import Result
 
-SHOWN = 3  # queries shown per kind of flip
+FLIPS_PER_KIND = 3  # queries shown per kind of flip
 TOP = 6  # gallery images of a ranked list
-SIZE = 128, 64  # pixels of a picture in the page
-NEAR = 0.005  # largest difference between a mAP and its repetition on another machine
+FLIP_SIZE = 128, 64  # pixels of a picture in the page
+NEAR_MAP = 0.005  # largest difference between a mAP and its repetition on another machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def flips_of(
             rankings.append(_Ranking(path, dataset, device or torch.device("cpu")))
         except UserError as error:
             return f"A network cannot be read: {error}"
-        if abs(rankings[-1].scores.mAP - result.mAP) > NEAR:
+        if abs(rankings[-1].scores.mAP - result.mAP) > NEAR_MAP:
             return f"{path} does not give the mAP of its result: it belongs to another result."
     return _compare(what, after.seed, *rankings)
 
@@ -152,10 +152,14 @@ def _compare(what: str, seed: int, before: _Ranking, after: _Ranking) -> Flips:
             for q in queries
         ]
 
-    gained = np.argsort(np.where(new == 1, -old, 0), kind="stable")[: min(SHOWN, counts["gained"])]
-    lost = np.argsort(np.where(old == 1, -new, 0), kind="stable")[: min(SHOWN, counts["lost"])]
+    gained = np.argsort(np.where(new == 1, -old, 0), kind="stable")[
+        : min(FLIPS_PER_KIND, counts["gained"])
+    ]
+    lost = np.argsort(np.where(old == 1, -new, 0), kind="stable")[
+        : min(FLIPS_PER_KIND, counts["lost"])
+    ]
     return Flips(what, seed, counts, shown(gained.tolist()), shown(lost.tolist()))
 
 
 def _crop(path: Path) -> str:
-    return picture(read_image(path, *SIZE), quality=85)
+    return picture(read_image(path, *FLIP_SIZE), quality=85)

@@ -31,8 +31,8 @@ import numpy as np
 from reid_aug.study.report.results import Result
 
 RESAMPLES = 4000
-LEVEL = 0.95
-BLOCK = 500  # resamples whose draws are in memory at a time
+CONFIDENCE = 0.95
+RESAMPLED_BLOCK = 500  # resamples whose draws are in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def paired_t(differences: np.ndarray) -> Interval:
     from scipy.stats import t  # here, because loading it takes longer than printing a table
 
     count, mean = len(differences), float(differences.mean())
-    quantile = float(t.ppf((1 + LEVEL) / 2, count - 1))
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, count - 1))
     width = quantile * float(differences.std(ddof=1)) / math.sqrt(count)
     return Interval(mean - width, mean + width)
 
@@ -120,7 +120,7 @@ def bootstrap(differences: np.ndarray, seed: int = 0) -> Interval:
     seeds, queries = differences.shape
     trainings = _counts(seed + 1, seeds)
     means = (_counts(seed, queries) @ differences.T * trainings).sum(1) / (seeds * queries)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(low), float(high))
 
 
@@ -129,8 +129,8 @@ def _counts(seed: int, count: int) -> np.ndarray:
     """(RESAMPLES, count): how often each of ``count`` items is drawn in each resample."""
     rng = np.random.default_rng([seed, count])
     blocks = []
-    for start in range(0, RESAMPLES, BLOCK):
-        size = min(BLOCK, RESAMPLES - start)
+    for start in range(0, RESAMPLES, RESAMPLED_BLOCK):
+        size = min(RESAMPLED_BLOCK, RESAMPLES - start)
         drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
         tally = np.bincount(drawn.ravel(), minlength=size * count)
         blocks.append(tally.reshape(size, count).astype(np.float32))

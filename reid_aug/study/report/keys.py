@@ -14,7 +14,7 @@ from reid_aug.stages.train_reid.settings import PLAIN, PRESETS, caption_keys
 from reid_aug.study.report.results import SETTINGS, Result, ScoreLimit
 
 UNKNOWN, WHOLE, DECLARED, RANDOM = "unknown", "whole", "declared", "random"
-POLICIES = tuple(key for key in SETTINGS if key.startswith("generated_"))
+POLICY_KEYS = tuple(key for key in SETTINGS if key.startswith("generated_"))
 Settings = tuple[tuple[str, Any], ...]
 
 
@@ -149,7 +149,7 @@ def training_key(result: Result) -> TrainingKey:
     settings = {**usual, **result.recipe}
     shared = caption_keys(settings)
     deviations = _others(settings, usual, [key for key in PRESETS[preset] if key not in shared])
-    policy = _others(settings, usual, POLICIES) if result.ratio else ()
+    policy = _others(settings, usual, POLICY_KEYS) if result.ratio else ()
     return TrainingKey(preset, deviations, policy, _start_key(result))
 
 

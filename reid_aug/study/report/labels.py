@@ -21,9 +21,9 @@ from reid_aug.study.report.keys import (
 from reid_aug.study.report.results import Result, TableKey
 
 NONE = "-"
-NO_CAMERAS = "evaluated without camera labels"
+WITHOUT_CAMERAS = "evaluated without camera labels"
 LEAK_STATUSES = {"kept": "of the kept set", "whole": "that may know left-out images"}
-STARTS = {
+START_LABELS = {
     RANDOM: "from scratch",
     "external": "pre-trained on external data",
     "kept": "pre-trained on the kept set",
@@ -72,12 +72,14 @@ def _changes(key: TrainingKey) -> list[str]:
 
 def start(key: StartKey) -> str:
     """What is known of starting weights, and of which file where that is not enough."""
-    return STARTS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
+    return START_LABELS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
 
 
 def row_training(key: RowKey) -> str:
     """What a training does that a plain one does not, its start, and whether cameras are known."""
-    parts = [training(key.training)] if key.has_cameras else [training(key.training), NO_CAMERAS]
+    parts = (
+        [training(key.training)] if key.has_cameras else [training(key.training), WITHOUT_CAMERAS]
+    )
     return ", ".join(parts)
 
 
@@ -93,7 +95,7 @@ def what(key: RowKey, usual: UsualStart | None = None) -> str:
     parts = [*parts, *_changes(key.training)] or ["real images only"]
     if usual is None or key.training.start != usual.start:
         parts.append(start(key.training.start))
-    return ", ".join(parts if key.has_cameras else [*parts, NO_CAMERAS])
+    return ", ".join(parts if key.has_cameras else [*parts, WITHOUT_CAMERAS])
 
 
 def keep(key: RowKey) -> str:

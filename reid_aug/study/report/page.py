@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from reid_aug.study.report.flips import Flips
 
-PAGE = "report.html"
+PAGE_FILE = "report.html"
 EXTREMES = 5  # identities shown at each end
-MACHINE = ("backbone", "workers", "weights")
+MACHINE_SETTINGS = ("backbone", "workers", "weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Panel:
         return texts.answer(self.subject) if self.subject else None
 
     @property
-    def rivals(self) -> int:
+    def compared_rows(self) -> int:
         """The number of rows of which the subject gains most."""
         return len(candidates(self.lines))
 
@@ -132,7 +132,7 @@ def write_report(
     tables = [(caption, panels_of(group, kinds)) for caption, group in lines]
     panels = [panel for _, group in tables for panel in group]
     write_page(
-        run / PAGE,
+        run / PAGE_FILE,
         "report.html",
         title=run.resolve().name,
         tables=tables,
@@ -154,7 +154,7 @@ def write_report(
         definitions=sorted({str(result.ap_definition) for result in results}),
         faults=list(faults),
     )
-    return run / PAGE
+    return run / PAGE_FILE
 
 
 def panels_of(lines: Sequence[Line], kinds: Sequence[Any]) -> list[Panel]:
@@ -345,6 +345,9 @@ def _recipes(results: Sequence[Result]) -> list[tuple[str, str]]:
     captions = labels.captions(tables)
     firsts = {captions[key]: group[0].recipe for key, group in tables.items()}
     return [
-        (caption, json.dumps({k: v for k, v in recipe.items() if k not in MACHINE}, indent=1))
+        (
+            caption,
+            json.dumps({k: v for k, v in recipe.items() if k not in MACHINE_SETTINGS}, indent=1),
+        )
         for caption, recipe in sorted(firsts.items())
     ]

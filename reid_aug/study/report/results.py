@@ -26,7 +26,11 @@ SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
 UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ within a table
 SETTINGS: dict[str, Any] = asdict(TrainReidConfig())  # a value of each key's type
 IN_CAPTIONS = ("steps", "batch", "height", "width")  # settings that every result must have
-CHOICES = {"preset": tuple(PRESETS), "generated_label": LABELS, "weights_data": ("", "external")}
+SETTING_CHOICES = {
+    "preset": tuple(PRESETS),
+    "generated_label": LABELS,
+    "weights_data": ("", "external"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,7 @@ def _setting(table: Table, key: str) -> Any:
     if kind is bool:
         return table.truth(key)
     if kind is str:
-        return table.text(key, CHOICES.get(key, ()))
+        return table.text(key, SETTING_CHOICES.get(key, ()))
     return table.whole(key) if kind is int else table.number(key)
 
 

@@ -29,7 +29,7 @@ from reid_aug.study.report.keys import (
 from reid_aug.study.report.results import Result, tables_of
 
 SAME = ("mAP", "ap", "rows_sha256", "kept_sha256", "starting_weights")  # in one experiment
-FIRST_STARTS = tuple(labels.STARTS)
+FIRST_STARTS = tuple(labels.START_LABELS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

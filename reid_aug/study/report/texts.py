@@ -40,9 +40,13 @@ FOOTNOTE = (
     "renders show the right person in the right pose, which no generator can promise."
 )
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
-PAGE = 100  # columns of a terminal
+TERMINAL_WIDTH = 100  # columns of a terminal
 LEAST_WHAT = 16  # columns of what a row adds, which takes the room that the others leave
-MACHINE = ("backbone", "workers", "weights")  # settings that have a column, or belong to a machine
+OMITTED_SETTINGS = (
+    "backbone",
+    "workers",
+    "weights",
+)  # settings that have a column, or belong to a machine
 
 
 def cells(line: Line) -> list[str]:
@@ -176,7 +180,7 @@ def terminal(caption: str, lines: Sequence[Line]) -> str:
     images, what = header.index("images"), header.index("what")
     rows = [row for _, group in body for row in group]
     others = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    room = PAGE - sum(others) + others[images] + others[what] - 2 * (len(header) - 2)
+    room = TERMINAL_WIDTH - sum(others) + others[images] + others[what] - 2 * (len(header) - 2)
 
     def fitted(row: Sequence[str]) -> list[list[str]]:
         """The lines of a row: what it adds takes several where it is long."""
@@ -207,8 +211,8 @@ def _aligner(rows: Sequence[Sequence[str]]) -> Callable[[Sequence[str] | None], 
 
 
 def wrapped(text: str) -> str:
-    """Text broken into lines of at most ``PAGE`` characters."""
-    return textwrap.fill(text, PAGE, break_long_words=False, break_on_hyphens=False)
+    """Text broken into lines of at most ``TERMINAL_WIDTH`` characters."""
+    return textwrap.fill(text, TERMINAL_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown(caption: str, lines: Sequence[Line]) -> str:
@@ -304,7 +308,7 @@ def record(line: Line) -> dict[str, Any]:
         "bank_sha256": _common(result.bank_sha256 for result in row.results),
         "dataset_sha256": first.dataset_sha256,
         "starting_weights": _common(result.starting_weights for result in row.results),
-        **{key: value for key, value in first.recipe.items() if key not in MACHINE},
+        **{key: value for key, value in first.recipe.items() if key not in OMITTED_SETTINGS},
     }
 
 

@@ -15,7 +15,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.stages.train_reid.settings import PRESETS
 from reid_aug.study import report as reports
-from reid_aug.study.report import FORMATS, TABLE_HEADER, find_results, labels, read_results
+from reid_aug.study.report import TABLE_FORMATS, TABLE_HEADER, find_results, labels, read_results
 from reid_aug.study.report.keys import StartKey, TrainingKey, row_key
 from reid_aug.study.report.rows import gains
 
@@ -526,7 +526,7 @@ def test_what_a_row_changes_stands_in_one_column():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("style", FORMATS)
+@pytest.mark.parametrize("style", TABLE_FORMATS)
 def test_tables_hold_no_times_and_no_hosts(style):
     text = report([result(0.0, 0, 0.5)], style)
 
