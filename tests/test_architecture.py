@@ -85,6 +85,30 @@ def test_every_module_has_a_docstring_and_a_name_that_says_something():
         assert path.stem not in FORBIDDEN, path
 
 
+# Every module of data.formats may have these; T is the usual name of a type variable.
+SHARED_CONSTANTS = {"NAME", "LOOKS_LIKE", "FOLDERS", "T"}
+
+
+def constants_of(path: Path) -> set[str]:
+    """The names in capitals that a module assigns."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        names |= {t.id for t in targets if isinstance(t, ast.Name) and t.id.isupper()}
+    return names
+
+
+def test_constants_of_two_modules_differ_in_name():
+    owners: dict[str, list[str]] = {}
+    for path in FILES:
+        for name in constants_of(path) - SHARED_CONSTANTS:
+            owners.setdefault(name, []).append(dotted(path))
+
+    assert {"MODES", "JOINTS"} <= owners.keys()
+    assert {name: modules for name, modules in owners.items() if len(modules) > 1} == {}
+
+
 BODY = 15  # lines
 
 
