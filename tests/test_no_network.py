@@ -34,13 +34,14 @@ def test_the_pipeline_opens_no_socket(people, tmp_path, monkeypatch):
     with pytest.raises(NetworkError):
         socket.socket()
 
-    run = ("--data", people, "--out", tmp_path / "run", "--device", "cpu", *SMALL)
+    place = ("--data", people, "--out", tmp_path / "run")
+    run = (*place, "--device", "cpu", *SMALL)
     copies = ("--ratio", "0.5", "--set", "synthesize.method=copies")
     for words in (
         ("check", people),
         ("synthesize", *run, *copies),
         ("bank", "score", *run),
-        ("bank", "export", tmp_path / "out", *run),
+        ("bank", "export", tmp_path / "out", *place),
         ("train-reid", *run, "--ratio", "0.5"),
         ("report", tmp_path / "run", "--format", "html"),
     ):

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.json_toml import LEAST, MOST, is_utf8
@@ -280,8 +280,9 @@ def _decoding(path: Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
+        found = "other content" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(
-            f"{path}: must be an image that decodes ({', '.join(IMAGE_FORMATS)}), got {error}; "
+            f"{path}: must be an image that decodes ({', '.join(IMAGE_FORMATS)}), got {found}; "
             f"replace or remove the file"
         ) from None
 

@@ -206,8 +206,8 @@ def parse_pose(text: str, where: str) -> Pose:
         UserError: If the text has another form; the message begins with ``where``.
     """
     try:
-        columns = [parse_json(NAN.sub("null", column), where) for column in text.split(":")]
-        y, x = ([math.nan if v is None else v for v in column] for column in columns)
+        columns = [parse_json(NAN.sub('"nan"', column), where) for column in text.split(":")]
+        y, x = ([math.nan if v == "nan" else v for v in column] for column in columns)
     except (UserError, TypeError, ValueError):
         raise UserError(f"{where}: {ROW}, got {text.strip()[:60]!r}") from None
     for axis, values in (("y", y), ("x", x)):

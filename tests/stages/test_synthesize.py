@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_aug import bank as bank_module
-from reid_aug.bank import Bank, shards
+from reid_aug.bank import Bank, opening, shards
 from reid_aug.bank.card import has_own_card, images_on_card
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.methods import GeneratorMethod
@@ -71,8 +70,8 @@ def test_the_same_command_gives_the_same_bytes(people, checkpoint, tmp_path):
 
 def test_a_new_bank_is_opened_once(people, checkpoint, tmp_path, monkeypatch):
     opened = []
-    scan = bank_module.find_heaps
-    monkeypatch.setattr(bank_module, "find_heaps", lambda path: opened.append(path) or scan(path))
+    scan = opening.find_heaps
+    monkeypatch.setattr(opening, "find_heaps", lambda path: opened.append(path) or scan(path))
 
     path, _ = make(people, checkpoint, tmp_path / "run", 0.5)
 

@@ -123,5 +123,7 @@ def test_a_re_id_network_of_no_size_is_refused_before_it_is_tried(tmp_path, size
     recipe = {"backbone": "resnet50", "height": 64, "width": 32, **size}
     write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {"recipe": recipe})
 
-    with pytest.raises(UserError, match=r"model.safetensors: height and width must be in 16..2048"):
+    key = "width" if "width" in size else "height"
+    rule = rf"model\.safetensors: recipe\.{key} must be a whole number in \[16, 2048\]"
+    with pytest.raises(UserError, match=rule):
         load_reid_network(tmp_path / "model.safetensors")

@@ -133,7 +133,7 @@ def test_the_page_has_all_scores_cameras_losses_and_quality(tmp_path):
     for cell in (tmp_path / "reid").iterdir():
         (cell / "log.jsonl").write_text('{"step": 10, "loss": 2.5}\n{"step": 20, "loss": 1.5}\n')
     (tmp_path / "quality.json").write_text(json.dumps({
-        "format": "reid_aug.quality/1", "pairs": 12,
+        "format": "reid_aug.quality/1", "pairs": 12, "pairs_sha256": "0" * 64,
         "measures": {"SSIM": {"patn": 0.25, "clean": 0.5}}, "missing": {}}))  # fmt: skip
     found, faults = find_results(tmp_path)
 
