@@ -13,7 +13,7 @@ from tests.evaluation.test_evaluation import assert_same, scene
 
 @pytest.mark.parametrize("seed", range(8))
 def test_scores_are_those_of_the_cpu_with_and_without_ties(seed, monkeypatch):
-    monkeypatch.setattr(device_evaluation, "BLOCK", 7)
+    monkeypatch.setattr(device_evaluation, "RANKED_BYTES", 7)
     distances, *columns = scene(seed, queries=30)
     if seed % 2:
         distances = np.round(distances / 16)

@@ -112,7 +112,7 @@ def test_a_stopped_run_goes_on(people, config, tmp_path, monkeypatch):
 
     estimate_poses(people, config, path, workers=1)
 
-    assert len(estimated) == len(names(people)) - 2 * verb.CHUNK
+    assert len(estimated) == len(names(people)) - 2 * verb.IMAGES_PER_TASK
     assert path.read_bytes() == whole.read_bytes()
 
 
