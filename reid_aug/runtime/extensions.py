@@ -87,7 +87,7 @@ def declared(built_in: Sequence[Declaration], group: str) -> tuple[Declaration, 
                 f"entry point {entry.name} of {group}: its name must differ from those of other "
                 f"classes; rename it in the package that declares it"
             )
-        text = f"Weights of {entry.value}, from an installed package."
+        text = f"Weights of {entry.value}, from an installed package, if it needs any."
         found.append(Declaration(entry.value, option=entry.name, help=text, group=group))
     return tuple(found)
 
