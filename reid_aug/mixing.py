@@ -35,9 +35,7 @@ from reid_aug.data.provenance import dataset_sha256, names_sha256
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import new_name, sha256
 
-LARGEST_RATIO = (
-    1_000_000  # the largest ratio; a bank of it would hold 25 GB per real image of 128 x 64
-)
+LARGEST_RATIO = 1_000_000  # a bank of it would hold 25 GB per real image of 128 x 64
 MODES = ("supplement", "replace")
 IN_ANOTHER = "make the right bank in another folder with"
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.grid_stress import members
 from benchmarks.stress.attempts import READ, Tally
 from reid_aug.backbones import torchreid_library
 from reid_aug.cli import main
@@ -37,7 +38,7 @@ SMALL = (
     "--set", "train_generator.batch=2", "--set", "train_generator.save_every=2",
     "--set", "train_generator.discriminator_width=4", "--set", "train_generator.pool=2",
     "--set", "train_reid.height=32", "--set", "train_reid.width=16", "--set", "train_reid.steps=4",
-    "--set", "train_reid.batch=4", "--set", "train_reid.backbone=osnet_x0_25", "--device", "cpu",
+    "--set", "train_reid.batch=4", "--set", "train_reid.backbone=osnet_x0_25",
 )  # fmt: skip
 
 
@@ -56,18 +57,19 @@ class Killed:
 
 def commands(data: Path) -> list[Killed]:
     """The commands that write files."""
-    run = ("--data", str(data), "--out", "OUT/run", *SMALL)
+    place = ("--data", str(data), "--out", "OUT/run", *SMALL)
+    run = (*place, "--device", "cpu")  # of commands that compute
     images = str(data / "bounding_box_train")
     copies = ("synthesize", *run, "--ratio", "0.5", "--set", "synthesize.method=copies")
     points = ("--keypoints", "OUT/k.csv", "--from", str(data / "keypoints.csv"))
     return [
         Killed("people", ("people", "OUT/people", "--identities", "2", "--test-identities", "2")),
         Killed("estimate-poses --from", ("estimate-poses", str(data), *points)),
-        Killed("bank import", ("bank", "import", images, *run)),
+        Killed("bank import", ("bank", "import", images, *place)),
         Killed("synthesize", copies),
         Killed("bank score", ("bank", "score", *run), copies),
-        Killed("bank export", ("bank", "export", "OUT/exported", *run), copies),
-        Killed("bank show", ("bank", "show", *run), copies),
+        Killed("bank export", ("bank", "export", "OUT/exported", *place), copies),
+        Killed("bank show", ("bank", "show", *place), copies),
         Killed("train-generator", ("train-generator", *run)),
         Killed("train-reid", ("train-reid", *run, "--ratio", "0")),
     ]
@@ -98,9 +100,9 @@ def _undisturbed(one: Killed, out: Path) -> tuple[dict[str, bytes], float]:
     """The files of a run, and its seconds."""
     out.mkdir(parents=True)
     if one.before:
-        _finish(_start(one.arguments(out, one.before)))
+        _finish(_start(one.arguments(out, one.before), out))
     began = time.monotonic()
-    code = _finish(_start(one.arguments(out, one.words)))
+    code = _finish(_start(one.arguments(out, one.words), out))
     if code:
         sys.exit(f"{one.name}: exit code {code}")
     return dict(_files(out)), time.monotonic() - began
@@ -112,9 +114,9 @@ def _case(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     if one.before:
-        _finish(_start(one.arguments(out, one.before)))
+        _finish(_start(one.arguments(out, one.before), out))
     way = rng.choice(WAYS)
-    child = _start(one.arguments(out, one.words))
+    child = _start(one.arguments(out, one.words), out)
     time.sleep(rng.uniform(0, 1.1 * seconds))
     _signal(child, way)
     code = _finish(child)
@@ -123,8 +125,9 @@ def _case(
     if left := _members(child):
         return "outlived", f"{way}: {len(left)} processes outlived it"
     for again in ("second", "third"):
-        if code := _finish(_start(one.arguments(out, one.words))):
-            return "not done again", f"{way}: the {again} run ended with {code}, {_output(out)}"
+        if code := _finish(_start(one.arguments(out, one.words), out)):
+            printed = _output_of(out).read_text(errors="replace")[-600:]
+            return "not done again", f"{way}: the {again} run ended with {code}, {printed}"
         found = dict(_files(out))
         differing = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
         if differing:
@@ -132,14 +135,14 @@ def _case(
     return READ, ""
 
 
-def _start(arguments: Sequence[str]) -> int:
+def _start(arguments: Sequence[str], out: Path) -> int:
     child = os.fork()
     if child:
         return child
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 1
-    with open(OUTPUT, "w") as output:  # noqa: PTH123
+    with _output_of(out).open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     try:
@@ -154,11 +157,9 @@ def _start(arguments: Sequence[str]) -> int:
     os._exit(code)
 
 
-OUTPUT = f"/tmp/stress-{os.getpid()}.txt"
-
-
-def _output(out: Path) -> str:
-    return Path(OUTPUT).read_text(errors="replace")[-600:]
+def _output_of(out: Path) -> Path:
+    """The file of what the commands of a case print."""
+    return out.with_suffix(".txt")
 
 
 def _signal(child: int, way: str) -> None:
@@ -189,27 +190,17 @@ def _finish(child: int) -> int:
 def _members(session: int) -> list[int]:
     """The living processes of a session, after at most five seconds."""
     end = time.monotonic() + 5
-    while (left := list(_living(session))) and time.monotonic() < end:
+    while (left := members(session)) and time.monotonic() < end:
         time.sleep(0.02)
     return left
 
 
-def _living(session: int) -> Iterator[int]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if int(own) == session and state not in "ZX":
-            yield int(path.parent.name)
-
-
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """The bytes of every file by name, without times and leftovers of killed processes."""
+    """The bytes of every file by name, without times, own paths and leftovers of kills."""
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_file() and not path.name.endswith(".part"):
-            yield name, _timeless(path.read_bytes())
+            yield name, _timeless(path.read_bytes()).replace(str(folder).encode(), b"OUT")
 
 
 def _timeless(content: bytes) -> bytes:

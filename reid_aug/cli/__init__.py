@@ -11,7 +11,6 @@ package and shows its traceback.
     options, errors                the options that commands share, and the report of errors
     declared                       options that follow from declared metrics and scores
     recipes                        the keys of recipes
-    jobs                           the dry run of a stage
 """
 
 import click

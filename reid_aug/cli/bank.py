@@ -1,6 +1,5 @@
 """Banks: verify, score and show them; export them, and import generated images of others."""
 
-import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +11,15 @@ from reid_aug.cli.options import (
     bank_option,
     min_score_option,
     mix_options,
-    say,
+    perform,
     stage_of,
     stage_options,
 )
-from reid_aug.runtime.errors import Remedy
 
 if TYPE_CHECKING:
     from reid_aug.bank import Bank
     from reid_aug.data.dataset import Dataset
     from reid_aug.runtime.extensions import Declaration
-    from reid_aug.stages.stage import Stage
 
 file_type = click.Path(path_type=Path)
 
@@ -80,19 +77,10 @@ def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any
     its weights is given.
     """
     stage = stage_of(given)
-    from reid_aug.runtime.progress import track
-    from reid_aug.stages.bank.opening import open_bank
-    from reid_aug.stages.bank.score import score_bank
+    from reid_aug.stages.bank.score import prepare
 
-    opened = open_bank(stage, bank)
-    if dry_run:
-        return say(f"dry run: would score {len(opened)} images of {opened.path}")
     paths = {option: Path(path) for option, path in weights.items()}
-    shown = functools.partial(track, what="score")
-    for name, values in score_bank(opened, stage.dataset, paths, stage.device, shown).items():
-        low, middle, high = sorted(values)[0], sorted(values)[len(values) // 2], max(values)
-        say(f"{name}: {low:.3f} to {high:.3f}, median {middle:.3f}")
-    return click.echo(opened.path)
+    perform(prepare(stage, bank, paths), stage, dry_run)
 
 
 @bank.command()
@@ -110,34 +98,9 @@ def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
     Both are written into the run folder. The page, bank.html, includes its pictures.
     """
     stage = stage_of(given)
-    from reid_aug.stages.bank.opening import open_bank
-    from reid_aug.stages.bank.show import choose_score
+    from reid_aug.stages.bank.show import prepare
 
-    opened = open_bank(stage, bank)
-    by, path = choose_score(opened, by), stage.run.path / "bank.html"
-    if dry_run:
-        return say(f"dry run: would write {path} and {stage.run.contact_sheet}")
-    _write_pages(opened, stage, path, by)
-    say(f"contact sheet: {stage.run.contact_sheet}")
-    say(f"sorted by {by}" if by else f"no scores; {_to_score(opened, stage)}")
-    click.echo(path)
-    return None
-
-
-def _to_score(bank: "Bank", stage: "Stage") -> Remedy:
-    data = {} if stage.is_demo else {"data": str(stage.root)}
-    return Remedy(("bank", "score"), {"bank": str(bank.path), **data}, words="make them with")
-
-
-def _write_pages(opened: "Bank", stage: "Stage", path: Path, by: str | None) -> None:
-    from reid_aug.bank.contact_sheet import write_contact_sheet
-    from reid_aug.data.dataset import kept
-    from reid_aug.stages.bank.show import write_bank_page
-
-    part, seed = opened.attributes.keep, opened.attributes.keep_seed
-    real = kept(stage.dataset.train, part, seed)
-    write_bank_page(opened, real, path, by, stage.root.name)
-    write_contact_sheet(opened, real, stage.root, stage.run.contact_sheet)
+    perform(prepare(stage, bank, by), stage, dry_run)
 
 
 @bank.command()
@@ -172,19 +135,10 @@ def export(
     Without --ratio, the whole bank is written. The file names of generated images contain "s9".
     """
     stage = stage_of(given)
-    from reid_aug.runtime.progress import track
-    from reid_aug.stages.bank.export import check_layout, export_bank
-    from reid_aug.stages.mix import resolve_mix
+    from reid_aug.stages.bank.export import prepare
 
-    check_layout(layout)
-    mix = resolve_mix(stage, ratio, mode, bank, min_score)
-    say(f"{mix.generated} generated images{mix.note}")
-    if dry_run:
-        return
-    shown = functools.partial(track, what="export")
-    count = export_bank(mix, stage.dataset, stage.poses, folder, with_real, shown, layout)
-    say(f"{count} training images")
-    click.echo(folder)
+    job = prepare(stage, folder, ratio, mode, bank, min_score, with_real, layout)
+    perform(job, stage, dry_run)
 
 
 @bank.command("import")
@@ -220,16 +174,6 @@ def import_(
     (0002_c1s1_000451_03.jpg) or those that PATN, DG-Market or CamStyle give, also in subfolders.
     """
     stage = stage_of(given)
-    from reid_aug.bank import Bank
-    from reid_aug.bank.card import has_own_card, write_card
-    from reid_aug.stages.bank import import_ as module
+    from reid_aug.stages.bank.import_ import prepare
 
-    found, text = module.read_images(images, table, stage.dataset)
-    say(text)
-    if dry_run:
-        return
-    path, data = stage.run.bank, stage.recipe.data
-    module.import_bank(found, stage.dataset, stage.poses, data, path, name, trained_on)
-    if not has_own_card(path):  # a run that was killed may have left none
-        write_card(Bank(path), stage.root, {"method": name, "imported_from": str(table or images)})
-    click.echo(path)
+    perform(prepare(stage, images, table, name, trained_on), stage, dry_run)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reid_aug.cli.declared import declared_options
-from reid_aug.cli.jobs import say_job_dry_run
 from reid_aug.cli.options import (
     bank_option,
     generator_option,
+    perform,
     say,
+    say_cost,
     say_dry_run,
     stage_of,
     stage_options,
@@ -128,15 +129,13 @@ def evaluate(dry_run: bool, weights: dict[str, str], **given: Any) -> None:
     """
     own = {name: given.pop(name) for name in ("generator", "images", "pairs", "count")}
     stage = stage_of(given)
-    from reid_aug.runtime.progress import track
     from reid_aug.stages.evaluate_generator import prepare, read_quality, table
 
     job = prepare(stage, **own, weights=weights)
+    say(job.describe())
     if dry_run:
-        return say_job_dry_run(stage, job, job.describe())
-    if job.is_done():
-        say(f"done already: {job.path}")
-    path = job.run(track)
+        return say_cost(job, stage)
+    path = job.run()
     for line in table(read_quality(path)):
         click.echo(line)
     return click.echo(path)
@@ -187,7 +186,4 @@ def user_study(
     if answers:
         return click.echo(outcome(stage.run.path, answers).describe())
     job = prepare(stage, UserStudyConfig(*size), bank, images)
-    if dry_run:
-        return say_job_dry_run(stage, job)
-    say(job.describe())
-    return click.echo(job.run())
+    return perform(job, stage, dry_run)

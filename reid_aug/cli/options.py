@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reid_aug.stages.cost import duration as duration
-
 if TYPE_CHECKING:
     from reid_aug.stages.job import Job
     from reid_aug.stages.stage import Stage
@@ -66,7 +64,7 @@ STAGE_OPTIONS = {
         "settings",
         metavar="TABLE.KEY=VALUE",
         multiple=True,
-        help="Set any key of the recipe; may be repeated.",
+        help="Set any key of the recipe; may be repeated.  [default: the recipe's values]",
     ),
     "dry_run": click.option(
         "--dry-run", is_flag=True, help="Print what the command would do and cost; write nothing."
@@ -104,12 +102,14 @@ mix_options = options(
         type=fraction,
         metavar="R",
         help="In mode supplement, generated images per real image, 0 or more. In mode replace, the "
-        "fraction of the real images that generated ones replace, in [0, 1).",
+        "fraction of the real images that generated ones replace, in [0, 1).  [default: the whole "
+        "bank, or the recipe's to make one]",
     ),
     click.option(
         "--mode",
         metavar="MODE",
-        help="supplement (add generated images to the real ones) or replace.",
+        help="supplement (add generated images to the real ones) or replace.  [default: the "
+        "bank's without --ratio, else the recipe's]",
     ),
 )
 min_score_option = click.option(
@@ -150,7 +150,7 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     return stage
 
 
-def perform(job: "Job", dry_run: bool, *tables: str) -> None:
+def perform(job: "Job", stage: "Stage", dry_run: bool, *tables: str) -> None:
     """Describe a job, then run it and print the path of its result; a dry run prints its cost.
 
     Args:
@@ -165,10 +165,18 @@ def perform(job: "Job", dry_run: bool, *tables: str) -> None:
             say(job.outcome())
             click.echo(path)
     elif is_first_rank():
-        device = job.stage.device
-        done = f"nothing to do: {job.path} exists" if job.is_done() else ""
-        work = done or f"would write {job.path}: {job.cost(device).describe(device)}"
-        say_dry_run(job.stage, tables, work)
+        say_cost(job, stage, *tables)
+
+
+def say_cost(job: "Job", stage: "Stage", *tables: str) -> None:
+    """Print the resolved recipe, the file that a job would write, and its cost.
+
+    Args:
+        tables: as for :func:`perform`.
+    """
+    done = f"nothing to do: {job.path} exists" if job.is_done() else ""
+    cost = "" if done else job.cost(stage.device).describe(stage.device)
+    say_dry_run(stage, tables, done or f"would write {job.path}: {cost}")
 
 
 def say(text: str) -> None:

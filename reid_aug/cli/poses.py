@@ -59,11 +59,10 @@ def estimate_poses(**given: Any) -> None:
 
     A run that was stopped resumes. A later run estimates only images that were added since.
     """
-    from reid_aug.runtime.progress import track
     from reid_aug.stages.estimate_poses import prepare
 
     job = prepare(**given)
     say(job.describe())
-    path = job.run(track)
-    say(job.summary())
+    path = job.run()
+    say(job.outcome())
     click.echo(path)

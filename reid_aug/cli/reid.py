@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reid_aug.cli.jobs import say_job_dry_run
-from reid_aug.cli.options import say, stage_of, stage_options
+from reid_aug.cli.options import perform, say, say_cost, stage_of, stage_options
 
 if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
@@ -60,7 +59,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
     job = prepare(stage, model, **own)
     say(job.describe())
     if dry_run:
-        return say_job_dry_run(stage, job, tables=["synthesize"])
+        return say_cost(job, stage, "synthesize")
     path = job.run()
     for line in table(job.results()):
         click.echo(line)
@@ -100,9 +99,7 @@ def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given
     stage = _stage_beside(model, given)
     from reid_aug.stages.evaluate_reid import prepare_ranking
 
-    job = prepare_ranking(stage, model, queries, count, top)
-    say(job.describe())
-    return say_job_dry_run(stage, job) if dry_run else click.echo(job.run())
+    perform(prepare_ranking(stage, model, queries, count, top), stage, dry_run)
 
 
 def _stage_beside(model: Path, given: dict[str, Any]) -> "Stage":

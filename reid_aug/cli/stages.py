@@ -158,7 +158,7 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     stage = stage_of(given)
     from reid_aug.stages import train_generator as module
 
-    perform(module.prepare(stage), dry_run, "generator", "train_generator")
+    perform(module.prepare(stage), stage, dry_run, "generator", "train_generator")
 
 
 @click.command()
@@ -178,7 +178,8 @@ def synthesize(
     from reid_aug.stages.synthesize import generator_or_stand_in, prepare
 
     with generator_or_stand_in(stage, generator, dry_run) as chosen:
-        perform(prepare(stage, ratio, mode, chosen), dry_run, "synthesize")
+        job = prepare(stage, ratio, mode, chosen)
+        perform(job, job.stage, dry_run, "synthesize")
 
 
 @click.command("train-reid")
@@ -216,4 +217,5 @@ def train_reid(
     from reid_aug.stages import train_reid as module
 
     prepare = module.prepare_estimate if dry_run else module.prepare
-    perform(prepare(stage, ratio, mode, bank, min_score), dry_run, "synthesize", "train_reid")
+    job = prepare(stage, ratio, mode, bank, min_score)
+    perform(job, job.stage, dry_run, "synthesize", "train_reid")

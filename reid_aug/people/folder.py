@@ -24,9 +24,7 @@ from reid_aug.runtime.workers import end_with_parent, usable_cores
 RENDERER = 2  # version of the images; increased when any rendered pixel changes
 PEOPLE_RECORD = "people.json"
 WORTH_A_POOL = 32  # least number of people for a process pool; fewer render faster without it
-PEOPLE_PER_TASK = (
-    8  # people per task of a process; neighbours share bystanders and so cached bodies
-)
+PEOPLE_PER_TASK = 8  # of a process; neighbours share bystanders and so cached bodies
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 

@@ -23,7 +23,19 @@ class Cost:
         >>> Cost(600, 12_000_000).describe(torch.device("cpu"))
         'about 10 min on cpu, 12 MB'
         """
-        return f"about {duration(self.seconds)} on {device}, {self.bytes / 1e6:.0f} MB"
+        return f"about {duration(self.seconds)} on {device}, {amount(self.bytes)}"
+
+
+def amount(size: int) -> str:
+    """A number of bytes in the unit that suits it.
+
+    >>> amount(400), amount(12_000_000), amount(2_500_000_000)
+    ('0.4 kB', '12 MB', '2.5 GB')
+    """
+    for least, unit in ((1e9, "GB"), (1e6, "MB")):
+        if size >= least:
+            return f"{size / least:.{0 if size >= 10 * least else 1}f} {unit}"
+    return f"{size / 1e3:.{0 if size >= 10_000 else 1}f} kB"
 
 
 def duration(seconds: float) -> str:

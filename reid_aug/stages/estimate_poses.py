@@ -9,8 +9,7 @@ added since.
 import hashlib
 import json
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -36,18 +35,18 @@ from reid_aug.pose_estimators.joint_layouts import in_pixels, pose_of, without_f
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, locked, sha256, sync, write_json
 from reid_aug.runtime.json_toml import parse_json
+from reid_aug.runtime.progress import track
 from reid_aug.runtime.records import REMOVE, is_number, read_table
 from reid_aug.runtime.regular_files import TEXT, read_bytes
 from reid_aug.runtime.workers import CORES, spread
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
 
 JOURNAL_FORMAT = "reid_aug.keypoints/1"
 JOURNAL = "a journal of estimate-poses"
 OWN, NEXT = "keypoints_sha256", "next_keypoints_sha256"
-IMAGES_PER_TASK = (
-    16  # images that a process estimates before it reports; a killed run loses at most these
-)
+IMAGES_PER_TASK = 16  # that a process estimates before it reports; a kill loses at most these
 ROW_BYTES = 250  # the usual size of a row of keypoints.csv
-Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +73,26 @@ def check_threshold(threshold: float) -> None:
         raise UserError(f"threshold must be in 0..1, got {threshold}")
 
 
-@dataclass(frozen=True, slots=True)
-class EstimatePosesJob(ABC):
-    """A file of keypoints to be made."""
+@dataclass(frozen=True)
+class EstimatePosesJob(Job):
+    """A file of keypoints to be made.
+
+    :meth:`run` raises a UserError if an image does not decode, or the file holds keypoints that
+    were made with other settings. Estimators compute on the CPU only.
+    """
 
     files: tuple[PersonImage, ...]
     """Every image of the data set."""
-    path: Path
+    keypoints: Path
     """The file to write."""
 
-    @abstractmethod
-    def describe(self) -> str:
-        """What is done, as text."""
+    @property
+    def path(self) -> Path:
+        """The file to write."""
+        return self.keypoints
 
-    @abstractmethod
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds, and bytes on the disk. Estimators run on the CPU only."""
-
-    @abstractmethod
-    def run(self, progress: Progress | None = None) -> Path:
-        """Write the keypoints; the path of the file.
-
-        Args:
-            progress: wraps the images, as :func:`reid_aug.runtime.progress.track` does.
-
-        Raises:
-            UserError: If an image does not decode, or ``path`` holds keypoints that were made with
-                other settings.
-        """
-
-    def summary(self) -> str:
-        """How many images have a pose in the file that was written, as text."""
+    def outcome(self) -> str:
+        """How many images have a pose in the file that was written."""
         poses = read_keypoints(self.path)
         usable = sum(poses.get(file.name, NO_POSE).has_torso for file in self.files)
         return (
@@ -113,7 +101,7 @@ class EstimatePosesJob(ABC):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimation(EstimatePosesJob):
     """Keypoints found by a pose estimator."""
 
@@ -131,16 +119,16 @@ class Estimation(EstimatePosesJob):
             f"{config.threshold:g}; processes: {self.workers}"
         )
 
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds, from the first images, and bytes on the disk."""
+    def cost(self, device: torch.device) -> Cost:
+        """Time, from the first images, and the size of the file."""
         some = self.files[:IMAGES_PER_TASK]
         begin = time.perf_counter()
         _estimate(self.config, some)
         seconds = (time.perf_counter() - begin) / max(1, len(some)) * len(self.files)
-        return seconds / self.workers, ROW_BYTES * len(self.files)
+        return Cost(seconds / self.workers, ROW_BYTES * len(self.files))
 
     def run(self, progress: Progress | None = None) -> Path:
-        """Estimate the keypoints of every image without a row; see :meth:`EstimatePosesJob.run`."""
+        """Estimate the keypoints of every image without a row."""
         files = {file.name: file for file in self.files}
         with locked(self.path.parent):
             journal = Journal(self.path, self.settings)
@@ -153,14 +141,13 @@ class Estimation(EstimatePosesJob):
                 ]
                 found = spread(partial(_estimate, self.config), chunks, self.workers)
                 each: Iterable[Any] = (item for some in journal.kept(found) for item in some)
-                if progress:
-                    each = progress(each, "estimate poses", len(files), len(done))
-                done |= dict(each)
+                shown = progress or track
+                done |= dict(shown(each, "estimate poses", len(files), len(done)))
             journal.close(done)
         return self.path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Import(EstimatePosesJob):
     """Keypoints found by another tool."""
 
@@ -180,12 +167,12 @@ class Import(EstimatePosesJob):
             text += f"; {self.unknown} keypoints of {self.source} belong to no image here"
         return text
 
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds, and bytes on the disk; the source is read already."""
-        return 0.0, ROW_BYTES * len(self.poses)
+    def cost(self, device: torch.device) -> Cost:
+        """The size of the file; the source is read already."""
+        return Cost(0.0, ROW_BYTES * len(self.poses))
 
     def run(self, progress: Progress | None = None) -> Path:
-        """Write the keypoints; see :meth:`EstimatePosesJob.run`."""
+        """Write the keypoints."""
         digest = _digest(self.source)
         settings = {"format": JOURNAL_FORMAT, "source_sha256": digest, "threshold": self.threshold}
         settings |= self.more

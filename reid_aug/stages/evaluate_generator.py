@@ -6,10 +6,9 @@ those of a file. Images are streamed: a batch is generated, measured by every me
 protocols, and dropped. The result is ``quality.json``.
 """
 
-import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import isnan
@@ -35,8 +34,11 @@ from reid_aug.image_quality.protocols import FASHION, FASHION_BORDER
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import write_json
+from reid_aug.runtime.progress import track
 from reid_aug.runtime.records import read_table
 from reid_aug.runtime.weights import read_tensors
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
 from reid_aug.stages.stage import Stage
 
 QUALITY_FORMAT = "reid_aug.quality/1"
@@ -45,11 +47,9 @@ RESULT_BYTES = 4_000  # the usual size of a result
 PAIRS_AT_ONCE = 16  # pairs
 LIBRARIES = ("scikit-image", "torch-fidelity", "torchmetrics", "torch", "torchvision", "Pillow")
 
-Progress = Callable[..., Iterable[Any]]
 
-
-@dataclass(frozen=True, slots=True)
-class EvaluateGeneratorJob:
+@dataclass(frozen=True)
+class EvaluateGeneratorJob(Job):
     """What is measured: pairs, their images, and the metrics."""
 
     pairs: list[Pair]
@@ -117,25 +117,27 @@ class EvaluateGeneratorJob:
 
     def describe(self) -> str:
         """What is measured, and what is not, as text; whether it is done already."""
+        size, status = self.gallery.data, self.generated.about["generator_data"]
+        text = (
+            f"{len(self.pairs)} pairs (list {pairs_sha256(self.pairs)[:8]}), {size.height} x "
+            f"{size.width} pixels; generator trained on: {status}"
+        )
         missing = (f"{name}: {reason}" for name, reason in self.missing().items())
         done = [f"done already: {self.path}"] if self.is_done() else []
-        return "\n".join((json.dumps(self.about(), indent=1), *missing, *done))
+        return "\n".join((text, *missing, *done))
 
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds, from the first batch of the pairs, and bytes on the disk."""
+    def cost(self, device: torch.device) -> Cost:
+        """Time, from the first batch of the pairs, and the size of the file."""
         some = self.pairs[:PAIRS_AT_ONCE]
         self.generated.to(device)
         metrics = open_metrics(self.weights, device)
         start = time.perf_counter()
         measure(self.generated, self.gallery, some, metrics)
-        return (time.perf_counter() - start) / len(some) * len(self.pairs), RESULT_BYTES
+        seconds = (time.perf_counter() - start) / len(some) * len(self.pairs)
+        return Cost(seconds, RESULT_BYTES)
 
     def run(self, progress: Progress | None = None) -> Path:
         """Measure, and write ``quality.json`` into the run folder; its path.
-
-        Args:
-            progress: wraps the first pairs of the batches, as
-                :func:`reid_aug.runtime.progress.track` does.
 
         Raises:
             UserError: If the folder holds the quality of something else, or weights cannot be read.
@@ -146,7 +148,7 @@ class EvaluateGeneratorJob:
         self.generated.to(self.device)
         metrics = open_metrics(self.weights, self.device)
         starts = range(0, len(self.pairs), PAIRS_AT_ONCE)
-        for start in progress(starts, "measure images") if progress else starts:
+        for start in (progress or track)(starts, "measure images"):
             measure(
                 self.generated, self.gallery, self.pairs[start : start + PAIRS_AT_ONCE], metrics
             )

@@ -14,7 +14,7 @@ finds them done; other rows are added to the file.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +45,10 @@ from reid_aug.evaluation.ranked_lists import check_choice, choose_queries, ranke
 from reid_aug.evaluation.reranking import RerankConfig, rerank
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
+from reid_aug.runtime.progress import track
 from reid_aug.runtime.records import Table, read_table
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.train_reid.folder import MODEL
 
@@ -61,13 +64,12 @@ SCORE_COLUMNS = {
     "rank10": "Rank-10",
     "mINP": "mINP",
 }
-Progress = Callable[..., Iterable[Any]]
 
 
 class EvaluatedNetwork:
     """A network, and the query and gallery images that it is tested on.
 
-    ``data`` is the leak status of the network (:mod:`reid_aug.data.provenance`): "whole" if its
+    ``leak_status`` is that of the network (:mod:`reid_aug.data.provenance`): "whole" if its
     training images are not recorded.
 
     Args:
@@ -89,7 +91,7 @@ class EvaluatedNetwork:
         self.path, self.dataset = path, dataset
         self.network = load_reid_network(path)
         real = kept(dataset.train, data.keep, data.keep_seed)
-        self.data = leak_status(self.network.trained_on, dataset, real, "network")
+        self.leak_status = leak_status(self.network.trained_on, dataset, real, "network")
         self.transform = evaluation_transform(self.network.size)
         self.to(device)
 
@@ -101,7 +103,7 @@ class EvaluatedNetwork:
         """The images and the network, as text."""
         lists = f"{len(self.dataset.query)} queries, {len(self.dataset.gallery)} gallery images"
         if self.network.trained_on:
-            known = f"trained on: {self.data}"
+            known = f"trained on: {self.leak_status}"
         else:
             known = "training images not recorded, so they may be test images: not leak-free"
         return f"{lists}; network {self.path}, {known}"
@@ -147,7 +149,7 @@ class EvaluatedNetwork:
         return sum(map(len, self.lists))
 
 
-class EvaluateReidJob:
+class EvaluateReidJob(Job):
     """Rows to be scored.
 
     Args:
@@ -164,15 +166,20 @@ class EvaluateReidJob:
         posed: PosedFeatures | None = None,
         with_rerank: bool = False,
     ) -> None:
-        self.tested, self.path = tested, path
+        self.tested, self.file = tested, path
         self.posed, self.with_rerank = posed, with_rerank
+
+    @property
+    def path(self) -> Path:
+        """The file of the result."""
+        return self.file
 
     def about(self) -> dict[str, Any]:
         """What identifies a file: the values that all its rows have in common."""
         return {
             "format": EVALUATION_FORMAT,
             "model_sha256": sha256(self.tested.path),
-            "model_data": self.tested.data,
+            "model_data": self.tested.leak_status,
             "dataset_sha256": dataset_sha256(self.tested.dataset),
             "gallery": len(self.tested.dataset.gallery),
             "ap_definition": AP_DEFINITION,
@@ -217,17 +224,14 @@ class EvaluateReidJob:
         done = [f"done already: {self.path}"] if self.is_done() else []
         return "\n".join((*lines, self.tested.describe(), *done))
 
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds without the ranking, from a few queries, and bytes on the disk."""
+    def cost(self, device: torch.device) -> Cost:
+        """Time without the ranking, from a few queries, and the size of the file."""
         self.tested.to(device)
         seconds = self.tested.seconds_per_image(self.posed) * self.tested.images
-        return seconds, len(self.rows()) * len(self.tested.dataset.query) * AP_BYTES
+        return Cost(seconds, len(self.rows()) * len(self.tested.dataset.query) * AP_BYTES)
 
     def run(self, progress: Progress | None = None) -> Path:
         """Score the rows that the file lacks, and write it; its path.
-
-        Args:
-            progress: wraps the missing rows, as :func:`reid_aug.runtime.progress.track` does.
 
         Raises:
             UserError: If the file holds the evaluation of something else, or an image does not
@@ -239,7 +243,7 @@ class EvaluateReidJob:
         if not missing:
             return self.path
         names = [query.name for query in self.tested.dataset.query]
-        for row in progress(missing, "score rows") if progress else missing:
+        for row in (progress or track)(missing, "score rows"):
             fields = self.scores(row).fields(names)
             known = {"has_cameras": self.tested.dataset.has_cameras}
             rows.append({"row": row.name, "settings": row.settings, **known, **fields})
@@ -290,13 +294,13 @@ def prepare(
     return EvaluateReidJob(tested, stage.run.evaluation(name_of(model, stage.root)), posed, rerank)
 
 
-@dataclass(frozen=True, slots=True)
-class RankJob:
+@dataclass(frozen=True)
+class RankJob(Job):
     """A picture of ranked lists to be made."""
 
     tested: EvaluatedNetwork
-    path: Path
-    """The picture."""
+    picture: Path
+    """The file to write."""
     queries: str
     """Which queries are shown: the "worst" or the "best" by AP, or "spread" over it."""
     count: int
@@ -304,15 +308,20 @@ class RankJob:
     top: int
     """The number of gallery images per query."""
 
+    @property
+    def path(self) -> Path:
+        """The picture."""
+        return self.picture
+
     def describe(self) -> str:
         """What is shown, as text."""
         return self.tested.describe()
 
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds without the ranking, from a few queries, and bytes on the disk."""
+    def cost(self, device: torch.device) -> Cost:
+        """Time without the ranking, from a few queries, and the size of the file."""
         self.tested.to(device)
         seconds = self.tested.seconds_per_image() * self.tested.images
-        return seconds, self.count * (self.top + 2) * CROP_BYTES
+        return Cost(seconds, self.count * (self.top + 2) * CROP_BYTES)
 
     def run(self, progress: Progress | None = None) -> Path:
         """Rank, and write the picture; its path."""
@@ -320,7 +329,7 @@ class RankJob:
         chosen = choose_queries(scores.ap, self.queries, self.count)
         dataset = self.tested.dataset
         picture = ranked_picture(dataset, distances, scores.ap, chosen, self.top)
-        write_picture(self.path, picture)
+        write_picture(self.picture, picture)
         return self.path
 
 

@@ -3,6 +3,7 @@
 ``prepare`` reads and checks everything and resolves every default. It writes nothing.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -13,7 +14,6 @@ from reid_aug.stages.cost import Cost
 
 if TYPE_CHECKING:
     from reid_aug.runtime.progress import tqdm
-    from reid_aug.stages.stage import Stage
 
 T = TypeVar("T")
 
@@ -33,30 +33,26 @@ class Progress(Protocol):
         """
 
 
-class Job(Protocol):
-    """The work of a stage, ready to run."""
+class Job(ABC):
+    """The work of a stage, ready to run.
+
+    A job inherits from this class. :meth:`is_done` and :meth:`outcome` have a default.
+    """
 
     @property
-    def stage(self) -> "Stage":
-        """Recipe, data set, device and run folder of the job."""
-
-    @property
+    @abstractmethod
     def path(self) -> Path:
-        """The file that :meth:`run` writes."""
+        """The file or folder that :meth:`run` writes."""
 
-    def is_done(self) -> bool:
-        """Whether the result exists already.
-
-        Raises:
-            UserError: If it is that of another job.
-        """
-
+    @abstractmethod
     def describe(self) -> str:
         """What the job does, as text; whether it is done already."""
 
+    @abstractmethod
     def cost(self, device: torch.device) -> Cost:
         """Time and disk space of the whole job, measured on one step."""
 
+    @abstractmethod
     def run(self, progress: Progress | None = None) -> Path:
         """Do the work, or the rest of it after an interruption; the path of the result.
 
@@ -67,5 +63,14 @@ class Job(Protocol):
             UserError: If the work cannot be done in this run folder.
         """
 
+    def is_done(self) -> bool:
+        """Whether the result is known to exist already.
+
+        Raises:
+            UserError: If it is that of another job.
+        """
+        return False
+
     def outcome(self) -> str:
-        """The result in one line; "" if its path is all there is to report."""
+        """The result as text; "" if its path is all there is to report."""
+        return ""

@@ -45,7 +45,7 @@ from reid_aug.runtime.distributed import process_group_of_environment
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 from reid_aug.stages.cost import Cost
-from reid_aug.stages.job import Progress
+from reid_aug.stages.job import Job, Progress
 
 if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
@@ -421,8 +421,8 @@ def _check_size(stage: "Stage") -> None:
         require_disk(path, need, f"{count} images", SMALLER_BANK)
 
 
-@dataclass(frozen=True, slots=True)
-class SynthesizeJob:
+@dataclass(frozen=True)
+class SynthesizeJob(Job):
     """The bank of a stage, ready to be generated (:class:`reid_aug.stages.job.Job`)."""
 
     stage: "Stage"

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,14 @@ from reid_aug.runtime.random_streams import UserStudyStream
 from reid_aug.runtime.records import Table, read_table
 from reid_aug.runtime.regular_files import TEXT, require_regular
 from reid_aug.stages.bank.opening import open_bank
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
 from reid_aug.stages.stage import Stage
 
 FORMAT, ANSWERS = "reid_aug.user_study/1", "reid_aug.answers/1"
 PAGE, KEY, RESULT = "user_study.html", "user_study.json", "user_study_result.json"
 DEVIATIONS = 1.96  # standard deviations of a 95 % interval
 REAL, GENERATED = KINDS = "real", "generated"
-Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ def _percent(count: int, total: int) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class UserStudyJob:
+@dataclass(frozen=True)
+class UserStudyJob(Job):
     """A study to be written."""
 
     real: list[np.ndarray]
@@ -152,12 +153,12 @@ class UserStudyJob:
         needed = self.config.needed
         return f"{needed} real and {needed} generated crops; do not hand out the key, {KEY}"
 
-    def cost(self, device: torch.device) -> tuple[float, int]:
-        """Estimated seconds, and bytes on the disk, from one crop of each kind."""
+    def cost(self, device: torch.device) -> Cost:
+        """Time and size of the page, from one crop of each kind."""
         begin = time.perf_counter()
         size = len(_png(self.real[0])) + len(_png(self.generated[0]))
         seconds = (time.perf_counter() - begin) * self.config.needed
-        return seconds, size * self.config.needed
+        return Cost(seconds, size * self.config.needed)
 
     def run(self, progress: Progress | None = None) -> Path:
         """Write the page and the key into the run folder; the path of the page.

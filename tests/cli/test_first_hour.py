@@ -1,13 +1,12 @@
 """The command line as a new user meets it: options, repeated commands, and short answers."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import refused, run
 from torchvision.datasets import ImageFolder
 
 from reid_aug.bank import Bank
@@ -20,29 +19,6 @@ SMALL = (
     *("--set", "train_reid.steps=1", "--set", "train_reid.batch=2", "--ratio", 0),
     *("--set", "train_reid.height=32", "--set", "train_reid.width=16"),
 )
-
-
-@pytest.fixture
-def here(people, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(people, "data")
-    return tmp_path
-
-
-def call(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def run(*words):
-    result = call(*words)
-    assert result.exit_code == 0, (words, result.output, result.exception)
-    return result
-
-
-def refused(*words) -> str:
-    result = call(*words)
-    assert result.exit_code == 2, (words, result.output, result.exception)
-    return result.stderr.splitlines()[-1]
 
 
 ALL = set(STAGE_OPTIONS)

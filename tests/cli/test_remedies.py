@@ -3,13 +3,11 @@
 import ast
 import json
 import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-from click.testing import CliRunner
+from command_line import call, run
 from tfjs_graphs import write_movenet
 
 import reid_aug
@@ -25,23 +23,6 @@ TINY = (
     *("--set", "train_generator.discriminator_start=1.0"),
 )
 PLACEHOLDERS = {"FILE": "weights.json"}
-
-
-@pytest.fixture
-def here(people, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(people, "data")
-    return tmp_path
-
-
-def call(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def run(*words):
-    result = call(*words)
-    assert result.exit_code == 0, (words, result.output, result.exception)
-    return result
 
 
 def advised(*words) -> list[str]:

@@ -317,7 +317,7 @@ def test_a_job_describes_itself_and_its_cost_and_writes_nothing(people, config, 
     assert job.describe() == (
         f"keypoints of {count} images by movenet, from a confidence of 0.2; processes: 1"
     )
-    seconds, size = job.cost(torch.device("cpu"))
-    assert seconds > 0
-    assert size > 100 * count
+    cost = job.cost(torch.device("cpu"))
+    assert cost.seconds > 0
+    assert cost.bytes > 100 * count
     assert not path.exists()

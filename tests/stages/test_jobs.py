@@ -1,15 +1,20 @@
 """Every stage has one shape: prepare, describe, cost, run; only run writes."""
 
+import importlib
+import inspect
 import json
+import pkgutil
 
 import pytest
 import torch
 
+from reid_aug import stages
 from reid_aug.bank import Bank
 from reid_aug.runtime import machine
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 from reid_aug.stages import synthesize, train_generator, train_reid
+from reid_aug.stages.job import Job
 from reid_aug.stages.mix import resolve_mix
 from reid_aug.stages.stage import open_stage
 
@@ -20,6 +25,31 @@ SMALL = (
     "synthesize.method=copies", "train_reid.backbone=osnet_x0_25", "train_reid.steps=2",
     "train_reid.batch=4", "train_reid.height=32", "train_reid.width=16",
 )  # fmt: skip
+
+
+JOBS = sorted(
+    {
+        kind
+        for module in pkgutil.walk_packages(stages.__path__, "reid_aug.stages.")
+        for kind in vars(importlib.import_module(module.name)).values()
+        if isinstance(kind, type) and issubclass(kind, Job) and kind is not Job
+    },
+    key=lambda kind: kind.__name__,
+)
+
+
+def test_every_job_has_the_same_methods():
+    names = {kind.__name__ for kind in JOBS}
+    assert names >= {
+        "EstimatePosesJob", "EvaluateGeneratorJob", "EvaluateReidJob", "ExportBankJob",
+        "ImportBankJob", "RankJob", "ScoreBankJob", "ShowBankJob", "SynthesizeJob",
+        "TrainGeneratorJob", "TrainReidJob", "UserStudyJob",
+    }  # fmt: skip
+    for kind in JOBS:
+        for name in ("describe", "cost", "run", "is_done", "outcome"):
+            own, shape = (inspect.signature(getattr(one, name)) for one in (kind, Job))
+            assert own == shape, (kind, name)
+        assert isinstance(kind.path, property), kind
 
 
 @pytest.fixture

@@ -19,13 +19,17 @@ the last is used.
 
 import hashlib
 import re
+import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, write_bank
+from reid_aug.bank.card import has_own_card, write_card
 from reid_aug.bank.plan import IMPORTED
 from reid_aug.bank.rows import columns_of
 from reid_aug.bank.shards import SHARD
@@ -51,6 +55,11 @@ from reid_aug.data.provenance import STATUSES
 from reid_aug.runtime.csv_rows import read_rows
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
+
+if TYPE_CHECKING:
+    from reid_aug.stages.stage import Stage
 
 PANELS, VISUAL = 5, "_vis"  # of the sheets of PATN
 PAIR = re.compile(r"(.+?)(?:___|_2_)((?:-1|\d+)_c\d.*)")
@@ -91,6 +100,76 @@ class Foreign:
         if text := far_from_shape((high, wide), usual):
             raise UserError(f"{self.path}: {text}")
         return resize(pixels, height, width)
+
+
+def prepare(
+    stage: "Stage",
+    images: Path,
+    table: Path | None = None,
+    name: str = "imported",
+    generator_data: str = "whole",
+) -> "ImportBankJob":
+    """Read and check the list of images of a bank; nothing is written.
+
+    Args:
+        images: the folder of the images.
+        table: a CSV that lists them; None if their names give pid and camid.
+        name: the name of the generator in tables.
+        generator_data: the leak status of the generator, one of "kept", "external", "whole".
+
+    Raises:
+        UserError: As :func:`read_images`.
+    """
+    found, text = read_images(images, table, stage.dataset)
+    return ImportBankJob(stage, found, text, table or images, name, generator_data)
+
+
+@dataclass(frozen=True)
+class ImportBankJob(Job):
+    """Generated images from elsewhere, ready to become a bank."""
+
+    stage: "Stage"
+    found: list[Foreign]
+    text: str
+    """What was found, in words."""
+    origin: Path
+    """The table or the folder of the images."""
+    name: str
+    generator_data: str
+
+    @property
+    def path(self) -> Path:
+        """The bank."""
+        return self.stage.run.bank
+
+    def describe(self) -> str:
+        """The number of images, and what was left out."""
+        return self.text
+
+    def cost(self, device: torch.device) -> Cost:
+        """Time, from the first image, and the size of the bank."""
+        data, count = self.stage.recipe.data, len(self.found)
+        begin = time.perf_counter()
+        self.found[0].read(data.height, data.width, usual_shape(self.stage.dataset.train))
+        seconds = 2 * (time.perf_counter() - begin) * count  # each is checked, then read
+        return Cost(seconds, data.height * data.width * 3 * count)
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Write the bank and its card; the path of the bank."""
+        stage, path = self.stage, self.path
+        import_bank(
+            self.found,
+            stage.dataset,
+            stage.poses,
+            data=stage.recipe.data,
+            path=path,
+            name=self.name,
+            generator_data=self.generator_data,
+        )
+        if not has_own_card(path):  # a run that was killed may have left none
+            made = {"method": self.name, "imported_from": str(self.origin)}
+            write_card(Bank(path), stage.root, made)
+        return path
 
 
 def read_images(folder: Path, table: Path | None, dataset: Dataset) -> tuple[list[Foreign], str]:

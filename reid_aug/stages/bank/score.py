@@ -14,11 +14,14 @@ scores, because a mix that is filtered by the network leaks its training images.
 the weights of MoveNet, which count as trained on other data.
 """
 
+import functools
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -40,12 +43,72 @@ from reid_aug.pose_estimators.joint_layouts import pose_of
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.extensions import check_weights
 from reid_aug.runtime.files import sha256, write_json
+from reid_aug.runtime.progress import track
+from reid_aug.stages.bank.opening import open_bank
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
+
+if TYPE_CHECKING:
+    from reid_aug.stages.stage import Stage
 
 SCORE_BATCH = 256
 THUMBNAIL = (16, 8)  # pixels
 LEAST_SURE = 0.2  # confidence of a joint of MoveNet
 
-Progress = Callable[[Sequence[int]], Iterable[int]]
+
+def prepare(
+    stage: "Stage", bank: Path | str | None = None, weights: Mapping[str, Path] | None = None
+) -> "ScoreBankJob":
+    """Open the bank and the scores of a stage; nothing is written.
+
+    Args:
+        bank: the bank; None is that of the run folder.
+        weights: as for :func:`score_bank`.
+
+    Raises:
+        UserError: As :func:`score_bank`.
+    """
+    opened = open_bank(stage, bank)
+    return ScoreBankJob(opened, _open_for(opened, stage.dataset, weights or {}, stage.device))
+
+
+@dataclass(frozen=True)
+class ScoreBankJob(Job):
+    """The scores of a bank, ready to be computed."""
+
+    bank: Bank
+    scores: list["BankScore"]
+
+    @property
+    def path(self) -> Path:
+        """The bank, which is written again with its scores."""
+        return self.bank.path
+
+    def describe(self) -> str:
+        """The number of rows and the names of the scores."""
+        names = ", ".join(name for score in self.scores for name in score.names)
+        return f"{len(self.bank)} images of {self.bank.path}; scores: {names}"
+
+    def cost(self, device: torch.device) -> Cost:
+        """Time, from the first batch, and the size of the bank."""
+        begin = time.perf_counter()
+        _scores_of(self.scores, self.bank, 0)
+        batches = math.ceil(len(self.bank) / SCORE_BATCH)
+        return Cost((time.perf_counter() - begin) * batches, self.bank.path.stat().st_size)
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Score every row, and write the bank again; its path."""
+        _score(self.bank, self.scores, functools.partial(progress or track, what="score"))
+        return self.path
+
+    def outcome(self) -> str:
+        """The range and the median of every score."""
+        scores = Bank(self.path).scores
+        ends = {name: np.nanquantile(values, [0, 0.5, 1]) for name, values in scores.items()}
+        return "\n".join(
+            f"{name}: {low:.3f} to {high:.3f}, median {middle:.3f}"
+            for name, (low, middle, high) in ends.items()
+        )
 
 
 def score_bank(
@@ -53,7 +116,7 @@ def score_bank(
     dataset: Dataset,
     weights: Mapping[str, Path],
     device: torch.device,
-    progress: Progress = iter,
+    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> dict[str, np.ndarray]:
     """Score every row, and rewrite the bank with the scores; returns them by name, (N,) each.
 
@@ -70,25 +133,41 @@ def score_bank(
         UserError: If the bank is of another data set, a network was trained on test images, or
             weights cannot be read.
     """
-    require_same_dataset(bank, dataset)
-    bank.check_pixels()
-    real = kept(dataset.train, bank.attributes.keep, bank.attributes.keep_seed)
-    if names_sha256(real) != bank.attributes.kept_sha256:
-        raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
-    material = Material(dataset, real, (bank.height, bank.width), device)
-    scores = open_scores(weights, material)
-    parts = []
-    for start in progress(range(0, len(bank), SCORE_BATCH)):
-        stop = min(start + SCORE_BATCH, len(bank))
-        batch = ScoredRows(
-            bank.images(start, stop), bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
-        )
-        parts.append(np.hstack([score.scores(batch) for score in scores]))
+    return _score(bank, _open_for(bank, dataset, weights, device), progress)
+
+
+def _score(
+    bank: Bank,
+    scores: Sequence["BankScore"],
+    progress: Callable[[Sequence[int]], Iterable[int]],
+) -> dict[str, np.ndarray]:
+    starts = progress(range(0, len(bank), SCORE_BATCH))
+    parts = [_scores_of(scores, bank, start) for start in starts]
     names = [name for score in scores for name in score.names]
     found = dict(zip(names, np.concatenate(parts).T.astype(np.float32), strict=True))
     about = {name: score.about for score in scores for name in score.names}
     _write(bank, {**bank.scores, **found}, {**bank.about_scores, **about})
     return found
+
+
+def _open_for(
+    bank: Bank, dataset: Dataset, weights: Mapping[str, Path], device: torch.device
+) -> list["BankScore"]:
+    """The scores of a bank, whose pixels and data set are checked."""
+    require_same_dataset(bank, dataset)
+    bank.check_pixels()
+    real = kept(dataset.train, bank.attributes.keep, bank.attributes.keep_seed)
+    if names_sha256(real) != bank.attributes.kept_sha256:
+        raise UserError(f"{bank.path}: is of another data set; give its own with --data DIR")
+    return open_scores(weights, Material(dataset, real, (bank.height, bank.width), device))
+
+
+def _scores_of(scores: Sequence["BankScore"], bank: Bank, start: int) -> np.ndarray:
+    """The scores of one batch of rows, (B, number of names)."""
+    stop = min(start + SCORE_BATCH, len(bank))
+    pids, keypoints = bank.rows.pid[start:stop], bank.rows.keypoints[start:stop]
+    batch = ScoredRows(bank.images(start, stop), pids, keypoints)
+    return np.hstack([score.scores(batch) for score in scores])
 
 
 def open_scores(weights: Mapping[str, Path], material: "Material") -> list["BankScore"]:
@@ -239,7 +318,7 @@ class NetworkScore(BankScore):
         super().__init__(material, weights)
         real, device = material.real, material.device
         network = load_reid_network(weights)
-        self.data = leak_status(network.trained_on, material.dataset, real, "scorer")
+        self.leak_status = leak_status(network.trained_on, material.dataset, real, "scorer")
         self.model, self.device = network.model.to(device), device
         self.transform = evaluation_transform(network.size)
         features = F.normalize(extract_features(self.model, real, self.transform, device), dim=1)
@@ -251,7 +330,7 @@ class NetworkScore(BankScore):
 
     @property
     def about(self) -> dict[str, Any]:
-        return {**super().about, "data": self.data}
+        return {**super().about, "data": self.leak_status}
 
     @torch.inference_mode()
     def scores(self, batch: ScoredRows) -> np.ndarray:

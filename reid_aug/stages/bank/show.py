@@ -5,23 +5,95 @@ with its source, the target pose, the identity and every score
 (:mod:`reid_aug.stages.bank.score`). Without scores it shows rows spread evenly over the bank.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from reid_aug.bank import Bank
 from reid_aug.bank.card import noted_generator
+from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.plan import IMPORTED
 from reid_aug.bank.scores import PREFERRED_SCORES, SCORE_MEANINGS
-from reid_aug.data.dataset import PersonImage, read_image
+from reid_aug.data.dataset import PersonImage, kept, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.pages import picture, write_page
+from reid_aug.stages.bank.opening import open_bank
+from reid_aug.stages.cost import Cost
+from reid_aug.stages.job import Job, Progress
+
+if TYPE_CHECKING:
+    from reid_aug.stages.stage import Stage
 
 ROWS_PER_SECTION = 50  # rows with the highest values, and as many with the lowest
+
+
+def prepare(stage: "Stage", bank: Path | str | None = None, by: str | None = None) -> "ShowBankJob":
+    """Open the bank of a stage, and choose the score that sorts its page; nothing is written.
+
+    Args:
+        bank: the bank; None is that of the run folder.
+        by: the score; None is the first of ``PREFERRED_SCORES`` that the bank has.
+
+    Raises:
+        UserError: If the bank is missing or damaged, or does not have the score.
+    """
+    opened = open_bank(stage, bank)
+    return ShowBankJob(stage, opened, choose_score(opened, by))
+
+
+@dataclass(frozen=True)
+class ShowBankJob(Job):
+    """The page and the contact sheet of a bank, ready to be written."""
+
+    stage: "Stage"
+    bank: Bank
+    by: str | None
+    """The score that sorts the page; None for a bank without scores."""
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.stage.run.path / "bank.html"
+
+    def real(self) -> tuple[PersonImage, ...]:
+        """The kept set of the bank."""
+        about = self.bank.attributes
+        return kept(self.stage.dataset.train, about.keep, about.keep_seed)
+
+    def describe(self) -> str:
+        """The bank and the order of its images."""
+        if self.by:
+            return f"{self.bank.path}, sorted by {self.by}"
+        data = {} if self.stage.is_demo else {"data": str(self.stage.root)}
+        options = {"bank": str(self.bank.path), **data}
+        remedy = Remedy(("bank", "score"), options, words="make them with")
+        return f"{self.bank.path}: no scores; {remedy}"
+
+    def cost(self, device: torch.device) -> Cost:
+        """Time and size of the page, from its first row."""
+        rows = [row for _, some in _sections(self.bank, self.by) for row in some]
+        images = {image.name: image for image in self.real()}
+        begin = time.perf_counter()
+        size = len(str(_card(self.bank, rows[0], images)))
+        return Cost((time.perf_counter() - begin) * len(rows), size * len(rows))
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Write the page and the contact sheet into the run folder; the path of the page."""
+        real, stage = self.real(), self.stage
+        write_bank_page(self.bank, real, self.path, self.by, stage.root.name)
+        write_contact_sheet(self.bank, real, stage.root, stage.run.contact_sheet)
+        return self.path
+
+    def outcome(self) -> str:
+        """Where the contact sheet is."""
+        return f"contact sheet: {self.stage.run.contact_sheet}"
 
 
 def write_bank_page(

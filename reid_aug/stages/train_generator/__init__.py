@@ -43,7 +43,7 @@ from reid_aug.runtime.records import Table
 from reid_aug.runtime.weights import fitting
 from reid_aug.runtime.workers import ahead
 from reid_aug.stages.cost import Cost
-from reid_aug.stages.job import Progress
+from reid_aug.stages.job import Job, Progress
 from reid_aug.stages.train_generator.folder import STATES_KEPT, TrainingFolder
 from reid_aug.stages.train_generator.pairs import PairBatch, Pairs
 from reid_aug.stages.train_generator.record import SSIM, recording
@@ -83,8 +83,8 @@ def prepare(stage: "Stage") -> "TrainGeneratorJob":
     return job
 
 
-@dataclass(frozen=True, slots=True)
-class TrainGeneratorJob:
+@dataclass(frozen=True)
+class TrainGeneratorJob(Job):
     """A generator training, ready to run (:class:`reid_aug.stages.job.Job`)."""
 
     stage: "Stage"

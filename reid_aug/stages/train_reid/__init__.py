@@ -57,7 +57,7 @@ from reid_aug.runtime.progress import track
 from reid_aug.runtime.weights import fitting, write_tensors
 from reid_aug.runtime.workers import end_with_parent, usable_cores
 from reid_aug.stages.cost import Cost
-from reid_aug.stages.job import Progress
+from reid_aug.stages.job import Job, Progress
 from reid_aug.stages.mix import resolve_mix
 from reid_aug.stages.train_reid.batches import Batches, Training
 from reid_aug.stages.train_reid.folder import (
@@ -169,8 +169,8 @@ class Missing:
     """The number of its images in the mix."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainReidJob:
+@dataclass(frozen=True)
+class TrainReidJob(Job):
     """A re-ID training, ready to run (:class:`reid_aug.stages.job.Job`)."""
 
     stage: "Stage"
