@@ -30,6 +30,7 @@ from reid_aug.people.dataset import People, PeopleConfig
 from reid_aug.people.folder import (
     RENDERER,
     cached_people,
+    dataset_name,
     is_people,
     people_cache,
     read_people,
@@ -41,6 +42,7 @@ __all__ = [
     "People",
     "PeopleConfig",
     "cached_people",
+    "dataset_name",
     "is_people",
     "people_cache",
     "read_people",

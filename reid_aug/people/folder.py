@@ -115,6 +115,11 @@ def is_people(root: Path) -> bool:
     return True
 
 
+def dataset_name(root: Path) -> str:
+    """The name of the data set in ``root`` for readers: its folder, or "built-in people"."""
+    return "built-in people" if is_people(root) else root.name
+
+
 def read_people(root: Path) -> People:
     """The people of a folder that :func:`write_people` has written.
 

@@ -138,8 +138,12 @@ def _read_weights(manifest: Sequence[Mapping[str, Any]], path: Path) -> dict[str
             stored = weight.get("quantization", {}).get("dtype", weight["dtype"])
             if stored not in STORED:
                 raise ValueError(f"weights of type {stored}")
-            values = np.frombuffer(raw, STORED[stored], math.prod(weight["shape"]), place)
+            shape = weight["shape"]
+            is_whole = all(type(length) is int and length >= 0 for length in shape)
+            if not is_whole or math.prod(shape) > len(raw):
+                raise ValueError(f"weights of shape {shape!r:.80}")
+            values = np.frombuffer(raw, STORED[stored], math.prod(shape), place)
             place += values.nbytes
             kind = np.float32 if weight["dtype"] == "float32" else np.int64
-            weights[weight["name"]] = torch.from_numpy(values.astype(kind)).reshape(weight["shape"])
+            weights[weight["name"]] = torch.from_numpy(values.astype(kind)).reshape(shape)
     return weights

@@ -19,6 +19,8 @@ LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left{postf
 def track(items: Iterable[T], what: str, total: int | None = None, start: int = 0) -> "tqdm[T]":
     """Iterate over ``items`` and show the progress: a bar, or a line every ten seconds in a log.
 
+    An iteration of less than ten seconds writes nothing into a log.
+
     Args:
         what: the label, for example "train generator".
         total: number of items, if ``items`` has no length.
@@ -37,14 +39,18 @@ def track(items: Iterable[T], what: str, total: int | None = None, start: int = 
 
 
 class Lines:
-    """A file for tqdm that writes every status as a line of its own, with the time of day."""
+    """A file for tqdm that writes every status as a line of its own, with the time of day.
+
+    It omits the statuses of the first ``LINE_EVERY`` seconds.
+    """
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+        self.stream, self.begin = stream, time.monotonic()
 
     def write(self, text: str) -> None:
         """Write one status; carriage returns and empty lines are left out."""
-        if status := text.replace("\r", "").strip():
+        is_early = time.monotonic() < self.begin + LINE_EVERY
+        if (status := text.replace("\r", "").strip()) and not is_early:
             self.stream.write(f"{time.strftime('%H:%M:%S')} {status}\n")
             self.stream.flush()
 

@@ -179,6 +179,14 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path, content):
         GraphModel(path)
 
 
+@pytest.mark.parametrize("shape", [["a", 10**15], [-1, 4], [2.5], [True], [10**18, 10**18]])
+def test_weights_of_no_shape_are_refused(tmp_path, shape):
+    path = damaged(tmp_path, lambda g: g["weightsManifest"][0]["weights"][0].update(shape=shape))
+
+    with pytest.raises(UserError, match=r"must be a TF.js graph model"):
+        GraphModel(path)
+
+
 def test_short_weights_are_refused(tmp_path):
     path = write_movenet(tmp_path / "m.json", np.zeros((17, 3)))
     (tmp_path / "m.bin").write_bytes((tmp_path / "m.bin").read_bytes()[:-8])

@@ -22,6 +22,7 @@ from reid_aug.bank.scores import PREFERRED_SCORES, SCORE_MEANINGS
 from reid_aug.data.dataset import PersonImage, kept, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose
+from reid_aug.people import dataset_name
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.pages import picture, write_page
 from reid_aug.stages.bank.opening import open_bank
@@ -87,7 +88,7 @@ class ShowBankJob(Job):
     def run(self, progress: Progress | None = None) -> Path:
         """Write the page and the contact sheet into the run folder; the path of the page."""
         real, stage = self.real(), self.stage
-        write_bank_page(self.bank, real, self.path, self.by, stage.root.name)
+        write_bank_page(self.bank, real, self.path, self.by, dataset_name(stage.root))
         write_contact_sheet(self.bank, real, stage.root, stage.run.contact_sheet)
         return self.path
 

@@ -50,6 +50,7 @@ from reid_aug.mixing import (
     require_same_dataset,
     share_out,
 )
+from reid_aug.people import dataset_name
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed, locked, sha256, taken_back, write_json
@@ -74,7 +75,6 @@ from reid_aug.stages.train_reid.folder import (
 )
 from reid_aug.stages.train_reid.result import (
     MODEL_FORMAT,
-    dataset_name,
     experiment,
     mix_fields,
     starting_data,
@@ -300,7 +300,7 @@ def train_reid(
             "has_cameras": dataset.has_cameras,
             "ap_definition": AP_DEFINITION,
             "gallery": len(dataset.gallery),
-            "dataset": dataset_name(dataset),
+            "dataset": dataset_name(dataset.train[0].path.absolute().parents[1]),
             **about,
             **mix_fields(mix, start),
             "replicate": replicate,

@@ -21,7 +21,6 @@ from reid_aug.data.provenance import (
     recorded_fingerprints,
 )
 from reid_aug.mixing import Mix
-from reid_aug.people import is_people
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import read_tensors
@@ -68,12 +67,6 @@ def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
         "leak_free": is_leak_free((status, starting_status, *scorers(mix))),
         "bank_sha256": sha256(used.path) if used else None,
     }
-
-
-def dataset_name(dataset: Dataset) -> str:
-    """The name of a data set: that of its folder, or "built-in people"."""
-    root = dataset.train[0].path.absolute().parents[1]
-    return "built-in people" if is_people(root) else root.name
 
 
 def scorers(mix: Mix) -> list[str]:
