@@ -136,8 +136,13 @@ def _case(
 
 
 def _start(arguments: Sequence[str], out: Path) -> int:
-    child = os.fork()
-    if child:
+    """The pid of a process that runs a command, and prints into a file beside ``out``.
+
+    SIGINT waits until the command begins, which answers it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if child := os.fork():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return child
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -146,9 +151,12 @@ def _start(arguments: Sequence[str], out: Path) -> int:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         main(list(arguments))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except KeyboardInterrupt:  # before the command could answer it
+        code = 130
     except BaseException:
         import traceback
 
