@@ -179,6 +179,13 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path, content):
         GraphModel(path)
 
 
+def test_a_model_without_an_output_is_refused(tmp_path):
+    path = damaged(tmp_path, lambda g: g["signature"].update(outputs={}))
+
+    with pytest.raises(UserError, match=r"must be a TF.js graph model"):
+        GraphModel(path)
+
+
 @pytest.mark.parametrize("shape", [["a", 10**15], [-1, 4], [2.5], [True], [10**18, 10**18]])
 def test_weights_of_no_shape_are_refused(tmp_path, shape):
     path = damaged(tmp_path, lambda g: g["weightsManifest"][0]["weights"][0].update(shape=shape))
