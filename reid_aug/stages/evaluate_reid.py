@@ -379,7 +379,8 @@ def read_rows(path: Path, about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         UserError: If the file holds another evaluation, or none.
     """
     found = read_table(path, "a result of reid evaluate", format_=EVALUATION_FORMAT)
-    tables = found.tables("rows")
+    if not (tables := found.tables("rows")):
+        raise found.refused("rows", "at least one row")
     rows = [_checked(row, tables[0].content) for row in tables]
     if others := [key for key, value in about.items() if found.content.get(key) != value]:
         raise UserError(

@@ -15,8 +15,15 @@ from reid_aug.cli import main
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import write_tensors
-from reid_aug.stages.evaluate_reid import EvaluatedNetwork, EvaluateReidJob, gain, name_of
+from reid_aug.stages.evaluate_reid import (
+    EvaluatedNetwork,
+    EvaluateReidJob,
+    gain,
+    name_of,
+    read_rows,
+)
 from reid_aug.stages.train_reid import MODEL_FORMAT, TrainReidConfig
 
 CPU = torch.device("cpu")
@@ -260,3 +267,11 @@ def test_a_gain_is_over_queries_that_both_count():
 def test_the_name_of_an_evaluation(tmp_path):
     assert name_of(tmp_path / "cell" / "model.safetensors", tmp_path / "m") == "cell-on-m"
     assert name_of(tmp_path / "nets" / "mine.safetensors", tmp_path / "m") == "mine-on-m"
+
+
+def test_an_evaluation_without_rows_is_refused(tmp_path):
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps({"format": "reid_aug.evaluation/1", "rows": []}))
+
+    with pytest.raises(UserError, match=r"e\.json: rows must be at least one row, got \[\]"):
+        read_rows(path, {})
