@@ -56,7 +56,9 @@ def main() -> None:
         reid-aug synthesize --recipe market1501 --data DIR --ratio 1
         reid-aug train-reid --recipe market1501 --data DIR --ratio 0
         reid-aug train-reid --recipe market1501 --data DIR --ratio 1
-        reid-aug report runs/market1501
+        reid-aug report runs/NAME
+
+    NAME is the name of the folder DIR, unless --out names a run folder.
     """  # noqa: D301 (click's mark for "do not re-wrap" is this control character)
 
 

@@ -33,7 +33,7 @@ def bank() -> None:
 @bank_option
 @stage_options("seed", "device", "keypoints", "dry_run")
 def verify(bank: str | None, **given: Any) -> None:
-    """Check the contents and the checksums of a bank, and describe it.
+    """Check the contents and checksums of a bank, and describe it.
 
     Prints errors; the exit code is 2 if there is one. With --data, source images and kept set are
     checked too; with --keep, that the bank is of that kept set.
@@ -71,7 +71,7 @@ def _scores() -> "tuple[Declaration, ...]":
 @bank_option
 @stage_options("seed", "keypoints")
 def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any) -> None:
-    """Score every image of a bank, so that --min-score can select images.
+    """Score every image of a bank, for --min-score.
 
     The scores sharpness and novelty need no weights. Every other score is computed if the option of
     its weights is given.
@@ -93,7 +93,7 @@ def score(bank: str | None, dry_run: bool, weights: dict[str, str], **given: Any
     "first that the bank has]",
 )
 def show(bank: str | None, dry_run: bool, by: str | None, **given: Any) -> None:
-    """Show a bank: a contact sheet, and a page with the highest and lowest images by a score.
+    """Write a contact sheet and a page of a bank.
 
     Both are written into the run folder. The page, bank.html, includes its pictures.
     """
@@ -130,9 +130,10 @@ def export(
     layout: str,
     **given: Any,
 ) -> None:
-    """Write a bank to DIR as a data set in Market-1501 layout, with query and gallery.
+    """Write a bank to DIR as a data set, with query and gallery.
 
-    Without --ratio, the whole bank is written. The file names of generated images contain "s9".
+    The layout is that of Market-1501, or one folder per identity. Without --ratio, the whole bank
+    is written. The file names of generated images contain "s9".
     """
     stage = stage_of(given)
     from reid_aug.stages.bank.export import prepare
@@ -168,7 +169,7 @@ def export(
 def import_(
     images: Path, dry_run: bool, table: Path | None, name: str, trained_on: str, **given: Any
 ) -> None:
-    """Make a bank of generated images from elsewhere, in the folder IMAGES.
+    """Make a bank of a folder of images generated elsewhere.
 
     Pid and camid of an image come from its name or from a CSV. Names are those of Market-1501
     (0002_c1s1_000451_03.jpg) or those that PATN, DG-Market or CamStyle give, also in subfolders.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def generator() -> None:
-    """Import a generator, show its attention, and evaluate its images."""
+    """Import, show and evaluate generators."""
 
 
 @generator.command("import")
@@ -41,7 +41,7 @@ def generator() -> None:
 )
 @click.option("--out", metavar="DIR", help="Run folder.  [default: runs/official]")
 def import_(file: str, appearance: str | None, pose: str | None, out: str | None) -> None:
-    """Convert the weights that the authors of PATN released to a checkpoint of reid-aug.
+    """Convert the weights of PATN's authors to a checkpoint.
 
     FILE is latest_net_netG.pth, of Market-1501 or of DeepFashion. The images that trained it are
     not recorded, so its results are not leak-free. Discriminators are written beside it, for
@@ -67,10 +67,10 @@ def import_(file: str, appearance: str | None, pose: str | None, out: str | None
 @stage_options("seed", "keep", "device")
 @generator_option
 def attention(source: str, target: str, dry_run: bool, generator: str | None, **given: Any) -> None:
-    """Write a picture of the mask of every block, for SOURCE in the pose of TARGET.
+    """Write a picture of the attention of every block.
 
-    SOURCE and TARGET are file names of the data set. The mask of a block marks the regions that
-    the block changes. The picture is written into the run folder.
+    SOURCE, in the pose of TARGET, is generated. Both are file names of the data set. The mask of a
+    block marks the regions that the block changes. The picture is written into the run folder.
     """
     stage = stage_of(given)
     from reid_aug.data.pictures import write_picture
@@ -122,10 +122,11 @@ def _metrics() -> "tuple[Declaration, ...]":
     help="Number of pairs.  [default: 12000, or all of --pairs]",
 )
 def evaluate(dry_run: bool, weights: dict[str, str], **given: Any) -> None:
-    """Measure the quality of generated images under two protocols, patn and clean.
+    """Measure the quality of generated images.
 
-    The pairs are of the gallery, 12,000 by the published rule. A metric without its weights is
-    listed as not measured. Writes quality.json into the run folder.
+    Two protocols are reported: patn, as published, and clean. The pairs are of the gallery, 12,000
+    by the published rule. A metric without its weights is listed as not measured. Writes
+    quality.json into the run folder.
     """
     own = {name: given.pop(name) for name in ("generator", "images", "pairs", "count")}
     stage = stage_of(given)
@@ -174,10 +175,11 @@ def evaluate(dry_run: bool, weights: dict[str, str], **given: Any) -> None:
 def user_study(
     dry_run: bool, bank: str | None, images: str | None, answers: tuple[Path, ...], **given: Any
 ) -> None:
-    """Measure how often people take generated crops for real ones: R2G and G2R.
+    """Measure how often people take generated crops for real.
 
-    Writes one self-contained page and a key, which must not be handed out. The page saves the
-    answers of a participant as a file. --answers FILE, once per person, counts them.
+    The rates R2G and G2R are those of the paper. Writes one self-contained page and a key, which
+    must not be handed out. The page saves the answers of a participant as a file. --answers FILE,
+    once per person, counts them.
     """
     size = [given.pop(name) for name in ("count", "practice", "seconds")]
     stage = stage_of(given)

@@ -49,7 +49,7 @@ def benchmark(grid: str, **given: Any) -> None:
 @device_option
 @dry_run_option
 def demo(**given: Any) -> None:
-    """Run all stages on the built-in people, and print the table.
+    """Run all stages on the built-in people.
 
     The same as: reid-aug benchmark demo
     """
@@ -138,7 +138,7 @@ def _show_table(
 )
 @device_option
 def report(run: Path, style: str, data: str | None, device: str | None) -> None:
-    """Print the tables of a run folder, or write them as a page.
+    """Print the tables of a run folder, or write its page.
 
     The tables have the mean and the spread over seeds, the gain over ratio 0, and whether the gain
     may be noise. The page, report.html, also has curves, identities and ranked lists. A damaged

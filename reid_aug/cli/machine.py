@@ -71,7 +71,7 @@ def _show_version(context: click.Context, _: click.Parameter, is_given: bool) ->
 )
 @device_option
 def doctor(recipe: str, out: Path, device: str | None) -> None:
-    """Check what this machine can and cannot do, and print the remedy.
+    """Check this machine, and print the remedy of each problem.
 
     Checks processor and GPUs, bfloat16, free space and file locks of a run folder, and optional
     packages. The exit code is 2 if there is an error. Nothing is written.

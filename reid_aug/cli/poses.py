@@ -55,7 +55,7 @@ from reid_aug.cli.options import say
     help="Number of processes.  [default: one per core]",
 )
 def estimate_poses(**given: Any) -> None:
-    """Estimate the keypoints of the images of a data set, or import them.
+    """Estimate or import the keypoints of a data set.
 
     A run that was stopped resumes. A later run estimates only images that were added since.
     """

@@ -9,8 +9,9 @@ from reid_aug.cli.options import STAGE_OPTIONS
 @click.argument("name", metavar="NAME|FILE")
 @STAGE_OPTIONS["settings"]
 def recipe(name: str, settings: tuple[str, ...]) -> None:
-    """Print every key of a recipe with its meaning, its unit, its default and its value.
+    """Print the keys of a recipe, with meaning and value.
 
+    Each key has its meaning, its unit and its default in a comment.
     NAME is a recipe of the package: demo, market1501, market1501-small or deepfashion. The output
     is a recipe file: write it to mine.toml, change it, and name it with --recipe mine.toml.
     """

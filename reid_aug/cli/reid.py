@@ -20,7 +20,7 @@ run_option = click.option(
 
 @click.group()
 def reid() -> None:
-    """Evaluate a trained re-ID network on any data set, and show its ranked lists.
+    """Evaluate trained re-ID networks, and show ranked lists.
 
     MODEL is the model.safetensors that train-reid wrote.
     """
@@ -47,7 +47,7 @@ def reid() -> None:
     help="Number of generated images per image, with --generator.  [default: 8]",
 )
 def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
-    """Score a network on query and gallery: mAP, Rank-1, Rank-5, Rank-10 and mINP.
+    """Score a network on query and gallery, for example by mAP.
 
     With --generator, every image is generated in the same poses, and its feature is replaced by
     the mean of its own feature and theirs. Writes the AP of every query into the run folder.
@@ -92,7 +92,7 @@ def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
     help="Number of gallery images per query.",
 )
 def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given: Any) -> None:
-    """Write a picture of ranked lists: queries, and their nearest gallery images.
+    """Write a picture of queries and their nearest gallery images.
 
     A hit has a green frame, a miss a red one. The picture is written into the run folder.
     """

@@ -47,7 +47,7 @@ from reid_aug.cli.options import (
     help="The seed of the appearance of people and cameras.",
 )
 def people(root: Path, identities: int, test_identities: int, first: int, seed: int) -> None:
-    """Write the built-in people to DIR, with their true keypoints."""
+    """Write the built-in people and their keypoints to DIR."""
     from reid_aug.people import PeopleConfig, write_people
     from reid_aug.runtime.progress import track
 
@@ -60,7 +60,7 @@ def people(root: Path, identities: int, test_identities: int, first: int, seed: 
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.argument("root", metavar="DIR", type=click.Path(path_type=Path))
 def deepfashion(source: Path, root: Path) -> None:
-    """Write DeepFashion to DIR as a data set in Market-1501 layout.
+    """Write DeepFashion to DIR in Market-1501 layout.
 
     SOURCE holds the In-shop images of DeepFashion, and the lists that the authors of PATN
     published (fasion-resize-annotation-train.csv, ...).
@@ -83,11 +83,11 @@ def deepfashion(source: Path, root: Path) -> None:
     help="The keypoints of the data set.  [default: DATA/keypoints.csv, if it is there]",
 )
 def convert(data: Path, root: Path, keypoints: Path | None) -> None:
-    """Write a data set in any layout that is read to DIR in Market-1501 layout.
+    """Write a data set to DIR in Market-1501 layout.
 
-    DATA is a folder or a manifest CSV (path,pid,camid,split). The keypoints are written too. The
-    same command continues a conversion that was interrupted. A folder of DeepFashion with the
-    lists of PATN is converted as by reid-aug deepfashion.
+    DATA is a folder in any layout that is read, or a manifest CSV (path,pid,camid,split). The
+    keypoints are written too. The same command continues a conversion that was interrupted. A
+    folder of DeepFashion with the lists of PATN is converted as by reid-aug deepfashion.
     """
     from reid_aug.data.formats.writing import convert_dataset
     from reid_aug.runtime.progress import track
@@ -128,7 +128,7 @@ def check(
     as_json: bool,
     fix: Path | None,
 ) -> None:
-    """Count and check the images of a data set and their keypoints.
+    """Check the images and keypoints of a data set.
 
     DATA is a data set in any layout that is read, or a manifest CSV (path,pid,camid,split). Prints
     errors and warnings. The exit code is 2 if there is an error.
@@ -208,9 +208,9 @@ def train_reid(
     min_score: tuple[str, ...],
     **given: Any,
 ) -> None:
-    """Train a re-ID network on real and generated images, and evaluate it.
+    """Train a re-ID network on real and generated images.
 
-    Without --ratio, the whole bank is used; --ratio 0 is the baseline. The same command continues a
+    The network is then evaluated on query and gallery. Without --ratio, the whole bank is used; --ratio 0 is the baseline. The same command continues a
     training that was interrupted. The processes of torchrun share every batch.
     """
     stage = stage_of(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})

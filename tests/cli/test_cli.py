@@ -345,3 +345,11 @@ def test_released_discriminators_are_imported_beside_the_generator(tmp_path):
         assert len(tensors) > 20
         assert metadata["trained_on"] == ""
     assert (tmp_path / "run/generator.safetensors").exists()
+
+
+@pytest.mark.parametrize("group", [[], ["bank"], ["generator"], ["reid"]])
+def test_the_sentence_of_every_command_fits_into_the_list(group):
+    listed = call(*group, "--help").stdout.split("Commands:\n")[1].splitlines()
+
+    assert len(listed) >= 2
+    assert [line for line in listed if not line.endswith(".") or line.endswith("..")] == []
