@@ -210,8 +210,9 @@ def train_reid(
 ) -> None:
     """Train a re-ID network on real and generated images.
 
-    The network is then evaluated on query and gallery. Without --ratio, the whole bank is used; --ratio 0 is the baseline. The same command continues a
-    training that was interrupted. The processes of torchrun share every batch.
+    The network is then evaluated on query and gallery. Without --ratio, the whole bank is used;
+    --ratio 0 is the baseline. The same command continues a training that was interrupted. The
+    processes of torchrun share every batch.
     """
     stage = stage_of(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})
     from reid_aug.stages import train_reid as module

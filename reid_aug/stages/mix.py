@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from reid_aug.bank import Bank
 from reid_aug.bank.card import noted_generator
 from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.scores import needs_of_scores
 from reid_aug.generator import DEMO, demo_generator
 from reid_aug.mixing import Mix, TooFewImagesError, parse_min_score, require_same_dataset
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.files import sha256
 
 SIZE_KEYS = ("height", "width")
@@ -35,10 +36,11 @@ def resolve_mix(
         min_score: the least scores of the rows that are used, as "NAME=VALUE".
 
     Raises:
-        UserError: If the bank is missing or belongs to another data set or kept set, has too few
-            images, or lacks a score.
+        UserError: If there is no such score, or if the bank is missing or belongs to another data
+            set or kept set, has too few images, or lacks a score.
     """
     data, least = stage.recipe.data, parse_min_score(min_score)
+    _check_names(least)
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     require_same_dataset(source, stage.dataset)
     if source and ratio is None:
@@ -50,6 +52,16 @@ def resolve_mix(
     except TooFewImagesError as error:
         assert source is not None
         raise _with_settings(error, source, stage) from None
+
+
+def _check_names(scores: Iterable[str]) -> None:
+    """Refuse a score that neither this package nor an installed one declares."""
+    for name in scores:
+        if name not in (known := sorted(needs_of_scores())):
+            raise UserError(
+                f"--min-score: {name!r} is none of the scores {', '.join(known)}"
+                f"{nearest(name, known)}"
+            )
 
 
 def _with_settings(error: TooFewImagesError, bank: Bank, stage: "Stage") -> UserError:

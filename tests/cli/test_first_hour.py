@@ -196,6 +196,8 @@ def test_parts_may_be_given_in_per_cent(here):
         (("synthesize", "--ratio", "1", "--mode", "replac"), "--mode must be one of"),
         (("train-reid", "--backbone", "resnet5"), "did you mean resnet50?"),
         (("train-reid", "--min-score", "sharp"), "--min-score must be NAME=VALUE"),
+        (("train-reid", "--min-score", "sharpnes=1"), "margin, novelty, pose, sharpness; did you "
+         "mean sharpness?"),
         (("train-reid", "--ratio", "-1"), "--ratio must be 0 or a positive number"),
         (("report", "data", "--format", "htm"), "did you mean html?"),
         (("estimate-poses", "data", "--weights", "nowhere.json"), "nowhere.json is missing"),
