@@ -15,6 +15,7 @@ from reid_aug.runtime.json_toml import is_utf8
 # options of the user's own command that a remedy needs too, where its command has them
 SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--mode", "--set")
 DATA = "DATA"  # the place of the data set in the words of a remedy
+REINSTALL = "install reid-aug again, with torch and torchvision from one source"
 STOPPED = "stopped; the same command goes on from what was saved, if anything was"
 
 
@@ -56,6 +57,8 @@ def _sentence(error: Exception, args: Sequence[str], program: click.Command) -> 
         return f"{error.filename or 'a file'}: {error.strerror or error}"
     if _is_lack_of_memory(error):
         return f"memory does not suffice, {str(error)[:200]}; choose smaller settings"
+    if _is_wrong_installation(error):
+        return f"{str(error)[:200]}; {REINSTALL}"
     return None
 
 
@@ -64,6 +67,13 @@ def _is_lack_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     is_about_memory = "memory" in text and ("alloc" in text or "out of" in text)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_about_memory)
+
+
+def _is_wrong_installation(error: Exception) -> bool:
+    """Whether torch or torchvision cannot be imported, or is of another build than the other."""
+    if isinstance(error, RuntimeError):
+        return "operator torchvision::" in str(error)
+    return isinstance(error, ImportError) and (error.name or "").startswith("torch")
 
 
 def _check_arguments(args: Sequence[str]) -> None:

@@ -49,3 +49,32 @@ def test_doctor_prints_findings_and_fails_for_an_error(monkeypatch, tmp_path, le
     assert result.stdout == f"{level}: disk: 1 GB free\nok: file locks: work\n"
     assert result.exit_code == code
     assert given == [("demo", "cpu", tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("operator torchvision::nms does not exist"),
+        ImportError("libtorch_cpu.so: undefined symbol: _ZN5torch3jit", name="torch._C"),
+        ModuleNotFoundError("No module named 'torchreid'", name="torchreid"),
+    ],
+)
+def test_packages_that_do_not_fit_together_are_a_sentence(monkeypatch, error):
+    def examine(*given):
+        raise error
+
+    monkeypatch.setattr("reid_aug.stages.doctor.examine", examine)
+
+    result = call("doctor")
+
+    remedy = "install reid-aug again, with torch and torchvision from one source"
+    assert (result.exit_code, result.stderr) == (2, f"error: {error}; {remedy}\n")
+
+
+def test_another_missing_package_is_a_fault_of_ours(monkeypatch):
+    def examine(*given):
+        raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
+
+    monkeypatch.setattr("reid_aug.stages.doctor.examine", examine)
+
+    assert isinstance(call("doctor").exception, ModuleNotFoundError)
