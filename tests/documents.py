@@ -27,7 +27,9 @@ LINKED = [
     *ROOT.glob("*.md"),
     *ROOT.glob("benchmarks/*.md"),
     *PAGES[1:],
-    *ROOT.glob("examples/*.md"),
+    *ROOT.glob("examples/**/*.md"),
+    *ROOT.glob("reid_aug/**/*.md"),
+    *ROOT.glob(".github/**/*.md"),
 ]
 MARKED = re.compile(r"<!-- (table|result): (\S+)((?: \S+=\S+)*) -->\n(.*?)<!-- end -->", re.DOTALL)
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -80,8 +80,20 @@ def test_the_readme_is_short_and_shows_a_result():
 @pytest.mark.parametrize("document", LINKED, ids=names(LINKED))
 def test_every_link_has_a_target(document):
     prose = FENCED.sub("", document.read_text())
-    for target in re.findall(r"\]\((?!https?:|mailto:)([^)#]+)[^)]*\)", prose):
-        assert (document.parent / target).exists(), target
+    for target, place in re.findall(r"\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]+))?\)", prose):
+        path = document.parent / target if target else document
+        assert path.exists(), target
+        if place and path.suffix == ".md":
+            assert place in anchors(path), f"{target}#{place}"
+
+
+def anchors(document):
+    """The names by which the headings of a page are linked, on GitHub and on the site."""
+    text = document.read_text()
+    if included := re.match(r"<!-- generated: document (\S+) -->", text):
+        return anchors(ROOT / included[1])
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
 @pytest.fixture
