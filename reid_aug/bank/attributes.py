@@ -33,6 +33,8 @@ class BankPlan:
     """Height of an image in pixels."""
     width: int | None = None
     """Width of an image in pixels."""
+    background: str | None = None
+    """The background of an image: "generated" or "target", that of the image with the pose."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that apply, in the order of their declaration."""

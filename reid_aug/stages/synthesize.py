@@ -26,6 +26,7 @@ from reid_aug.bank.card import has_own_card, has_scores_on_card, images_on_card,
 from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
+from reid_aug.bank.methods.background import BACKGROUNDS
 from reid_aug.bank.plan import POSE_POLICIES, ROW_CAMERAS, PlannedRow, plan, usable, without_pose
 from reid_aug.bank.shards import Shards
 from reid_aug.data.dataset import (
@@ -83,6 +84,10 @@ class SynthesizeConfig:
     cameras: str = "source"
     """The camera of a generated image: that of its "source" or of its "target". "target" needs a
     method that moves cameras: a camera-conditioned generator or the renderer."""
+    background: str = "generated"
+    """The background of a generated image: "generated" (that of the method) or "target" (the pixels
+    around the person in the image that gave the pose; with ``cameras = "target"`` and a method that
+    uses it, generator or limb-warp)."""
     method: str = DEFAULT_METHOD
     """What makes the images (:mod:`reid_aug.bank.methods`): "generator", "copies", "limb-warp",
     "renderer", or a method of another package."""
@@ -100,7 +105,11 @@ class SynthesizeConfig:
             raise UserError(
                 f"cameras must be one of {', '.join(ROW_CAMERAS)}, got {self.cameras!r}"
             )
-        check_method(self.method, self.cameras)
+        if self.background not in BACKGROUNDS:
+            raise UserError(
+                f"background must be one of {', '.join(BACKGROUNDS)}, got {self.background!r}"
+            )
+        check_method(self.method, self.cameras, self.background)
         if not 0 <= self.jitter < 1:
             raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
         if not (1 <= self.batch <= shards.SHARD and shards.SHARD % self.batch == 0):
@@ -148,7 +157,8 @@ def plan_bank(
     if not count:
         raise UserError(f"ratio must be above 0 to synthesize anything, got {config.ratio:g}")
     require_memory(count * ROW_MEMORY, f"{count} planned images", "lower the ratio")
-    scene = Scene(dataset, real, poses, (data.height, data.width), seed, config.jitter)
+    size = data.height, data.width
+    scene = Scene(dataset, real, poses, size, seed, config.jitter, config.background)
     method = method_named(config.method)(scene, config.cameras, checkpoint)
     _check_status(method)
     clusters = pose_clusters(usable(real, poses), poses, seed)
@@ -166,6 +176,7 @@ def plan_bank(
         clusters_sha256(clusters) if by_coverage else None,
         data.height,
         data.width,
+        config.background if method.uses_background else None,
     )
     attributes = BankAttributes.of(
         dataset,

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reid_aug.bank.methods import DEFAULT_METHOD, method_named, method_names
+from reid_aug.bank.methods.background import BACKGROUNDS
 from reid_aug.bank.plan import ROW_CAMERAS
 from reid_aug.bank.scores import scores_of_grid
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
@@ -52,6 +53,7 @@ AXES = {
     "keep": Axis(float, "data.keep"),
     "method": Axis(str, "synthesize.method", method_names()),
     "cameras": Axis(str, "synthesize.cameras", ROW_CAMERAS),
+    "background": Axis(str, "synthesize.background", BACKGROUNDS),
     "generator": Axis(str, choices=GENERATORS, takes_files=True),
     "bank": Axis(str, choices=("",), takes_files=True),
     "min_score": Axis(str),
@@ -66,7 +68,7 @@ AXES = {
 
 ORDER = (  # of the cells of a block, outermost first
     "seed", "replicate", "start", "preset", "erase", "backbone", "keep", "label", "method",
-    "cameras", "generator", "bank", "min_score", "mode", "ratio",
+    "cameras", "background", "generator", "bank", "min_score", "mode", "ratio",
 )  # fmt: skip
 
 
@@ -81,6 +83,7 @@ class Cell:
     seed: int
     method: str = DEFAULT_METHOD
     cameras: str = "source"
+    background: str = "generated"
     generator: str = "given"
     bank: str = ""
     min_score: str = ""
@@ -102,6 +105,7 @@ class Cell:
         marks = {
             self.method: self.method != DEFAULT_METHOD,
             "cameras": self.cameras == "target",
+            "background": self.background == "target",
             self._generator_mark: self.generator != "given",
             _file_mark(self.bank): self.bank != "",
             "erase": self.erase,
@@ -143,6 +147,7 @@ class Cell:
             self.method: self.method != DEFAULT_METHOD,
             self._generator_mark: self.generator != "given",
             "target": self.cameras == "target",
+            "background": self.background == "target",
         }
         return *(mark for mark, is_set in marks.items() if is_set), *self.replicate_marks
 
@@ -172,6 +177,7 @@ class Cell:
         usual: dict[str, Any] = {
             "method": DEFAULT_METHOD,
             "cameras": "source",
+            "background": "generated",
             "generator": "given",
         }
         seed = self.seed if self.replicate is None else self.replicate
@@ -182,11 +188,16 @@ class Cell:
         if self.bank:
             return replace(cell, **usual)
         method = method_named(self.method)
-        cameras = self.cameras if method.moves_cameras else "source"
+        asked = self.cameras, self.background
+        has_background = asked == ("target", "target") and method.uses_background
+        shown: dict[str, Any] = {
+            "cameras": self.cameras if method.moves_cameras or has_background else "source",
+            "background": "target" if has_background else "generated",
+        }
         if not method.needs_checkpoint:
-            return replace(cell, cameras=cameras, generator="given")
+            return replace(cell, **shown, generator="given")
         is_whole = self.generator == "whole" and self.real_part == 1
-        return replace(cell, cameras=cameras, generator="kept" if is_whole else self.generator)
+        return replace(cell, **shown, generator="kept" if is_whole else self.generator)
 
     def _plain_scores(self) -> str:
         """The least scores as one text, in one spelling."""
@@ -217,7 +228,8 @@ def shared_recipe(recipe: Recipe, cell: Cell) -> Recipe:
 
 def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
-    mix = {key: getattr(cell, key) for key in ("mode", "ratio", "method", "cameras")}
+    keys = ("mode", "ratio", "method", "cameras", "background")
+    mix = {key: getattr(cell, key) for key in keys}
     trained = recipe.with_preset(cell.preset).train_reid
     own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}
     keep_seed = recipe.data.keep_seed + (cell.replicate or 0)

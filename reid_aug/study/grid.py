@@ -47,6 +47,7 @@ class Grid:
     seed: tuple[int, ...] = (0, 1, 2)
     method: tuple[str, ...] = (DEFAULT_METHOD,)
     cameras: tuple[str, ...] = ("source",)
+    background: tuple[str, ...] = ("generated",)
     generator: tuple[str, ...] = ("given",)
     bank: tuple[str, ...] = ("",)
     min_score: tuple[str, ...] = ("",)
@@ -180,6 +181,7 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
     own = {
         "method": recipe.synthesize.method,
         "cameras": recipe.synthesize.cameras,
+        "background": recipe.synthesize.background,
         "preset": recipe.train_reid.preset,
         "label": recipe.train_reid.generated_label,
         "erase": recipe.with_preset(PLAIN).train_reid.erase,

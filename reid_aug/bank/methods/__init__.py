@@ -3,11 +3,12 @@
     base         the interface, Method, and what all methods share
     generator    "generator": images from a generator checkpoint
     copies       "copies": the source mirrored, in other colours
-    limb_warp    "limb-warp": the limbs moved to the target's pose, over a blurred background
+    limb_warp    "limb-warp": the limbs moved to the target's pose
     renderer     "renderer": the true images, on the built-in people only
+    background   the background of the target, where a method uses it
 
-The last three need no training and serve as references for a generator. Other packages add methods
-through the entry point group ``reid_aug.methods``.
+All but the first need no training and serve as references for a generator. Other packages add
+methods through the entry point group ``reid_aug.methods``.
 """
 
 from importlib.metadata import EntryPoint, entry_points
@@ -93,7 +94,14 @@ def _loaded(entry: EntryPoint) -> type[Method]:
     return method
 
 
-def check_method(method: str, cameras: str) -> None:
-    """Raise a UserError unless there is such a method and it can show these cameras."""
-    if not method_named(method).moves_cameras and cameras != "source":
-        raise UserError(f"cameras must be source for method {method}, got {cameras!r}")
+def check_method(method: str, cameras: str, background: str = "generated") -> None:
+    """Refuse an unknown method, and cameras or a background that it cannot show."""
+    kind = method_named(method)
+    if background == "target" and (cameras == "source" or not kind.uses_background):
+        asked = "cameras source" if cameras == "source" else f"method {method}"
+        raise UserError(f"background must be generated for {asked}, got {background!r}")
+    if cameras != "source" and background != "target" and not kind.moves_cameras:
+        or_background = ", or background target" if kind.uses_background else ""
+        raise UserError(
+            f"cameras must be source{or_background} for method {method}, got {cameras!r}"
+        )

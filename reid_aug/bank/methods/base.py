@@ -47,6 +47,8 @@ class Scene:
     seed: int
     jitter: float = 0.0
     """How much the generated images differ in light, in [0, 1), as in :func:`relit`."""
+    background: str = "generated"
+    """One of :data:`reid_aug.bank.methods.background.BACKGROUNDS`."""
 
 
 class Method(ABC):
@@ -74,6 +76,9 @@ class Method(ABC):
     """Whether ``synthesize.jitter`` changes the images."""
     moves_cameras: ClassVar[bool] = False
     """Whether the method can show a person under the target's camera (``cameras = "target"``)."""
+    uses_background: ClassVar[bool] = False
+    """Whether the method can show a person over the background of the target
+    (``background = "target"``), and with it the target's camera."""
     changes_pose: ClassVar[bool] = True
     """Whether the images show the target's pose, so that a true render is comparable with them."""
     built_in_people_only: ClassVar[bool] = False
@@ -113,6 +118,10 @@ class Method(ABC):
     def sources(self, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The source images of some rows, in the generated size: (B, H, W, 3) uint8."""
         return np.stack([read_image(row.source.path, *self.scene.size) for row in rows])
+
+    def targets(self, rows: Sequence[PlannedRow]) -> np.ndarray:
+        """The images that gave the poses, in the generated size: (B, H, W, 3) uint8."""
+        return np.stack([read_image(row.target.path, *self.scene.size) for row in rows])
 
     def poses(self, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The poses of sources and targets: (2, B, 18, 2) float32 pixels, NaN unseen."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reid_aug.bank.methods.background import over_target
 from reid_aug.bank.methods.base import Method, Scene
 from reid_aug.bank.plan import PlannedRow
 from reid_aug.data.provenance import leak_status, recorded_fingerprints
@@ -28,6 +29,7 @@ class GeneratorMethod(Method):
     needs_checkpoint = True
     uses_jitter = True
     moves_cameras = True
+    uses_background = True
 
     def __init__(self, scene: Scene, cameras: str, checkpoint: Path | None) -> None:
         super().__init__(scene, cameras, checkpoint)
@@ -63,15 +65,21 @@ class GeneratorMethod(Method):
         ready_to_generate(self.generator, device)
 
     def read(self, rows: Sequence[PlannedRow]) -> Any:
-        """Pixels (B, H, W, 3), poses (2, B, 18, 2) and camids (B, 2) of sources and targets."""
+        """Pixels (B, H, W, 3), poses (2, B, 18, 2) and camids (B, 2) of sources and targets.
+
+        With the background of the target, the pixels of the targets too, (B, H, W, 3).
+        """
         camids = np.array([[row.source.camid, row.camid] for row in rows])
-        return self.sources(rows), self.poses(rows), camids
+        scenes = [self.targets(rows)] if self.scene.background == "target" else []
+        return self.sources(rows), self.poses(rows), camids, *scenes
 
     @torch.inference_mode()
     def compute(self, material: Any) -> np.ndarray:
-        pixels, xy, camids = (torch.from_numpy(part).to(self.device) for part in material)
-        source, target = xy
+        moved = (torch.from_numpy(part).to(self.device) for part in material)
+        pixels, (source, target), camids, *scenes = moved
         generated = self.generator.repose(to_signed(pixels), source, target, camids)
+        for scene in scenes:
+            generated = over_target(generated.float(), to_signed(scene), target)
         return to_pixels(generated).cpu().numpy()
 
     def finish(self, images: np.ndarray, rows: Sequence[PlannedRow]) -> np.ndarray:

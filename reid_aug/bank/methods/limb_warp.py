@@ -1,10 +1,11 @@
-"""The method "limb-warp": the source's limbs in the target's pose, over its blurred background.
+"""The method "limb-warp": the source's limbs in the target's pose, over a background.
 
 It needs no training and no checkpoint, and it works on photographs. It is the baseline of pose
 transfer: a trained generator must give better results than this. Ten parts of the body move by one
 affine map each (:mod:`reid_aug.generator.limb_warp`). The background is the source without the
 person, blurred; the person is removed as far as the mask of the limbs in the source's pose covers
-them.
+them. With ``background = "target"`` it is the image that gave the pose, in which the pixels of its
+person are replaced by a blur of those around them.
 
 A row without a whole torso in the source or in the target has no limbs to move: its image is the
 background only.
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from reid_aug.bank.methods.background import person_mask
 from reid_aug.bank.methods.base import Method
 from reid_aug.bank.plan import PlannedRow
 from reid_aug.generator.limb_warp import warp_limbs
@@ -31,31 +33,45 @@ class LimbWarpMethod(Method):
 
     name = "limb-warp"
     label = "moved limbs"
+    uses_background = True
     generator_data = "kept"
-    description = "limbs of the kept images moved to other poses, over a blurred background"
+    description = "limbs of the kept images moved to other poses, without a trained network"
 
     def read(self, rows: Sequence[PlannedRow]) -> Any:
-        """Pixels (B, H, W, 3) of the sources, and poses (2, B, 18, 2) of sources and targets."""
-        return self.sources(rows), self.poses(rows)
+        """Pixels (B, H, W, 3) of the sources, and poses (2, B, 18, 2) of sources and targets.
+
+        With the background of the target, the pixels of the targets too, (B, H, W, 3).
+        """
+        scenes = [self.targets(rows)] if self.scene.background == "target" else []
+        return self.sources(rows), self.poses(rows), *scenes
 
     @torch.inference_mode()
     def compute(self, material: Any) -> np.ndarray:
-        pixels, xy = (torch.from_numpy(part).to(self.device) for part in material)
-        return move_limbs(pixels, xy[0], xy[1]).cpu().numpy()
+        pixels, xy, *scenes = (torch.from_numpy(part).to(self.device) for part in material)
+        return move_limbs(pixels, xy[0], xy[1], *scenes).cpu().numpy()
 
 
-def move_limbs(pixels: Tensor, source: Tensor, target: Tensor) -> Tensor:
+def move_limbs(
+    pixels: Tensor, source: Tensor, target: Tensor, scene: Tensor | None = None
+) -> Tensor:
     """Images (B, H, W, 3) uint8 with the limbs moved from one pose to the other.
 
     Args:
         pixels: (B, H, W, 3) uint8.
         source: the poses of the images, (B, 18, 2) in pixels, NaN unseen.
         target: the poses to move to, likewise.
+        scene: the images that gave the poses ``target``, whose background is shown, (B, H, W, 3)
+            uint8; without them it is the blurred background of ``pixels``.
     """
     images = pixels.permute(0, 3, 1, 2).float()  # (B, 3, H, W) in [0, 255]
     limbs, cover = warp_limbs(images, source, target)
-    person = warp_limbs(images, source, source)[1]
-    generated = limbs + (1 - cover) * background(images, person)
+    if scene is None:
+        behind = background(images, warp_limbs(images, source, source)[1])
+    else:
+        scenes = scene.permute(0, 3, 1, 2).float()
+        person = person_mask(target, (scenes.shape[-2], scenes.shape[-1]))
+        behind = torch.lerp(scenes, background(scenes, person), person)
+    generated = limbs + (1 - cover) * behind
     return generated.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
 
 

@@ -152,6 +152,7 @@ def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
     about, plan, note = bank.attributes, bank.plan, noted_generator(bank.path)
     poses = {"random": "random poses of the kept set", IMPORTED: "imported, poses may be unknown"}
     cameras = {"source": "that of the source image", "target": "that of the image of the pose"}
+    backgrounds = {"target": "that of the image of the pose"}
     generator = f"{note.name}, " if note else ""
     return [
         ("bank", f"{bank.path}, images of {bank.height} x {bank.width} pixels"),
@@ -164,6 +165,7 @@ def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
         ),
         ("poses", poses.get(plan.poses, f"chosen by the policy {plan.poses}")),
         ("camera of an image", cameras.get(plan.cameras, plan.cameras)),
+        ("background of an image", backgrounds.get(plan.background or "", "generated")),
         ("jitter of the light", f"{plan.jitter:g}" if plan.jitter else "none"),
         ("made for", f"mode {about.mode}, ratio {about.ratio:g}; seed {about.seed}"),
     ]

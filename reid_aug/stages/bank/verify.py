@@ -51,7 +51,8 @@ def describe(bank: Bank) -> list[str]:
         f"of {len(np.unique(bank.rows.pid))} identities",
         f"made by: {plan.method}, trained on: {about.generator_data}, "
         f"generator {about.generator_sha256[:12]}",
-        f"poses: {plan.poses}; camera of the: {plan.cameras}; seed {about.seed}",
+        f"poses: {plan.poses}; camera of the: {plan.cameras}; background: "
+        f"{plan.background or 'generated'}; seed {about.seed}",
         f"kept set: keep {about.keep:g}, keep_seed {about.keep_seed}, "
         f"{about.kept_sha256[:12]} of data set {about.dataset_sha256[:12]}",
         f"made for: {about.mode}, ratio {about.ratio:g}",

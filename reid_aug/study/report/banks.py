@@ -65,7 +65,8 @@ def bank_views(run: Path) -> Iterator[BankView]:
 
 def _title(bank: Bank) -> str:
     attributes, plan = bank.attributes, bank.plan
-    key = images_key(plan.method, plan.cameras, plan.poses, attributes.generator_data)
+    kind = plan.method, plan.cameras, plan.background, plan.poses
+    key = images_key(*kind, attributes.generator_data)
     return f"keep {attributes.keep:g}: {len(bank)} images, {labels.images(key)}"
 
 

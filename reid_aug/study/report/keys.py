@@ -24,6 +24,7 @@ class ImagesKey:
 
     method: str
     is_target_camera: bool  # whether an image shows the camera of its target
+    has_target_background: bool  # whether it has the background of its target
     poses: str
     leak_status: str | None  # of the generator; None where it is external or there is none
     min_score: tuple[ScoreLimit, ...]
@@ -114,13 +115,19 @@ def row_key(result: Result) -> RowKey:
 
 def _images_key(result: Result) -> ImagesKey:
     return images_key(
-        result.method, result.cameras, result.poses, result.generator_leak_status, result.min_score
+        result.method,
+        result.cameras,
+        result.background,
+        result.poses,
+        result.generator_leak_status,
+        result.min_score,
     )
 
 
 def images_key(
     method: str | None,
     cameras: str | None,
+    background: str | None,
     poses: str | None,
     leak_status: str | None,
     min_score: tuple[ScoreLimit, ...] = (),
@@ -136,6 +143,7 @@ def images_key(
     return ImagesKey(
         name,
         cameras == "target",
+        background == "target",
         poses or "random",
         leak_status if has_generator else None,
         tuple(limits),

@@ -39,6 +39,8 @@ def images(key: ImagesKey | None) -> str:
     parts = [_method(key)]
     if key.is_target_camera:
         parts.append("target's camera")
+    if key.has_target_background:
+        parts.append("target's background")
     if key.poses != "random":
         parts.append(f"poses {key.poses}")
     for limit in key.min_score:

@@ -71,6 +71,7 @@ class Result:
     generated: int  # number of generated training images
     method: str | None
     cameras: str | None
+    background: str | None
     poses: str | None
     min_score: tuple[ScoreLimit, ...]  # sorted by name
     generator_leak_status: str | None
@@ -148,6 +149,7 @@ def _image_fields(whole: Table) -> dict[str, Any]:
         "generated": whole.whole("generated", 0),
         "method": whole.optional_text("method"),
         "cameras": whole.optional_text("cameras"),
+        "background": whole.nullable_text("background") if whole.has("background") else None,
         "poses": whole.optional_text("poses"),
         "min_score": _limits(whole.table("min_score")) if whole.has("min_score") else (),
         "generator_leak_status": whole.nullable_text("generator_data", STATUSES),
