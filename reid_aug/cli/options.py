@@ -147,7 +147,14 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
         say(f"no --data: the built-in people in {stage.root}")
     elif not given["recipe"]:
         say("no --recipe: recipe demo (small networks); for a study: --recipe market1501")
+    say_notes(stage)
     return stage
+
+
+def say_notes(stage: "Stage") -> None:
+    """Print what a user must know of the files of the data set, as those that are ignored."""
+    for note in stage.dataset.notes:
+        say(note)
 
 
 def perform(job: "Job", stage: "Stage", dry_run: bool, *tables: str) -> None:

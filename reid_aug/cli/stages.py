@@ -93,8 +93,8 @@ def convert(data: Path, root: Path, keypoints: Path | None) -> None:
     from reid_aug.runtime.progress import track
 
     shown = functools.partial(track, what="write images")
-    counts = convert_dataset(data, root, keypoints, shown)
-    say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
+    for line in convert_dataset(data, root, keypoints, shown):
+        say(line)
     click.echo(root)
 
 
