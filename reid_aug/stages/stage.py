@@ -196,11 +196,6 @@ def _people_of(run: RunFolder) -> PeopleConfig:
     return build(PeopleConfig, recipe.table("people").content, f"{run.recipe}: people")
 
 
-def is_first_rank() -> bool:
-    """Whether this process prints; of several processes of torchrun, only the first does."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def choose_device(name: str | None) -> torch.device:
     """The device of that name; None means the GPU, if there is one.
 

@@ -18,10 +18,10 @@ The HDF5 library opens the file in child processes, because a damaged file can c
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -37,9 +37,12 @@ MAT, MAT_FOLDER = "cuhk-03.mat", "cuhk03_release"
 CONFIG = "cuhk03_new_protocol_config_{}.mat"
 CONFIG_NAME = re.compile(r"cuhk03_new_protocol_config_(labeled|detected)\.mat")
 CELL_NAME = re.compile(r"([1-5])_(\d{3,4})_([12])_(\d{2})\.png")
-EXTRACTED_AT_ONCE = 256  # images that a process extracts at once
+AT_ONCE = 256  # images that a process reads at once
 LARGEST_CROP = 2048  # pixels of a side of an image; the largest has 487
 MAT_SOURCE = "https://github.com/zhunzhong07/person-re-ranking"
+
+
+T = TypeVar("T")
 
 
 class Cell(NamedTuple):
@@ -85,16 +88,24 @@ def write_cuhk03(source: Path, folder: Path, progress: Progress = iter) -> dict[
     """
     mat, kind, places = _plan(source)
     targets = [str(target) for _, target in places]
+    _in_children(partial(_check, mat, kind), [cell for cell, _ in places], mat)
     with filled(folder, f"CUHK03, {kind}", targets):
         todo = [(cell, folder / t) for cell, t in places if not (folder / t).is_file()]
-        step = max(1, min(EXTRACTED_AT_ONCE, (len(todo) + 1) // 2))  # two pieces: child processes
-        pieces = [todo[start : start + step] for start in range(0, len(todo), step)]
-        killed = f"{mat}: must be an intact HDF5 file, got one that ends the HDF5 library"
-        done = spread(partial(_extract, mat, kind), pieces, max(2, CORES), killed)
-        for _ in zip(progress(pieces), done, strict=True):
-            pass
+        _in_children(partial(_extract, mat, kind), todo, mat, progress)
     found = Counter(Path(target).parts[0] for target in targets)
     return {name: found[name] for name in FOLDERS}
+
+
+def _in_children(
+    work: Callable[[Sequence[T]], None], items: Sequence[T], mat: Path, progress: Progress = iter
+) -> None:
+    """Do the work piece by piece in child processes."""
+    step = max(1, min(AT_ONCE, len(items) // 2))  # two pieces, so that there are children
+    pieces = [items[start : start + step] for start in range(0, len(items), step)]
+    killed = f"{mat}: must be an intact HDF5 file, got one that ends the HDF5 library"
+    done = spread(work, pieces, max(2, CORES), killed)
+    for _ in zip(progress(pieces), done, strict=True):
+        pass
 
 
 def _plan(source: Path) -> tuple[Path, str, list[tuple[Cell, Path]]]:
@@ -148,37 +159,41 @@ def _read_config(path: Path) -> dict[str, list[Any]]:
         ) from None
 
 
-def _extract(mat: Path, kind: str, wanted: Sequence[Wanted]) -> int:
-    """Write some images as PNG files; returns their number. Runs in a child process."""
+def _check(mat: Path, kind: str, cells: Sequence[Cell]) -> None:
+    """Refuse a file that lacks one of these images. Runs in a child process."""
+    for cell, dataset in _datasets(mat, kind, cells):
+        shape: tuple[int, ...] = getattr(dataset, "shape", ())
+        dtype = getattr(dataset, "dtype", None)
+        fits = len(shape) == 3 and shape[0] == 3 and min(shape) > 0 and max(shape) <= LARGEST_CROP
+        if not fits or dtype != np.uint8 or dataset.is_virtual or dataset.external:
+            raise UserError(
+                f"{mat}: image {cell.image + 1} of person {cell.person + 1} of pair "
+                f"{cell.pair + 1} must be 3 x width x height bytes, got {dtype} of shape {shape}"
+            )
+
+
+def _extract(mat: Path, kind: str, wanted: Sequence[Wanted]) -> None:
+    """Write some images as PNG files. Runs in a child process."""
+    targets = dict(wanted)
+    for cell, dataset in _datasets(mat, kind, [*targets]):
+        image = Image.fromarray(np.ascontiguousarray(dataset[()].T))  # (H, W, 3)
+        write_whole(targets[cell], partial(image.save, format="PNG"))
+
+
+def _datasets(mat: Path, kind: str, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Any]]:
+    """The HDF5 datasets of some images."""
     import h5py  # imported here, so that reading other data sets does not load it
 
+    require_regular(mat)
     try:
         with h5py.File(mat) as file:
-            pairs = {
-                cell.pair: file[file[kind][0, cell.pair]][()] for cell, _ in wanted
-            }  # (10, P) references
-            for cell, target in wanted:
-                pixels = _pixels(file[pairs[cell.pair][cell.image, cell.person]], mat, cell)
-                image = Image.fromarray(pixels)
-                write_whole(target, partial(image.save, format="PNG"))
+            pairs = {pair: file[file[kind][0, pair]][()] for pair in {cell.pair for cell in cells}}
+            for cell in cells:
+                yield cell, file[pairs[cell.pair][cell.image, cell.person]]
+    except UserError:
+        raise
     except (OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
-        if isinstance(error, UserError):
-            raise
         text = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
             f"{mat}: must be {MAT} of CUHK03 (HDF5) with the cells {kind}, got {text}"
         ) from None
-    return len(wanted)
-
-
-def _pixels(dataset: Any, mat: Path, cell: Cell) -> np.ndarray:
-    """An image, (H, W, 3) uint8."""
-    shape: tuple[int, ...] = getattr(dataset, "shape", ())
-    dtype = getattr(dataset, "dtype", None)
-    fits = len(shape) == 3 and shape[0] == 3 and max(shape) <= LARGEST_CROP and dtype == np.uint8
-    if not fits or dataset.is_virtual or dataset.external:
-        raise UserError(
-            f"{mat}: image {cell.image + 1} of person {cell.person + 1} of pair {cell.pair + 1} "
-            f"must be 3 x width x height bytes, got {dtype} of shape {shape}"
-        )
-    return np.ascontiguousarray(dataset[()].T)
