@@ -18,7 +18,7 @@ FLOORS = [
 RANK = {name: rank for rank, name in enumerate(FLOORS)}
 ONLY = {
     "torchreid": ("backbones", "stages.train_reid"),
-    "h5py": ("bank",),
+    "h5py": ("bank", "data.formats.cuhk03_mat"),
     "click": ("cli",),
     "jinja2": ("runtime.pages",),
     "matplotlib": ("study.report",),

@@ -45,6 +45,7 @@ def plan(
     cameras: str = "source",
     policy: str = "random",
     clusters: Mapping[PersonImage, int] | None = None,
+    needs_poses: bool = True,
 ) -> list[PlannedRow]:
     """The source, the target and the camera of ``count`` rows, in seat order.
 
@@ -55,11 +56,12 @@ def plan(
         cameras: the camera of a row: that of its "source" or of its "target".
         policy: one of ``POSE_POLICIES``.
         clusters: the cluster of every usable image; required for policy "coverage".
+        needs_poses: as for :func:`usable`.
 
     Raises:
-        UserError: If no image of the kept set has a usable pose.
+        UserError: As :func:`usable`.
     """
-    targets = usable(images, poses)
+    targets = usable(images, poses, needs_poses)
     sources = _sources(images, targets, seed)
     bins = _pose_bins(images, targets, seed, policy, clusters)
     counts = {pid: len(group) for pid, group in by_identity(images).items()}
@@ -76,13 +78,25 @@ def plan(
     return rows
 
 
-def usable(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[PersonImage]:
+def with_torso(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[PersonImage]:
+    """The images in which both shoulders and both hips are visible, sorted."""
+    return sorted(i for i in images if poses.get(i.name, NO_POSE).has_torso)
+
+
+def usable(
+    images: Sequence[PersonImage], poses: Mapping[str, Pose], needs_poses: bool = True
+) -> list[PersonImage]:
     """The images whose pose can be a target, sorted: both shoulders and both hips are visible.
+
+    Args:
+        needs_poses: whether the poses are used; if they are not, all images fit if none has one.
 
     Raises:
         UserError: If there is none.
     """
-    targets = sorted(i for i in images if poses.get(i.name, NO_POSE).has_torso)
+    targets = with_torso(images, poses)
+    if not targets and not needs_poses:
+        return sorted(images)
     if not targets:
         raise UserError(
             f"none of the {len(images)} kept images has keypoints with both shoulders and both "

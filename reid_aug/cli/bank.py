@@ -172,7 +172,8 @@ def import_(
     """Make a bank of a folder of images generated elsewhere.
 
     Pid and camid of an image come from its name or from a CSV. Names are those of Market-1501
-    (0002_c1s1_000451_03.jpg) or those that PATN, DG-Market or CamStyle give, also in subfolders.
+    (0002_c1s1_000451_03.jpg) or those that PATN, PIDM, PCDMs, DG-Market or CamStyle give, also in
+    subfolders, as those of Pose2ID.
     """
     stage = stage_of(given)
     from reid_aug.stages.bank.import_ import prepare

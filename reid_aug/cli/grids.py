@@ -13,6 +13,7 @@ from reid_aug.cli.options import (
     generator_option,
     say,
     say_dry_run,
+    say_notes,
     stage_options,
 )
 
@@ -90,6 +91,7 @@ def _benchmark(
     stage = open_stage_of(recipe, data, out or f"runs/{grid.name}", device, keypoints)
     if stage.is_demo:
         say(f"the built-in people: {stage.root}")
+    say_notes(stage)
     tasks = module.plan_tasks(grid, stage, generator)
     with closing(module.open_pool(stage, ray, device, workers)) as pool:
         if dry_run:

@@ -147,7 +147,14 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
         say(f"no --data: the built-in people in {stage.root}")
     elif not given["recipe"]:
         say("no --recipe: recipe demo (small networks); for a study: --recipe market1501")
+    say_notes(stage)
     return stage
+
+
+def say_notes(stage: "Stage") -> None:
+    """Print what a user must know of the files of the data set, as those that are ignored."""
+    for note in stage.dataset.notes:
+        say(note)
 
 
 def perform(job: "Job", stage: "Stage", dry_run: bool, *tables: str) -> None:
@@ -156,7 +163,7 @@ def perform(job: "Job", stage: "Stage", dry_run: bool, *tables: str) -> None:
     Args:
         tables: the tables of the recipe that the job uses, beside ``[data]``.
     """
-    from reid_aug.stages.stage import is_first_rank
+    from reid_aug.runtime.progress import is_first_rank
 
     say(job.describe())
     if not dry_run:
@@ -181,7 +188,7 @@ def say_cost(job: "Job", stage: "Stage", *tables: str) -> None:
 
 def say(text: str) -> None:
     """Print a line that is not a result to stderr; of several processes, only the first does."""
-    from reid_aug.stages.stage import is_first_rank
+    from reid_aug.runtime.progress import is_first_rank
 
     if text and is_first_rank():
         click.echo(text, err=True)

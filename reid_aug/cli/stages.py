@@ -87,14 +87,15 @@ def convert(data: Path, root: Path, keypoints: Path | None) -> None:
 
     DATA is a folder in any layout that is read, or a manifest CSV (path,pid,camid,split). The
     keypoints are written too. The same command continues a conversion that was interrupted. A
-    folder of DeepFashion with the lists of PATN is converted as by reid-aug deepfashion.
+    folder of CUHK03 in .mat files is converted by its new protocol, and one of DeepFashion with the
+    lists of PATN as by reid-aug deepfashion.
     """
     from reid_aug.data.formats.writing import convert_dataset
     from reid_aug.runtime.progress import track
 
     shown = functools.partial(track, what="write images")
-    counts = convert_dataset(data, root, keypoints, shown)
-    say(", ".join(f"{count} images in {name}" for name, count in counts.items()))
+    for line in convert_dataset(data, root, keypoints, shown):
+        say(line)
     click.echo(root)
 
 

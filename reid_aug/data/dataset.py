@@ -27,7 +27,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -56,9 +56,13 @@ MOST_PIXELS = 2**26  # of one image, 200 MB when it is decoded
 JUNK, DISTRACTOR = -1, 0
 NO_CAMERA = -1  # the camid of every image of a data set without camera labels
 LARGEST_PID, LARGEST_CAMID = 10**18 - 1, 2**31 - 1  # banks store both as 64-bit integers
-HARMLESS = ("thumbs.db", "desktop.ini")  # files of a desktop beside the images; also hidden ones
+HARMLESS = (
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "@eadir",
+)  # fmt: skip  # what desktops and file servers leave beside the images, as hidden files
 SMALLEST_SIDE = 8  # pixels of a usable crop
-FARTHEST_SHAPE = 2.0  # factor between the aspect ratios of a crop and of the other crops
+# The factor between the aspect ratios of a crop and of the others, from which it is another kind of
+# image; two crops side by side have the factor 2.
+FARTHEST_SHAPE = 2.0
 EXIF_ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -96,6 +100,8 @@ class Dataset:
     gallery: tuple[PersonImage, ...]
     labels: tuple[str, ...] = ()
     """The identities of pids 1, 2, ... as the data set writes them, if they are not numbers."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a user must know of the files: those that were ignored, limits of the format."""
 
     @property
     def has_cameras(self) -> bool:
@@ -159,7 +165,7 @@ def image_files(folder: Path) -> list[Path]:
 def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The image files of a folder, and what else it holds; both sorted by name.
 
-    Hidden files (as ``._a.jpg`` of macOS) and :data:`HARMLESS` ones are in neither list.
+    :func:`is_harmless` files and folders are in neither list.
 
     Raises:
         UserError: If the name of an image is not UTF-8: no file of results could contain it.
@@ -168,7 +174,7 @@ def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
     others: list[Path] = []
     with os.scandir(folder) as found:
         for entry in found:
-            if entry.name.startswith(".") or entry.name.lower() in HARMLESS:
+            if is_harmless(entry.name):
                 continue
             is_image = entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
             if is_image and not is_utf8(entry.name):
@@ -178,6 +184,20 @@ def image_and_other_files(folder: Path) -> tuple[list[Path], list[Path]]:
                 )
             (images if is_image else others).append(folder / entry.name)
     return sorted(images), sorted(others)
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a file or folder is hidden (as ``._a.jpg`` of macOS) or one of :data:`HARMLESS`."""
+    return name.startswith(".") or name.lower() in HARMLESS
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """The image files of a folder and of all folders in it; links to folders are not followed."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_harmless(name))
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not is_harmless(name):
+                yield Path(place) / name
 
 
 def parse_name(path: Path) -> PersonImage:
@@ -238,6 +258,10 @@ class Decoded(NamedTuple):
     """Whether the file has an EXIF orientation other than upright."""
     is_scaled: bool
     """Whether the samples of the file have more than 8 bits."""
+    is_transparent: bool
+    """Whether a pixel is transparent in part."""
+    kind: str
+    """The format of the file, as "JPEG"."""
 
 
 def decode(path: Path) -> Decoded:
@@ -246,7 +270,18 @@ def decode(path: Path) -> Decoded:
         turn, is_scaled = TURNS.get(exif_orientation(file)), file.mode.startswith("I")
         scaled = _eight_bits(file) if is_scaled else file
         upright = scaled if turn is None else scaled.transpose(turn)
-        return Decoded(np.asarray(upright.convert("RGB")), turn is not None, is_scaled)
+        return Decoded(
+            np.asarray(upright.convert("RGB")), turn is not None, is_scaled,
+            _is_transparent(file), str(file.format),
+        )  # fmt: skip
+
+
+def _is_transparent(file: Image.Image) -> bool:
+    """Whether an open image has a pixel that is not opaque."""
+    if "A" not in file.getbands() and "transparency" not in file.info:
+        return False
+    lowest, _ = file.convert("RGBA").getchannel("A").getextrema()
+    return int(lowest) < 255  # type: ignore[arg-type]
 
 
 def exif_orientation(file: Image.Image) -> int:
@@ -368,16 +403,17 @@ def usual_shape(images: Sequence[PersonImage]) -> float:
     return float(np.median([high / wide for high, wide in (image_size(i.path) for i in some)]))
 
 
-def far_from_shape(size: tuple[int, int], usual: float) -> str:
+def far_from_shape(size: tuple[int, int], usual: float, farthest: float = FARTHEST_SHAPE) -> str:
     """What is wrong with an image of that (height, width); "" if nothing is.
 
     Args:
         usual: the height of the other images over their width.
+        farthest: the factor from which a shape is another one.
     """
     height, width = size
     if min(size) < SMALLEST_SIDE:
         return f"must be a crop of at least {SMALLEST_SIDE} pixels a side, got {height}x{width}"
-    if not 1 / FARTHEST_SHAPE <= height / width / usual <= FARTHEST_SHAPE:
+    if not 1 / farthest < height / width / usual < farthest:
         return (
             f"must be about {usual:.2g} times as high as wide, as the other images, got "
             f"{height} high and {width} wide; cut out the person"

@@ -11,17 +11,18 @@ The file format is that of PATN and pose-gan. Columns are separated by colons, a
     0002_c1s1_000451_03.jpg: [12, 25, ...18 integers]: [38, 29, ...18 integers]
 
 -1 marks a missing joint. Only exactly -1 does, because cropped DeepFashion annotations contain
-other negative coordinates. Files of others may have decimal numbers, and nan for a missing joint.
+other negative coordinates. Files of others may have decimal numbers, lists as NumPy prints them,
+and nan for a missing joint.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,6 +53,12 @@ HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
 ROW = "a row must be 'NAME: [18 integers y]: [18 integers x]'"
 NAN = re.compile(r"\bnan\b", re.IGNORECASE)  # as NumPy prints a missing value
+PRINTED = (  # how Python and NumPy print lists, and the same in JSON
+    (re.compile(r"np\.\w+\(([^()]*)\)"), r"\1"),  # np.float64(12.5)
+    (re.compile(r"(\d)\.(?!\d)"), r"\1.0"),  # 12.
+    (re.compile(r'(?<=[\w."]) +(?=[-\w"])'), ", "),  # [12 25]
+)
+ZERO_SHARE = 0.01  # of the rows: more with one joint at (0, 0) means that 0 marks a missing joint
 FARTHEST = 100_000  # pixels; the largest coordinate that a file may contain
 
 
@@ -206,7 +213,7 @@ def parse_pose(text: str, where: str) -> Pose:
         UserError: If the text has another form; the message begins with ``where``.
     """
     try:
-        columns = [parse_json(NAN.sub('"nan"', column), where) for column in text.split(":")]
+        columns = [_parse_column(column, where) for column in text.split(":")]
         y, x = ([math.nan if v == "nan" else v for v in column] for column in columns)
     except (UserError, TypeError, ValueError):
         raise UserError(f"{where}: {ROW}, got {text.strip()[:60]!r}") from None
@@ -222,6 +229,39 @@ def parse_pose(text: str, where: str) -> Pose:
     xy = np.array([x, y], np.float32).T
     xy[((xy == MISSING) | np.isnan(xy)).any(axis=1)] = np.nan
     return Pose(xy)
+
+
+def _parse_column(text: str, where: str) -> Any:
+    text = NAN.sub('"nan"', text)
+    try:
+        return parse_json(text, where)
+    except UserError:
+        for pattern, replacement in PRINTED:
+            text = pattern.sub(replacement, text)
+        return parse_json(text, where)
+
+
+def zero_rows(poses: Mapping[str, Pose]) -> dict[str, int]:
+    """The poses with joints at (0, 0), and how many, if 0 seems to mark a missing joint.
+
+    A single joint may lie in the corner of the image. In two joints of a pose, or in one joint of
+    more than :data:`ZERO_SHARE` of the poses, 0 has another meaning.
+    """
+    if not poses:
+        return {}
+    counts = (np.stack([pose.xy for pose in poses.values()]) == 0).all(axis=2).sum(axis=1)
+    found = {name: int(n) for name, n in zip(poses, counts.tolist(), strict=True) if n}
+    is_mark = max(found.values(), default=0) > 1 or len(found) > max(1, ZERO_SHARE * len(poses))
+    return found if is_mark else {}
+
+
+def zeros_text(found: Mapping[str, int]) -> str:
+    """What is wrong with poses whose missing joints are 0, as :func:`zero_rows` finds them."""
+    return (
+        f"{sum(found.values())} joints lie at (0, 0), the corner of the image, got so in "
+        f"{next(iter(found))}; a missing joint must be -1; to read 0 as missing: reid-aug "
+        f"estimate-poses DATA --from FILE --zero-is-missing --keypoints NEW"
+    )
 
 
 class NameMatch:
@@ -252,21 +292,29 @@ class NameMatch:
         return self._by_stem.get(_stem(name))
 
 
-def other_names(rows: Iterable[str], images: Iterable[str], path: Path | str) -> UserError | None:
-    """The error of keypoints that name most images in another way; None if they do not.
+def misnamed(rows: Iterable[str], images: Iterable[str]) -> list[tuple[str, str]]:
+    """The rows that name an image without a row in another way, and the name of that image.
 
     Args:
         rows: the names in the keypoint file.
         images: the names of the images.
+    """
+    rows, match = list(rows), NameMatch(images)
+    with_row = match.names.intersection(rows)
+    pairs = [(row, match.of(row)) for row in rows if row not in with_row]
+    return [(row, known) for row, known in pairs if known and known not in with_row]
+
+
+def other_names(pairs: Sequence[tuple[str, str]], path: Path | str) -> UserError:
+    """The error of keypoints that name images in another way.
+
+    Args:
+        pairs: the rows and the names of the images, from :func:`misnamed`.
         path: the keypoint file.
     """
-    match = NameMatch(images)
-    alike = [(row, known) for row in rows if row not in match.names and (known := match.of(row))]
-    if 2 * len(alike) <= len(match.names):
-        return None
-    row, known = alike[0]
+    row, known = pairs[0]
     return UserError(
-        f"{path}: must name the images as the data set does; {len(alike)} rows differ from the "
+        f"{path}: must name the images as the data set does; {len(pairs)} rows differ from the "
         f"names of images in suffix or folder only, as {row!r} from {known!r}",
         Remedy(
             ("estimate-poses", "DATA"),
@@ -274,6 +322,26 @@ def other_names(rows: Iterable[str], images: Iterable[str], path: Path | str) ->
             words="rename them with",
         ),
     )
+
+
+def check_keypoints(poses: Mapping[str, Pose], images: Iterable[str], path: Path | str) -> None:
+    """Refuse keypoints that mean something else than they say.
+
+    Args:
+        poses: the keypoints by name.
+        images: the names of the training images.
+        path: the keypoint file.
+
+    Raises:
+        UserError: If 0 marks a missing joint, or most images have another name in the file.
+    """
+    names = set(images)
+    if 2 * len(names & poses.keys()) < len(names):
+        pairs = misnamed(poses, names)
+        if 2 * len(pairs) > len(names):
+            raise other_names(pairs, path)
+    if found := zero_rows({name: pose for name, pose in poses.items() if name in names}):
+        raise UserError(f"{path}: {zeros_text(found)}")
 
 
 def _stem(name: str) -> str:

@@ -6,6 +6,7 @@ camera and the split of each, as the data set writes them. :func:`dataset_of` ma
 
 - The name of an image is its file name, which identifies it in keypoint files, banks and results.
   If two files have one name, the names of all images are their paths relative to the data set.
+- The identity 0 (or 0000) marks distractors if only the gallery has it.
 - ``pid`` is the identity if every identity is a number and none of training and query is 0.
   Otherwise the identities are numbered from 1 in natural order (2 before 10, a before b), and
   ``Dataset.labels`` has the identity of every pid.
@@ -26,6 +27,7 @@ from reid_aug.data.dataset import (
     NO_CAMERA,
     Dataset,
     PersonImage,
+    images_below,
 )
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed
@@ -93,13 +95,14 @@ def numbers_of(listing: Listing) -> Numbers:
             0 to distractors, or only some images have a camera.
     """
     _check_cameras(listing)
-    labels = {entry.label for entry in listing.entries} - {JUNK_LABEL, DISTRACTOR_LABEL}
+    known = {JUNK_LABEL: JUNK, **dict.fromkeys(_distractor_labels(listing), DISTRACTOR)}
+    labels = {entry.label for entry in listing.entries} - known.keys()
     pids, assigned = _pids(listing, labels), tuple[str, ...]()
     if pids is None:
         assigned = tuple(sorted(labels, key=natural))
         pids = {label: pid for pid, label in enumerate(assigned, start=1)}
-    pids |= {JUNK_LABEL: JUNK, DISTRACTOR_LABEL: DISTRACTOR}
-    return Numbers(pids, assigned, not listing.is_numbered and _has_equal_names(listing))
+    long = not listing.is_numbered and _has_equal_names(listing)
+    return Numbers(pids | known, assigned, long)
 
 
 def dataset_of(listing: Listing) -> Dataset:
@@ -124,7 +127,15 @@ def dataset_of(listing: Listing) -> Dataset:
             )
         lists.append(tuple(sorted(people, key=lambda image: (image.name, image.path))))
     train, query, gallery = lists
-    return Dataset(train, query, gallery, numbers.labels)
+    return Dataset(train, query, gallery, numbers.labels, notes_of(listing))
+
+
+def notes_of(listing: Listing) -> tuple[str, ...]:
+    """What a user must know of the files of a listing, one sentence each."""
+    notes = [f"{listing.format}: {listing.note}"] if listing.note else []
+    if listing.ignored:
+        notes.append(f"{listing.root}: {ignored_text(listing.ignored)}")
+    return tuple(notes)
 
 
 def people_of(listing: Listing, split: str, numbers: Numbers) -> Iterator[PersonImage]:
@@ -154,6 +165,13 @@ def natural(label: str) -> list[tuple[int, int, str]]:
     """
     parts = re.findall(r"\d+|\D+", label)
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def _distractor_labels(listing: Listing) -> set[str]:
+    """The empty label, and those of the number 0 that only the gallery has."""
+    zeros = {e.label for e in listing.entries if e.label and not e.label.strip("0")}
+    named = {e.label for e in listing.entries if e.label in zeros and e.split != "gallery"}
+    return {DISTRACTOR_LABEL} | (set() if named else zeros)
 
 
 def _pids(listing: Listing, labels: set[str]) -> dict[str, int] | None:
@@ -196,15 +214,19 @@ def _has_equal_names(listing: Listing) -> bool:
 
 
 def ignored_text(ignored: Sequence[Path]) -> str:
-    """What is not read, by kind, with an example of each."""
+    """What is not read, by kind, with an example of each; of folders, the images in them too."""
     kinds: dict[str, list[Path]] = {}
-    for path in ignored:
-        kinds.setdefault("folder" if path.is_dir() else path.suffix or "no suffix", []).append(path)
-    found = ", ".join(
-        f"{len(paths)} {kind}{'s' * (kind == 'folder' and len(paths) > 1)} ({paths[0].name})"
-        for kind, paths in sorted(kinds.items())
-    )
-    return f"{len(ignored)} ignored beside the images: {found}"
+    folders = [path for path in ignored if path.is_dir()]
+    for path in set(ignored) - set(folders):
+        kinds.setdefault(path.suffix or "no suffix", []).append(path)
+    found = [f"{len(paths)} {kind} ({min(paths).name})" for kind, paths in sorted(kinds.items())]
+    if folders:
+        images = sum(1 for folder in folders for _ in images_below(folder))
+        holding = f" with {images} images" if images else ""
+        found.append(
+            f"{len(folders)} folder{'s' * (len(folders) > 1)} ({folders[0].name}){holding}"
+        )
+    return f"{len(ignored)} ignored beside the images: {', '.join(found)}"
 
 
 def write_labels(path: Path, labels: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Progress on stderr, with the remaining time: a bar in a terminal, else lines of text."""
 
+import os
 import sys
 import threading
 import time
@@ -8,12 +9,17 @@ from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["tqdm", "track"]
+__all__ = ["is_first_rank", "tqdm", "track"]
 
 T = TypeVar("T")
 LOCK = threading.RLock()  # tqdm's own lock is a semaphore, which remains when the process is killed
 BAR_EVERY, LINE_EVERY = 0.2, 10.0  # seconds, at the least
 LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left{postfix}"
+
+
+def is_first_rank() -> bool:
+    """Whether this process prints; of several processes of torchrun, only the first does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def track(items: Iterable[T], what: str, total: int | None = None, start: int = 0) -> "tqdm[T]":

@@ -1,15 +1,20 @@
 """Reading and writing tensors; no other module opens a weight file.
 
 The files of this package are safetensors with JSON values in their metadata. Other ``.pth`` files
-are read with ``torch.load(weights_only=True)``, which creates only tensors. NumPy numbers, which
-torchreid stores beside the weights, are accepted too. A file that contains other objects is
-refused, because unpickling them runs code.
+are read with ``torch.load(weights_only=True)``, which creates only tensors. NumPy numbers and
+arrays, which torchreid stores beside the weights, and the arguments of a command line are accepted
+too. A file that contains other objects is refused, because unpickling them runs code.
+
+The tensors are those of the file, of its entry ``state_dict``, or of its one entry that holds
+tensors, as ``model`` of fast-reid.
 """
 
+import argparse
 import codecs
 import hashlib
 import json
 import pickle
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import _reconstruct as numpy_array
 from numpy._core.multiarray import scalar as numpy_scalar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -36,13 +42,15 @@ DAMAGED_WEIGHTS = (  # raised by torch.load for damaged files of the old and the
     TypeError, ValueError, OSError, struct.error,
 )  # fmt: skip
 KINDS_OF_NUMBERS = (
-    "bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
+    "bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "str_",
 )  # fmt: skip
 NUMBERS: list[Any] = [  # what a pickled NumPy number consists of, under its old and its new name
-    np.dtype, codecs.encode, Counter,
+    np.dtype, np.ndarray, codecs.encode, Counter, argparse.Namespace,
     *((np.dtype(getattr(np, name)).__class__) for name in KINDS_OF_NUMBERS),
     *((numpy_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((numpy_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]  # fmt: skip
+REFUSED_NAME = re.compile(r"GLOBAL ([\w.]+)")  # in the message of torch
 PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and torch.compile
 
 
@@ -65,23 +73,40 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], list[str]]:
     try:
         with torch.serialization.safe_globals(NUMBERS):
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        named = REFUSED_NAME.search(str(error))
         raise UserError(
             f"{path}: must be a PyTorch weight file of tensors only, got another kind of file or a "
-            f"pickle that would run code; save the state_dict() of the network again"
+            f"pickle that would run code{f' ({named[1]})' if named else ''}; save the state_dict() "
+            f"of the network again"
         ) from None
     except DAMAGED_WEIGHTS as error:
         raise UserError(
             f"{path}: must be a PyTorch weight file, got {_line(error)}; use an intact copy"
         ) from None
-    others: list[str] = []
-    if isinstance(state, Mapping) and "state_dict" in state:
-        others, state = [str(key) for key in state if key != "state_dict"], state["state_dict"]
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
+    tensors, others = _state_of(state, path)
+    return {_bare(name): tensor for name, tensor in tensors.items()}, others
+
+
+def _state_of(state: Any, path: Path) -> tuple[Mapping[str, Tensor], list[str]]:
+    """The tensors of a checkpoint, and the names of its other entries."""
+    if not isinstance(state, Mapping):
         raise UserError(f"{path}: must hold a state dict of tensors, got {type(state).__name__}")
-    return {_bare(name): tensor for name, tensor in state.items()}, sorted(others)
+    if _is_state(state):
+        return state, []
+    found = [str(key) for key, value in state.items() if _is_state(value) and len(value)]
+    if "state_dict" in state:
+        found = [key for key in found if key == "state_dict"]
+    if len(found) != 1:
+        got = f"several, {', '.join(found)}" if found else f"only {', '.join(map(str, state))}"
+        raise UserError(f"{path}: must hold a state dict of tensors, got {got[:200]}")
+    return state[found[0]], sorted(str(key) for key in state if str(key) != found[0])
+
+
+def _is_state(state: Any) -> bool:
+    return isinstance(state, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    )
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -36,7 +36,15 @@ def usable_cores() -> int:
 CORES = usable_cores()
 
 
-def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+OUT_OF_MEMORY = (
+    "one of {workers} processes was killed, possibly because memory ran out; run the same command "
+    "again with fewer --workers, it resumes from what was saved"
+)
+
+
+def spread(
+    function: Callable[[T], R], items: Sequence[T], workers: int, killed: str = OUT_OF_MEMORY
+) -> Iterator[R]:
     """Apply ``function`` to every item and yield the results in order.
 
     Exceptions that ``function`` raises are raised here too.
@@ -45,6 +53,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
         function: a function of a module, or a ``partial`` of one, so that it can be pickled.
         items: the arguments; each is sent to one process.
         workers: number of processes; with 1, no process is started.
+        killed: the error if a process is killed.
 
     Raises:
         UserError: If a process is killed from outside.
@@ -58,10 +67,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iter
     try:
         yield from pool.map(function, items)
     except BrokenProcessPool:
-        raise UserError(
-            f"one of {workers} processes was killed, possibly because memory ran out; run the same "
-            f"command again with fewer --workers, it resumes from what was saved"
-        ) from None
+        raise UserError(killed.format(workers=workers)) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

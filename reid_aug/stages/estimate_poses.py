@@ -28,7 +28,7 @@ from reid_aug.data.keypoints import (
     keypoints_text,
     read_keypoints,
 )
-from reid_aug.data.listing import Listing, numbers_of, person
+from reid_aug.data.listing import Listing, notes_of, numbers_of, person
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
 from reid_aug.pose_estimators.files import read_pose_files
 from reid_aug.pose_estimators.joint_layouts import in_pixels, pose_of, without_face, without_zeros
@@ -85,6 +85,8 @@ class EstimatePosesJob(Job):
     """Every image of the data set."""
     keypoints: Path
     """The file to write."""
+    notes: tuple[str, ...]
+    """What a user must know of the files of the data set."""
 
     @property
     def path(self) -> Path:
@@ -114,10 +116,11 @@ class Estimation(EstimatePosesJob):
     def describe(self) -> str:
         """What is done, as text."""
         config = self.config
-        return (
+        text = (
             f"keypoints of {len(self.files)} images by {config.estimator}, from a confidence of "
             f"{config.threshold:g}; processes: {self.workers}"
         )
+        return "\n".join([*self.notes, text])
 
     def cost(self, device: torch.device) -> Cost:
         """Time, from the first images, and the size of the file."""
@@ -165,7 +168,7 @@ class Import(EstimatePosesJob):
         text = f"keypoints of {len(self.poses)} of {len(self.files)} images from {self.source}"
         if self.unknown:
             text += f"; {self.unknown} keypoints of {self.source} belong to no image here"
-        return text
+        return "\n".join([*self.notes, text])
 
     def cost(self, device: torch.device) -> Cost:
         """The size of the file; the source is read already."""
@@ -210,11 +213,13 @@ def prepare(
     """
     listing = read_listing(data)
     root = listing.root if listing.root.is_dir() else listing.root.parent
-    path, files = keypoints or root / KEYPOINTS, images_of(listing)
+    path, files, notes = keypoints or root / KEYPOINTS, images_of(listing), notes_of(listing)
     if source:
         if weights:
             raise UserError("--weights must not be given with --from, which estimates nothing")
-        return _import(files, Path(source), threshold, zero_is_missing, path)
+        found = _found_in(Path(source), files, threshold, zero_is_missing)
+        more = {"zero_is_missing": True} if zero_is_missing else {}
+        return Import(files, path, notes, Path(source), *found, threshold, more)
     if not weights:
         raise UserError(
             "--weights must name the estimator's weights, as movenet-thunder.json of the npm "
@@ -224,16 +229,13 @@ def prepare(
     settings = {"format": JOURNAL_FORMAT, **asdict(config)}
     del settings["weights"]  # a path of this machine; the content of the file identifies it
     settings["weights_sha256"] = _opened(estimator, weights).sha256
-    return Estimation(files, path, config, settings, workers or CORES)
+    return Estimation(files, path, notes, config, settings, workers or CORES)
 
 
-def _import(
-    files: tuple[PersonImage, ...],
-    source: Path,
-    threshold: float,
-    zero_is_missing: bool,
-    path: Path,
-) -> Import:
+def _found_in(
+    source: Path, files: tuple[PersonImage, ...], threshold: float, zero_is_missing: bool
+) -> tuple[dict[str, Pose], int]:
+    """The keypoints of another tool by image, and how many belong to no image."""
     check_threshold(threshold)
     found = read_pose_files(source)
     match = NameMatch(file.name for file in files)
@@ -252,8 +254,7 @@ def _import(
             f"{source}: must hold keypoints of images of the data set, got none; the first is of "
             f"{next(iter(found), 'nothing')!r}, the first image is {files[0].name!r}"
         )
-    settings = {"zero_is_missing": True} if zero_is_missing else {}
-    return Import(files, path, source, poses, len(found) - len(poses), threshold, settings)
+    return poses, len(found) - len(poses)
 
 
 def images_of(listing: Listing) -> tuple[PersonImage, ...]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from reid_aug.data.dataset import Dataset
+from reid_aug.data.dataset import KEYPOINTS, Dataset
 from reid_aug.data.formats import dataset_root, default_keypoints, read_dataset
-from reid_aug.data.keypoints import Pose, other_names, read_keypoints
+from reid_aug.data.keypoints import Pose, check_keypoints, read_keypoints
 from reid_aug.data.listing import write_labels
 from reid_aug.data.provenance import dataset_sha256
 from reid_aug.generator import DEMO, demo_generator
@@ -50,15 +50,21 @@ class Stage:
     def poses(self) -> dict[str, Pose]:
         """Poses by file name."""
         poses = read_keypoints(self.keypoints)
-        data = self.dataset
-        names = {image.name for image in (*data.train, *data.query, *data.gallery)}
-        if not names & poses.keys() and (error := other_names(poses, names, self.keypoints)):
-            raise error
+        check_keypoints(poses, (image.name for image in self.dataset.train), self.keypoints)
         return poses
+
+    @property
+    def poses_if_any(self) -> dict[str, Pose]:
+        """Poses by file name, none without a keypoint file, for work that can do without."""
+        is_default = self.keypoints.name == KEYPOINTS
+        return {} if is_default and not self.keypoints.exists() else self.poses
 
     def with_options(self, options: Mapping[str, Any]) -> "Stage":
         """The same stage with other values in its recipe (:meth:`Recipe.with_flags`)."""
-        return replace(self, recipe=self.recipe.with_flags(options))
+        made = replace(self, recipe=self.recipe.with_flags(options))
+        read = {"dataset", "poses"} & self.__dict__.keys()  # no option of a recipe changes these
+        made.__dict__.update({name: self.__dict__[name] for name in read})
+        return made
 
     def write_recipe(self) -> None:
         """Write the recipe into the run folder, and what the pids mean if they were assigned."""
@@ -188,11 +194,6 @@ def _people_of(run: RunFolder) -> PeopleConfig:
         return load_recipe(DEMO).people
     recipe = read_table(run.recipe, "a recipe, as commands write it")
     return build(PeopleConfig, recipe.table("people").content, f"{run.recipe}: people")
-
-
-def is_first_rank() -> bool:
-    """Whether this process prints; of several processes of torchrun, only the first does."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def choose_device(name: str | None) -> torch.device:

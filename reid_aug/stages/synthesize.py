@@ -27,7 +27,15 @@ from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.coverage import CLUSTERS, Coverage, clusters_sha256, coverage, pose_clusters
 from reid_aug.bank.methods import DEFAULT_METHOD, Method, Scene, check_method, method_named
 from reid_aug.bank.methods.background import BACKGROUNDS
-from reid_aug.bank.plan import POSE_POLICIES, ROW_CAMERAS, PlannedRow, plan, usable, without_pose
+from reid_aug.bank.plan import (
+    POSE_POLICIES,
+    ROW_CAMERAS,
+    PlannedRow,
+    plan,
+    usable,
+    with_torso,
+    without_pose,
+)
 from reid_aug.bank.shards import Shards
 from reid_aug.data.dataset import (
     DataConfig,
@@ -161,8 +169,11 @@ def plan_bank(
     scene = Scene(dataset, real, poses, size, seed, config.jitter, config.background)
     method = method_named(config.method)(scene, config.cameras, checkpoint)
     _check_status(method)
-    clusters = pose_clusters(usable(real, poses), poses, seed)
-    planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters)
+    needs_poses = method.changes_pose or config.poses == "coverage"
+    usable(real, poses, needs_poses)  # raises if poses are needed and there are none
+    seen = with_torso(real, poses)
+    clusters = pose_clusters(seen, poses, seed) if seen else {}
+    planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters, needs_poses)
     rows = [method.row(row) for row in planned]
     verify_images(real)
     by_coverage = config.poses == "coverage"
@@ -351,7 +362,8 @@ def describe(planned: PlannedBank) -> str:
         f"{len(planned.rows)} images of {len(identities)} identities, "
         f"from {len(planned.real)} real ones; {planned.method.description}{floor}"
     )
-    if bare := without_pose(planned.real, planned.poses):
+    bare = without_pose(planned.real, planned.poses) if planned.method.changes_pose else []
+    if bare:
         pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
         text += f"; {len(bare)} identities have no usable pose as source: {pids}"
     return text
@@ -395,7 +407,8 @@ def prepare(
         )
     _check_size(stage)
     checkpoint = stage.generator(generator) if needs_checkpoint else None
-    inputs = stage.dataset, stage.poses, checkpoint
+    poses = stage.poses if method_named(config.method).changes_pose else stage.poses_if_any
+    inputs = stage.dataset, poses, checkpoint
     return SynthesizeJob(stage, plan_bank(*inputs, config, recipe.data, recipe.seed))
 
 

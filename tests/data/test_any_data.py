@@ -1,5 +1,6 @@
 """Whatever people have on disk: small data sets made on the spot, run through the command line."""
 
+import argparse
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from reid_aug.data.formats import read_dataset
 from reid_aug.data.keypoints import JOINTS, read_keypoints
 from reid_aug.evaluation import Matches
 from reid_aug.evaluation.features import columns
+from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import read_checkpoint
 from reid_aug.study.report.rows import gains
 from reid_aug.study.report.texts import cells
@@ -384,6 +386,163 @@ def manifest_in_folder(data: Path) -> Path:
     return data.parent
 
 
+def windows(line: dict[str, str]) -> None:
+    line["path"] = line["path"].replace("/", "\\")
+
+
+def as_floats(line: dict[str, str]) -> None:
+    line["pid"], line["camid"] = f"{int(line['pid'])}.0", f"{line['camid']}.0"
+
+
+def capitals(line: dict[str, str]) -> None:
+    line["split"] = line["split"].upper()
+
+
+def with_zeros(line: dict[str, str]) -> None:
+    line["pid"] = line["pid"] if line["pid"] in ("0000", "-1") else f"p{line['pid']}"
+
+
+def stripped_zeros(line: dict[str, str]) -> None:
+    if line["path"].endswith(FIRST):
+        line["pid"] = "1"
+
+
+def separated(mark: str, name: str = "set.csv") -> Callable[[Path], Path]:
+    def write(data: Path) -> Path:
+        path = write_manifest(data, manifest_lines(data))
+        text = path.read_text().replace(",", mark)
+        path.unlink()
+        (path.parent / name).write_text(text)
+        return path.parent / name
+
+    return write
+
+
+def without_split(split: str) -> Callable[[Path], Path]:
+    def write(data: Path) -> Path:
+        return write_manifest(data, [e for e in manifest_lines(data) if e["split"] != split])
+
+    return write
+
+
+def capital_cameras(data: Path) -> None:
+    for name in NAMES[TRAIN]:
+        (data / TRAIN / name).rename(data / TRAIN / name.replace("_c", "_C"))
+
+
+def only_training(suffix: str, count: int) -> Callable[[Path], None]:
+    def change(data: Path) -> None:
+        for name in NAMES[TRAIN][:count]:
+            (data / TRAIN / name).rename(data / TRAIN / name.replace(".jpg", suffix))
+
+    return change
+
+
+def stored_turned(data: Path) -> None:
+    """Every file is stored turned, with an EXIF orientation; the keypoints fit the stored file."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for folder in FOLDERS:
+        for path in sorted((data / folder).iterdir()):
+            image = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+            image.save(path, exif=exif, quality=95)
+    write_rows(data, [row(name, [WIDTH - 1 - x for x in X], Y) for name in all_names()])
+
+
+def transparent(data: Path) -> None:
+    pixels = np.asarray(other_picture().convert("RGBA")).copy()
+    pixels[:10, :, 3] = 0
+    (data / TRAIN / FIRST).unlink()
+    Image.fromarray(pixels).save(data / TRAIN / FIRST.replace(".jpg", ".png"))
+
+
+def wide(data: Path) -> None:
+    rng = np.random.default_rng(7)
+    for folder in FOLDERS:
+        for path in sorted((data / folder).iterdir()):
+            picture(rng, 32, 40).save(path, quality=95)
+
+
+def many_sizes(data: Path) -> None:
+    rng = np.random.default_rng(7)
+    for number, name in enumerate(NAMES[TRAIN]):
+        picture(rng, 32 + 8 * number, 16 + 4 * number).save(data / TRAIN / name)
+
+
+def all_bmp(data: Path) -> None:
+    for name in NAMES[QUERY]:
+        (data / QUERY / name).rename(data / QUERY / name.replace(".jpg", ".bmp"))
+
+
+def in_folders(data: Path) -> None:
+    for name in NAMES[QUERY]:
+        (data / QUERY / name[:4]).mkdir()
+        (data / QUERY / name).rename(data / QUERY / name[:4] / name)
+
+
+def one_camera_each(data: Path) -> None:
+    for path in sorted((data / TRAIN).iterdir()):
+        path.rename(path.with_name(f"{path.name[:6]}{int(path.name[:4])}{path.name[7:]}"))
+    write_rows(data, [row(path.name) for path in sorted((data / TRAIN).iterdir())])
+
+
+def desktop_folders(data: Path) -> None:
+    for name in ("__MACOSX", "@eaDir", ".ipynb_checkpoints"):
+        (data / TRAIN / name).mkdir()
+
+
+def beside_a_macos_folder(data: Path) -> Path:
+    up = one_up(data)
+    shutil.copytree(up / "market", up / "__MACOSX")
+    return up
+
+
+def with_validation(data: Path) -> Path:
+    top = per_identity(data)
+    (top / "train_all").rename(top / "train")
+    (top / "val").mkdir()
+    (top / "train" / "0003").rename(top / "val" / "0003")
+    return top
+
+
+def msmt17_lines(change: Callable[[str], str]) -> Callable[[Path], Path]:
+    def write(data: Path) -> Path:
+        top = msmt17_market_names(data)
+        for name in MSMT:
+            lines = (top / name).read_text().splitlines()
+            part = "train" if "train" in name else "test"
+            (top / name).write_text("\n".join(change(f"{part}|{line}") for line in lines))
+        return top
+
+    return write
+
+
+def msmt17_unlisted(data: Path) -> Path:
+    top = msmt17_market_names(data)
+    (top / "train" / "0009").mkdir()
+    shutil.copy(data / TRAIN / FIRST, top / "train" / "0009" / "0009_c1.jpg")
+    (top / "train" / "0001" / "a.bmp").write_bytes(b"x")
+    return top
+
+
+def an_archive(data: Path) -> Path:
+    (data.parent / "market.zip").write_bytes(b"PK")
+    return data.parent / "market.zip"
+
+
+def cuhk03_in_mat(data: Path) -> Path:
+    top = data.parent / "cuhk03"
+    (top / "cuhk03_release").mkdir(parents=True)
+    (top / "cuhk03_release" / "cuhk-03.mat").write_bytes(b"x")
+    return top
+
+
+def printed_by_numpy(name: str) -> str:
+    """A row of lists of NumPy numbers, and one of a printed array."""
+    numbers = ", ".join(f"np.float64({y}.5)" for y in Y)
+    return f"{name}: [{numbers}]: {np.array([*X[:17], np.nan])}".replace("\n", "")
+
+
 class Case(NamedTuple):
     about: str
     change: Callable[[Path], Path | None]
@@ -442,8 +601,32 @@ CHECKS = [
     ),
     Case("names with suffix", pngs, 2, (f"as '{FIRST}' from '{FIRST[:-4]}.png'",)),
     Case("names without suffix", rows(*(row(n[:-4]) for n in all_names())), 2, ("differ",)),
+    Case("prefix in training only", rows(
+        *(row(f"a/{n}") for n in NAMES[TRAIN]), *(row(n) for n in NAMES[GALLERY])), 2,
+        (f"9 rows differ from the names of images in suffix or folder only, as 'a/{FIRST}'",)),
+    Case("upper case in training only", only_training(".JPG", 9), 2, ("9 rows differ",)),
+    Case("some of another suffix", only_training(".png", 2), 0, ("warning", "2 rows differ")),
+    Case("one joint is 0", rows(*(row(n, [0, *Y[1:]], [0, *X[1:]]) for n in all_names())), 2,
+        ("16 joints lie at (0, 0)",)),
+    Case("one joint of one row is 0", rows(row(FIRST, [0, *Y[1:]], [0, *X[1:]]), *(row(n) for n in
+        all_names()[1:])), 0, ("poses: 9 of 9",)),
+    Case("0.0 is missing", rows(*(row(n, [float(y) for y in ZEROED], [float(x) for x in ZEROED_X])
+        for n in all_names())), 2, ("48 joints lie at (0, 0)",)),
+    Case("fractions", rows(*(row(n, [y / 32 for y in Y], [x / 16 for x in X]) for n in
+        all_names())), 2, ("got fractions of its size", "multiply x by the width")),
+    Case("wide images", rows(*(row(n, Y, [2 * x for x in X]) for n in all_names())), 2,
+        ("about 1.6 times as wide and 0.91 times as high",)),
+    Case("keypoints of turned files", stored_turned, 2, ("must refer to the upright image",)),
+    Case("lists of NumPy", rows(*(printed_by_numpy(n) for n in all_names())), 0, ("of 9",)),
+    Case("infinite", rows(*(row(n).replace("[4,", "[inf,") for n in all_names())), 2,
+        ("line 2: a row must be",)),
     Case("another data set's", rows(row("0099_c1.jpg")), 2, ("must be the name of an image",)),
     # identities
+    Case("one camera each", one_camera_each, 0, ("two cameras only in the test: 2 of 2",)),
+    Case("a camera of the test", rename(NAMES[QUERY][0], "0004_c9s1_1_00.jpg", QUERY), 0,
+        ("1 cameras are in the test only, with 1 of its images: camera 9",)),
+    Case("18 digits", all_renumbered(1, "9" * 18), 0, COUNTS),
+    Case("19 digits", all_renumbered(1, "9" * 19), 2, ("pid must be at most",)),
     Case("query 0", all_renumbered(4, "0000"), 2, ("pid 0 marks distractors",)),
     Case("training 0", all_renumbered(1, "0000"), 2, ("got 3 such images in training or query",)),
     Case("one image", rename(FIRST, "0007_c1s1_1_00.jpg"), 0, ("1 of 4 training identities have "
@@ -459,7 +642,17 @@ CHECKS = [
     Case("DS_Store", ignored(".DS_Store"), 0, COUNTS),
     Case("a text", ignored("readme.txt"), 0, ("1 .txt (readme.txt)",)),
     Case("a folder", folder_in, 0, ("1 folder (more)",)),
-    Case("an archive", ignored("images.tar"), 0, ("1 .tar",)),
+    Case("transparency", transparent, 0, ("1 images are transparent in part",)),
+    Case("formats", pngs, 2, ("images by file format: PNG: 16",)),
+    Case("many sizes", many_sizes, 0, ("32x16: 8", "32 to    45 high:      9", "91 to   127 ")),
+    Case("wide", wide, 0, ("crops of people must be higher than wide, got 32 high and 40 wide",)),
+    Case("two panels", save(other_picture(32, 32), FIRST), 2, ("32 high and 32 wide",)),
+    Case("bmp only", all_bmp, 2, ("query: contains no image", "2 .bmp (0004_c1s1_4100_00.bmp)")),
+    Case("in folders", in_folders, 2, ("contains no image", "2 folders (0004) with 2 images")),
+    Case("file servers", desktop_folders, 0, COUNTS),
+    Case("ehthumbs.db", ignored("ehthumbs.db"), 0, COUNTS),
+    Case("many bad names", capital_cameras, 2, ("must begin with", "(and 8 more such faults)")),
+    Case("an archive beside", ignored("images.tar"), 0, ("1 .tar",)),
     Case("no image", ignored(FIRST), 2, (f"{FIRST}: must be an image that decodes",)),
     Case("a bad name", rename(FIRST, "portrait.jpg"), 2, ("the name must begin with",)),
     # copies
@@ -490,7 +683,30 @@ CHECKS = [
     Case("CUHK03, two splits", cuhk03_two_splits, 2, ("must hold one split of CUHK03",)),
     Case("CUHK01", cuhk01, 2, ("layout: CUHK01", "no published split", "train: 8 images",
         "query: 4 images, 2 identities, 1 cameras")),
+    Case("with __MACOSX", beside_a_macos_folder, 0, ("layout: Market-1501", *COUNTS)),
+    Case("with val", with_validation, 0, ("train: 6 images", "1 folder (val) with 3 images")),
+    Case("MSMT17, tabs", msmt17_lines(lambda line: line.partition("|")[2].replace(" ", "\t")), 0,
+        COUNTS),
+    Case("MSMT17, whole paths", msmt17_lines(lambda line: line.replace("|", "/")), 0, COUNTS),
+    Case("MSMT17, unlisted", msmt17_unlisted, 0, ("2 ignored", "1 .bmp", "1 folder (0009) with 1")),
+    Case("an archive", an_archive, 2, ("got an archive; extract it",)),
+    Case("CUHK03 in .mat", cuhk03_in_mat, 2, ("holds CUHK03 in .mat files, which only convert",
+        "write it in Market-1501 layout with: reid-aug convert")),
     # manifests
+    Case("semicolons", separated(";"), 0, ("layout: manifest", *COUNTS)),
+    Case("tabs", separated("\t", "set.tsv"), 0, ("layout: manifest", *COUNTS)),
+    Case("another suffix", separated(",", "set.txt"), 0, ("layout: manifest", *COUNTS)),
+    Case("backslashes", manifest(windows), 0, COUNTS),
+    Case("pids and cameras as floats", manifest(as_floats), 0, (*COUNTS, "1 are distractors; 1 ")),
+    Case("capitals", manifest(capitals), 0, COUNTS),
+    Case("distractors among texts", manifest(with_zeros), 0, (*COUNTS, "1 are distractors; 1 ")),
+    Case("pids that are alike", manifest(stripped_zeros), 0,
+        ("'0001' and '1' differ in case or leading zeros only",)),
+    Case("nan as pid", manifest(wrong("pid", "nan")), 2, ("line 2: pid must be an identity",)),
+    Case("Latin-1", manifest(wrong("pid", "Ü"), encoding="latin-1"), 2, ("must be text in UTF-8",)),
+    Case("UTF-16", manifest(encoding="utf-16"), 2, ("must be text in UTF-8",)),
+    Case("validation", manifest(wrong("split", "val")), 2, ("write train, or leave these images",)),
+    Case("no query", without_split("query"), 2, ("contains no image, for the split query",)),
     Case("manifest", manifest(), 0, ("layout: manifest", *COUNTS)),
     Case("manifest of Excel", manifest(encoding="utf-8-sig"), 0, COUNTS),
     Case("texts as pids", manifest(words), 0, (*COUNTS, "pids: numbered from 1")),
@@ -501,7 +717,8 @@ CHECKS = [
     Case("some cameras", manifest(some_cameras), 2, ("every image must have a camera, or none",)),
     Case("a camera by name", manifest(wrong("camid", "hall")), 2, ("line 2: camid must be a number",
         "'hall'")),
-    Case("a wrong split", manifest(wrong("split", "test")), 2, ("line 2: split must be train, ",)),
+    Case("a wrong split", manifest(wrong("split", "test")), 2, ("line 2: split must be train, ",
+        "divide the test images into query and gallery")),
     Case("no file", manifest(wrong("path", "d/none.jpg")), 2, ("line 2: path must be an image",)),
     Case("no pid", manifest(wrong("pid", "")), 2, ("line 2: pid must not be empty",)),
     Case("a line twice", twice, 2, ("is in train already, line 2",)),
@@ -531,6 +748,7 @@ def test_check_prints_json(data):
     assert found["splits"]["train"] == {"images": 9, "identities": 3, "cameras": 3}
     assert (found["distractors"], found["junk"], found["errors"]) == (1, 1, 0)
     assert found["sizes"] == [{"height": HEIGHT, "width": WIDTH, "images": 16}]
+    assert found["formats"] == {"JPEG": 16}
     assert found["identities_by_cameras"]["train"]["1"] == {"1": 3, "2": 3, "3": 3}
     assert found["keypoints"]["train"] == {"usable": 9, "images": 9}
     assert [fault["kind"] for fault in found["faults"]] == ["ignored"]
@@ -778,6 +996,11 @@ IMPORTS = {
         TARGET)),
     "source and target": (f"{SOURCE[:-4]}_2_{TARGET[:-4]}.png", other_picture(), (1, 1, SOURCE,
         TARGET)),
+    "PIDM": (f"{SOURCE[:-4]}_2_{TARGET[:-4]}_vis.png", other_picture(), (1, 1, SOURCE, TARGET)),
+    "PCDMs": (f"{SOURCE[:-4]}_to_{TARGET[:-4]}.png", other_picture(), (1, 1, SOURCE, TARGET)),
+    "Pose2ID": (f"pose8/{SOURCE[:-4]}.png", other_picture(), (1, 1, SOURCE, "")),
+    "nested": (f"test/images/{SOURCE}___{TARGET}_vis.png", other_picture(), (1, 1, SOURCE,
+        TARGET)),
     "DG-Market": (f"000/001_010_gan{SOURCE[:-4]}.png", other_picture(), (1, 1, SOURCE, "")),
     "DG-Market, unknown source": ("000/001_010_gan0002_c3_x.png", other_picture(), (2, 3, "", "")),
     "CamStyle": (f"{SOURCE[:-4]}_fake_1to3.png", other_picture(), (1, 3, SOURCE, "")),
@@ -807,6 +1030,14 @@ def test_generated_images_are_imported(data, form):
         ("0001_c1.png", other_picture(1, 1), "at least 8 pixels a side, got 1x1"),
         ("0008_c1.png", other_picture(), "must show an identity of the kept set, got pid 8"),
         ("gen_0000.png", other_picture(), "the name must begin with"),
+        ("0001_c1.png", other_picture(32, 32), "got 32 high and 32 wide"),  # two panels
+        (f"{SOURCE}___{TARGET}_vis.png", other_picture(64, 48), "got 64 high and 48 wide"),  # 3 x 2
+        ("0000_c1.png", other_picture(), "must show identities, got 1 distractors and junk"),
+        (
+            f"pose1/{NAMES[GALLERY][0][:-4]}.png",
+            other_picture(),
+            "made from 0 of 2 query images and 1 of 4 gallery images (1 distractors have none)",
+        ),
     ],
 )
 def test_images_that_cannot_be_imported_are_one_sentence(data, name, image, fault):
@@ -817,6 +1048,23 @@ def test_images_that_cannot_be_imported_are_one_sentence(data, name, image, faul
     assert result.exit_code == 2
     assert fault in result.stderr
     assert not Path("run/bank.h5").exists()
+
+
+def test_images_of_a_dump_are_counted(data):
+    for pose in (1, 2):
+        for name in [*NAMES[TRAIN][:6], *NAMES[GALLERY][3:]]:  # the last: a distractor and junk
+            made_by(f"pose{pose}/{name}", other_picture())
+    made_by("stray.png", other_picture())
+    (Path("made") / "pose1" / "a.bmp").write_bytes(b"x")
+
+    result = call("bank", "import", "made", "--data", data, "--out", "run", *SMALL)
+
+    assert result.exit_code == 0, result.output
+    assert (
+        "12 images; 4 distractors or junk boxes left out; 2 ignored beside the images: 1 .bmp "
+        "(a.bmp), 1 .png (stray.png); made from 6 of 9 training images"
+    ) in result.stderr
+    assert Bank("run/bank.h5")[0].source == SOURCE
 
 
 COPIES = ("synthesize", "--ratio", 1, "--set", "synthesize.method=copies", "--out", "run", *SMALL)
@@ -830,6 +1078,58 @@ def test_large_pids_are_kept_in_a_bank(data):
 
     assert result.exit_code == 0, result.output
     assert set(Bank("run/bank.h5").rows.pid.tolist()) == {3000000001, 2, 3}
+
+
+READERS = {
+    "synthesize": (*COPIES, "--dry-run", "--data", "d"),
+    "bank import": ("bank", "import", "made", "--out", "run", "--data", "d", *SMALL),
+    "convert": ("convert", "d", "converted"),
+    "estimate-poses": ("estimate-poses", "d", "--from", "d/keypoints.csv", "--keypoints", "k.csv"),
+}
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_every_command_counts_the_files_that_it_ignores(data, command):
+    (data / TRAIN / "a.bmp").write_bytes(b"x")
+    (data / GALLERY / "more").mkdir()
+    (data / QUERY / "Thumbs.db").write_bytes(b"x")
+    made_by("0001_c1.png", other_picture())
+
+    result = call(*READERS[command])
+
+    assert result.exit_code == 0, result.output
+    assert "d: 2 ignored beside the images: 1 .bmp (a.bmp), 1 folder (more)" in result.stderr
+
+
+def test_vehicles_are_copied_without_keypoints(data):
+    veri(data)
+    (data / "keypoints.csv").unlink()
+
+    result = call(*COPIES, "--data", data)
+
+    assert result.exit_code == 0, result.output
+    assert "VeRi-776: vehicles have no pose" in result.stderr
+    assert len(Bank("run/bank.h5")) == 9
+    assert call("bank", "verify", "--data", data, "--out", "run").exit_code == 0
+    moved = call("synthesize", "--set", "synthesize.method=limb-warp", *SMALL, "--data", data)
+    assert moved.exit_code == 2
+    assert "keypoints.csv is missing" in moved.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (rows(*(row(name, ZEROED, ZEROED_X) for name in all_names())), "lie at (0, 0)"),
+        (only_training(".JPG", 9), "9 rows differ from the names of images"),
+    ],
+)
+def test_a_stage_refuses_keypoints_that_mean_something_else(data, change, fault):
+    change(data)
+
+    result = call("synthesize", "--set", "synthesize.method=limb-warp", *SMALL, "--data", data)
+
+    assert result.exit_code == 2
+    assert fault in result.stderr
 
 
 def test_a_bank_of_a_manifest_is_made_verified_and_exported(data):
@@ -885,6 +1185,31 @@ def test_a_checkpoint_of_torchreid_is_read(tmp_path):
 
     assert sorted(tensors) == ["a.weight", "b.weight"]
     assert others == ["epoch", "mAP", "n", "optimizer", "rank1"]
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "net"])
+def test_what_lies_beside_the_tensors_is_dropped_and_named(tmp_path, key):
+    content = {key: {"a": torch.ones(2)}, "cmc": np.ones(5), "args": argparse.Namespace(lr=0.1)}
+    torch.save(content, tmp_path / "model.pth")
+
+    tensors, others = read_checkpoint(tmp_path / "model.pth")
+
+    assert (list(tensors), others) == (["a"], ["args", "cmc"])
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ({"state_dict": {}, "path": Path("a")}, r"would run code \(pathlib.*Path\)"),
+        ({"net": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}}, "got several, net, ema"),
+        ({"epoch": 3, "rank1": np.float64(0.5)}, "must hold a state dict of tensors, got only ep"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_says_what_it_holds(tmp_path, content, fault):
+    torch.save(content, tmp_path / "model.pth")
+
+    with pytest.raises(UserError, match=fault):
+        read_checkpoint(tmp_path / "model.pth")
 
 
 def test_an_upright_image_and_its_keypoints_agree(data):

@@ -379,7 +379,7 @@ def test_equal_names_in_two_folders_are_an_error(data):
 def test_folder_without_images_is_an_error(data):
     remove(files(data, QUERY))
 
-    assert f"error: {data / QUERY}: contains no image" in faults(data)
+    assert f"error: {data / QUERY}: contains no image, for the split query" in faults(data)
 
 
 def test_errors_come_before_warnings(data):

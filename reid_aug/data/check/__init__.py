@@ -5,7 +5,8 @@ intended, for example identities under one camera only, images without a pose, o
 image.
 
     faults      errors and warnings, one line each
-    images      checks without keypoints: files, names, identities, cameras, copies
+    images      checks without keypoints: files, names, shapes, copies
+    identities  identities and cameras
     near_copies images that are nearly equal
     poses       checks of the rows of the keypoint file against the images
     overview    a picture of crops with their poses, doubtful ones first

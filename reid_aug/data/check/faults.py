@@ -1,10 +1,12 @@
 """Faults of a data set, one line each."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 NAMED = 5  # number of names that are printed of a longer list
+VALUES = re.compile(r"'[^']*'|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,29 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{'error' if self.is_error else 'warning'}: {self.text}"
+
+
+def grouped(faults: Sequence[Fault]) -> list[Fault]:
+    """Faults with at most :data:`NAMED` lines of a kind.
+
+    More faults whose texts differ only in the file, numbers and quoted values become one, which has
+    the files of all.
+    """
+    groups: dict[tuple[object, ...], list[Fault]] = {}
+    for fault in faults:
+        name = fault.files[0] if fault.files else ""
+        rest = VALUES.sub("", fault.text.replace(str(name), ""))
+        groups.setdefault((fault.is_error, fault.kind, rest), []).append(fault)
+    return [
+        fault
+        for group in groups.values()
+        for fault in (group if len(group) <= NAMED else [_as_one(group)])
+    ]
+
+
+def _as_one(group: Sequence[Fault]) -> Fault:
+    text = group[0].text + like_it(len(group) - 1, "such fault")
+    return replace(group[0], text=text, files=tuple(file for f in group for file in f.files))
 
 
 def some(names: Sequence[object]) -> str:

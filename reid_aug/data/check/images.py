@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from reid_aug.data.check.faults import Fault, like_it, some
+from reid_aug.data.check.faults import Fault, grouped, like_it, some
+from reid_aug.data.check.identities import check_identities, check_labels
 from reid_aug.data.check.near_copies import near_copies, signature
 from reid_aug.data.dataset import (
     DISTRACTOR,
     JUNK,
     NO_CAMERA,
+    SUFFIXES,
     PersonImage,
     by_identity,
     decode,
     far_from_shape,
-    matching_cameras,
 )
+from reid_aug.data.formats import market1501
 from reid_aug.data.listing import (
     JUNK_LABEL,
     SPLITS,
@@ -36,6 +39,8 @@ from reid_aug.data.listing import (
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.workers import CORES, spread
 
+SHOWN_SIZES = 3  # sizes in the text; with more, a histogram of the heights follows
+BAR = 40  # characters of its longest bar
 MOST_CAMERAS = 12  # of a table of cameras in the text
 DECODED_AT_ONCE = 256  # files that a process decodes at once
 FILES_PER_PROCESS = 2000  # files per process; a process starts in the time of about 1,500
@@ -51,8 +56,11 @@ class Content:
     """Its (height, width)."""
     signature: np.ndarray
     """A small version, to find images that are nearly equal."""
+    kind: str
+    """The format of the file, as "JPEG"."""
     is_turned: bool
     is_scaled: bool
+    is_transparent: bool
 
 
 class Images:
@@ -61,7 +69,7 @@ class Images:
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self.root = listing.root
-        self.faults = [Fault(True, text, "name", (p,)) for p, text in listing.faults.items()]
+        self.faults = [Fault(True, text, "name", (path,)) for path, text in listing.faults.items()]
         self.numbers = self._numbers()
         self.everything = [
             (entry.split, person(listing, entry, self.numbers)) for entry in listing.entries
@@ -96,10 +104,9 @@ class Images:
         """Files by name; of several files with one name, the last."""
         return {image.name: image.path for images in self.splits.values() for image in images}
 
-    def size(self, name: str) -> tuple[int, int] | None:
-        """(height, width) of an image; None if it cannot be read."""
-        content = self.contents.get(self.by_name[name])
-        return content.size if content else None
+    def content(self, name: str) -> Content | None:
+        """The content of an image; None if it cannot be read."""
+        return self.contents.get(self.by_name[name])
 
     @cached_property
     def people(self) -> dict[str, list[PersonImage]]:
@@ -129,6 +136,11 @@ class Images:
         """The number of images by (height, width)."""
         return Counter(content.size for content in self.contents.values())
 
+    @cached_property
+    def kinds(self) -> Counter[str]:
+        """The number of images by the format of the file."""
+        return Counter(content.kind for content in self.contents.values())
+
     def counts(self) -> list[str]:
         """Lines with the counts of the splits, distractors, junk boxes, sizes and cameras."""
         lines = [f"layout: {self.listing.format}, {self.root}"]
@@ -155,11 +167,27 @@ class Images:
         return [*lines, *self._size_lines(), *self._camera_lines()]
 
     def _size_lines(self) -> list[str]:
-        most = self.sizes.most_common(3)
+        if not self.sizes:
+            return []
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(self.kinds.items()))
+        most = self.sizes.most_common(SHOWN_SIZES)
         found = [f"{high}x{wide}: {count}" for (high, wide), count in most]
         if others := sum(self.sizes.values()) - sum(count for _, count in most):
             found.append(f"{len(self.sizes) - len(most)} other sizes: {others}")
-        return [f"images by height x width: {', '.join(found)}"] if found else []
+        lines = [f"images by file format: {kinds}", f"images by height x width: {', '.join(found)}"]
+        return lines + (self._histogram() if len(self.sizes) > SHOWN_SIZES else [])
+
+    def _histogram(self) -> list[str]:
+        """The number of images by height, one line per factor of the square root of 2."""
+        bins = Counter[int]()
+        for (height, _), count in self.sizes.items():
+            bins[math.floor(2 * math.log2(height))] += count
+        most = max(bins.values())
+        return [
+            f"{math.ceil(2 ** (k / 2)):>6} to {math.ceil(2 ** ((k + 1) / 2)) - 1:>5} high: "
+            f"{bins[k]:>6} {'#' * round(BAR * bins[k] / most)}"
+            for k in range(min(bins), max(bins) + 1)
+        ]
 
     def camera_table(self, split: str) -> dict[int, dict[int, int]]:
         """The number of identities that two cameras share; with itself, those of one camera."""
@@ -200,6 +228,7 @@ class Images:
             "junk": self.junk,
             "has_cameras": self.has_cameras,
             "are_pids_assigned": bool(self.numbers.labels),
+            "formats": dict(sorted(self.kinds.items())),
             "ignored": [str(path) for path in self.listing.ignored],
             "sizes": [
                 {"height": high, "width": wide, "images": count}
@@ -221,15 +250,33 @@ def check_images(
             faults.append(found)
         else:
             images.contents[path] = found
-    for split, files in images.splits.items():
-        if not files:
-            text = f"{images.listing.places[split]}: contains no image"
-            faults.append(Fault(True, text, "empty"))
+    labels = {entry.label for entry in images.listing.entries} if images.numbers.labels else set()
     return [
-        *faults, *_check_files(images), *_check_shapes(images.contents),
-        *_check_identities(images.has_cameras, **images.people), *_check_names(images),
+        *grouped(faults), *_check_splits(images), *_check_files(images),
+        *grouped(list(_check_shapes(images.contents))), *_check_upright(images),
+        *check_identities(**images.people), *check_labels(labels), *_check_names(images),
         *_check_copies(images), *_check_near_copies(images),
     ]  # fmt: skip
+
+
+def _check_splits(images: Images) -> Iterator[Fault]:
+    for split, files in images.splits.items():
+        if not files and not images.listing.faults:
+            text = f"{images.listing.places[split]}: contains no image, for the split {split}"
+            yield Fault(True, f"{text}{_unread(images.listing, split)}", "empty")
+        elif not files:
+            text = (
+                f"{images.listing.places[split]}: contains no usable image, for the split {split}"
+            )
+            yield Fault(True, text, "empty")
+
+
+def _unread(listing: Listing, split: str) -> str:
+    """What lies in the folder of a split instead of images, as the end of a message."""
+    place = listing.places[split]
+    ignored = [path for path in listing.ignored if path.is_relative_to(place)]
+    rule = f"whose name must end with {' or '.join(SUFFIXES)}"
+    return f", {rule}; {ignored_text(ignored)}" if ignored else ""
 
 
 def _decoded(files: Sequence[Path]) -> Iterator[Content | Fault]:
@@ -253,20 +300,29 @@ def _decode(path: Path) -> Content | Fault:
     pixels = found.pixels
     digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     size = pixels.shape[0], pixels.shape[1]
-    return Content(digest, size, signature(pixels), found.is_turned, found.is_scaled)
+    return Content(
+        digest, size, signature(pixels), found.kind, found.is_turned, found.is_scaled,
+        found.is_transparent,
+    )  # fmt: skip
 
 
 def _check_files(images: Images) -> Iterator[Fault]:
     if images.listing.ignored:
         yield Fault(False, f"{images.root}: {ignored_text(images.listing.ignored)}", "ignored")
-    turned = [path.name for path, content in images.contents.items() if content.is_turned]
-    if turned:
-        text = "images have an EXIF orientation; they are read upright, as keypoints must be"
-        yield Fault(False, f"{len(turned)} {text}: {some(turned)}", "orientation")
-    scaled = [path.name for path, content in images.contents.items() if content.is_scaled]
-    if scaled:
-        text = "images have 16 bits per sample; they are scaled to 8"
-        yield Fault(False, f"{len(scaled)} {text}: {some(scaled)}", "depth")
+    for kind, attribute, text in (
+        (
+            "orientation", "is_turned",
+            "images have an EXIF orientation; they are read upright, as keypoints must be",
+        ),
+        ("depth", "is_scaled", "images have 16 bits per sample; they are scaled to 8"),
+        (
+            "transparency", "is_transparent",
+            "images are transparent in part; the colours under the transparency are used",
+        ),
+    ):  # fmt: skip
+        found = [path.name for path, c in images.contents.items() if getattr(c, attribute)]
+        if found:
+            yield Fault(False, f"{len(found)} {text}: {some(found)}", kind)
 
 
 def _check_shapes(contents: dict[Path, Content]) -> Iterator[Fault]:
@@ -278,37 +334,18 @@ def _check_shapes(contents: dict[Path, Content]) -> Iterator[Fault]:
             yield Fault(True, f"{path}: {text}", "shape", (path,))
 
 
-def _check_identities(
-    has_cameras: bool,
-    train: list[PersonImage],
-    query: list[PersonImage],
-    gallery: list[PersonImage],
-) -> Iterator[Fault]:
-    groups = by_identity(train)
-    single = [pid for pid, group in groups.items() if len(group) == 1]
-    if single:
-        text = f"{len(single)} of {len(groups)} training identities have one image only"
-        yield Fault(False, f"{text}: pid {some(single)}", "one image")
-    single = [pid for pid, group in groups.items() if len({i.camid for i in group}) == 1]
-    if single and has_cameras:
-        text = f"{len(single)} of {len(groups)} training identities have one camera only"
-        yield Fault(False, f"{text}: pid {some(single)}", "one camera")
-    both = sorted(groups.keys() & ({i.pid for i in (*query, *gallery)} - {DISTRACTOR}))
-    if both:
-        files = tuple(image.path for pid in both for image in groups[pid])
-        test = {image.pid for image in query}
-        where = "in query" if both[0] in test else "in the gallery"
-        more = f" and {len(both) - 1} more are" if len(both) > 1 else " is"
-        text = f"pid {both[0]}{more} in training and {where}"
-        yield Fault(True, text, "training and test", files)
-    cameras = matching_cameras(query, gallery)
-    unmatched = [image for image, seen in cameras.items() if not seen]
-    other = "under another camera" if has_cameras else "beside the query itself"
-    if query and len(unmatched) == len(query):
-        yield Fault(True, f"no query has a match in the gallery {other}", "no match")
-    elif unmatched:
-        text = f"queries have no match in the gallery {other} and are not counted"
-        yield Fault(False, f"{len(unmatched)} of {len(query)} {text}", "no match")
+def _check_upright(images: Images) -> Iterator[Fault]:
+    """Whether the usual image is wider than high, as people are not."""
+    if not images.contents or images.listing.format == market1501.VERI:
+        return
+    (height, width), count = images.sizes.most_common(1)[0]
+    usual = float(np.median([c.size[0] / c.size[1] for c in images.contents.values()]))
+    if usual < 1:
+        text = (
+            f"crops of people must be higher than wide, got {height} high and {width} wide for "
+            f"{count} of {len(images.contents)} images; are they whole frames, sheets or turned?"
+        )
+        yield Fault(False, f"{images.root}: {text}", "wide")
 
 
 def _check_names(images: Images) -> Iterator[Fault]:

@@ -10,22 +10,35 @@ import numpy as np
 from reid_aug.data.check.faults import Fault, like_it, some
 from reid_aug.data.check.images import Images
 from reid_aug.data.dataset import by_identity
-from reid_aug.data.keypoints import JOINTS, NO_POSE, TORSO, Pose, keypoint_rows, other_names
+from reid_aug.data.keypoints import (
+    JOINTS,
+    NO_POSE,
+    TORSO,
+    Pose,
+    keypoint_rows,
+    misnamed,
+    other_names,
+    zero_rows,
+    zeros_text,
+)
 from reid_aug.runtime.errors import UserError
 
 SHOULDERS, HIPS = TORSO[:2], TORSO[2:]
 ENOUGH_ROWS = 20  # rows; with fewer, small coordinates may be those of cut people
 SCALED = 1.4  # factor; published keypoints reach 1.0 times the size of the image
+UNEVEN = 1.3  # ratio of the factors of height and width from which they are two
 FLAT = 1.0  # pixels; smallest plausible height of the shoulders above the hips
 
 
 class KeypointRow(NamedTuple):
-    """A row of the file with an image; ``size`` is (height, width) of the image."""
+    """A row of the file with an image; ``size`` is (height, width) of the upright image."""
 
     line: int
     name: str
     pose: Pose
     size: tuple[int, int]
+    is_turned: bool
+    """Whether the image has an EXIF orientation."""
 
     @property
     def is_inside(self) -> bool:
@@ -56,18 +69,17 @@ def check_poses(images: Images, path: Path) -> Poses:
     except UserError as error:
         return Poses(faults=[Fault(True, str(error), "keypoint file")])
     found = Poses({name: pose for name, (_, pose) in lines.items()})
-    sizes = {name: images.size(name) for name in lines if name in images.by_name}
+    known = {name: images.content(name) for name in lines if name in images.by_name}
     rows = [
-        KeypointRow(*lines[name][:1], name, lines[name][1], size)
-        for name, size in sizes.items()
-        if size
+        KeypointRow(lines[name][0], name, lines[name][1], content.size, content.is_turned)
+        for name, content in known.items()
+        if content
     ]
     _count(found, images)
     unknown = [(line, name) for name, (line, _) in lines.items() if name not in images.by_name]
-    found.faults += [
-        *_check_missing(images, found.poses, path),
-        *_check_unmatched(images, unknown, path),
-    ]
+    found.faults += _check_unmatched(images, found.poses, unknown, path)
+    if not any(fault.is_error for fault in found.faults):  # other names cause the other faults
+        found.faults += _check_missing(images, found.poses, path)
     for is_error, wrong, kind, text in (_at_zero(rows), _outside(rows), _upside_down(rows)):
         if wrong:
             where = f"{path}: line {wrong[0].line}"
@@ -100,6 +112,8 @@ def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterat
         text = f"{len(empty)} training images have no joint: {some(empty)}"
         yield Fault(False, f"{path}: {text}", "no joint")
     people = by_identity(images.people["train"])
+    if not people:
+        return
     bare = [
         pid
         for pid, group in people.items()
@@ -114,13 +128,16 @@ def _check_missing(images: Images, poses: dict[str, Pose], path: Path) -> Iterat
 
 
 def _check_unmatched(
-    images: Images, unknown: Sequence[tuple[int, str]], path: Path
+    images: Images, poses: dict[str, Pose], unknown: Sequence[tuple[int, str]], path: Path
 ) -> Iterator[Fault]:
     """Rows whose name is no image: an error if most images are named in another way."""
     if not unknown:
         return
-    if error := other_names([name for _, name in unknown], images.by_name, path):
-        yield Fault(True, str(error), "names")
+    if pairs := misnamed(poses, images.by_name):
+        train = {image.name for image in images.splits["train"]}
+        in_train = sum(known in train for _, known in pairs)
+        is_most = 2 * in_train > len(train) or 2 * len(pairs) > len(images.by_name)
+        yield Fault(is_most, str(other_names(pairs, path)), "names")
         return
     line, name = unknown[0]
     text = f"{path}: line {line}: {name} must be the name of an image of the data set"
@@ -131,17 +148,11 @@ Finding = tuple[bool, list[KeypointRow], str, str]  # whether it is an error, ro
 
 
 def _at_zero(rows: Sequence[KeypointRow]) -> Finding:
-    """Rows with several joints at (0, 0), which is how other tools mark a missing joint."""
-    wrong = [row for row in rows if int((row.pose.xy == 0).all(axis=1).sum()) > 1]
-    if not wrong:
+    """Rows with joints at (0, 0), which is how other tools mark a missing joint."""
+    found = zero_rows({row.name: row.pose for row in rows})
+    if not found:
         return False, [], "", ""
-    joints = sum(int((row.pose.xy == 0).all(axis=1).sum()) for row in wrong)
-    text = (
-        f"{joints} joints lie at (0, 0), the corner of the image, got so in {wrong[0].name}; a "
-        f"missing joint must be -1; to read 0 as missing: reid-aug estimate-poses DATA --from FILE "
-        f"--zero-is-missing --keypoints NEW"
-    )
-    return True, wrong, "zeros", text
+    return True, [row for row in rows if row.name in found], "zeros", zeros_text(found)
 
 
 def _outside(rows: Sequence[KeypointRow]) -> Finding:
@@ -149,6 +160,19 @@ def _outside(rows: Sequence[KeypointRow]) -> Finding:
     rows = [row for row in rows if row.pose.seen.any()]
     outside = [row for row in rows if not row.is_inside]
     swapped = [row for row in outside if row.is_swapped]
+    if rows and max(float(np.nanmax(row.pose.xy)) for row in rows) <= 1:
+        text = (
+            f"coordinates must be in pixels of the image, got fractions of its size in "
+            f"{rows[0].name}; multiply x by the width and y by the height"
+        )
+        return True, rows, "fractions", text
+    if 2 * len(swapped) > len(rows) and 2 * sum(row.is_turned for row in swapped) > len(swapped):
+        text = (
+            f"keypoints must refer to the upright image, got those of the file as it is stored in "
+            f"{swapped[0].name}, which has an EXIF orientation; turn the coordinates with the "
+            f"image, or store the images upright"
+        )
+        return True, swapped, "orientation", text
     if 2 * len(swapped) > len(rows):
         (height, width), xy = swapped[0].size, swapped[0].pose.xy
         text = (
@@ -157,12 +181,16 @@ def _outside(rows: Sequence[KeypointRow]) -> Finding:
             f"the two columns"
         )
         return True, swapped, "swapped", text
-    factor = _factor(rows)
+    across, down = _factors(rows)
+    factor = max(across, down)
     if factor > SCALED or (len(rows) >= ENOUGH_ROWS and factor < 1 / SCALED):
+        is_even = factor < UNEVEN * min(across, down)
+        larger = f"{factor:.2g} times as large"
+        uneven = f"{across:.2g} times as wide and {down:.2g} times as high"
         text = (
             f"coordinates must be in pixels of the image, got those of images about "
-            f"{factor:.2g} times as large in most rows; {_describe_scaled(rows[0])}; divide the "
-            f"coordinates by that factor"
+            f"{larger if is_even else uneven} in most rows; {_describe_scaled(rows[0])}; divide "
+            f"{'the coordinates by that factor' if is_even else 'x and y by these factors'}"
         )
         return factor > SCALED, outside or list(rows), "scaled", text
     if 2 * len(outside) > len(rows):
@@ -170,15 +198,16 @@ def _outside(rows: Sequence[KeypointRow]) -> Finding:
     return False, outside, "outside", _describe_outside(outside[0]) if outside else ""
 
 
-def _factor(rows: Sequence[KeypointRow]) -> float:
-    """The likely factor between the coordinates and those of the images: 1 if they fit.
+def _factors(rows: Sequence[KeypointRow]) -> tuple[float, float]:
+    """The likely factors between the coordinates (x, y) and those of the images: 1 if they fit.
 
     Of the extents of the joints over the sizes of the images, one in a hundred may be larger.
     """
     if not rows:
-        return 1.0
+        return 1.0, 1.0
     extents = [np.nanmax(row.pose.xy, axis=0) / row.size[::-1] for row in rows]
-    return float(np.quantile(np.max(extents, axis=1), 0.99))
+    across, down = np.quantile(extents, 0.99, axis=0).tolist()
+    return across, down
 
 
 def _describe_scaled(row: KeypointRow) -> str:

@@ -5,20 +5,25 @@ market1501        Market-1501, and DukeMTMC-reID, CUHK03-NP and VeRi-776, which 
 identity_folders  one folder per identity, as the baseline of layumi prepares data sets
 msmt17            MSMT17 with its lists
 cuhk              CUHK03 and CUHK01, extracted
+cuhk03_mat        CUHK03 in .mat files; only ``convert`` reads it
 deepfashion       DeepFashion In-shop with the lists of PATN; only ``convert`` reads it
 writing           any of them as Market-1501
+filling           a folder that is filled by a command that may be interrupted
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid_aug.data.dataset import FOLDERS, KEYPOINTS, MARKET_FOLDER, Dataset
+from reid_aug.data.dataset import FOLDERS, KEYPOINTS, MARKET_FOLDER, Dataset, is_harmless
 from reid_aug.data.formats import cuhk, identity_folders, manifest, market1501, msmt17
+from reid_aug.data.formats.cuhk03_mat import mat_files
+from reid_aug.data.formats.deepfashion import is_deepfashion
 from reid_aug.data.listing import Listing, dataset_of
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import Remedy, UserError
 
 Fits = Callable[[Path], bool]
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def find_dataset(path: Path) -> tuple[str, Path]:
     if path.is_file():
         name = next((name for name, fits in FILES.items() if fits(path)), None)
         if name is None:
-            raise UserError(f"{path}: must be a folder, or {manifest.LOOKS_LIKE}, got another file")
+            raise _to_convert(path) or _other_file(path)
         return name, path
     return find_folder(path, {name: each.fits for name, each in FORMATS.items()})
 
@@ -94,7 +99,7 @@ def find_folder(root: Path, formats: Mapping[str, Fits]) -> tuple[str, Path]:
             f"{root}: there is no such folder; give the folder of a data set in Market-1501 "
             f"layout, or {manifest.LOOKS_LIKE}"
         )
-    below = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    below = [p for p in sorted(root.iterdir()) if p.is_dir() and not is_harmless(p.name)]
     found: list[tuple[str, Path]] = []
     for folders in ([root], [root / MARKET_FOLDER], below):
         found = found or [
@@ -107,8 +112,25 @@ def find_folder(root: Path, formats: Mapping[str, Fits]) -> tuple[str, Path]:
         names = " and ".join(str(folder) for _, folder in found[:3])
         raise UserError(f"{root}: must hold one data set, got {names}; give one of these folders")
     if not found:
-        raise UserError(_unknown(root, below, formats))
+        raise _to_convert(root) or UserError(_unknown(root, below, formats))
     return found[0]
+
+
+def _to_convert(path: Path) -> UserError | None:
+    """The error for a data set that only ``convert`` reads; None if it is none."""
+    names = {
+        "CUHK03 in .mat files": mat_files,
+        "DeepFashion with the lists of PATN": is_deepfashion,
+    }
+    name = next((name for name, is_such in names.items() if is_such(path)), None)
+    remedy = Remedy(("convert", str(path), "DIR"), words="write it in Market-1501 layout with")
+    return UserError(f"{path}: holds {name}, which only convert reads", remedy) if name else None
+
+
+def _other_file(path: Path) -> UserError:
+    is_archive = path.suffix.lower() in ARCHIVES
+    got = "an archive; extract it, and give the folder" if is_archive else "another file"
+    return UserError(f"{path}: must be a folder, or {manifest.LOOKS_LIKE}, got {got}")
 
 
 def _unknown(root: Path, below: list[Path], formats: Mapping[str, Fits]) -> str:

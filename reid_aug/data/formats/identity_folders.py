@@ -19,6 +19,7 @@ from reid_aug.data.listing import DISTRACTOR_LABEL, JUNK_LABEL, Listing
 NAME = "folders per identity"
 LOOKS_LIKE = "train_all (or train), query, gallery, each with a folder per identity"
 FOLDERS = {"train": ("train_all", "train"), "query": ("query",), "gallery": ("gallery",)}
+VALIDATION = "val"  # a part of the training images beside ``train``
 CAMERA = re.compile(r"(?:^|_)c(\d+)")
 DISTRACTORS = ("0", "0000")  # in the gallery
 
@@ -40,6 +41,8 @@ def _places(root: Path) -> dict[str, Path]:
 def read(root: Path) -> Listing:
     """List the images of a data set."""
     listing = Listing(NAME, root, _places(root))
+    if (root / VALIDATION).is_dir() and listing.places["train"].name == "train":
+        listing.ignored.append(root / VALIDATION)
     for split, place in listing.places.items():
         images, others = image_and_other_files(place)
         folders = [path for path in others if path.is_dir()]

@@ -9,13 +9,17 @@ junk box, and an empty pid in the gallery a distractor. ``camid`` is a number, o
 if there are no camera labels. ``split`` is train, query or gallery. ``keypoints`` holds the two
 lists of a row of ``keypoints.csv``: "[18 integers y]: [18 integers x]", or nothing. Other columns
 are ignored.
+
+Columns are separated by commas, semicolons or tabs. What spreadsheets and data frames make of the
+cells is understood: 7.0 for the number 7, upper case in ``split``, backslashes in ``path``.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reid_aug.data.dataset import NO_CAMERA, camera_number
 from reid_aug.data.keypoints import Pose, parse_pose
@@ -38,6 +42,13 @@ MANIFEST_COLUMNS = ("path", "pid", "camid", "split")
 KEYPOINTS_COLUMN = "keypoints"
 LOOKS_LIKE = f"a CSV with the columns {','.join(MANIFEST_COLUMNS)}"
 LONGEST_PID = 200
+SEPARATORS = (",", ";", "\t")
+WHOLE_NUMBER = re.compile(r"^(-?\d+)\.0+$")  # as data frames write a number of a column with gaps
+NO_VALUE = ("nan", "null", "none", "<na>")  # as data frames write an empty cell
+SPLIT_HINTS = {
+    "test": "; divide the test images into query and gallery",
+    "val": "; write train, or leave these images out",
+}
 
 
 class ManifestRow(NamedTuple):
@@ -52,17 +63,28 @@ class ManifestRow(NamedTuple):
 
 
 def fits(path: Path) -> bool:
-    """Whether this is a CSV file."""
-    return path.is_file() and path.suffix.lower() == ".csv"
+    """Whether this is a CSV file, or another one whose first line names the columns."""
+    return path.is_file() and (path.suffix.lower() == ".csv" or is_manifest(path))
 
 
 def is_manifest(path: Path) -> bool:
     """Whether the first line of a file names the columns of a manifest."""
     try:
+        if not path.is_file():
+            return False
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return set(MANIFEST_COLUMNS) <= set(_names(next(csv.reader([file.readline(4096)]), [])))
+            line = file.readline(4096)
+        return set(MANIFEST_COLUMNS) <= set(_names(next(csv.reader([line], **_dialect(line)), [])))
     except (OSError, csv.Error):
         return False
+
+
+def _dialect(text: str) -> dict[str, Any]:
+    """The arguments of the CSV reader of a text, by the separator of its first line."""
+    line = text.partition("\n")[0].partition("\r")[0]
+    found = {mark: set(_names(line.replace('"', "").split(mark))) for mark in SEPARATORS}
+    fitting = [mark for mark in SEPARATORS if set(MANIFEST_COLUMNS) <= found[mark]]
+    return {"delimiter": fitting[0] if fitting else SEPARATORS[0], "strict": True}
 
 
 def has_keypoints(path: Path) -> bool:
@@ -95,12 +117,20 @@ def read(path: Path) -> Listing:
 
 def _entry(row: ManifestRow, manifest: Path, where: str) -> ListedImage:
     path = manifest.parent / row.path
+    if not path.is_file() and "\\" in row.path:  # written on Windows
+        path = manifest.parent / row.path.replace("\\", "/")
     if not row.path or not path.is_file():
         raise UserError(f"{where}: path must be an image file, got {row.path[:120]!r}")
     if row.split not in SPLITS:
-        raise UserError(f"{where}: split must be {', '.join(SPLITS)}, got {row.split[:40]!r}")
+        hint = SPLIT_HINTS.get(row.split, "")
+        raise UserError(f"{where}: split must be {', '.join(SPLITS)}, got {row.split[:40]!r}{hint}")
     if len(row.pid) > LONGEST_PID or not row.pid.isprintable():
         raise UserError(f"{where}: pid must be at most {LONGEST_PID} printable characters")
+    if row.pid.lower() in NO_VALUE:
+        raise UserError(
+            f"{where}: pid must be an identity, or empty for a distractor of the gallery, got "
+            f"{row.pid!r}"
+        )
     if row.pid == DISTRACTOR_LABEL and row.split != "gallery":
         raise UserError(f"{where}: pid must not be empty, except for distractors of the gallery")
     if row.camid and not row.camid.isdecimal():
@@ -123,6 +153,8 @@ def keypoint_rows(path: Path) -> Iterator[tuple[int, str, Pose]]:
     seen: set[Path] = set()
     for row in _rows(path):
         file = path.parent / row.path
+        if file not in names:
+            file = path.parent / row.path.replace("\\", "/")
         if row.keypoints and file in names and file not in seen:
             seen.add(file)
             yield row.line, names[file], parse_pose(row.keypoints, f"{path}: line {row.line}")
@@ -130,8 +162,9 @@ def keypoint_rows(path: Path) -> Iterator[tuple[int, str, Pose]]:
 
 def _rows(path: Path) -> Iterator[ManifestRow]:
     try:
-        with io.StringIO(read_text(path, encoding="utf-8-sig"), newline="") as file:
-            reader = csv.reader(file, strict=True)
+        text = read_text(path, encoding="utf-8-sig")
+        with io.StringIO(text, newline="") as file:
+            reader = csv.reader(file, **_dialect(text))
             names = _names(next(reader, []))
             if missing := [name for name in MANIFEST_COLUMNS if name not in names]:
                 raise UserError(
@@ -152,7 +185,8 @@ def _rows(path: Path) -> Iterator[ManifestRow]:
                 pose = cells[last].strip() if last is not None and last < len(cells) else ""
                 count += 1
                 name, pid, camid, split = (cells[place].strip() for place in places)
-                yield ManifestRow(reader.line_num, name, pid, camid, split, pose)
+                pid, camid = (WHOLE_NUMBER.sub(r"\1", number) for number in (pid, camid))
+                yield ManifestRow(reader.line_num, name, pid, camid, split.lower(), pose)
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: must be a CSV in UTF-8, got {error}") from None
     if not count:

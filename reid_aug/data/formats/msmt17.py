@@ -4,10 +4,11 @@
     list_train.txt list_val.txt     0000/0000_000_01_0303morning_0015_0.jpg 0
     list_query.txt list_gallery.txt
 
-A line has the path in train/ or test/, and the identity. Training and test number their identities
-independently from 0; a test identity that is a training number too gets the label "test N". The
-third field of a file name is the camera (01 above), unless the name is one of Market-1501. The
-training split has both list_train.txt and list_val.txt, as is usual since the second version.
+A line has the path, in train/ or test/ or beginning with that folder, and the identity. Training
+and test number their identities independently from 0; a test identity that is a training number too
+gets the label "test N". The third field of a file name is the camera (01 above), unless the name is
+one of Market-1501. The training split has both list_train.txt and list_val.txt, as is usual since
+the second version.
 """
 
 import re
@@ -73,20 +74,24 @@ def _read_list(listing: Listing, path: Path, folder: Path, split: str) -> None:
         if not line.strip():
             continue
         where = f"{path}: line {number}"
-        name, _, label = line.strip().rpartition(" ")
-        name = name.strip()
         try:
-            if not name.lower().endswith(SUFFIXES) or not IDENTITY_LABEL.fullmatch(label):
-                raise UserError(f"{where}: must be 'PATH IDENTITY', got {line.strip()[:60]!r}")
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise UserError(f"{where}: the path must lie in {folder}, got {name[:60]!r}")
-            if not (folder / name).is_file():
-                raise UserError(f"{where}: must name an image in {folder}, got no {name[:80]}")
-            camid = _camera(folder / name)
+            listing.entries.append(_entry(line, folder, split, where))
         except UserError as error:
             listing.faults[Path(where)] = str(error)
-        else:
-            listing.entries.append(ListedImage(folder / name, split, label, camid))
+
+
+def _entry(line: str, folder: Path, split: str, where: str) -> ListedImage:
+    name, _, label = " ".join(line.split()).rpartition(" ")
+    if not name.lower().endswith(SUFFIXES) or not IDENTITY_LABEL.fullmatch(label):
+        raise UserError(f"{where}: must be 'PATH IDENTITY', got {line.strip()[:60]!r}")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{where}: the path must lie in {folder}, got {name[:60]!r}")
+    image = folder / name
+    if not image.is_file():  # the path may begin with the folder
+        image = folder.parent / name
+    if not image.is_file():
+        raise UserError(f"{where}: must name an image in {folder}, got no {name[:80]}")
+    return ListedImage(image, split, label, _camera(image))
 
 
 def _camera(path: Path) -> int:
@@ -102,12 +107,14 @@ def _camera(path: Path) -> int:
 
 
 def _unlisted(listing: Listing) -> list[Path]:
-    """Images beside listed ones that no list names."""
+    """What lies in the folders of the images and is in no list."""
     listed = {entry.path for entry in listing.entries}
-    folders = sorted({path.parent for path in listed})
-    return [
-        path
-        for folder in folders
-        for path in image_and_other_files(folder)[0]
-        if path not in listed
-    ]
+    known = {path.parent for path in listed}
+    tops = {path.parents[1] if path.parents[1] != listing.root else path.parent for path in listed}
+    found = []
+    for folder in sorted(known | tops):
+        images, others = image_and_other_files(folder)
+        found += [
+            path for path in images + others if path not in listed and path not in known | tops
+        ]
+    return found

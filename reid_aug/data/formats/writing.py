@@ -7,13 +7,17 @@ new names, and ``identities.csv`` if the pids were assigned. The folder is compl
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reid_aug.data.dataset import FOLDERS, KEYPOINTS, NO_CAMERA, PersonImage, parse_name
 from reid_aug.data.formats import default_keypoints, read_listing
+from reid_aug.data.formats.cuhk import fits_cuhk03
+from reid_aug.data.formats.cuhk03_mat import mat_files, write_cuhk03
 from reid_aug.data.formats.deepfashion import is_deepfashion, write_deepfashion
+from reid_aug.data.formats.filling import Progress, filled, write_whole
 from reid_aug.data.keypoints import Pose, read_keypoints, write_keypoints
 from reid_aug.data.listing import (
     JUNK_LABEL,
@@ -21,42 +25,47 @@ from reid_aug.data.listing import (
     Listing,
     Numbers,
     dataset_of,
+    notes_of,
     numbers_of,
     person,
     write_labels,
 )
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import locked, write_json
-from reid_aug.runtime.json_toml import read_json
 
-DATASET_FORMAT = "reid_aug.dataset/1"
-RECORD, LABELS = "dataset.json", "identities.csv"
-Copy = tuple[Path, Path]  # source file and target, relative to the folder
-Progress = Callable[[Sequence[Copy]], Iterable[Copy]]
+IDENTITIES = "identities.csv"
 
 
 def convert_dataset(
     data: Path, folder: Path, keypoints: Path | None, progress: Callable[[Any], Any] = iter
-) -> dict[str, int]:
-    """Write a data set in any layout, or DeepFashion, as :func:`write_market1501`.
+) -> list[str]:
+    """Write a data set in any layout, CUHK03 or DeepFashion, as :func:`write_market1501`.
 
     Args:
         keypoints: its keypoint file; None for the one of the data set, if there is one.
+
+    Returns:
+        Lines about what was written, and what was not read.
     """
+    notes: tuple[str, ...] = ()
     if is_deepfashion(data):
-        return write_deepfashion(data, folder, progress)
-    path = keypoints or default_keypoints(data)
-    poses = read_keypoints(path) if keypoints or path.is_file() else {}
-    return write_market1501(data, folder, poses, progress)
+        counts = write_deepfashion(data, folder, progress)
+    elif mat_files(data) and not fits_cuhk03(data):
+        counts = write_cuhk03(data, folder, progress)
+    else:
+        path = keypoints or default_keypoints(data)
+        poses = read_keypoints(path) if keypoints or path.is_file() else {}
+        listing = read_listing(data)
+        counts, notes = write_market1501(listing, folder, poses, progress), notes_of(listing)
+    return [*notes, ", ".join(f"{count} images in {name}" for name, count in counts.items())]
 
 
 def write_market1501(
-    data: Path, folder: Path, poses: Mapping[str, Pose], progress: Progress = iter
+    listing: Listing, folder: Path, poses: Mapping[str, Pose], progress: Progress = iter
 ) -> dict[str, int]:
     """Write a data set to ``folder``; returns the number of images per folder.
 
     Args:
-        data: the data set, in any layout that is read.
+        listing: the data set.
         folder: a missing or empty folder, or one that the same command has begun.
         poses: the keypoints by the name of the image.
         progress: wraps the copies, to show the progress.
@@ -65,13 +74,10 @@ def write_market1501(
         UserError: If the data set cannot be read or has no cameras, or the folder holds anything
             else.
     """
-    listing = read_listing(data)
     labels = dataset_of(listing).labels  # raises unless everything is usable
     numbers = numbers_of(listing)
     places = _places(listing, numbers)
-    record = _record(listing, places)
-    with locked(folder):
-        _check_folder(folder, record)
+    with filled(folder, listing.format, [str(target) for _, _, target in places]):
         copies = [(path, target) for path, _, target in places]
         for source, target in progress(copies):
             _copy(source, folder / target)
@@ -81,8 +87,7 @@ def write_market1501(
         if known:
             write_keypoints(folder / KEYPOINTS, known)
         if labels:
-            write_labels(folder / LABELS, labels)
-        write_json(folder / RECORD, {**record, "is_complete": True})
+            write_labels(folder / IDENTITIES, labels)
     found = [target.parts[0] for _, _, target in places]
     return {name: found.count(name) for name in FOLDERS}
 
@@ -91,10 +96,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file, unless it has been copied; a file has its name only when it is complete."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
-    target.parent.mkdir(exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    write_whole(target, partial(shutil.copyfile, source))
 
 
 def market_name(image: PersonImage) -> str:
@@ -143,29 +145,3 @@ def _places(listing: Listing, numbers: Numbers) -> list[tuple[Path, PersonImage,
             )
         places.append((entry.path, image, target))
     return sorted(places, key=lambda place: place[2])
-
-
-def _record(listing: Listing, places: Sequence[tuple[Path, PersonImage, Path]]) -> dict[str, Any]:
-    """What identifies a conversion: its format and its files."""
-    names = [str(target) for _, _, target in places]
-    return {"format": DATASET_FORMAT, "converted_from": listing.format, "images": names}
-
-
-def _check_folder(folder: Path, record: Mapping[str, Any]) -> None:
-    """Begin a conversion in an empty folder, or go on with the same one."""
-    path = folder / RECORD
-    if not any(folder.iterdir()):
-        write_json(path, {**record, "is_complete": False})
-        return
-    try:
-        begun = read_json(path)
-    except UserError:
-        begun = None
-    if not isinstance(begun, dict) or {**begun, "is_complete": True} != {
-        **record,
-        "is_complete": True,
-    }:
-        raise UserError(
-            f"{folder}: must be missing or an empty folder, or one where the same conversion was "
-            f"begun; choose another folder or remove it"
-        )

@@ -117,7 +117,13 @@ class ExportBankJob(Job):
         """Write the folder, which appears complete; its path."""
         stage, shown = self.stage, functools.partial(progress or track, what="export")
         export_bank(
-            self.mix, stage.dataset, stage.poses, self.folder, self.with_real, shown, self.layout
+            self.mix,
+            stage.dataset,
+            stage.poses_if_any,
+            self.folder,
+            self.with_real,
+            shown,
+            self.layout,
         )
         return self.folder
 

@@ -8,13 +8,19 @@ quite another shape are refused.
 
 The file names, in the folder or any folder in it, are those of Market-1501 or of known tools:
 
-    0002_c1s1_000451_03.jpg                            pid 2, camera 1
-    0002_c1s1_000451_03.jpg___0002_c2s1_1.jpg_vis.jpg  PATN: source, target; also with _2_ for ___
+    0002_c1s1_000451_03.jpg                            pid 2, camera 1; an image of that name in the
+                                                       data set is the source, as for pose1/ to
+                                                       pose8/ of Pose2ID
+    0002_c1s1_000451_03.jpg___0002_c2s1_1.jpg_vis.jpg  PATN: source, target
+    0002_c1s1_000451_03_2_0002_c2s1_1_vis.png          GFLA, DPTN, PIDM: source, target
+    0002_c1s1_000451_03_to_0002_c2s1_1.png             PCDMs: source, target
     001_010_gan0043_c3s1_000551_00.jpg                 DG-Market: classes, and the source: pid 43
     0002_c1s1_000451_03_fake_1to2.jpg                  CamStyle: the source, under camera 2
 
 An image of PATN may be its sheet of five panels (source, pose, target, pose, generated), of which
-the last is used.
+the last is used. A stray image with another name is left out and counted, and so are distractors
+and junk boxes, which no training uses. Images of query or gallery are refused: a bank is for
+training.
 """
 
 import hashlib
@@ -34,6 +40,9 @@ from reid_aug.bank.plan import IMPORTED
 from reid_aug.bank.rows import columns_of
 from reid_aug.bank.shards import SHARD
 from reid_aug.data.dataset import (
+    DISTRACTOR,
+    FARTHEST_SHAPE,
+    JUNK,
     SUFFIXES,
     DataConfig,
     Dataset,
@@ -62,8 +71,13 @@ if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
 
 PANELS, VISUAL = 5, "_vis"  # of the sheets of PATN
-PAIR = re.compile(r"(.+?)(?:___|_2_)((?:-1|\d+)_c\d.*)")
+PAIR = re.compile(r"(.+?)(?:___|_2_|_to_)((?:-1|\d+)_c\d.*)")
+STRAY_SHARE = 0.01  # of the images; as many with another name are left out, and always one
 OF_SOURCE = re.compile(r"\d+_\d+_gan(.+)|(.+)_fake_\d+to(\d{1,9})")
+# As FARTHEST_SHAPE, for generators of pairs, whose images all have one size, as 256x176 for
+# DeepFashion; their sheets in two rows have the factor 1.5.
+FARTHEST_OF_PAIR = 1.45
+DEEPEST_FOLDER = 4  # levels of folders that are searched
 IMPORT_COLUMNS = ("file", "pid", "camid", "source", "target")
 
 
@@ -97,7 +111,9 @@ class Foreign:
         is_sheet = self.is_pair and wide % PANELS == 0
         if is_sheet and not far_from_shape((high, wide // PANELS), usual):
             return resize(pixels[:, -wide // PANELS :], height, width)
-        if text := far_from_shape((high, wide), usual):
+        if text := far_from_shape(
+            (high, wide), usual, FARTHEST_OF_PAIR if self.is_pair else FARTHEST_SHAPE
+        ):
             raise UserError(f"{self.path}: {text}")
         return resize(pixels, height, width)
 
@@ -160,7 +176,7 @@ class ImportBankJob(Job):
         import_bank(
             self.found,
             stage.dataset,
-            stage.poses,
+            stage.poses_if_any,
             data=stage.recipe.data,
             path=path,
             name=self.name,
@@ -181,8 +197,41 @@ def read_images(folder: Path, table: Path | None, dataset: Dataset) -> tuple[lis
     if table:
         found = read_csv(table, folder)
         return found, f"{len(found)} images"
-    found, ignored = read_names(folder, {image.name for image in dataset.train})
-    return found, f"{len(found)} images" + (f"; {ignored_text(ignored)}" if ignored else "")
+    names = {image.name for image in dataset.train}
+    found, ignored = read_names(folder, names)
+    people = [foreign for foreign in found if foreign.pid not in (JUNK, DISTRACTOR)]
+    _refuse_test_images(people, dataset, folder)
+    if not people:
+        raise UserError(f"{folder}: must show identities, got {len(found)} distractors and junk")
+    text = f"{len(people)} images"
+    if others := len(found) - len(people):
+        text += f"; {others} distractors or junk boxes left out"
+    if ignored:
+        text += f"; {ignored_text(ignored)}"
+    if sources := {foreign.source for foreign in people} & names:
+        text += f"; made from {len(sources)} of {len(names)} training images"
+    return people, text
+
+
+def _refuse_test_images(found: Sequence[Foreign], dataset: Dataset, folder: Path) -> None:
+    """Raise a UserError if images show identities of the test, as those that Pose2ID publishes."""
+    own = {image.pid for image in dataset.train}
+    test = {image.pid for image in (*dataset.query, *dataset.gallery)} - own
+    wrong = [foreign for foreign in found if foreign.pid in test]
+    if not wrong:
+        return
+    shown = {foreign.path.stem for foreign in wrong}
+    counts = [
+        f"{sum(image.path.stem in shown for image in images)} of {len(images)} {split} images"
+        for split, images in (("query", dataset.query), ("gallery", dataset.gallery))
+    ]
+    missing = [i for i in dataset.gallery if i.pid == DISTRACTOR and i.path.stem not in shown]
+    raise UserError(
+        f"{folder}: must show training identities, as a bank is for training, got {len(wrong)} of "
+        f"{len(found)} images of identities of the test, made from {' and '.join(counts)} "
+        f"({len(missing)} distractors have none); take them out; to average the features of test "
+        f"images over generated ones: reid-aug reid evaluate MODEL --generator FILE"
+    )
 
 
 def read_names(folder: Path, names: Container[str] = ()) -> tuple[list[Foreign], list[Path]]:
@@ -197,14 +246,32 @@ def read_names(folder: Path, names: Container[str] = ()) -> tuple[list[Foreign],
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give that of the generated images")
-    files, others = image_and_other_files(folder)
-    for below in [path for path in others if path.is_dir()]:
-        more, rest = image_and_other_files(below)
-        files, others = files + more, others + rest
+    files, others = _files_below(folder, DEEPEST_FOLDER)
     if not files:
-        raise UserError(f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got none")
-    found = [_parse_name(path, names) for path in files]
-    return found, [path for path in others if not path.is_dir()]
+        hint = f"; {ignored_text(others)}" if others else ""
+        raise UserError(
+            f"{folder}: must hold images (0002_c1s1_000451_03.jpg, ...), got none{hint}"
+        )
+    found, stray = [], {}
+    for path in files:
+        try:
+            found.append(_parse_name(path, names))
+        except UserError as error:
+            stray[path] = error
+    if len(stray) > max(1, STRAY_SHARE * len(files)) or not found:
+        raise next(iter(stray.values()))
+    return found, [*others, *stray]
+
+
+def _files_below(folder: Path, depth: int) -> tuple[list[Path], list[Path]]:
+    """The images of a folder and of the folders in it, and its other files."""
+    files, others = image_and_other_files(folder)
+    folders = [path for path in others if path.is_dir()]
+    others = [path for path in others if not path.is_dir()]
+    for below in folders if depth else []:
+        more, rest = _files_below(below, depth - 1)
+        files, others = files + more, others + rest
+    return files, others
 
 
 def _parse_name(path: Path, names: Container[str]) -> Foreign:
@@ -216,7 +283,10 @@ def _parse_name(path: Path, names: Container[str]) -> Foreign:
         source, target = match[1] or match[2], ""
     else:
         image = parse_name(path)
-        return Foreign(path, image.pid, image.camid)
+        source = _known(path.name, names)
+        if source not in names:
+            source = _known(path.stem, names)
+        return Foreign(path, image.pid, image.camid, source, is_stated=False)
     image = parse_name(path.with_name(source))
     camid = int(match[3]) if match.re is OF_SOURCE and match[3] else image.camid
     source, target = (_known(name, names) for name in (source, target))
