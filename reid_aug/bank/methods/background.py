@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid_aug.generator.limb_warp import warp_limbs
+from reid_aug.generator.limb_warp import FACE, warp_limbs
 
 BACKGROUNDS = ("generated", "target")
 MARGIN = 1 / 16  # of the width of the image
 NOSE, NECK = 0, 1
 SHOULDERS, HIPS = [2, 5], [8, 11]
-LEGS = ((8, 9, 10), (11, 12, 13))  # hip, knee, ankle
-HEAD = [0, 14, 15, 16, 17]
+LEG_JOINTS = ((8, 9, 10), (11, 12, 13))  # hip, knee, ankle
 HEAD_LENGTH = 0.35  # of the torso, from the neck to the nose
 
 
@@ -64,11 +63,11 @@ def completed(pose: Tensor) -> Tensor:
     """The pose (B, 18, 2) with unseen knees, ankles and head where they are likely."""
     pose = pose.clone()
     down = pose[:, HIPS].mean(1) - pose[:, SHOULDERS].mean(1)
-    for hip, knee, ankle in LEGS:
+    for hip, knee, ankle in LEG_JOINTS:
         pose[:, knee] = _or(pose[:, knee], pose[:, hip] + down)
         pose[:, ankle] = _or(pose[:, ankle], 2 * pose[:, knee] - pose[:, hip])
     pose[:, NECK] = _or(pose[:, NECK], pose[:, SHOULDERS].mean(1))
-    unseen = pose[:, HEAD].isnan().all(1)
+    unseen = pose[:, FACE].isnan().all(1)
     above = pose[:, NECK] - HEAD_LENGTH * down
     pose[:, NOSE] = torch.where(unseen, above, pose[:, NOSE])
     return pose
