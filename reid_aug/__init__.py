@@ -41,13 +41,14 @@ _HOMES = {
     "reid_aug.bank": ("Bank", "Entry"),
     "reid_aug.mixing": ("Mix", "MixDataset"),
     "reid_aug.stages.train_reid.stock_torchreid": ("register_torchreid",),
+    "reid_aug.backbones.feature_networks": ("register_backbone",),
     "reid_aug.evaluation": ("Scores", "evaluate"),
     "reid_aug.evaluation.reranking": ("rerank",),
     "reid_aug.study.report.rows": ("gains",),
 }  # fmt: skip
 _STAGES = (
-    "estimate_poses", "evaluate_generator", "evaluate_reid", "synthesize", "train_generator",
-    "train_reid", "user_study",
+    "estimate_poses", "evaluate_generator", "evaluate_reid", "export_reid", "extract_features",
+    "synthesize", "train_generator", "train_reid", "user_study",
 )  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

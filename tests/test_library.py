@@ -35,6 +35,9 @@ PINNED = [
     "train_generator",
     "train_reid",
     "evaluate_reid",
+    "export_reid",
+    "extract_features",
+    "register_backbone",
 ]
 
 

@@ -1,20 +1,22 @@
-"""Re-ID networks: torchreid's by name, two Inceptions that torchreid does not have, and BNNeck.
+"""Re-ID networks: torchreid's and timm's by name, two Inceptions, networks of others, and BNNeck.
 
 Every backbone follows torchreid's contract: in training mode it returns logits (B, classes), or
 (logits, features) if it was built with features; in eval mode it returns features (B, D). Weights
 are never downloaded; :func:`load_starting_weights` reads them from a path and reports which tensors
 it did not use.
 
-    inceptions   BN-Inception and the Inception of Open-ReID
-    mobilenetv2  weights of MobileNetV2 in the names of torchvision and timm
-    checkpoint   the file of a trained network
+    inceptions        BN-Inception and the Inception of Open-ReID
+    feature_networks  networks of others, to which a classifier is added
+    timm_networks     networks of timm
+    mobilenetv2       weights of MobileNetV2 in the names of torchvision and timm
+    checkpoint        the file of a trained network
 """
 
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -23,13 +25,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reid_aug.backbones.feature_networks import FeatureBackbone, registered, registered_names
 from reid_aug.backbones.inceptions import InceptionV2, OpenReidInception
 from reid_aug.backbones.mobilenetv2 import torchreid_weights
+from reid_aug.backbones.timm_networks import (
+    TIMM,
+    check_timm_name,
+    make_timm_network,
+    own_size,
+    timm_backbone,
+)
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.weights import read_checkpoint
 
 OWN = {"inception_v2": InceptionV2, "inception_open_reid": OpenReidInception}
 SIZES = ((256, 128), (160, 64), (144, 56), (299, 299))  # the usual (height, width), in pixels
+MISFITS = (RuntimeError, AssertionError, ValueError)  # raised for images of an unsupported size
 
 
 class BnNeck(nn.Module):
@@ -90,11 +101,34 @@ def torchreid_library() -> ModuleType:
 
 
 def backbone_names() -> list[str]:
-    """Return every name that :func:`build_backbone` accepts, sorted."""
+    """Return every name that :func:`build_backbone` accepts, sorted, without the names of timm.
+
+    Raises:
+        UserError: If another network is registered under the name of one of them.
+    """
     with contextlib.redirect_stdout(io.StringIO()) as text:
         torchreid_library().models.show_avai_models()
     names = text.getvalue().strip().strip("[]").replace("'", "").split(", ")
-    return sorted([*names, *OWN])
+    known, others = {*names, *OWN}, registered_names()
+    if taken := known.intersection(others):
+        raise UserError(
+            f"backbone {min(taken)}: the name of a registered network must differ from those of "
+            f"torchreid and reid-aug; register it under another name"
+        )
+    return sorted([*known, *others])
+
+
+def check_backbone(name: str) -> None:
+    """Raise a UserError unless :func:`build_backbone` accepts the name."""
+    if name.startswith(TIMM):
+        return check_timm_name(name.removeprefix(TIMM))
+    names = backbone_names()
+    if name not in names:
+        listed = ", ".join(names)
+        raise UserError(
+            f"backbone must be one of {listed}, or {TIMM}NAME, got {name!r}{nearest(name, names)}"
+        )
+    return None
 
 
 def build_backbone(
@@ -111,6 +145,7 @@ def build_backbone(
     The weights are channels last in memory, which is faster, if the network supports it.
 
     Args:
+        name: one of :func:`backbone_names`, or "timm:" and a name of timm.
         last_stride: 1 sets the stride of the last stage of a ResNet or of BN-Inception to 1; 0
             leaves the network unchanged.
         bnneck: add a :class:`BnNeck` after the backbone.
@@ -120,20 +155,18 @@ def build_backbone(
         UserError: If the name is unknown, or the network does not support this image size,
             ``last_stride``, ``bnneck`` or ``with_features``.
     """
-    names = backbone_names()
-    if name not in names:
-        listed = ", ".join(names)
-        raise UserError(f"backbone must be one of {listed}, got {name!r}{nearest(name, names)}")
-    model = _build(name, classes, bnneck or with_features)
-    if last_stride:
-        _keep_size(model, name)
+    check_backbone(name)
+    has_features = bnneck or with_features
+    model = _build(name, classes, height, width, has_features)
     size = _feature_size(model, height, width)
     if not size:
+        raise _misfit(name, height, width)
+    if last_stride and not (_keep_size(model) and _feature_size(model, height, width)):
         raise UserError(
-            f"backbone {name} must have images of another size, got {height}x{width}; "
-            f"{_sizes_for(model)}: --set train_reid.height=... --set train_reid.width=..."
+            f"train_reid.last_stride must be 0 for {name}, which has no ResNet stages; "
+            f"--set train_reid.last_stride=0, or choose a backbone such as resnet50"
         )
-    if bnneck or with_features:
+    if has_features:
         _check_classifier(model, name, size)
     if bnneck:
         model = BnNeck(model, size, classes, with_features)
@@ -143,9 +176,20 @@ def build_backbone(
     return model
 
 
-def _build(name: str, classes: int, with_features: bool) -> nn.Module:
+def _build(name: str, classes: int, height: int, width: int, with_features: bool) -> nn.Module:
+    """A network with a classifier.
+
+    Raises:
+        UserError: If it is made for a size, and does not support this one.
+    """
     if name in OWN:
         return OWN[name](classes, with_features)
+    if make := _maker(name):
+        body, size = _made(make, height, width)
+        if not size:
+            raise _misfit(name, height, width)
+        wrap = timm_backbone if name.startswith(TIMM) else FeatureBackbone
+        return wrap(body, size, classes, with_features)
     loss = "triplet" if with_features else "softmax"
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -155,20 +199,37 @@ def _build(name: str, classes: int, with_features: bool) -> nn.Module:
         return result
 
 
-def _keep_size(model: nn.Module, name: str) -> None:
-    """Set the stride of the last stage to 1."""
+def _maker(name: str) -> Callable[[int, int], nn.Module] | None:
+    """What makes a network that computes features only; None for the others."""
+    if name.startswith(TIMM):
+        return partial(make_timm_network, name.removeprefix(TIMM))
+    return registered(name)
+
+
+def _made(make: Callable[[int, int], nn.Module], height: int, width: int) -> tuple[nn.Module, int]:
+    """A network that computes features, and their number: 0 if it does not support the size."""
+    try:
+        body = make(height, width)
+    except UserError:
+        raise
+    except MISFITS:
+        return nn.Identity(), 0
+    return body, _feature_size(body, height, width)
+
+
+def _keep_size(model: nn.Module) -> bool:
+    """Set the stride of the last stage to 1; whether the network has such a stage."""
     if isinstance(model, InceptionV2):
-        return model.keep_size()
-    stage = getattr(model, "layer4", None)  # of a ResNet
-    if stage is None:
-        raise UserError(
-            f"train_reid.last_stride must be 0 for {name}, which has no ResNet stages; "
-            f"--set train_reid.last_stride=0, or choose a backbone such as resnet50"
-        )
-    for part in stage.modules():
+        model.keep_size()
+        return True
+    whole = model.body if isinstance(model, FeatureBackbone) else model
+    stage = getattr(whole, "layer4", None)  # of a ResNet
+    for part in stage.modules() if isinstance(stage, nn.Module) else ():
+        if isinstance(part, nn.AvgPool2d) and part.kernel_size == part.stride:
+            part.kernel_size = 1  # of a shortcut
         if isinstance(part, nn.Conv2d | nn.AvgPool2d):
             part.stride = (1, 1)
-    return None
+    return stage is not None
 
 
 def _check_classifier(model: nn.Module, name: str, size: int) -> None:
@@ -182,10 +243,23 @@ def _check_classifier(model: nn.Module, name: str, size: int) -> None:
         )
 
 
-def _sizes_for(model: nn.Module) -> str:
-    fits = [size for size in SIZES if _feature_size(model, *size)]
-    sizes = ", ".join(f"{high}x{wide}" for high, wide in fits)
-    return f"these sizes fit: {sizes}" if sizes else "none of the usual sizes fits"
+def _misfit(name: str, height: int, width: int) -> UserError:
+    """The error of a network that does not support a size; it lists those of the usual that fit."""
+    fits = ", ".join(f"{high}x{wide}" for high, wide in _fitting_sizes(name))
+    sizes = f"these sizes fit: {fits}" if fits else "none of the usual sizes fits"
+    return UserError(
+        f"backbone {name} must have images of another size, got {height}x{width}; {sizes}: "
+        f"--set train_reid.height=... --set train_reid.width=..."
+    )
+
+
+def _fitting_sizes(name: str) -> Iterable[tuple[int, int]]:
+    make = _maker(name)
+    if make is None:
+        model = _build(name, 2, *SIZES[0], with_features=False)
+        return [size for size in SIZES if _feature_size(model, *size)]
+    own = [own_size(name.removeprefix(TIMM))] if name.startswith(TIMM) else []
+    return [size for size in dict.fromkeys([*own, *SIZES]) if _made(make, *size)[1]]
 
 
 @torch.no_grad()
@@ -196,7 +270,7 @@ def _feature_size(model: nn.Module, height: int, width: int) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             features = model.eval()(torch.zeros(1, 3, height, width))
-    except (RuntimeError, AssertionError, ValueError):
+    except MISFITS:
         return 0
     finally:
         model.train(was_training)
@@ -208,7 +282,7 @@ def load_starting_weights(model: nn.Module, path: Path | str) -> str:
 
     Weights without a neck fit the backbone of a network with a neck, and vice versa. ResNets of
     torchvision and timm have torchreid's names; MobileNetV2 is renamed
-    (:mod:`reid_aug.backbones.mobilenetv2`).
+    (:mod:`reid_aug.backbones.mobilenetv2`). A network of timm reads timm's names.
 
     Returns:
         One line that lists which tensors were loaded and which were not.
@@ -217,11 +291,15 @@ def load_starting_weights(model: nn.Module, path: Path | str) -> str:
         UserError: If a tensor other than the classifier's is missing or has another shape.
     """
     state, others = read_checkpoint(path)
-    state = torchreid_weights(state) or state
+    inner = model.backbone if isinstance(model, BnNeck) else model
+    if isinstance(inner, FeatureBackbone):
+        state = dict(inner.named(state))
+    else:
+        state = torchreid_weights(state) or state
     dropped = f"; entries of the file that are not read: {', '.join(others)}" if others else ""
     has_neck = any(name.startswith("backbone.") for name in state)
     if isinstance(model, BnNeck) and not has_neck:
-        return f"{_load(model.backbone, state, path)}; the neck has random weights{dropped}"
+        return f"{_load(inner, state, path)}; the neck has random weights{dropped}"
     if not isinstance(model, BnNeck) and has_neck:
         state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     return _load(model, state, path) + dropped

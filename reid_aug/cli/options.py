@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import torch
+
     from reid_aug.stages.job import Job
     from reid_aug.stages.stage import Stage
 
@@ -175,15 +177,37 @@ def perform(job: "Job", stage: "Stage", dry_run: bool, *tables: str) -> None:
         say_cost(job, stage, *tables)
 
 
+def perform_alone(job: "Job", device: str | None, dry_run: bool) -> None:
+    """As :func:`perform`, for a job without a recipe and a run folder.
+
+    Args:
+        device: the value of ``--device``.
+    """
+    from reid_aug.stages.stage import choose_device
+
+    say(job.describe())
+    if dry_run:
+        click.echo(_forecast(job, choose_device(device)))
+        return click.echo("dry run: nothing was written")
+    path = job.run()
+    say(job.outcome())
+    return click.echo(path)
+
+
 def say_cost(job: "Job", stage: "Stage", *tables: str) -> None:
     """Print the resolved recipe, the file that a job would write, and its cost.
 
     Args:
         tables: as for :func:`perform`.
     """
-    done = f"nothing to do: {job.path} exists" if job.is_done() else ""
-    cost = "" if done else job.cost(stage.device).describe(stage.device)
-    say_dry_run(stage, tables, done or f"would write {job.path}: {cost}")
+    say_dry_run(stage, tables, _forecast(job, stage.device))
+
+
+def _forecast(job: "Job", device: "torch.device") -> str:
+    """The file that a job would write and its cost, or that nothing is left to do."""
+    if job.is_done():
+        return f"nothing to do: {job.path} exists"
+    return f"would write {job.path}: {job.cost(device).describe(device)}"
 
 
 def say(text: str) -> None:

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reid_aug.cli.options import perform, say, say_cost, stage_of, stage_options
+from reid_aug.cli.options import (
+    device_option,
+    dry_run_option,
+    perform,
+    perform_alone,
+    say,
+    say_cost,
+    stage_of,
+    stage_options,
+)
 
 if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
@@ -20,7 +29,7 @@ run_option = click.option(
 
 @click.group()
 def reid() -> None:
-    """Evaluate trained re-ID networks, and show ranked lists.
+    """Evaluate trained re-ID networks, and export them.
 
     MODEL is the model.safetensors that train-reid wrote.
     """
@@ -100,6 +109,60 @@ def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given
     from reid_aug.stages.evaluate_reid import prepare_ranking
 
     perform(prepare_ranking(stage, model, queries, count, top), stage, dry_run)
+
+
+@reid.command()
+@model_argument
+@click.argument("images", metavar="FOLDER|DATA", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to write: .npz (NumPy), or .parquet, which needs pyarrow.  [required]",
+)
+@device_option
+@dry_run_option
+def features(model: Path, images: Path, file: Path, device: str | None, dry_run: bool) -> None:
+    """Write the features of a folder or data set.
+
+    The file has one row per image: the feature, the file name, and pid and camid where they are
+    known. Of a data set, train, query and gallery are rows.
+    """
+    from reid_aug.stages.extract_features import prepare
+
+    perform_alone(prepare(model, images, file, device), device, dry_run)
+
+
+@reid.command()
+@model_argument
+@click.option(
+    "--onnx",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to write, .onnx.  [required]",
+)
+@click.option(
+    "--normalisation",
+    metavar="WHERE",
+    default="inside",
+    show_default=True,
+    help="inside: the network takes RGB in [0, 1]; outside: it takes RGB that the program has "
+    "normalised with the mean and standard deviation of ImageNet.",
+)
+@dry_run_option
+def export(model: Path, file: Path, normalisation: str, dry_run: bool) -> None:
+    """Write a network as ONNX, for programs without PyTorch.
+
+    onnxruntime must compute the features of PyTorch within 1e-4 of the largest feature, for batches
+    of two sizes; otherwise no file is written.
+    """
+    from reid_aug.stages.export_reid import prepare
+
+    perform_alone(prepare(model, file, normalisation), "cpu", dry_run)
 
 
 def _stage_beside(model: Path, given: dict[str, Any]) -> "Stage":

@@ -189,7 +189,8 @@ def synthesize(
 @click.option(
     "--backbone",
     metavar="NAME",
-    help="The re-ID network, as resnet50 or inception_v2.  [default: the recipe's]",
+    help="The re-ID network, as resnet50, inception_v2 or timm:vit_small_patch16_224.  "
+    "[default: the recipe's]",
 )
 @click.option(
     "--preset",

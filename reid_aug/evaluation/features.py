@@ -4,7 +4,7 @@ Images are streamed: memory holds one feature vector per image and the distance 
 are ranked on the device where they are computed, a CPU or a GPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,11 +107,16 @@ def extract_features(
     transform: Any,
     device: torch.device,
     workers: int = 0,
+    progress: Callable[..., Any] = track,
 ) -> Tensor:
-    """Features of a list of images: (N, D) float32 on the CPU, batch by batch."""
+    """Features of a list of images: (N, D) float32 on the CPU, batch by batch.
+
+    Args:
+        progress: shows how far the batches are (:func:`reid_aug.runtime.progress.track`).
+    """
     model.eval()
     loader = DataLoader(Pictures(images, transform), FEATURE_BATCH, num_workers=workers)
-    with track(loader, "extract features") as bar:
+    with progress(loader, "extract features") as bar:
         return torch.cat([model(batch.to(device)).float().cpu() for batch in bar])
 
 

@@ -20,6 +20,7 @@ from reid_aug.runtime.workers import usable_cores
 PACKAGES = (
     "torch", "torchvision", "torchreid", "numpy", "scipy", "scikit-learn", "h5py", "safetensors",
     "Pillow", "click", "torchmetrics", "torch-fidelity", "rtmlib", "onnxruntime", "ray",
+    "timm", "onnx", "onnxscript", "pyarrow",
 )  # fmt: skip
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA",

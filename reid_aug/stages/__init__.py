@@ -16,4 +16,6 @@ A stage has the name of its command, of its config class and of its table in a r
 - bank: score, verify, show, export and import banks
 - train_reid: a mix -> ``result.json``
 - evaluate_reid: a trained network -> ``evaluations/*.json``
+- export_reid: a trained network -> ONNX
+- extract_features: a trained network, images -> their features as ``.npz`` or Parquet
 """

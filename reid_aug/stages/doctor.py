@@ -29,7 +29,11 @@ NEAR_ENOUGH = 1e-2  # largest relative error of a matrix product on a GPU; TF32 
 DRIVER = Path("/proc/driver/nvidia/version")  # exists where the kernel module is loaded
 EXTRAS = {  # package: the extra that installs it, and its purpose
     "rtmlib": ("poses", "estimate-poses --estimator rtmpose"),
-    "onnxruntime": ("poses", "estimate-poses --estimator rtmpose"),
+    "onnxruntime": ("onnx", "reid export or estimate-poses --estimator rtmpose"),
+    "onnx": ("onnx", "reid export"),
+    "onnxscript": ("onnx", "reid export"),
+    "timm": ("timm", "train-reid --backbone timm:NAME"),
+    "pyarrow": ("parquet", "reid features --to FILE.parquet"),
     "ray": ("cluster", "benchmark --ray"),
 }
 

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
+from reid_aug.backbones.feature_networks import require_random_start
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, require_a_match, verify_images
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
@@ -312,7 +313,7 @@ def train_reid(
             "threads": torch.get_num_threads(),
             "processes": group.size,
             "seconds": round(time.time() - began, 1),
-            "versions": versions(),
+            "versions": versions(config.backbone),
         }
         write_json(folder / RESULT, result)
         (folder / STATE).unlink(missing_ok=True)
@@ -357,11 +358,15 @@ def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
 
 
 def check_network(config: TrainReidConfig) -> None:
-    """Raise a UserError if there is no such network, or its starting weights are missing."""
+    """Raise a UserError if there is no such network, or its starting weights are missing.
+
+    A network of another package must have random weights too.
+    """
     if config.weights and not Path(config.weights).is_file():
         raise UserError(f"{config.weights} is missing; train_reid.weights must be a file")
     with torch.random.fork_rng(devices=[]):
         build_network(config, 2)
+    require_random_start(config.backbone, config.height, config.width)
 
 
 def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:

@@ -44,12 +44,20 @@ def cell_name(
 ) -> str:
     """The folder name of one training; ``marks`` distinguish it from a plain one.
 
+    A colon of a backbone becomes a dash, because programs as rsync take it for the end of a host.
+
     >>> cell_name("resnet50", "replace", 0.5, 1.0, 0), cell_name("resnet50", "replace", 0, 0.2, 1)
     ('resnet50-replace0.5-keep1-seed0', 'resnet50-baseline-keep0.2-seed1')
+    >>> cell_name("timm:vit_tiny_patch16_224", "supplement", 0, 1.0, 0)
+    'timm-vit_tiny_patch16_224-baseline-keep1-seed0'
     """
     mix = f"{mode}{ratio:g}" if ratio else "baseline"
     filters = [f"{name}{least:g}" for name, least in sorted((min_score or {}).items())]
-    own = [f"{backbone}-{mix}-keep{keep:g}-seed{seed}", *(filters if ratio else []), *marks]
+    own = [
+        f"{backbone.replace(':', '-')}-{mix}-keep{keep:g}-seed{seed}",
+        *(filters if ratio else []),
+        *marks,
+    ]
     return "-".join(own)
 
 

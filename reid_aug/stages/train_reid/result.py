@@ -10,6 +10,7 @@ import torchvision
 
 from reid_aug import __version__
 from reid_aug.backbones import torchreid_library
+from reid_aug.backbones.timm_networks import TIMM, timm_library
 from reid_aug.data.dataset import Dataset
 from reid_aug.data.provenance import (
     DIGITS,
@@ -125,12 +126,14 @@ def trained_on(mix: Mix, config: TrainReidConfig) -> str:
     return (before or "") + fingerprints(mix.real)
 
 
-def versions() -> dict[str, str]:
-    """The versions of the packages that a result depends on."""
+def versions(backbone: str) -> dict[str, str]:
+    """The versions of the packages that a result with this backbone depends on."""
+    others = {"timm": timm_library().__version__} if backbone.startswith(TIMM) else {}
     return {
         "reid_aug": __version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "torchreid": torchreid_library().__version__,
         "numpy": np.__version__,
+        **others,
     }

@@ -42,7 +42,8 @@ class TrainReidConfig:
     """Network, schedule, losses and augmentation; the defaults are torchreid's softmax baseline."""
 
     backbone: str = "resnet50"
-    """Name of the network (:mod:`reid_aug.backbones`)."""
+    """Name of the network, as "resnet50" or "timm:vit_small_patch16_224"
+    (:mod:`reid_aug.backbones`)."""
     steps: int = 24_000
     """Number of training steps."""
     batch: int = 32

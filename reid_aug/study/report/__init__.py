@@ -7,6 +7,8 @@
     gains               the statistics
     texts               the text formats
     published           numbers that papers printed
+    growth              the gain over the number of real images per identity
+    costs               hours per point of mAP
     page                one HTML file, with curves, identities, flips and banks
 
 Trainings on different data sets or with different settings (steps, batch, input, schedule) never

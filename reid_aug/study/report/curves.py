@@ -22,6 +22,8 @@ COLOURS = (
     "#3fa3ad", "#7a5c43",
 )  # fmt: skip
 MARKERS = "osD^vPX*<>"
+LINE_STYLES = ("-", "--", ":", "-.")
+SIDE_BY_SIDE = 0.012  # distance of the bars of two curves, as a part of the axis
 MARKED_POINTS = 20  # points of a line without markers
 CURVE_WIDTH = 5.0  # inches, 360 pixels of a page
 STYLE: Any = {
@@ -55,6 +57,53 @@ class Series:
     name: str
     place: int
     points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthPoint:
+    """A gain in mAP and the ends of its interval, in points; NaN without an interval."""
+
+    images: float
+    """The number of real images per identity."""
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthCurve:
+    """The gains of one kind of images over the number of real images per identity."""
+
+    name: str
+    place: int
+    points: tuple[GrowthPoint, ...]
+
+
+def growth_plot(curves: Sequence[GrowthCurve], alt: str) -> str:
+    """Plot gains in mAP over the number of real images per identity, with their intervals.
+
+    Curves of one colour differ in their line style. Bars at one place are drawn side by side.
+    """
+    used = [curve.place for curve in curves]
+    span = np.ptp([point.images for curve in curves for point in curve.points])
+
+    def draw(axes: "Axes") -> None:
+        axes.axhline(0, color=INK, lw=1)
+        for number, curve in enumerate(curves):
+            shift = SIDE_BY_SIDE * float(span) * (number - (len(curves) - 1) / 2)
+            images, gains, low, high = np.array(
+                [(p.images + shift, p.gain, p.gain - p.low, p.high - p.gain) for p in curve.points]
+            ).T
+            colour = COLOURS[curve.place % len(COLOURS)]
+            marker = MARKERS[curve.place % len(MARKERS)]
+            style = LINE_STYLES[used[:number].count(curve.place) % len(LINE_STYLES)]
+            axes.plot(images, gains, style, color=colour, marker=marker, label=curve.name)
+            axes.errorbar(images, gains, (low, high), color=colour, fmt="none", lw=1, capsize=2.5)
+        axes.set(xlabel="real images per identity", ylabel="gain in mAP, points")
+        axes.grid(axis="y")
+        axes.figure.legend(loc="outside lower left", fontsize=9)
+
+    return _svg(draw, 2.8 + 0.19 * len(curves), alt)
 
 
 def ratio_plot(curves: Sequence[Curve], alt: str) -> str:

@@ -8,7 +8,7 @@ missing. The same files give the same bytes.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +19,25 @@ from reid_aug.runtime.pages import write_page
 from reid_aug.stages.train_reid.folder import read_losses
 from reid_aug.study.report import captioned_lines, labels, texts
 from reid_aug.study.report.banks import bank_views, quality_views
+from reid_aug.study.report.costs import RowCost, bank_hours, row_costs
 from reid_aug.study.report.curves import (
     Curve,
     Series,
     gain_plot,
+    growth_plot,
     identity_plot,
     line_plot,
     ratio_plot,
 )
 from reid_aug.study.report.gains import Interval
-from reid_aug.study.report.identities import GroupGain, camera_gains, identity_gains
+from reid_aug.study.report.growth import growth_curves
+from reid_aug.study.report.identities import (
+    FifthGain,
+    GroupGain,
+    camera_gains,
+    difficulty_gains,
+    identity_gains,
+)
 from reid_aug.study.report.keys import RowKey, row_key
 from reid_aug.study.report.published import HEADING, published_beside
 from reid_aug.study.report.results import Result, tables_of
@@ -60,6 +69,9 @@ class Panel:
     identities: list[GroupGain]
     identity_plot: str
     cameras: list[GroupGain]
+    fifths: list[FifthGain]
+    """The identities by their difficulty."""
+    costs: list[RowCost]
     ranks: str
     """CMC of the subject and its baseline, "" where ranks are missing."""
     losses: str
@@ -129,7 +141,9 @@ def write_report(
     """
     lines = captioned_lines(results)
     kinds = list(dict.fromkeys(one.row.key.kind for _, group in lines for one in group))
-    tables = [(caption, panels_of(group, kinds)) for caption, group in lines]
+    banks = bank_hours(run)
+    tables = [(caption, panels_of(group, kinds, banks)) for caption, group in lines]
+    growths = [(caption, list(growth_curves(group, kinds))) for caption, group in lines]
     panels = [panel for _, group in tables for panel in group]
     write_page(
         run / PAGE_FILE,
@@ -139,6 +153,11 @@ def write_report(
         header=texts.SHORT,
         footnotes=[texts.FOOTNOTE, *labels.notes(results)],
         panels=panels,
+        growths=[
+            (caption, growth_plot(found, "gain over real images per identity"))
+            for caption, found in growths
+            if found
+        ],
         flips=_flips(panels, dataset, device),
         published=published_beside(results),
         published_heading=HEADING,
@@ -157,17 +176,22 @@ def write_report(
     return run / PAGE_FILE
 
 
-def panels_of(lines: Sequence[Line], kinds: Sequence[Any]) -> list[Panel]:
+def panels_of(
+    lines: Sequence[Line], kinds: Sequence[Any], banks: Mapping[str, float]
+) -> list[Panel]:
     """The panels of one table.
 
     Args:
         lines: the lines of the table.
         kinds: every :attr:`RowKey.kind` on the page, in the order of their colours.
+        banks: the hours of banks by their SHA-256.
     """
-    return [_panel(title, group, kinds) for title, group in texts.sections(lines)]
+    return [_panel(title, group, kinds, banks) for title, group in texts.sections(lines)]
 
 
-def _panel(title: str, lines: list[Line], kinds: Sequence[Any]) -> Panel:
+def _panel(
+    title: str, lines: list[Line], kinds: Sequence[Any], banks: Mapping[str, float]
+) -> Panel:
     subject, gains = subject_of(lines), list(_gain_rows(lines))
     identities = identity_gains(pairs_of(subject)) if subject else []
     points = [100 * each.gain for each in identities]
@@ -182,6 +206,8 @@ def _panel(title: str, lines: list[Line], kinds: Sequence[Any]) -> Panel:
         identities,
         identity_plot(points, f"gain of every identity, {title}") if points else "",
         camera_gains(pairs_of(subject)) if subject else [],
+        difficulty_gains(pairs_of(subject)) if subject else [],
+        row_costs(lines, banks),
         _rank_plot(subject, title) if subject else "",
         _loss_plot(subject, title) if subject else "",
     )

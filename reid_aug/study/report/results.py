@@ -96,6 +96,10 @@ class Result:
     ap_definition: str | None
     queries: int | None
     gallery: int | None
+    classes: int | None  # number of training identities
+    seconds: float | None  # time of training and evaluation
+    threads: int | None
+    processes: int | None
     device: str | None
     versions: Mapping[str, str]
 
@@ -183,6 +187,10 @@ def _origin_fields(whole: Table) -> dict[str, Any]:
         "kept_sha256": whole.optional_text("kept_sha256"),
         "rows_sha256": whole.optional_text("rows_sha256"),
         "bank_sha256": whole.optional_text("bank_sha256"),
+        "classes": whole.optional_count("classes"),
+        "seconds": whole.number("seconds", 0.0) if whole.has("seconds") else None,
+        "threads": whole.optional_count("threads"),
+        "processes": whole.optional_count("processes"),
         "device": whole.optional_text("device"),
         "versions": {name: versions.text(name) for name in versions.content} if versions else {},
     }
