@@ -273,11 +273,19 @@ def _estimate(config: EstimatePosesConfig, files: Sequence[PersonImage]) -> list
     estimator = _opened(config.estimator, config.weights)
     found = []
     for file in files:
-        image = open_image(file.path)
-        height, width = image.shape[:2]
-        pose = pose_of(estimator.estimate(image), config.threshold, (height, width))
-        found.append((file.name, without_face(pose)))
+        pose = estimated_pose(estimator, open_image(file.path), config.threshold)
+        found.append((file.name, pose))
     return found
+
+
+def estimated_pose(estimator: Estimator, image: np.ndarray, threshold: float) -> Pose:
+    """The pose that an estimator finds in an image (H, W, 3) uint8, in its pixels.
+
+    Args:
+        threshold: the smallest confidence of a joint that counts as seen, in [0, 1].
+    """
+    height, width = image.shape[:2]
+    return without_face(pose_of(estimator.estimate(image), threshold, (height, width)))
 
 
 def _journalled(line: str, where: str) -> tuple[str, Pose]:
