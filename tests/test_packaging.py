@@ -38,6 +38,7 @@ def test_the_wheel_holds_modules_recipes_grids_and_the_demo_generator(tmp_path):
         "reid_aug/grids/demo.toml": ROOT / "benchmarks/grids/demo.toml",
         "reid_aug/assets/demo_generator.safetensors": ROOT
         / "reid_aug/assets/demo_generator.safetensors",
+        "reid_aug/assets/poses.csv": ROOT / "reid_aug/assets/poses.csv",
         "reid_aug/study/report/published.toml": ROOT / "reid_aug/study/report/published.toml",
     }
     packaged |= {str(p.relative_to(ROOT)): p for p in ROOT.glob("reid_aug/runtime/templates/*")}

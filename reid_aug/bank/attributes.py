@@ -16,7 +16,7 @@ class BankPlan:
     """How the rows of a bank were made; optional fields are None where they do not apply."""
 
     poses: str
-    """The policy that chose the target poses, or "imported"."""
+    """The policy that chose the target poses, or "library", "file" or "imported"."""
     cameras: str
     """The camera of a generated image: that of its "source" or of its "target"."""
     method: str
@@ -35,6 +35,8 @@ class BankPlan:
     """Width of an image in pixels."""
     background: str | None = None
     """The background of an image: "generated" or "target", that of the image with the pose."""
+    poses_sha256: str | None = None
+    """A hash of the key-point file of policies "library" and "file", whose poses have no image."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that apply, in the order of their declaration."""

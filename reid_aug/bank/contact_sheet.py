@@ -19,7 +19,7 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
     """Write source, target pose and generated image of rows spread over the bank, as one PNG.
 
     For the built-in people the true image is known and stands beside the generated one, unless the
-    method does not change the pose.
+    method does not change the pose, or the poses belong to no image.
 
     Args:
         real: the kept set.
@@ -27,7 +27,8 @@ def write_contact_sheet(bank: Bank, real: Sequence[PersonImage], root: Path, pat
     """
     images = {image.name: image for image in real}
     method = find_method(bank.plan.method)  # None for images from other software
-    has_truth = is_people(root) and (method is None or method.changes_pose)
+    has_pose_of_image = bank.plan.poses_sha256 is None and (method is None or method.changes_pose)
+    has_truth = is_people(root) and has_pose_of_image
     people = read_people(root) if has_truth else None
     rows, captions = [], []
     for row in shown_rows(bank):

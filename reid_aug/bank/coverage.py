@@ -10,10 +10,11 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from reid_aug.bank.plan import PlannedRow
+from reid_aug.bank.plan import GivenPose, PlannedRow, Target
 from reid_aug.data.dataset import PersonImage
 from reid_aug.data.keypoints import TORSO, Pose
 
@@ -52,18 +53,21 @@ def pose_clusters(
     poses: Mapping[str, Pose],
     seed: int,
     clusters: int | None = None,
-) -> dict[PersonImage, int]:
+    given: Sequence[GivenPose] = (),
+) -> dict[Target, int]:
     """The cluster of each image's pose, 0..clusters-1 (fewer where there are fewer poses).
 
     Args:
         images: images with both shoulders and both hips visible, in any order.
         clusters: the number of clusters; ``CLUSTERS`` if None.
+        given: poses of no image, which are clustered too.
     """
     from sklearn.cluster import KMeans  # imported here: it loads slowly
     from threadpoolctl import threadpool_limits
 
-    ordered = sorted(images)
-    points = normalised(np.stack([poses[image.name].xy for image in ordered]))
+    ordered: list[Target] = [*sorted(images), *sorted(given)]
+    found = [poses[image.name] for image in sorted(images)] + [one.pose for one in sorted(given)]
+    points = normalised(np.stack([pose.xy for pose in found]))
     wanted = min(clusters or CLUSTERS, len(np.unique(points, axis=0)))
     means = KMeans(wanted, n_init=CLUSTERING_STARTS, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():  # one thread makes sums reproducible
@@ -108,14 +112,14 @@ def normalised(xy: np.ndarray) -> np.ndarray:
     return result
 
 
-def clusters_sha256(clusters: Mapping[PersonImage, int]) -> str:
-    """A hash of a clustering; equal hashes mean equal plans by coverage."""
+def clusters_sha256(clusters: Mapping[Any, int]) -> str:
+    """A hash of a clustering of images; equal hashes mean equal plans by coverage."""
     lines = [f"{image.name} {clusters[image]}" for image in sorted(clusters)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def coverage(
-    real: Sequence[PersonImage], rows: Sequence[PlannedRow], clusters: Mapping[PersonImage, int]
+    real: Sequence[PersonImage], rows: Sequence[PlannedRow], clusters: Mapping[Target, int]
 ) -> Coverage:
     """Pose clusters and cameras per identity, in the real images and with the planned rows.
 

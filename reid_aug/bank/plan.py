@@ -9,20 +9,40 @@ the fewest poses so far, over its real images and its earlier seats:
 
     cross-camera    one bin per camera; the bin of the source's own camera is avoided
     coverage        one bin per cluster of similar poses (:mod:`reid_aug.bank.coverage`)
+
+Given poses, of the pose library or of a key-point file, take the place of those of the kept set.
+They have one bin per direction (:attr:`reid_aug.data.keypoints.Pose.direction`), and only earlier
+seats count: the generated images of an identity show it equally often from every direction.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from reid_aug.data.dataset import PersonImage, by_identity, name_hash, seats
-from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.data.keypoints import DIRECTIONS, NO_POSE, Pose
 from reid_aug.runtime.errors import UserError
 
 ROW_CAMERAS = ("source", "target")
 IMPORTED = "imported"  # the policy in the plan of an imported bank
 POSE_POLICIES = ("random", "cross-camera", "coverage")
+POSE_FILE = "file"  # the policy in the plan of a bank with the poses of a key-point file
+OF_NO_IMAGE = "pose:"  # begins the name of a given pose in the column ``target``
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GivenPose:
+    """A target pose that belongs to no image of the data set."""
+
+    name: str
+    """``OF_NO_IMAGE`` and the name of the pose in its key-point file."""
+    pose: Pose = field(compare=False)
+    """Shoulders and hips are seen; the unit of length is free."""
+
+
+Target = PersonImage | GivenPose
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +50,7 @@ class PlannedRow:
     """One row of the plan: the person of ``source`` in the pose of ``target``."""
 
     source: PersonImage
-    target: PersonImage
+    target: Target
     camid: int
     """The camera that the generated image shows."""
     seat: int
@@ -44,8 +64,9 @@ def plan(
     seed: int,
     cameras: str = "source",
     policy: str = "random",
-    clusters: Mapping[PersonImage, int] | None = None,
+    clusters: Mapping[Target, int] | None = None,
     needs_poses: bool = True,
+    given: Sequence[GivenPose] = (),
 ) -> list[PlannedRow]:
     """The source, the target and the camera of ``count`` rows, in seat order.
 
@@ -57,13 +78,18 @@ def plan(
         policy: one of ``POSE_POLICIES``.
         clusters: the cluster of every usable image; required for policy "coverage".
         needs_poses: as for :func:`usable`.
+        given: the target poses; empty for the poses of the kept set, which ``policy`` chooses from.
 
     Raises:
         UserError: As :func:`usable`.
     """
-    targets = usable(images, poses, needs_poses)
-    sources = _sources(images, targets, seed)
-    bins = _pose_bins(images, targets, seed, policy, clusters)
+    own = usable(images, poses, needs_poses)
+    targets: Sequence[Target] = sorted(given) or own
+    sources = _sources(images, own, seed)
+    if given:
+        bins: PoseBins | None = PoseBins(targets, (), _direction, seed, avoids_own=False)
+    else:
+        bins = _pose_bins(images, own, seed, policy, clusters)
     counts = {pid: len(group) for pid, group in by_identity(images).items()}
     rows = []
     for pid, seat in islice(seats(counts), count):
@@ -73,9 +99,25 @@ def plan(
         target = choice[start]
         if target == source:
             target = choice[(start + 1) % len(choice)]
-        camid = target.camid if cameras == "target" else source.camid
+        camid = _camera(cameras, source, target)
         rows.append(PlannedRow(source, target, camid, seat))
     return rows
+
+
+def _camera(cameras: str, source: PersonImage, target: Target) -> int:
+    """The camera of a row."""
+    return source.camid if cameras == "source" else image_of(target).camid
+
+
+def image_of(target: Target) -> PersonImage:
+    """The image that gives the pose.
+
+    Raises:
+        ValueError: If it is a given pose, which belongs to no image.
+    """
+    if isinstance(target, GivenPose):
+        raise ValueError(f"{target.name} must be a pose of an image: it has no camera, no pixels")
+    return target
 
 
 def with_torso(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[PersonImage]:
@@ -123,34 +165,34 @@ class PoseBins:
     """The poses of the kept set in bins, and the number of poses per identity and bin so far.
 
     Args:
-        targets: the images that supply poses.
+        targets: the images or given poses that supply poses.
         counted: the images that count from the start.
-        bin_of: the bin of an image; None for an image that belongs to no bin.
+        bin_of: the bin of a target or an image; None for one that belongs to no bin.
         avoids_own: whether a source gets no pose of its own camera's bin while another one is
             available.
     """
 
     def __init__(
         self,
-        targets: Sequence[PersonImage],
+        targets: Sequence[Target],
         counted: Sequence[PersonImage],
-        bin_of: Callable[[PersonImage], int | None],
+        bin_of: Callable[[Any], int | None],
         seed: int,
         avoids_own: bool,
     ) -> None:
         self.bin_of, self.seed, self.avoids_own = bin_of, seed, avoids_own
-        groups: defaultdict[int, list[PersonImage]] = defaultdict(list)
-        for image in targets:
-            bin = bin_of(image)
+        groups: defaultdict[int, list[Target]] = defaultdict(list)
+        for target in targets:
+            bin = bin_of(target)
             if bin is not None:
-                groups[bin].append(image)
+                groups[bin].append(target)
         self.bins = dict(sorted(groups.items()))
         self.counts: defaultdict[int, Counter[int | None]] = defaultdict(Counter)
         for image in counted:
             self.counts[image.pid][bin_of(image)] += 1
 
-    def choose(self, pid: int, seat: int, source: PersonImage) -> list[PersonImage]:
-        """The images of the bin that supplies the pose of a row; the bin's count rises by one."""
+    def choose(self, pid: int, seat: int, source: PersonImage) -> Sequence[Target]:
+        """The targets of the bin that supplies the pose of a row; the bin's count rises by one."""
         counts = self.counts[pid]
         candidates = self._candidates(source)
         fewest = min(counts[bin] for bin in candidates)
@@ -161,7 +203,7 @@ class PoseBins:
 
     def _candidates(self, source: PersonImage) -> list[int]:
         """The bins that hold another image than the source, without its own bin if avoided."""
-        others = [bin for bin, images in self.bins.items() if images != [source]]
+        others = [bin for bin, targets in self.bins.items() if targets != [source]]
         if self.avoids_own:
             others = [bin for bin in others if bin != source.camid] or others
         return others or list(self.bins)
@@ -172,7 +214,7 @@ def _pose_bins(
     targets: Sequence[PersonImage],
     seed: int,
     policy: str,
-    clusters: Mapping[PersonImage, int] | None,
+    clusters: Mapping[Target, int] | None,
 ) -> PoseBins | None:
     """The bins of a policy; None for the policy that takes any pose."""
     if policy == "cross-camera":
@@ -182,6 +224,11 @@ def _pose_bins(
             raise ValueError("policy coverage must be given the clusters of the poses")
         return PoseBins(targets, targets, clusters.get, seed, avoids_own=False)
     return None
+
+
+def _direction(given: GivenPose) -> int:
+    """The bin of a given pose."""
+    return DIRECTIONS.index(given.pose.direction)
 
 
 def without_pose(images: Sequence[PersonImage], poses: Mapping[str, Pose]) -> list[int]:

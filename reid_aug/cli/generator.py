@@ -9,6 +9,7 @@ from reid_aug.cli.declared import declared_options
 from reid_aug.cli.options import (
     bank_option,
     generator_option,
+    options,
     perform,
     say,
     say_cost,
@@ -94,6 +95,69 @@ def _trained(checkpoint: Path) -> "Generator":
     if not metadata.keys() & {"step", "imported"}:
         say(f"{checkpoint} records no training: its masks are those of random weights")
     return network
+
+
+person_options = options(
+    click.option(
+        "--camera",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The camera of SOURCE, for a camera-conditioned generator.  [default: that of its "
+        "file name]",
+    ),
+    click.option(
+        "--estimator",
+        metavar="NAME",
+        default="movenet",
+        show_default=True,
+        help="Pose estimator for images without keypoints: movenet or rtmpose.",
+    ),
+    click.option(
+        "--weights",
+        metavar="FILE",
+        help="Weights of the pose estimator.  [default: estimate nothing]",
+    ),
+)
+
+
+@generator.command()
+@click.argument("source", metavar="SOURCE")
+@click.argument("poses", metavar="POSE...", nargs=-1, required=True)
+@stage_options("seed", "keep")
+@generator_option
+@person_options
+def pose(source: str, poses: tuple[str, ...], dry_run: bool, **given: Any) -> None:
+    """Write a picture of one person in any poses.
+
+    SOURCE is an image file, or the file name of an image of the data set. A POSE is a name of the
+    pose library (walk/3/front, or walk/3 for all directions), a name in the keypoint file, or an
+    image file. The picture is written into the run folder.
+    """
+    own = {name: given.pop(name) for name in ("generator", "camera", "estimator", "weights")}
+    stage = stage_of(given)
+    from reid_aug.stages.pose import prepare
+
+    return perform(prepare(stage, source, poses, **own), stage, dry_run)
+
+
+@generator.command()
+@click.argument("source", metavar="SOURCE")
+@stage_options("seed", "keep")
+@generator_option
+@person_options
+@click.option("--frames", default=64, show_default=True, metavar="N", help="Frames of the turn.")
+@click.option("--zoom", default=2, show_default=True, metavar="N", help="Enlargement of a crop.")
+def walk(source: str, dry_run: bool, frames: int, zoom: int, **given: Any) -> None:
+    """Write an animated walk of one person around the circle.
+
+    SOURCE is an image file, or the file name of an image of the data set. A contact sheet is
+    written beside the animation, both into the run folder.
+    """
+    own = {name: given.pop(name) for name in ("generator", "camera", "estimator", "weights")}
+    stage = stage_of(given)
+    from reid_aug.stages.walk import WalkConfig, prepare
+
+    return perform(prepare(stage, source, WalkConfig(frames, zoom), **own), stage, dry_run)
 
 
 def _metrics() -> "tuple[Declaration, ...]":

@@ -45,7 +45,13 @@ LIMBS = (
     (1, 0), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
     (1, 11), (11, 12), (12, 13), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
+DIRECTIONS = (  # in which a person faces, as seen in the picture
+    "front", "front-right", "right", "back-right", "back", "back-left", "left", "front-left",
+)  # fmt: skip
+SIDE_VIEW, FULL_VIEW = 0.2, 0.5  # distances of the shoulders in x, by the length of the torso
 MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+RIGHT_SHOULDER, LEFT_SHOULDER = 2, 5
+FACE_AND_EARS = (0, 14, 15, 16, 17)  # nose, eyes, ears
 TORSO = (2, 5, 8, 11)  # both shoulders and both hips, which the published pair lists require
 NEGLIGIBLE = 1e-15  # along one axis; smaller products may be subnormal, which slows a CPU tenfold
 HEATMAP_SIGMA = 6.0  # pixels, for any image size
@@ -95,6 +101,37 @@ class Pose:
         scale = np.array([to[1] / size[1], to[0] / size[0]], np.float32)
         return Pose((self.xy + np.float32(0.5)) * scale - np.float32(0.5))
 
+    @property
+    def direction(self) -> str:
+        """Where the person faces, as seen in the picture: one of ``DIRECTIONS``.
+
+        It is estimated from the distance of the shoulders in x, by the length of the torso, and
+        from the place of the head beside them. The pose must have a torso.
+        """
+        shoulders = self.xy[[RIGHT_SHOULDER, LEFT_SHOULDER], 0]
+        head = np.nanmean([*self.xy[list(FACE_AND_EARS), 0], shoulders.mean()])
+        side = "right" if head > shoulders.mean() else "left"
+        breadth = float(shoulders[1] - shoulders[0]) / _torso(self.xy)[1]
+        if abs(breadth) < SIDE_VIEW:
+            return side
+        end = "front" if breadth > 0 else "back"
+        return end if abs(breadth) > FULL_VIEW else f"{end}-{side}"
+
+    def placed_like(self, other: Pose) -> Pose:
+        """The pose, moved and scaled so that its torso lies where that of another pose lies.
+
+        The middles of shoulders and hips give the place and the length of a torso. Both poses must
+        have one (:attr:`has_torso`); a torso shorter than a pixel counts as one pixel long.
+        """
+        (middle, length), (to, wanted) = _torso(self.xy), _torso(other.xy)
+        return Pose(((self.xy - middle) * (wanted / length) + to).astype(np.float32))
+
+    def within(self, size: tuple[int, int]) -> Pose:
+        """The pose without joints that lie outside an image of ``size`` (height, width)."""
+        nearest = np.rint(self.xy)  # the values in a keypoint file
+        outside = ((nearest < 0) | (nearest >= size[::-1])).any(axis=1)
+        return Pose(np.where(outside[:, None], np.float32(np.nan), self.xy))
+
     def heatmaps(self, height: int, width: int, sigma: float = HEATMAP_SIGMA) -> np.ndarray:
         """One Gaussian per joint, exp(-d^2 / (2 sigma^2)); zeros for a missing joint.
 
@@ -118,6 +155,12 @@ class Pose:
         rows, columns = bumps(y, height), bumps(x, width)
         maps = np.nan_to_num(rows[:, :, None] * columns[:, None, :])
         return np.asarray(maps, np.float32)
+
+
+def _torso(xy: np.ndarray) -> tuple[np.ndarray, float]:
+    """The middle (x, y) and the length of a torso in pixels, at least 1."""
+    shoulders, hips = xy[list(TORSO[:2])].mean(0), xy[list(TORSO[2:])].mean(0)
+    return (shoulders + hips) / 2, max(1.0, float(np.linalg.norm(shoulders - hips)))
 
 
 NO_POSE = Pose(np.full((len(JOINTS), 2), np.nan, np.float32))

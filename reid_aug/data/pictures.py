@@ -89,6 +89,35 @@ def sheet(
     return canvas
 
 
+def write_animation(
+    path: Path, frames: Sequence[np.ndarray], seconds: float, zoom: int = 1
+) -> None:
+    """Write an animated GIF atomically; it repeats without end.
+
+    Args:
+        frames: (H, W, 3) uint8 of one size; all share one palette of 256 colours.
+        seconds: how long a frame is shown, a multiple of 0.01.
+        zoom: factor by which height and width are enlarged.
+    """
+    height, width = (zoom * side for side in frames[0].shape[:2])
+    palette = Image.fromarray(np.vstack(frames)).quantize(256)
+    pictures = [
+        Image.fromarray(resize(frame, height, width)).quantize(
+            palette=palette, dither=Image.Dither.NONE
+        )
+        for frame in frames
+    ]
+    with committed(path) as part:
+        pictures[0].save(
+            part,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * seconds),
+            loop=0,
+        )
+
+
 def write_picture(path: Path, picture: Image.Image) -> None:
     """Write a PNG atomically."""
     with committed(path) as part:

@@ -24,6 +24,7 @@ pose transfer is available under any camera (:meth:`People.truth`).
     render      the rendering of a shot
     dataset     the shots of a data set and their file names
     folder      writing and reading the folder
+    pose_library    poses of the mean person, which ship in the package
 """
 
 from reid_aug.people.dataset import People, PeopleConfig

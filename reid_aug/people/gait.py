@@ -42,6 +42,7 @@ PACE = {"slow": 0.6, "walking": 1.0, "fast": 1.2, "standing": 0.12, "resting": 0
 
 # Centre of the crank from the hip (forwards, down), length of the crank, length of thigh or shank.
 CRANK, PEDAL, LEG = (0.10, 0.56), 0.16, 0.41  # metres
+MEAN_LEAN = 0.14  # of cyclists, forwards, radians
 
 
 def posture(
@@ -50,28 +51,45 @@ def posture(
     """The posture at ``phase`` (radians) of a gait, with small random deviations."""
     if appearance.luggage.bicycle == "ridden":
         return _ride(rng, phase)
+    mean = mean_posture(appearance, gait, gesture, phase)
+    turning = rng.normal(0, 0.3) if rng.random() < 0.08 else 0.0
+    pairs = mean.shoulder, mean.elbow, mean.spread, mean.hip, mean.knee
+    shoulder, elbow, spread, hip, knee = (_near(rng, pair) for pair in pairs)
+    return replace(
+        mean,
+        hip=hip,
+        knee=knee,
+        shoulder=shoulder,
+        elbow=elbow,
+        spread=spread,
+        twist=float(mean.twist + turning + rng.normal(0, 0.03)),
+        lean=float(mean.lean + rng.normal(0, 0.03)),
+        head_yaw=float(rng.normal(0, 0.4) + turning),
+        head_pitch=float(rng.normal(mean.head_pitch, 0.12)),
+    )
+
+
+def mean_posture(appearance: Appearance, gait: str, gesture: str, phase: float) -> Posture:
+    """The posture at ``phase`` (radians) of a gait, without deviations."""
+    if appearance.luggage.bicycle == "ridden":
+        return _riding(phase, MEAN_LEAN)
     manner = _paced(appearance.manner, PACE[gait])
     swing = manner.swing * np.sin(phase)
     arms = [_swinging_arm(manner, swing), _swinging_arm(manner, -swing)]
     _gesticulate(arms, appearance, gesture)
-    legs = _resting_legs(phase) if gait == "resting" else _walking_legs(manner, phase)
-    roll = 0.0
-    if gait == "resting":
-        roll = math.copysign(0.08, math.sin(phase))
-    turning = rng.normal(0, 0.3) if rng.random() < 0.08 else 0.0
-    bent = -0.45 if gesture == "phone_in_hands" else -0.05
-    shoulder, elbow, spread = (_near(rng, pair) for pair in zip(*arms, strict=True))
+    hip, knee = _resting_legs(phase) if gait == "resting" else _walking_legs(manner, phase)
+    shoulder, elbow, spread = zip(*arms, strict=True)
     return Posture(
-        hip=_near(rng, legs[0]),
-        knee=_near(rng, legs[1]),
+        hip=hip,
+        knee=knee,
         shoulder=shoulder,
         elbow=elbow,
         spread=spread,
-        twist=float(0.25 * manner.stride * np.sin(phase) + turning + rng.normal(0, 0.03)),
-        lean=float(manner.lean + (0.05 if gait == "fast" else 0.0) + rng.normal(0, 0.03)),
-        roll=roll,
-        head_yaw=float(rng.normal(0, 0.4) + turning),
-        head_pitch=float(rng.normal(bent, 0.12)),
+        twist=float(0.25 * manner.stride * np.sin(phase)),
+        lean=float(manner.lean + (0.05 if gait == "fast" else 0.0)),
+        roll=math.copysign(0.08, math.sin(phase)) if gait == "resting" else 0.0,
+        head_yaw=0.0,
+        head_pitch=-0.45 if gesture == "phone_in_hands" else -0.05,
     )
 
 
@@ -122,21 +140,29 @@ def _resting_legs(phase: float) -> tuple[Pair, Pair]:
 
 
 def _ride(rng: np.random.Generator, phase: float) -> Posture:
+    """The posture of a cyclist, with small random deviations."""
+    mean = _riding(phase, float(rng.normal(MEAN_LEAN, 0.04)))
+    shoulder, elbow, spread = (_near(rng, p) for p in (mean.shoulder, mean.elbow, mean.spread))
+    yaw, pitch = float(rng.normal(0, 0.25)), float(rng.normal(0, 0.1))
+    return replace(
+        mean, shoulder=shoulder, elbow=elbow, spread=spread, head_yaw=yaw, head_pitch=pitch
+    )
+
+
+def _riding(phase: float, lean: float) -> Posture:
     """The posture of a cyclist: hands on the bar, feet on the pedals."""
     right, left = _pedalling_leg(phase), _pedalling_leg(phase + np.pi)
-    lean = rng.normal(0.14, 0.04)
-    arm = _near(rng, (0.78 + 1.2 * lean,) * 2), _near(rng, (0.28, 0.28)), _near(rng, (0.1, 0.1))
     return Posture(
         hip=(right[0] + lean * 0.4, left[0] + lean * 0.4),
         knee=(right[1], left[1]),
-        shoulder=arm[0],
-        elbow=arm[1],
-        spread=arm[2],
+        shoulder=(0.78 + 1.2 * lean,) * 2,
+        elbow=(0.28, 0.28),
+        spread=(0.1, 0.1),
         twist=0.0,
-        lean=float(lean),
+        lean=lean,
         roll=0.0,
-        head_yaw=float(rng.normal(0, 0.25)),
-        head_pitch=float(rng.normal(0, 0.1)),
+        head_yaw=0.0,
+        head_pitch=0.0,
         rides=True,
     )
 

@@ -15,6 +15,7 @@ All functions return {name: (18, 3) float32}: x, y, confidence; those of MediaPi
 column (:func:`reid_aug.pose_estimators.joint_layouts.in_pixels`).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 from reid_aug.data.keypoints import FARTHEST, read_keypoints
 from reid_aug.pose_estimators.joint_layouts import JOINT_LAYOUTS, from_coco, from_mediapipe
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import sha256
 from reid_aug.runtime.json_toml import read_json
 
 OPENPOSE = "_keypoints.json"
@@ -51,6 +53,14 @@ def read_pose_files(path: Path | str) -> Estimates:
         name: np.column_stack([np.nan_to_num(pose.xy), pose.seen]).astype(np.float32)
         for name, pose in read_keypoints(path).items()
     }
+
+
+def files_sha256(path: Path) -> str:
+    """SHA-256 of a key-point file, or of the hashes of all JSON files of a folder."""
+    if path.is_file():
+        return sha256(path)
+    hashes = [sha256(file) for file in sorted(path.glob("*.json"))]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def read_openpose(folder: Path) -> Estimates:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reid_aug.data.keypoints import JOINTS, Pose
+from reid_aug.data.keypoints import JOINTS, LEFT_SHOULDER, RIGHT_SHOULDER, Pose
 
-NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
+NECK = 1
 FACE = (0, 14, 15)  # nose and eyes, not visible from behind
 
 # Element i is the index of OpenPose-18 joint i in the other layout, or -1 if it has no such joint.

@@ -30,7 +30,7 @@ from reid_aug.data.keypoints import (
 )
 from reid_aug.data.listing import Listing, notes_of, numbers_of, person
 from reid_aug.pose_estimators import ESTIMATORS, Estimator, open_estimator
-from reid_aug.pose_estimators.files import read_pose_files
+from reid_aug.pose_estimators.files import files_sha256, read_pose_files
 from reid_aug.pose_estimators.joint_layouts import in_pixels, pose_of, without_face, without_zeros
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, locked, sha256, sync, write_json
@@ -176,7 +176,7 @@ class Import(EstimatePosesJob):
 
     def run(self, progress: Progress | None = None) -> Path:
         """Write the keypoints."""
-        digest = _digest(self.source)
+        digest = files_sha256(self.source)
         settings = {"format": JOURNAL_FORMAT, "source_sha256": digest, "threshold": self.threshold}
         settings |= self.more
         with locked(self.path.parent):
@@ -274,18 +274,19 @@ def _estimate(config: EstimatePosesConfig, files: Sequence[PersonImage]) -> list
     estimator = _opened(config.estimator, config.weights)
     found = []
     for file in files:
-        image = open_image(file.path)
-        height, width = image.shape[:2]
-        pose = pose_of(estimator.estimate(image), config.threshold, (height, width))
-        found.append((file.name, without_face(pose)))
+        pose = estimated_pose(estimator, open_image(file.path), config.threshold)
+        found.append((file.name, pose))
     return found
 
 
-def _digest(source: Path) -> str:
-    """SHA-256 of a file, or those of the JSON files of a folder."""
-    if source.is_file():
-        return sha256(source)
-    return ",".join(sha256(file) for file in sorted(source.glob("*.json")))
+def estimated_pose(estimator: Estimator, image: np.ndarray, threshold: float) -> Pose:
+    """The pose that an estimator finds in an image (H, W, 3) uint8, in its pixels.
+
+    Args:
+        threshold: the smallest confidence of a joint that counts as seen, in [0, 1].
+    """
+    height, width = image.shape[:2]
+    return without_face(pose_of(estimator.estimate(image), threshold, (height, width)))
 
 
 def _journalled(line: str, where: str) -> tuple[str, Pose]:

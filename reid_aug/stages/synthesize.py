@@ -31,6 +31,7 @@ from reid_aug.bank.plan import (
     POSE_POLICIES,
     ROW_CAMERAS,
     PlannedRow,
+    Target,
     plan,
     usable,
     with_torso,
@@ -49,12 +50,14 @@ from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import STATUSES, fingerprints
 from reid_aug.generator import untrained_generator
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, scores_remedy, share_out
+from reid_aug.people.pose_library import LIBRARY
 from reid_aug.runtime.capacity import require_disk, require_memory
 from reid_aug.runtime.distributed import process_group_of_environment
-from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.progress import track
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Job, Progress
+from reid_aug.stages.target_poses import TargetPoses, read_target_poses
 
 if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
@@ -88,7 +91,9 @@ class SynthesizeConfig:
     """"supplement" adds images to the kept set, "replace" replaces a part of the real images."""
     poses: str = "random"
     """The policy that chooses the target poses (:mod:`reid_aug.bank.plan`): "random" (any usable
-    pose of the kept set, as in the paper), "cross-camera" or "coverage"."""
+    pose of the kept set, as in the paper), "cross-camera" or "coverage"; or where they come from
+    instead: "library" (the pose library of the package) or a key-point file in any format that is
+    read. "./NAME" names a file without suffix."""
     cameras: str = "source"
     """The camera of a generated image: that of its "source" or of its "target". "target" needs a
     method that moves cameras: a camera-conditioned generator or the renderer."""
@@ -107,8 +112,7 @@ class SynthesizeConfig:
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio, self.mode)
-        if self.poses not in POSE_POLICIES:
-            raise UserError(f"poses must be one of {', '.join(POSE_POLICIES)}, got {self.poses!r}")
+        check_poses(self.poses)
         if self.cameras not in ROW_CAMERAS:
             raise UserError(
                 f"cameras must be one of {', '.join(ROW_CAMERAS)}, got {self.cameras!r}"
@@ -118,10 +122,43 @@ class SynthesizeConfig:
                 f"background must be one of {', '.join(BACKGROUNDS)}, got {self.background!r}"
             )
         check_method(self.method, self.cameras, self.background)
+        if not self.poses_are_kept:
+            self._check_given_poses()
         if not 0 <= self.jitter < 1:
             raise UserError(f"jitter must be at least 0 and below 1, got {self.jitter}")
         if not (1 <= self.batch <= shards.SHARD and shards.SHARD % self.batch == 0):
             raise UserError(f"batch must divide {shards.SHARD}, got {self.batch}")
+
+    @property
+    def poses_are_kept(self) -> bool:
+        """Whether the target poses are those of the kept set."""
+        return self.poses in POSE_POLICIES
+
+    def _check_given_poses(self) -> None:
+        """Refuse what given poses do not allow."""
+        if self.cameras != "source":
+            raise UserError(
+                f"cameras must be source for poses {self.poses!r}, which belong to no camera, got "
+                f"{self.cameras!r}; set synthesize.cameras to source, or poses to one of "
+                f"{', '.join(POSE_POLICIES)}"
+            )
+        method = method_named(self.method)
+        if method.needs_target_image or not method.changes_pose:
+            reason = "needs the image of a pose" if method.changes_pose else "keeps the pose"
+            raise UserError(
+                f"poses must be one of {', '.join(POSE_POLICIES)} for method {self.method}, which "
+                f"{reason}, got {self.poses!r}"
+            )
+
+
+def check_poses(poses: str) -> None:
+    """Raise a UserError unless ``poses`` is a policy, the library, or looks like a path."""
+    known = (*POSE_POLICIES, LIBRARY)
+    if poses not in known and not Path(poses).suffix and not {"/", "\\"} & {*poses}:
+        raise UserError(
+            f"poses must be one of {', '.join(known)}, or a key-point file, got {poses!r}"
+            f"{nearest(poses, known)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +177,8 @@ class PlannedBank:
     checkpoint: Path | None
     attributes: BankAttributes
     coverage: Coverage
+    targets: TargetPoses | None
+    """The poses of a file; None for those of the kept set."""
 
 
 def plan_bank(
@@ -157,7 +196,7 @@ def plan_bank(
 
     Raises:
         UserError: If the ratio is 0, the kept set has no usable pose, an image cannot be decoded,
-            or the method does not work on this data set.
+            the method does not work on this data set, or a file of poses cannot be used.
     """
     real, count = share_out(dataset.train, config.ratio, config.mode, data.keep, data.keep_seed)
     if not dataset.has_cameras and (config.cameras != "source" or config.poses == "cross-camera"):
@@ -172,23 +211,15 @@ def plan_bank(
     needs_poses = method.changes_pose or config.poses == "coverage"
     usable(real, poses, needs_poses)  # raises if poses are needed and there are none
     seen = with_torso(real, poses)
-    clusters = pose_clusters(seen, poses, seed) if seen else {}
-    planned = plan(real, poses, count, seed, config.cameras, config.poses, clusters, needs_poses)
+    targets = None if config.poses_are_kept else read_target_poses(config.poses, dataset, real)
+    given = targets.poses if targets else ()
+    clusters = pose_clusters(seen, poses, seed, given=given) if seen else {}
+    planned = plan(
+        real, poses, count, seed, config.cameras, config.poses, clusters, needs_poses, given
+    )
     rows = [method.row(row) for row in planned]
     verify_images(real)
-    by_coverage = config.poses == "coverage"
-    recorded = BankPlan(
-        config.poses,
-        config.cameras,
-        config.method,
-        config.batch,
-        config.jitter if method.uses_jitter else None,
-        CLUSTERS if by_coverage else None,
-        clusters_sha256(clusters) if by_coverage else None,
-        data.height,
-        data.width,
-        config.background if method.uses_background else None,
-    )
+    recorded = _recorded_plan(config, data, method, clusters, targets)
     attributes = BankAttributes.of(
         dataset,
         real,
@@ -213,6 +244,30 @@ def plan_bank(
         checkpoint=checkpoint,
         attributes=attributes,
         coverage=coverage(real, rows, clusters),
+        targets=targets,
+    )
+
+
+def _recorded_plan(
+    config: SynthesizeConfig,
+    data: DataConfig,
+    method: Method,
+    clusters: Mapping[Target, int],
+    targets: TargetPoses | None,
+) -> BankPlan:
+    by_coverage = config.poses == "coverage"
+    return BankPlan(
+        targets.policy if targets else config.poses,
+        config.cameras,
+        config.method,
+        config.batch,
+        config.jitter if method.uses_jitter else None,
+        CLUSTERS if by_coverage else None,
+        clusters_sha256(clusters) if by_coverage else None,
+        data.height,
+        data.width,
+        config.background if method.uses_background else None,
+        targets.sha256 if targets else None,
     )
 
 
@@ -345,6 +400,7 @@ def _write_card(
         "real_images_kept": len(planned.real),
         "method": planned.method.description,
         "generator": str(planned.checkpoint) if planned.checkpoint else None,
+        "poses_file": str(planned.targets.path) if planned.targets else None,
         "coverage": asdict(planned.coverage) if is_all else None,
         "device": str(device),
         **timing,
@@ -354,7 +410,7 @@ def _write_card(
 
 
 def describe(planned: PlannedBank) -> str:
-    """What will be generated, and by which method, in one line."""
+    """What will be generated, by which method, and in which poses if a file gives them."""
     identities = by_identity(row.source for row in planned.rows)
     ratio, mode = planned.config.ratio, planned.config.mode
     floor = floor_note(planned.images, len(planned.real), len(planned.rows), ratio, mode)
@@ -366,7 +422,7 @@ def describe(planned: PlannedBank) -> str:
     if bare:
         pids = ", ".join(map(str, bare[:LISTED])) + (", ..." if len(bare) > LISTED else "")
         text += f"; {len(bare)} identities have no usable pose as source: {pids}"
-    return text
+    return f"{text}\n{planned.targets.describe()}" if planned.targets else text
 
 
 def seconds_to_generate(planned: PlannedBank, device: torch.device) -> float:

@@ -14,6 +14,8 @@ its generator, makes its bank and trains its network with r added to the seeds o
 Without a replicate, all trainings of a grid share the kept sets, generators and banks, and only
 their last training varies with ``seed``.
 
+``poses`` chooses the target poses: a policy, "library" or a key-point file (``synthesize.poses``).
+
 ``bank`` is the path of an existing bank, or "". ``min_score`` has the form of ``--min-score``, with
 commas between several scores.
 """
@@ -25,9 +27,10 @@ from typing import Any, NamedTuple
 
 from reid_aug.bank.methods import DEFAULT_METHOD, method_named, method_names
 from reid_aug.bank.methods.background import BACKGROUNDS
-from reid_aug.bank.plan import ROW_CAMERAS
+from reid_aug.bank.plan import POSE_POLICIES, ROW_CAMERAS
 from reid_aug.bank.scores import scores_of_grid
 from reid_aug.mixing import MODES, check_ratio, effective_keep, parse_min_score
+from reid_aug.people.pose_library import LIBRARY
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages.recipe import Recipe
 from reid_aug.stages.train_reid.folder import cell_name
@@ -35,6 +38,7 @@ from reid_aug.stages.train_reid.settings import LABELS, PLAIN, PRESETS, marks_of
 
 GENERATORS = ("given", "kept", "whole")
 STARTS = ("scratch", "external")
+POSE_SOURCES = (*POSE_POLICIES, LIBRARY)
 
 
 class Axis(NamedTuple):
@@ -54,6 +58,7 @@ AXES = {
     "method": Axis(str, "synthesize.method", method_names()),
     "cameras": Axis(str, "synthesize.cameras", ROW_CAMERAS),
     "background": Axis(str, "synthesize.background", BACKGROUNDS),
+    "poses": Axis(str, "synthesize.poses", POSE_SOURCES, takes_files=True),
     "generator": Axis(str, choices=GENERATORS, takes_files=True),
     "bank": Axis(str, choices=("",), takes_files=True),
     "min_score": Axis(str),
@@ -68,7 +73,7 @@ AXES = {
 
 ORDER = (  # of the cells of a block, outermost first
     "seed", "replicate", "start", "preset", "erase", "backbone", "keep", "label", "method",
-    "cameras", "background", "generator", "bank", "min_score", "mode", "ratio",
+    "cameras", "background", "poses", "generator", "bank", "min_score", "mode", "ratio",
 )  # fmt: skip
 
 
@@ -84,6 +89,7 @@ class Cell:
     method: str = DEFAULT_METHOD
     cameras: str = "source"
     background: str = "generated"
+    poses: str = POSE_POLICIES[0]
     generator: str = "given"
     bank: str = ""
     min_score: str = ""
@@ -106,6 +112,7 @@ class Cell:
             self.method: self.method != DEFAULT_METHOD,
             "cameras": self.cameras == "target",
             "background": self.background == "target",
+            **self._pose_marks,
             self._generator_mark: self.generator != "given",
             _file_mark(self.bank): self.bank != "",
             "erase": self.erase,
@@ -148,6 +155,7 @@ class Cell:
             self._generator_mark: self.generator != "given",
             "target": self.cameras == "target",
             "background": self.background == "target",
+            **self._pose_marks,
         }
         return *(mark for mark, is_set in marks.items() if is_set), *self.replicate_marks
 
@@ -158,6 +166,12 @@ class Cell:
         The replicate 0 has the seeds of the recipe, so it shares the files of cells without one.
         """
         return (f"replicate{self.replicate}",) if self.replicate else ()
+
+    @property
+    def _pose_marks(self) -> dict[str, bool]:
+        """The mark of its target poses, and whether it is set."""
+        mark = self.poses if self.poses in POSE_SOURCES else _file_mark(self.poses)
+        return {mark: self.poses != POSE_POLICIES[0]}
 
     @property
     def _generator_mark(self) -> str:
@@ -178,6 +192,7 @@ class Cell:
             "method": DEFAULT_METHOD,
             "cameras": "source",
             "background": "generated",
+            "poses": POSE_POLICIES[0],
             "generator": "given",
         }
         seed = self.seed if self.replicate is None else self.replicate
@@ -187,17 +202,26 @@ class Cell:
             return replace(cell, bank="", min_score="", **alike)
         if self.bank:
             return replace(cell, **usual)
-        method = method_named(self.method)
+        cell = replace(cell, **self._plain_images())
+        if not method_named(self.method).needs_checkpoint:
+            return replace(cell, generator="given")
+        is_whole = self.generator == "whole" and self.real_part == 1
+        return replace(cell, generator="kept" if is_whole else self.generator)
+
+    def _plain_images(self) -> dict[str, Any]:
+        """Poses, cameras and background, where the method uses them; given poses have no camera."""
+        method, are_kept = method_named(self.method), self.poses in POSE_POLICIES
+        uses_them = method.changes_pose and (are_kept or not method.needs_target_image)
+        poses = self.poses if uses_them else POSE_POLICIES[0]
+        has_camera = poses in POSE_POLICIES
         asked = self.cameras, self.background
-        has_background = asked == ("target", "target") and method.uses_background
-        shown: dict[str, Any] = {
-            "cameras": self.cameras if method.moves_cameras or has_background else "source",
+        has_background = asked == ("target", "target") and method.uses_background and has_camera
+        moves = has_camera and (method.moves_cameras or has_background)
+        return {
+            "poses": poses,
+            "cameras": self.cameras if moves else "source",
             "background": "target" if has_background else "generated",
         }
-        if not method.needs_checkpoint:
-            return replace(cell, **shown, generator="given")
-        is_whole = self.generator == "whole" and self.real_part == 1
-        return replace(cell, **shown, generator="kept" if is_whole else self.generator)
 
     def _plain_scores(self) -> str:
         """The least scores as one text, in one spelling."""
@@ -228,7 +252,7 @@ def shared_recipe(recipe: Recipe, cell: Cell) -> Recipe:
 
 def cell_recipe(recipe: Recipe, cell: Cell) -> Recipe:
     """The recipe with the values of a cell."""
-    keys = ("mode", "ratio", "method", "cameras", "background")
+    keys = ("mode", "ratio", "method", "cameras", "background", "poses")
     mix = {key: getattr(cell, key) for key in keys}
     trained = recipe.with_preset(cell.preset).train_reid
     own: dict[str, Any] = {"backbone": cell.backbone, "generated_label": cell.label}

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_aug.bank.methods import DEFAULT_METHOD
+from reid_aug.bank.plan import POSE_POLICIES
 from reid_aug.people import PeopleConfig
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.records import build
@@ -48,6 +49,7 @@ class Grid:
     method: tuple[str, ...] = (DEFAULT_METHOD,)
     cameras: tuple[str, ...] = ("source",)
     background: tuple[str, ...] = ("generated",)
+    poses: tuple[str, ...] = (POSE_POLICIES[0],)
     generator: tuple[str, ...] = ("given",)
     bank: tuple[str, ...] = ("",)
     min_score: tuple[str, ...] = ("",)
@@ -182,6 +184,7 @@ def _check_own_axes(grid: Grid, recipe: Recipe) -> None:
         "method": recipe.synthesize.method,
         "cameras": recipe.synthesize.cameras,
         "background": recipe.synthesize.background,
+        "poses": recipe.synthesize.poses,
         "preset": recipe.train_reid.preset,
         "label": recipe.train_reid.generated_label,
         "erase": recipe.with_preset(PLAIN).train_reid.erase,

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid_aug.bank.plan import POSE_POLICIES, PlannedRow, plan, without_pose
+from reid_aug.bank.plan import POSE_POLICIES, GivenPose, PlannedRow, plan, without_pose
 from reid_aug.data.dataset import PersonImage, seats
 from reid_aug.data.keypoints import Pose
+from reid_aug.people.pose_library import library_poses
 from reid_aug.runtime.errors import UserError
 
 COUNTS = {3: 6, 5: 1, 8: 12, 2: 4}
@@ -292,6 +293,38 @@ def test_a_cluster_that_holds_the_source_alone_is_passed_over():
     planned = plan(images, poses_of(images), 30, 0, policy="coverage", clusters=clusters)
 
     assert all(row.target.pid == 2 for row in rows_of(planned, 1))
+
+
+def given_poses(kinds: dict[str, int]) -> list[GivenPose]:
+    """Poses by the direction in which they face."""
+    library = library_poses()
+    return [
+        GivenPose(f"pose:{direction}/{k}", library[f"walk/{k}/{direction}"])
+        for direction, count in kinds.items()
+        for k in range(count)
+    ]
+
+
+def test_given_poses_show_every_identity_equally_often_from_every_direction():
+    images = people(COUNTS)
+    given = given_poses({"front": 8, "left": 1, "back-right": 3})
+
+    planned = plan(images, poses_of(images), 240, 0, policy="library", given=given)
+
+    assert {row.target for row in planned} == set(given)
+    for pid in COUNTS:
+        found = Counter(row.target.name.split("/")[0] for row in rows_of(planned, pid))
+        assert max(found.values()) - min(found.values()) <= 1
+    assert plan(images, poses_of(images), 50, 0, given=given[::-1]) == planned[:50]
+    assert plan(images, poses_of(images), 50, 1, given=given) != planned[:50]
+
+
+def test_given_poses_with_a_camera_are_a_fault_of_the_caller():
+    images = people({1: 2})
+    given = given_poses({"front": 1})
+
+    with pytest.raises(ValueError, match="must be a pose of an image"):
+        plan(images, poses_of(images), 1, 0, "target", given=given)
 
 
 def test_coverage_without_clusters_is_a_fault_of_the_caller():

@@ -294,3 +294,44 @@ def test_wrong_header_is_an_error_that_shows_the_right_one(tmp_path, lines):
 def test_missing_file_is_an_error_that_names_the_command(tmp_path):
     with pytest.raises(UserError, match=r"k\.csv is missing.*--keypoints FILE.*estimate-poses"):
         read_keypoints(tmp_path / "k.csv")
+
+
+def test_a_pose_is_placed_like_another():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[[2, 5, 8, 11]] = [[10, 20], [30, 20], [14, 60], [26, 60]]
+    xy[4] = [0, 40]
+    other = np.full((18, 2), np.nan, np.float32)
+    other[[2, 5, 8, 11]] = [[100, 100], [110, 100], [102, 120], [108, 120]]
+
+    placed = Pose(xy).placed_like(Pose(other)).xy
+
+    assert placed[[2, 4, 8]].tolist() == [[100, 100], [95, 110], [102, 120]]
+    assert np.isnan(placed[0]).all()
+
+
+def test_joints_outside_an_image_are_missing_in_it():
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[:4] = [[-0.5, 3], [-0.6, 3], [15.4, 31.4], [15.5, 31]]
+
+    assert Pose(xy).within((32, 16)).seen[:5].tolist() == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "nose", "direction"),
+    [
+        (10, 40, 25, "front"),
+        (10, 20, 25, "front-right"),
+        (10, 20, 5, "front-left"),
+        (20, 21, 30, "right"),
+        (20, 21, 10, "left"),
+        (20, 21, np.nan, "left"),
+        (20, 10, 25, "back-right"),
+        (40, 10, np.nan, "back"),
+    ],
+)
+def test_the_direction_follows_from_shoulders_and_head(right, left, nose, direction):
+    xy = np.full((18, 2), np.nan, np.float32)
+    xy[[2, 5, 8, 11]] = [[right, 0], [left, 0], [right, 40], [left, 40]]
+    xy[0] = [nose, -10] if np.isfinite(nose) else np.nan
+
+    assert Pose(xy).direction == direction

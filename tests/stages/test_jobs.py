@@ -42,8 +42,9 @@ def test_every_job_has_the_same_methods():
     names = {kind.__name__ for kind in JOBS}
     assert names >= {
         "EstimatePosesJob", "EvaluateGeneratorJob", "EvaluateReidJob", "ExportBankJob",
-        "ExportReidJob", "ExtractFeaturesJob", "ImportBankJob", "RankJob", "ScoreBankJob",
-        "ShowBankJob", "SynthesizeJob", "TrainGeneratorJob", "TrainReidJob", "UserStudyJob",
+        "ExportReidJob", "ExtractFeaturesJob", "ImportBankJob", "PoseJob", "RankJob",
+        "ScoreBankJob", "ShowBankJob", "SynthesizeJob", "TrainGeneratorJob", "TrainReidJob",
+        "UserStudyJob", "WalkJob",
     }  # fmt: skip
     for kind in JOBS:
         for name in ("describe", "cost", "run", "is_done", "outcome"):

@@ -254,6 +254,31 @@ def test_an_axis_that_does_not_matter_makes_no_other_cell():
     ]
 
 
+def test_poses_matter_to_methods_that_use_them_and_given_ones_have_no_camera():
+    axes = {
+        "method": ("generator", "copies", "renderer"),
+        "cameras": ("source", "target"),
+        "poses": ("random", "library"),
+    }
+    grid = Grid("g", "demo", ("a",), ratio=(1.0,), seed=(0,), **axes)
+
+    assert [(c.method, c.cameras, c.poses) for c in grid.cells()] == [
+        ("generator", "source", "random"),
+        ("generator", "source", "library"),
+        ("generator", "target", "random"),
+        ("copies", "source", "random"),
+        ("renderer", "source", "random"),
+        ("renderer", "target", "random"),
+    ]
+
+
+def test_the_poses_of_a_cell_are_those_of_its_recipe_and_its_bank_has_a_mark():
+    cell = Cell("a", "supplement", 1.0, 1.0, 0, poses="library")
+
+    assert cell_recipe(load_recipe("demo"), cell).synthesize.poses == "library"
+    assert cell.bank_marks == ("library",)
+
+
 def test_a_generator_of_all_images_is_that_of_the_kept_set_where_all_are_kept():
     grid = Grid("g", "demo", ("a",), ratio=(1.0,), seed=(0,), generator=("kept", "whole"))
 
@@ -313,6 +338,9 @@ def test_erasing_and_starting_weights_matter_at_ratio_0():
         ({"method": "copies"}, "-copies"),
         ({"method": "renderer", "cameras": "target"}, "-renderer-cameras"),
         ({"cameras": "target", "generator": "kept"}, "-cameras-kept"),
+        ({"poses": "coverage"}, "-coverage"),
+        ({"poses": "library", "generator": "kept"}, "-library-kept"),
+        ({"poses": "other/keypoints.csv"}, "-other-keypoints"),
         ({"erase": True, "start": "external"}, "-erase-external"),
         ({"generator": "whole"}, "-whole"),
         ({"generator": "kept", "replicate": 1}, "-kept-replicate"),

@@ -18,6 +18,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,11 +26,13 @@ import numpy as np
 import torch
 from torchvision.transforms import functional as colours
 
-from reid_aug.bank.plan import PlannedRow
+from reid_aug.bank.plan import GivenPose, PlannedRow, image_of
 from reid_aug.data.dataset import Dataset, PersonImage, image_size, read_image
 from reid_aug.data.keypoints import NO_POSE, Pose
+from reid_aug.people.pose_library import LIBRARY_SIZE, library_poses
 from reid_aug.runtime.random_streams import BankStream
 
+USUAL = "stand/0/front"
 HUE = 1 / 6  # of the circle of hues, either way, at jitter 1
 
 
@@ -81,6 +84,8 @@ class Method(ABC):
     (``background = "target"``), and with it the target's camera."""
     changes_pose: ClassVar[bool] = True
     """Whether the images show the target's pose, so that a true render is comparable with them."""
+    needs_target_image: ClassVar[bool] = False
+    """Whether the method needs the image of the target, and not only its pose."""
     built_in_people_only: ClassVar[bool] = False
     """Whether the method works only on the built-in people."""
 
@@ -112,8 +117,15 @@ class Method(ABC):
         return pose.resized(image_size(image.path), self.scene.size)
 
     def keypoints(self, row: PlannedRow) -> np.ndarray:
-        """The pose in the image of a row: (18, 2) float32, x and y in pixels, NaN unseen."""
-        return self.pose(row.target).xy
+        """The pose in the image of a row: (18, 2) float32, x and y in pixels, NaN unseen.
+
+        A given pose stands where the source stands, at its size.
+        """
+        if not isinstance(row.target, GivenPose):
+            return self.pose(row.target).xy
+        size = image_size(row.source.path)
+        source = self.scene.poses.get(row.source.name, NO_POSE)
+        return posed_in(row.target.pose, source, size).resized(size, self.scene.size).xy
 
     def sources(self, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The source images of some rows, in the generated size: (B, H, W, 3) uint8."""
@@ -121,7 +133,7 @@ class Method(ABC):
 
     def targets(self, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The images that gave the poses, in the generated size: (B, H, W, 3) uint8."""
-        return np.stack([read_image(row.target.path, *self.scene.size) for row in rows])
+        return np.stack([read_image(image_of(row.target).path, *self.scene.size) for row in rows])
 
     def poses(self, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The poses of sources and targets: (2, B, 18, 2) float32 pixels, NaN unseen."""
@@ -153,6 +165,28 @@ class Method(ABC):
     def finish(self, images: np.ndarray, rows: Sequence[PlannedRow]) -> np.ndarray:
         """The final images of some rows, (B, H, W, 3) uint8. Runs in its own thread."""
         return images
+
+
+def posed_in(pose: Pose, source: Pose, size: tuple[int, int]) -> Pose:
+    """A pose of no image in the place of the pose of an image, in pixels of that image.
+
+    Its torso lies where that of the source lies; in an image without a torso, where that of the
+    first standing pose of the pose library lies in its picture. Joints outside the image are
+    missing.
+
+    Args:
+        pose: shoulders and hips are seen; the unit of length is free.
+        source: the pose of the image.
+        size: (height, width) of the image, in pixels.
+    """
+    place = source if source.has_torso else usual_pose().resized(LIBRARY_SIZE, size)
+    return pose.placed_like(place).within(size)
+
+
+@cache
+def usual_pose() -> Pose:
+    """The pose that stands for that of a source without a torso."""
+    return library_poses()[USUAL]
 
 
 def relit(image: np.ndarray, rng: np.random.Generator, jitter: float) -> np.ndarray:

@@ -26,6 +26,7 @@ class RendererMethod(Method):
     name = "renderer"
     label = "true renders"
     moves_cameras = True
+    needs_target_image = True
     built_in_people_only = True
     generator_data = "whole"
     description = "true renders, with more information than a generator has: not leak-free"

@@ -36,7 +36,7 @@ import torch
 
 from reid_aug.bank import Bank, BankAttributes, BankPlan, Rows, write_bank
 from reid_aug.bank.card import has_own_card, write_card
-from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.plan import IMPORTED, OF_NO_IMAGE
 from reid_aug.bank.rows import columns_of
 from reid_aug.bank.shards import SHARD
 from reid_aug.data.dataset import (
@@ -91,7 +91,7 @@ class Foreign:
     source: str = ""
     """File name of the image that supplied the appearance; "" if unknown."""
     target: str = ""
-    """File name of the image that supplied the pose; "" if unknown."""
+    """File name of the image that supplied the pose, or the name of a given pose; "" if unknown."""
     is_stated: bool = True
     """Whether a table names source and target, which then must be kept images."""
     is_pair: bool = False
@@ -396,7 +396,7 @@ def _is_made_of(bank: Bank, attributes: BankAttributes, rows: Rows) -> bool:
 
 
 def _with_known_ends(foreign: Foreign, known: Container[str]) -> Foreign:
-    """Without a source or target that is not in the kept set."""
+    """Without a source or target that is not in the kept set, as a given pose is not."""
     source, target = (end if end in known else "" for end in (foreign.source, foreign.target))
     return replace(foreign, source=source, target=target)
 
@@ -433,7 +433,8 @@ def _check(found: Sequence[Foreign], real: Sequence[PersonImage]) -> None:
                 f"{where}: its source must be a kept image of pid {foreign.pid}, "
                 f"got {foreign.source!r}"
             )
-        if foreign.target and foreign.target not in owners:
+        has_image = foreign.target and not foreign.target.startswith(OF_NO_IMAGE)
+        if has_image and foreign.target not in owners:
             raise UserError(f"{where}: its target must be a kept image, got {foreign.target!r}")
 
 

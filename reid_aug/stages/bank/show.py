@@ -17,12 +17,13 @@ import torch
 from reid_aug.bank import Bank
 from reid_aug.bank.card import noted_generator
 from reid_aug.bank.contact_sheet import write_contact_sheet
-from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.plan import IMPORTED, POSE_FILE
 from reid_aug.bank.scores import PREFERRED_SCORES, SCORE_MEANINGS
 from reid_aug.data.dataset import PersonImage, kept, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose
 from reid_aug.people import dataset_name
+from reid_aug.people.pose_library import LIBRARY
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.pages import picture, write_page
 from reid_aug.stages.bank.opening import open_bank
@@ -150,7 +151,12 @@ def choose_score(bank: Bank, by: str | None) -> str | None:
 def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
     """What the bank is and how its rows were made, as pairs of words."""
     about, plan, note = bank.attributes, bank.plan, noted_generator(bank.path)
-    poses = {"random": "random poses of the kept set", IMPORTED: "imported, poses may be unknown"}
+    poses = {
+        "random": "random poses of the kept set",
+        IMPORTED: "imported, poses may be unknown",
+        LIBRARY: "the pose library",
+        POSE_FILE: f"a key-point file, SHA-256 {(plan.poses_sha256 or '')[:12]}",
+    }
     cameras = {"source": "that of the source image", "target": "that of the image of the pose"}
     backgrounds = {"target": "that of the image of the pose"}
     generator = f"{note.name}, " if note else ""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_aug.bank import Bank
+from reid_aug.bank import Bank, BankPlan
 from reid_aug.bank.card import read_card
-from reid_aug.bank.plan import IMPORTED
+from reid_aug.bank.plan import IMPORTED, OF_NO_IMAGE
 from reid_aug.data.dataset import Dataset, by_identity, kept, seats
 from reid_aug.data.provenance import names_sha256
 from reid_aug.mixing import MODES, how_to_score, other_dataset
@@ -51,7 +51,7 @@ def describe(bank: Bank) -> list[str]:
         f"of {len(np.unique(bank.rows.pid))} identities",
         f"made by: {plan.method}, trained on: {about.generator_data}, "
         f"generator {about.generator_sha256[:12]}",
-        f"poses: {plan.poses}; camera of the: {plan.cameras}; background: "
+        f"poses: {_poses(plan)}; camera of the: {plan.cameras}; background: "
         f"{plan.background or 'generated'}; seed {about.seed}",
         f"kept set: keep {about.keep:g}, keep_seed {about.keep_seed}, "
         f"{about.kept_sha256[:12]} of data set {about.dataset_sha256[:12]}",
@@ -59,6 +59,11 @@ def describe(bank: Bank) -> list[str]:
         f"scores: {', '.join(scored) or 'none'}",
         f"pixels: SHA-256 {about.images_sha256[:12]}, as written",
     ]
+
+
+def _poses(plan: BankPlan) -> str:
+    digest = f" (SHA-256 {plan.poses_sha256[:12]})" if plan.poses_sha256 else ""
+    return f"{plan.poses}{digest}"
 
 
 def _attribute_faults(bank: Bank) -> Iterator[str]:
@@ -129,10 +134,12 @@ def _data_faults(bank: Bank, dataset: Dataset) -> Iterator[str]:
         return
     names = {image.name for image in real}
     for column in ("source", "target"):
-        unknown = sorted({*getattr(rows, column).tolist()} - names - {""})
+        unknown = {*getattr(rows, column).tolist()} - names - {""}
+        if column == "target" and bank.plan.poses_sha256:
+            unknown = {name for name in unknown if not name.startswith(OF_NO_IMAGE)}
         if unknown:
             more = f" and {len(unknown) - 1} more"
-            yield f"{column} must be kept images, got {unknown[0]!r}{more}"
+            yield f"{column} must be kept images, got {min(unknown)!r}{more}"
     counts = {pid: len(group) for pid, group in by_identity(real).items()}
     in_order = [pid for pid, _ in islice(seats(counts), len(bank))]
     if bank.plan.poses != IMPORTED and rows.pid.tolist() != in_order:

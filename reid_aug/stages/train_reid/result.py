@@ -63,6 +63,7 @@ def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
         "cameras": used.plan.cameras if used else None,
         "background": used.plan.background if used else None,
         "poses": used.plan.poses if used else None,
+        "poses_sha256": used.plan.poses_sha256 if used else None,
         "generator_data": status,
         "generator_sha256": used.attributes.generator_sha256 if used else None,
         "starting_data": starting_status,

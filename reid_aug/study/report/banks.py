@@ -65,7 +65,7 @@ def bank_views(run: Path) -> Iterator[BankView]:
 
 def _title(bank: Bank) -> str:
     attributes, plan = bank.attributes, bank.plan
-    kind = plan.method, plan.cameras, plan.background, plan.poses
+    kind = plan.method, plan.cameras, plan.background, plan.poses, plan.poses_sha256
     key = images_key(*kind, attributes.generator_data)
     return f"keep {attributes.keep:g}: {len(bank)} images, {labels.images(key)}"
 

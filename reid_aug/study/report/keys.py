@@ -26,6 +26,7 @@ class ImagesKey:
     is_target_camera: bool  # whether an image shows the camera of its target
     has_target_background: bool  # whether it has the background of its target
     poses: str
+    poses_sha256: str | None  # of the file of given poses
     leak_status: str | None  # of the generator; None where it is external or there is none
     min_score: tuple[ScoreLimit, ...]
     # sha256 of the generator, UNKNOWN where a result lacks it; None where one generator made all
@@ -119,6 +120,7 @@ def _images_key(result: Result) -> ImagesKey:
         result.cameras,
         result.background,
         result.poses,
+        result.poses_sha256,
         result.generator_leak_status,
         result.min_score,
     )
@@ -129,6 +131,7 @@ def images_key(
     cameras: str | None,
     background: str | None,
     poses: str | None,
+    poses_sha256: str | None,
     leak_status: str | None,
     min_score: tuple[ScoreLimit, ...] = (),
 ) -> ImagesKey:
@@ -145,6 +148,7 @@ def images_key(
         cameras == "target",
         background == "target",
         poses or "random",
+        poses_sha256,
         leak_status if has_generator else None,
         tuple(limits),
     )

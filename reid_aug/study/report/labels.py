@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reid_aug.bank.methods import find_method
+from reid_aug.bank.plan import POSE_FILE
 from reid_aug.generator import DEMO_ORIGIN, demo_generator
 from reid_aug.runtime.files import sha256
 from reid_aug.stages.train_reid.settings import PLAIN, describe_preset
@@ -42,7 +43,8 @@ def images(key: ImagesKey | None) -> str:
     if key.has_target_background:
         parts.append("target's background")
     if key.poses != "random":
-        parts.append(f"poses {key.poses}")
+        digest = f" {key.poses_sha256[:8]}" if key.poses == POSE_FILE and key.poses_sha256 else ""
+        parts.append(f"poses {key.poses}{digest}")
     for limit in key.min_score:
         by = f" (by a network {LEAK_STATUSES['whole']})" if limit.leak_status else ""
         parts.append(f"{limit.name} {limit.least:g} or more{by}")

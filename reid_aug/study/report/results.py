@@ -73,6 +73,7 @@ class Result:
     cameras: str | None
     background: str | None
     poses: str | None
+    poses_sha256: str | None  # of the file of given poses
     min_score: tuple[ScoreLimit, ...]  # sorted by name
     generator_leak_status: str | None
     generator_sha256: str | None
@@ -155,6 +156,7 @@ def _image_fields(whole: Table) -> dict[str, Any]:
         "cameras": whole.optional_text("cameras"),
         "background": whole.nullable_text("background") if whole.has("background") else None,
         "poses": whole.optional_text("poses"),
+        "poses_sha256": whole.optional_text("poses_sha256"),
         "min_score": _limits(whole.table("min_score")) if whole.has("min_score") else (),
         "generator_leak_status": whole.nullable_text("generator_data", STATUSES),
         "generator_sha256": whole.optional_text("generator_sha256"),

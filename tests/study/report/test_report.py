@@ -112,6 +112,11 @@ def test_ratios_stand_in_the_order_of_numbers():
         ({}, "generator"),
         ({"method": "generator", "cameras": "source"}, "generator"),
         ({"method": "generator", "cameras": "target"}, "generator, target's camera"),
+        ({"method": "generator", "poses": "library"}, "generator, poses library"),
+        (
+            {"method": "generator", "poses": "file", "poses_sha256": "0123456789abcdef"},
+            "generator, poses file 01234567",
+        ),
         ({"generator_data": "kept"}, "generator of the kept set"),
         (
             {"generator_data": "kept", "method": "generator", "cameras": "target"},
