@@ -53,7 +53,7 @@ def _batch(one: Format, at: Path, seed: int, first: int, count: int) -> list[tup
 def main() -> None:
     """Run an attack and print its tallies."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stress")
-    parser.add_argument("what", choices=("files", "kills"))
+    parser.add_argument("what", choices=("files", "kills", "faults"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -70,9 +70,10 @@ def main() -> None:
 
 
 def _attacks() -> dict[str, Callable[[Path, int, float, int], dict[str, Tally]]]:
+    from benchmarks.stress.faults import attack_under_faults
     from benchmarks.stress.kills import attack_commands
 
-    return {"files": attack_files, "kills": attack_commands}
+    return {"files": attack_files, "kills": attack_commands, "faults": attack_under_faults}
 
 
 def _print(tallies: dict[str, Tally], seconds: float) -> None:

@@ -17,7 +17,8 @@ from reid_aug.runtime.errors import UserError
 
 SECONDS = 20
 MEMORY = 4 * 2**30  # bytes beside those of this process
-READ, REFUSED, FAILED = "read", "refused", "failed"
+READ, DONE, REFUSED, FAILED = "read", "done", "refused", "failed"
+SURVIVED = READ, DONE, REFUSED
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Tally:
 
     def add(self, ending: str, about: str) -> None:
         self.ended[ending] += 1
-        if ending not in (READ, REFUSED):
+        if ending not in SURVIVED:
             self.losses.append(about)
 
     def line(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.interrupts import record_interrupts, was_interrupted
 from reid_aug.runtime.json_toml import is_utf8
 
 # options of the user's own command that a remedy needs too, where its command has them
@@ -17,6 +19,7 @@ SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--
 DATA = "DATA"  # the place of the data set in the words of a remedy
 REINSTALL = "install reid-aug again, with torch and torchvision from one source"
 STOPPED = "stopped; the same command goes on from what was saved, if anything was"
+UNNAMED = "a file or the output"  # the place of an error of the system that names no file
 
 
 class OneLine(click.Group):
@@ -26,6 +29,7 @@ class OneLine(click.Group):
         """Run a command; an error that the user can mend becomes one line."""
         extra["standalone_mode"] = False
         own = sys.argv[1:] if args is None else args
+        record_interrupts()
         try:
             _check_system()
             _check_arguments(own)
@@ -36,6 +40,8 @@ class OneLine(click.Group):
         except (click.Abort, KeyboardInterrupt):
             _stop(STOPPED, 130)
         except Exception as error:
+            if was_interrupted():
+                _stop(STOPPED, 130)
             text = _sentence(error, own, self)
             if text is None:
                 raise
@@ -54,7 +60,7 @@ def _sentence(error: Exception, args: Sequence[str], program: click.Command) -> 
     if isinstance(error, FileNotFoundError):
         return f"{error.filename} is missing"
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'}: {error.strerror or error}"
+        return f"{error.filename or UNNAMED}: {error.strerror or error}"
     if _is_lack_of_memory(error):
         return f"memory does not suffice, {str(error)[:200]}; choose smaller settings"
     if _is_wrong_installation(error):
@@ -146,5 +152,6 @@ def _options_of(program: click.Command, words: Sequence[str]) -> set[str]:
 
 
 def _stop(text: str, code: int) -> None:
-    click.echo(f"error: {' '.join(text.split())}", err=True)
+    with suppress(OSError):  # if stderr cannot be written, the exit code is all there is
+        click.echo(f"error: {' '.join(text.split())}", err=True)
     sys.exit(code)

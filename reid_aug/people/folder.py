@@ -86,11 +86,20 @@ def _write_person(folder: Path, config: PeopleConfig, pid: int) -> dict[str, Pos
 
 
 def cached_people(config: PeopleConfig, progress: Progress | None = None) -> Path:
-    """The folder of these people in the user's cache; it is rendered on first use."""
+    """The folder of these people in the user's cache; it is rendered on first use.
+
+    Raises:
+        UserError: If the cache cannot be written.
+    """
     root = people_cache(config)
     if not is_people(root):
         try:
             write_people(root, config, progress)
+        except OSError as error:
+            raise UserError(
+                f"{root}: the built-in people cannot be written, {error.strerror or error}; set "
+                f"XDG_CACHE_HOME to a folder that can, or write them with: reid-aug people DIR"
+            ) from None
         except UserError:
             if not is_people(
                 root
@@ -100,8 +109,18 @@ def cached_people(config: PeopleConfig, progress: Progress | None = None) -> Pat
 
 
 def people_cache(config: PeopleConfig) -> Path:
-    """The path of these people in the user's cache; it need not exist."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-aug"
+    """The path of these people in the user's cache; it need not exist.
+
+    Raises:
+        UserError: If the user has no home.
+    """
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reid-aug"
+    except RuntimeError:
+        raise UserError(
+            "the built-in people need a cache, but HOME is not set; set it or XDG_CACHE_HOME to a "
+            "folder that can be written"
+        ) from None
     counts = f"{config.identities}-{config.test_identities}-from-{config.first}"
     return cache / f"people-{RENDERER}-{config.difficulty}-{counts}-seed-{config.seed}"
 

@@ -182,7 +182,9 @@ def _held(folder: Path, how: int) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno not in IN_USE:
+                raise _no_locks(folder, error) from None
             raise UserError(
                 f"{folder}: another reid-aug command uses this folder; wait until it ends, or "
                 f"choose another folder with --out"
@@ -190,6 +192,13 @@ def _held(folder: Path, how: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _no_locks(place: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{place}: must lie on a file system with locks (flock), got the error "
+        f"{os.strerror(error.errno or 0)!r}; choose a folder on another disk"
+    )
 
 
 @contextmanager
@@ -219,7 +228,7 @@ class Claim:
     def __init__(self, path: Path, is_shared: bool = False, is_awaited: bool = False) -> None:
         self._how = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
         self._how |= 0 if is_awaited else fcntl.LOCK_NB
-        self._descriptor = -1
+        self._path, self._descriptor = path, -1
         while not self._has_name(path):
             self.release()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,7 +254,7 @@ class Claim:
         except OSError as error:
             self.release()
             if error.errno not in IN_USE:
-                raise
+                raise _no_locks(self._path, error) from None
         return self.is_held
 
     def _has_name(self, path: Path) -> bool:

@@ -1,9 +1,12 @@
 """The command line: wrong input gives one line and exit code 2, and writes nothing."""
 
+import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from click.testing import CliRunner
@@ -353,3 +356,36 @@ def test_the_sentence_of_every_command_fits_into_the_list(group):
 
     assert len(listed) >= 2
     assert [line for line in listed if not line.endswith(".") or line.endswith("..")] == []
+
+
+def test_ctrl_c_that_an_import_turns_into_another_error_is_still_ctrl_c(monkeypatch):
+    def import_numpy(**_):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise ImportError("cannot load module more than once per process")
+
+    monkeypatch.setattr(main.commands["doctor"], "callback", import_numpy)
+
+    result = call("doctor")
+
+    assert result.exit_code == 130, result.output
+    assert result.stderr.startswith("error: stopped; the same command goes on")
+    monkeypatch.setattr(main.commands["doctor"], "callback", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # the next command was not interrupted
+        main(["doctor"])
+
+
+def test_a_full_output_is_one_sentence():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "reid_aug", "recipe", "market1501"]
+        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert found.returncode == 2
+    assert found.stderr == "error: a file or the output: No space left on device\n"
+
+
+def test_closed_streams_are_no_error(here):
+    words = f"{sys.executable} -m reid_aug people few --identities 1 --test-identities 1"
+
+    assert subprocess.run(f"exec {words} 0<&- >&- 2>&-", shell=True).returncode == 0
+    assert (here / "few" / "people.json").exists()

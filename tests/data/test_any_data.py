@@ -770,6 +770,10 @@ def test_check_writes_a_manifest_of_what_is_usable(data):
     again = call("check", "usable.csv")
     assert again.exit_code == 0, again.output
     assert "poses: 7 of 7 training images are usable" in again.stdout
+    before = Path("usable.csv").stat().st_mtime_ns
+    assert "14 usable images" in call("check", data, "--fix", "usable.csv").stderr
+    assert Path("usable.csv").stat().st_mtime_ns == before
+    Path("usable-left-out.csv").write_text("other")
     assert "is there already" in call("check", data, "--fix", "usable.csv").stderr
 
 

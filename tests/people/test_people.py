@@ -147,6 +147,25 @@ def test_people_that_another_process_has_written_meanwhile_are_used(root, tmp_pa
     ]
 
 
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(UserError, match="cannot be written, Not a directory; set XDG_CACHE_HOME"):
+        cached_people(CONFIG)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+
+    with pytest.raises(UserError, match="HOME is not set; set it or XDG_CACHE_HOME"):
+        people_cache(CONFIG)
+
+
 def test_progress_counts_every_person(tmp_path):
     lengths = []
 

@@ -1,5 +1,9 @@
+import errno
+import fcntl
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import committed, new_folder, sha256, write_json
+from reid_aug.runtime.files import (
+    Claim,
+    committed,
+    joined,
+    locked,
+    new_folder,
+    sha256,
+    write_json,
+)
 
 KILLED = """
 import os, signal, sys
@@ -22,6 +34,15 @@ from reid_aug.runtime.files import new_folder
 with new_folder(sys.argv[1]) as part:
     (part / "a").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+HOLDER = """
+import sys
+from reid_aug.runtime.files import Claim, locked
+from pathlib import Path
+with locked(sys.argv[1]), Claim(Path(sys.argv[1]) / "a.lock"):
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -162,3 +183,29 @@ def test_sha256_is_the_hash_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
 
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_locks_vanish_with_a_killed_holder(tmp_path):
+    command = [sys.executable, "-c", HOLDER, tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another reid-aug command uses this folder"):
+            locked(tmp_path).__enter__()
+        assert not Claim(tmp_path / "a.lock").is_held
+
+        holder.kill()
+
+    with locked(tmp_path), Claim(tmp_path / "a.lock") as claim:
+        assert claim.is_held
+
+
+@pytest.mark.parametrize("lock", [locked, joined, lambda folder: Claim(folder / "a.lock")])
+def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch, lock):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    text = rf"{re.escape(str(tmp_path))}.*: must lie on a file system with locks \(flock\), got"
+    with pytest.raises(UserError, match=text), lock(tmp_path):
+        pass

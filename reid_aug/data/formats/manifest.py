@@ -34,7 +34,6 @@ from reid_aug.data.listing import (
     relative,
 )
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import committed
 from reid_aug.runtime.regular_files import read_text
 
 NAME = "manifest"
@@ -197,20 +196,21 @@ def _names(cells: Sequence[str]) -> list[str]:
     return [cell.strip().lower() for cell in cells]
 
 
-def write(path: Path, entries: Iterable[ListedImage], poses: dict[Path, str]) -> None:
-    """Write a manifest atomically.
+def text(path: Path, entries: Iterable[ListedImage], poses: dict[Path, str]) -> str:
+    """The text of a manifest.
 
     Args:
-        path: the file.
+        path: its file.
         entries: its rows; paths in the folder of the manifest or below become relative.
         poses: the cells of the column ``keypoints`` by path; none if it is empty.
     """
-    with committed(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file)
-        lines.writerow([*MANIFEST_COLUMNS, *([KEYPOINTS_COLUMN] if poses else [])])
-        for entry in entries:
-            camid = "" if entry.camid == NO_CAMERA else entry.camid
-            name = relative(entry.path.absolute(), path.absolute().parent)
-            label = JUNK_LABEL if entry.label == JUNK_LABEL else entry.label
-            cells = [name, label, camid, entry.split]
-            lines.writerow([*cells, *([poses.get(entry.path, "")] if poses else [])])
+    content = io.StringIO(newline="")
+    lines = csv.writer(content)
+    lines.writerow([*MANIFEST_COLUMNS, *([KEYPOINTS_COLUMN] if poses else [])])
+    for entry in entries:
+        camid = "" if entry.camid == NO_CAMERA else entry.camid
+        name = relative(entry.path.absolute(), path.absolute().parent)
+        label = JUNK_LABEL if entry.label == JUNK_LABEL else entry.label
+        cells = [name, label, camid, entry.split]
+        lines.writerow([*cells, *([poses.get(entry.path, "")] if poses else [])])
+    return content.getvalue()
