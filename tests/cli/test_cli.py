@@ -376,7 +376,7 @@ def test_ctrl_c_that_an_import_turns_into_another_error_is_still_ctrl_c(monkeypa
 
 
 def test_a_full_output_is_one_sentence():
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+    with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "reid_aug", "recipe", "market1501"]
         found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
 
