@@ -9,12 +9,14 @@ import re
 import shutil
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from tfjs_graphs import write_movenet
 
 from reid_aug.cli import main
+from reid_aug.data.keypoints import HEADER
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.stages.user_study import UserStudyConfig, write_user_study
 
@@ -35,6 +37,13 @@ def whole(people, tmp_path_factory):
     call("synthesize", "--data", here / "data", "--out", here / "run", *copies)
     crops = [np.full((8, 4, 3), 9 * i, np.uint8) for i in range(3)]
     write_user_study(crops, crops, UserStudyConfig(count=2, practice=1), here / "run", 0)
+    (here / "fashion").mkdir()
+    (here / "run" / "report").mkdir()
+    for name in ("train", "test"):
+        (here / "fashion" / f"fasion-resize-annotation-{name}.csv").write_text(f"{HEADER}\n")
+        (here / "fashion" / f"fasion-resize-pairs-{name}.csv").write_text("from,to\n")
+    (here / "run" / "report" / "result.json").write_text("{}")
+    (here / "m.csv").write_text("path,pid,camid,split\n")
     for name in ("a.json", "p.csv", "w.pth", "model.safetensors", "coco.json", "table.csv"):
         (here / name).write_text("{}")
     return here
@@ -59,7 +68,15 @@ READERS = {
         ("synthesize", *COMMON, "--recipe", "r.toml"),
         ("train-reid", *COMMON, "--recipe", "r.toml"),
         ("bank", "verify", *COMMON, "--recipe", "r.toml"),
+        ("recipe", "r.toml"),
+        ("doctor", "--recipe", "r.toml"),
     ],
+    "m.csv": [
+        ("convert", "m.csv", "new"),
+        ("check", "m.csv", "--fix", "usable.csv"),
+    ],
+    "fashion/fasion-resize-annotation-train.csv": [("deepfashion", "fashion", "new")],
+    "run/report/result.json": [("report", "run/report")],
     "g.toml": [("benchmark", "g.toml", "--out", "grid", "--dry-run")],
     "data/keypoints.csv": [
         ("synthesize", *COMMON),
@@ -162,6 +179,36 @@ def refused_in_one_sentence(result) -> str:
     assert len(errors) == 1, result.output
     assert "Traceback" not in result.output
     return errors[0]
+
+
+ARGUMENTS = {  # wrong arguments of commands that read no file that could be wrong
+    ("people", "data"): "must be missing or an empty folder",
+    ("people", "new", "--identities", "0"): "identities must be",
+    ("demo", "--device", "quantum"): "--device must be cpu, cuda or cuda:N",
+    ("demo", "--out", "r.toml"): "--out must be a folder, got a file",
+}
+
+
+@pytest.mark.parametrize("words", ARGUMENTS, ids=" ".join)
+def test_a_wrong_argument_is_one_sentence(here, words):
+    before = snapshot(here)
+
+    assert ARGUMENTS[words] in refused_in_one_sentence(call(*words))
+    assert snapshot(here) == before
+
+
+def test_every_command_is_in_a_table():
+    rows = [*ARGUMENTS, *(words for commands in READERS.values() for words in commands)]
+    known = {words[:2] for words in rows} | {words[:1] for words in rows}
+
+    assert [words for words in leaves(main) if words not in known] == []
+
+
+def leaves(command: click.Command, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command below one."""
+    if not isinstance(command, click.Group):
+        return [words]
+    return [leaf for name, one in command.commands.items() for leaf in leaves(one, (*words, name))]
 
 
 LIMITS = {
