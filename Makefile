@@ -21,8 +21,9 @@ docs: $(VENV)/installed  ## the documentation as a site, docs/_build/index.html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
 
 stress: $(VENV)/installed  ## attacks on files and commands, up to two hours
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress files build/stress --cases 10000 --minutes 60
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress files build/stress --cases 10000 --minutes 30
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress kills build/stress --cases 1000 --minutes 60
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stress faults build/stress --cases 400 --minutes 30
 
 documents: $(VENV)/installed  ## rewrite the tables in the documents
 	$(BIN)/python tests/test_documents.py

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,11 @@ BY_COMMAND = "bank.h5, by a command"  # slow, because each starts a child
 SHOWN = 3  # losses that are printed per class
 
 
-def attack_files(top: Path, cases: int, minutes: float, seed: int) -> dict[str, Tally]:
+def attack_files(
+    top: Path, cases: int, minutes: float, seed: int, only: Sequence[str]
+) -> dict[str, Tally]:
     """Mutate and read files, the formats in turn; the tallies by format."""
-    kinds = formats(top)
+    kinds = [one for one in formats(top) if not only or one.name in only]
     tallies = {one.name: Tally() for one in kinds}
     end = time.monotonic() + 60 * minutes
     number = 0
@@ -58,18 +60,20 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", default=[], help="a format or command")
     given = parser.parse_args()
     torch.set_num_threads(1)
     top = given.folder.absolute()
     shutil.rmtree(top / given.what, ignore_errors=True)
     (top / given.what).mkdir(parents=True)
     began = time.monotonic()
-    tallies = _attacks()[given.what](top / given.what, given.cases, given.minutes, given.seed)
+    attack, limits = _attacks()[given.what], (given.cases, given.minutes, given.seed, given.only)
+    tallies = attack(top / given.what, *limits)
     _print(tallies, time.monotonic() - began)
     raise SystemExit(any(tally.losses for tally in tallies.values()))
 
 
-def _attacks() -> dict[str, Callable[[Path, int, float, int], dict[str, Tally]]]:
+def _attacks() -> dict[str, Callable[[Path, int, float, int, Sequence[str]], dict[str, Tally]]]:
     from benchmarks.stress.faults import attack_under_faults
     from benchmarks.stress.kills import attack_commands
 

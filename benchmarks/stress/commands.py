@@ -25,6 +25,7 @@ TIMED = ("made", "host", "seconds", "generating_seconds", "versions")  # keys th
 UNTIMED = ("reid_aug.result/1", "reid_aug.bank-card/1")  # formats of files that have such keys
 UNCOMPARED = ("output.txt",)  # what the tries of a training printed
 GROWING = (".jsonl", ".journal")  # logs, of which a run that ended early leaves the beginning
+UNFINISHED = ("dataset.json",)  # states that a conversion is not complete yet
 IMPORTED = (
     "reid_aug.image_quality.declarations", "reid_aug.stages.bank.export",
     "reid_aug.stages.bank.import_", "reid_aug.stages.bank.score", "reid_aug.stages.bank.show",
@@ -215,6 +216,7 @@ class Arena:
             with self._output(number).open("w") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             os.environ.pop("XDG_CACHE_HOME", None)
             os.environ["HOME"] = str(self.home)
             inside()
@@ -252,6 +254,7 @@ class Arena:
             if found not in (known.before.get(name), wanted := known.after.get(name))
             and wanted is not None
             and not (name.endswith(GROWING) and wanted.startswith(found))
+            and Path(name).name not in UNFINISHED
         ]
 
     def give_again(self, one: Command) -> tuple[str, str] | None:

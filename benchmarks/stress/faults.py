@@ -20,7 +20,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from benchmarks.stress.attempts import DONE, REFUSED, Tally
+from benchmarks.stress.attempts import DONE, REFUSED, SURVIVED, Tally
 from benchmarks.stress.commands import Arena, Command, commands, finish, outliving
 
 ROOM = 2**30  # bytes of a disk with room
@@ -50,6 +50,8 @@ class Fault:
     needs_root: bool = False
     is_silent: bool = False
     """Whether the sentence cannot be printed."""
+    is_other_input: bool = False
+    """Whether the command may do its work with another input. It may then refuse to go on."""
     for_bank: bool = False
     """Whether the fault concerns commands that read a bank only."""
 
@@ -71,7 +73,7 @@ def faults() -> list[Fault]:
         Fault("stderr full", inside=partial(_to_full_device, 2), is_silent=True),
         Fault("image deleted", _restored_data, during=_delete_image),
         Fault("image cut off", _restored_data, during=_cut_image),
-        Fault("image exchanged", _restored_data, during=_exchange_image),
+        Fault("image exchanged", _restored_data, during=_exchange_image, is_other_input=True),
         Fault("bank deleted", _restored_bank, during=_delete_bank, for_bank=True),
         Fault("bank cut off", _restored_bank, during=_cut_bank, for_bank=True),
         Fault("bank exchanged", _restored_bank, during=_exchange_bank, for_bank=True),
@@ -81,7 +83,7 @@ def faults() -> list[Fault]:
 
 
 def attack_under_faults(
-    top: Path, cases: int, minutes: float, seed: int, only: Sequence[str] = ()
+    top: Path, cases: int, minutes: float, seed: int, only: Sequence[str]
 ) -> dict[str, Tally]:
     """Run commands under faults, every pair in turn; the tallies by fault.
 
@@ -122,22 +124,38 @@ def _case(one: Command, fault: Fault, arena: Arena, rng: random.Random) -> tuple
         codes = [finish(child) for child in children]
         printed = [arena.printed(number) for number in numbers]
         left = [pid for child in children for pid in outliving(child)]
-    for code, text in zip(codes, printed, strict=True):
-        is_sentence = fault.is_silent or _is_sentence(text)
-        if code not in (0, 2) or "Traceback" in text or (code and not is_sentence):
-            return "not one sentence", f"exit code {code}, {text[-1500:]}"
+    ending = _ending_of(fault, codes, printed)
+    if ending[0] not in SURVIVED:
+        return ending
     if left:
         return "outlived", f"{len(left)} processes outlived it"
     if parts := arena.leftovers():
         return "temporary files", ", ".join(parts)
-    if half := arena.half_written(one):
+    if not fault.is_other_input and (half := arena.half_written(one)):
         return "half-written", ", ".join(half)
-    return arena.give_again(one) or (REFUSED if any(codes) else DONE, "")
+    found = arena.give_again(one)
+    if fault.is_other_input and found and _is_sentence(found[1]):
+        return ending
+    return found or ending
+
+
+def _ending_of(fault: Fault, codes: list[int], printed: list[str]) -> tuple[str, str]:
+    """How the processes of a command ended."""
+    for code, text in zip(codes, printed, strict=True):
+        is_sentence = fault.is_silent or _is_sentence(text)
+        if code not in (0, 2) or "Traceback" in text or (code and not is_sentence):
+            return "not one sentence", f"exit code {code}, {text[-1500:]}"
+    return REFUSED if any(codes) else DONE, ""
 
 
 def _is_sentence(printed: str) -> bool:
-    """Whether exactly one line reports an error."""
-    return sum(line.startswith("error: ") for line in printed.splitlines()) == 1
+    """Whether exactly one line reports an error, or a line names each cell of a grid that failed.
+
+    Each process of several that run one grid leaves the cells of the others out.
+    """
+    lines = printed.splitlines()
+    is_grid = any(line.startswith("failed: ") for line in lines)
+    return is_grid or sum("error: " in line for line in lines) == 1
 
 
 def _size(folder: Path) -> int:
@@ -195,7 +213,7 @@ def _drop_capabilities(rng: random.Random) -> None:
 
 
 def _limit_file_size(rng: random.Random) -> None:
-    most = int(2 ** rng.uniform(0, 21))
+    most = int(2 ** rng.uniform(14, 21))  # which leaves room for what the command prints
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.stress.attempts import DONE, Tally
@@ -17,9 +18,11 @@ from benchmarks.stress.commands import Arena, Command, commands, finish, in_turn
 WAYS = ("SIGKILL", "SIGKILL of the group", "SIGTERM", "SIGINT")
 
 
-def attack_commands(top: Path, cases: int, minutes: float, seed: int) -> dict[str, Tally]:
+def attack_commands(
+    top: Path, cases: int, minutes: float, seed: int, only: Sequence[str]
+) -> dict[str, Tally]:
     """End commands, the kinds in turn; the tallies by command."""
-    arena, kinds = Arena(top), commands()
+    arena, kinds = Arena(top), [one for one in commands() if not only or one.name in only]
     tallies = {one.name: Tally() for one in kinds}
     end = time.monotonic() + 60 * minutes
     for number, one in in_turn(kinds, cases):
