@@ -42,6 +42,11 @@ def test_mutated_files_are_read_or_refused(tmp_path):
     assert tried(attack_files(tmp_path, 40, 1, 0, only)) == 40
 
 
+@pytest.mark.slow
+def test_a_killed_grid_ends_with_its_processes_and_is_done_again(tmp_path):
+    assert tried(attack_commands(tmp_path, 4, 10, 0, ["benchmark"])) == 4
+
+
 def test_a_killed_command_is_done_again(tmp_path):
     assert tried(attack_commands(tmp_path, 2, 1, 0, ["convert"])) == 2
 

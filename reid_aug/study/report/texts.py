@@ -39,6 +39,7 @@ FOOTNOTE = (
     "else is said, a generator was trained on external data, with or without the kept set. True "
     "renders show the right person in the right pose, which no generator can promise."
 )
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a text that a spreadsheet computes
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
 TERMINAL_WIDTH = 100  # columns of a terminal
 LEAST_WHAT = 16  # columns of what a row adds, which takes the room that the others leave
@@ -271,13 +272,23 @@ def escaped(text: str) -> str:
 
 def comma_separated(lines: Iterable[Line]) -> str:
     """The lines of all tables as one table with one header."""
-    records = [record(line) for line in lines]
+    records = [{name: no_formula(v) for name, v in record(line).items()} for line in lines]
     names = list(dict.fromkeys(name for one in records for name in one))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue().rstrip("\n")
+
+
+def no_formula(value: object) -> object:
+    """The value; a text that a spreadsheet would compute gets an apostrophe, which prevents it.
+
+    >>> no_formula("=1+1"), no_formula("resnet50"), no_formula(-0.5)
+    ("'=1+1", 'resnet50', -0.5)
+    """
+    is_formula = isinstance(value, str) and value.startswith(FORMULA)
+    return f"'{value}" if is_formula else value
 
 
 def record(line: Line) -> dict[str, Any]:

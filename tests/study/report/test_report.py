@@ -424,6 +424,15 @@ def test_csv_holds_numbers_and_every_setting():
     )  # fmt: skip
 
 
+def test_csv_holds_no_formula():
+    rows = [result(0.0, 0, 0.5), result(1.0, 0, 0.4, method='=HYPERLINK("x"),\n1')]
+
+    _, after = csv.DictReader(io.StringIO(report(rows, "csv")))
+
+    assert after["images_from"] == '\'=HYPERLINK("x"),\n1'
+    assert float(after["gain"]) == pytest.approx(-0.1)
+
+
 def test_csv_of_two_settings_is_one_table_with_one_header():
     longer = {"recipe": {**RECIPE, "steps": 600, "new": 1}}
 
