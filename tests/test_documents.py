@@ -105,6 +105,16 @@ def anchors(document):
     return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
+def test_every_promise_of_security_names_tests_that_exist():
+    lines = (ROOT / "SECURITY.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ")][2:]
+    named = [re.findall(r"`(tests/[^`]+)`", row) for row in rows]
+
+    assert len(rows) > 10
+    assert [row for row, tests in zip(rows, named, strict=True) if not tests] == []
+    assert [path for tests in named for path in tests if not (ROOT / path).exists()] == []
+
+
 @pytest.fixture
 def parsed(monkeypatch):
     """Parse a command and return its values; the commands themselves do nothing."""

@@ -17,7 +17,6 @@ from benchmarks.stress.mutations import mutate
 
 BATCH = 20  # cases of one format in one process, as long as it lives
 BY_COMMAND = "bank.h5, by a command"  # slow, because each starts a child
-SHOWN = 3  # losses that are printed per class
 
 
 def attack_files(
@@ -81,9 +80,6 @@ def _attacks() -> dict[str, Callable[[Path, int, float, int, Sequence[str]], dic
 
 
 def _print(tallies: dict[str, Tally], seconds: float) -> None:
-    for tally in tallies.values():
-        for loss in tally.losses[:SHOWN]:
-            print(f"LOST {loss}\n")
     for name, tally in tallies.items():
         print(tally.line(name))
     tried = sum(tally.ended.total() for tally in tallies.values())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from reid_aug.runtime.errors import UserError
 
+SHOWN = 3  # losses that are printed per class
 SECONDS = 20
 MEMORY = 4 * 2**30  # bytes beside those of this process
 READ, DONE, REFUSED, FAILED = "read", "done", "refused", "failed"
@@ -29,9 +30,12 @@ class Tally:
     losses: list[str] = field(default_factory=list)
 
     def add(self, ending: str, about: str) -> None:
+        """Count a case; the first losses are printed at once."""
         self.ended[ending] += 1
         if ending not in SURVIVED:
             self.losses.append(about)
+            if len(self.losses) <= SHOWN:
+                print(f"LOST {about}\n", flush=True)
 
     def line(self, name: str) -> str:
         tried, lost = self.ended.total(), len(self.losses)
