@@ -34,7 +34,7 @@ IMPORTED = (
     "reid_aug.stages.train_generator", "reid_aug.stages.train_reid", "reid_aug.stages.user_study",
     "reid_aug.study.benchmark", "reid_aug.study.report.page",
 )  # fmt: skip
-PATIENCE = 120.0  # seconds for one command
+PATIENCE = 600.0  # seconds for one command
 SETTLED = 10.0  # seconds in which the processes of a killed command must end
 PEOPLE = PeopleConfig(identities=4, test_identities=4)
 SMALL = (

@@ -169,11 +169,23 @@ class Bank:
             digest.update("\n".join(names[:count]).encode())
         return digest.hexdigest()
 
+    def file_sha256(self) -> str:
+        """SHA-256 of the file that the rows are read from, also if its name means another by now.
+
+        Raises:
+            UserError: If the file was changed.
+        """
+        digest, place = hashlib.sha256(), 0
+        while content := os.pread(self._open(), 2**20, place):
+            digest.update(content)
+            place += len(content)
+        return digest.hexdigest()
+
     def _open(self) -> int:
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_RDONLY)
-            if _stamp(os.fstat(self._descriptor)) != self._stamp:
-                raise UserError(f"{self.path}: was changed while it was in use; start again")
+        if _stamp(os.fstat(self._descriptor)) != self._stamp:
+            raise UserError(f"{self.path}: was changed while it was in use; start again")
         return self._descriptor
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from reid_aug.data.dataset import verify_images
+from reid_aug.data.provenance import dataset_sha256
 from reid_aug.runtime.workers import CORES
 from reid_aug.stages.stage import Stage
 from reid_aug.stages.train_reid import check_network
@@ -40,11 +41,13 @@ def plan_tasks(grid: Grid, stage: Stage, generator: str | None) -> list[Task]:
         check_network(cell_recipe(recipe, cell).train_reid)
     needs_one = any(cell.needs_generator and cell.generator == "given" for cell in cells)
     given = stage.generator(generator) if needs_one else None
+    digest = dataset_sha256(stage.dataset)
     tasks = [
         Task(
             cell,
             recipe,
             stage.root,
+            digest,
             _bank_of(cell, stage),
             stage.run.cell(cell.name),
             _generator_of(cell, stage, given),

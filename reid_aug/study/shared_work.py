@@ -23,6 +23,7 @@ from reid_aug.bank.contact_sheet import write_contact_sheet
 from reid_aug.bank.scores import NETWORK
 from reid_aug.data.dataset import PersonImage, kept
 from reid_aug.data.formats import read_dataset
+from reid_aug.data.provenance import dataset_sha256
 from reid_aug.generator import load_generator
 from reid_aug.mixing import share_out
 from reid_aug.runtime.errors import UserError
@@ -168,7 +169,9 @@ def scorers(grid: Grid, tasks: Sequence[Task], stage: Stage) -> dict[Path, Task]
             real = Cell(grid.backbone[0], "supplement", 0.0, task.cell.real_part, seed)
             cell = replace(real, replicate=task.cell.replicate)
             folder = stage.run.cell(cell.name)
-            found[task.bank] = Task(cell, stage.recipe, stage.root, None, folder, None)
+            found[task.bank] = Task(
+                cell, stage.recipe, stage.root, task.dataset_sha256, None, folder, None
+            )
     return found
 
 
@@ -206,8 +209,16 @@ def _pre_training(task: Task, root: Path) -> Task:
     assert task.weights is not None
     cell = Cell(task.cell.backbone, "supplement", 0.0, 1.0, task.cell.seed)
     folder = task.weights.parent
+    digest = dataset_sha256(read_dataset(root))
     return replace(
-        task, cell=cell, root=root, bank=None, folder=folder, generator=None, weights=None
+        task,
+        cell=cell,
+        root=root,
+        dataset_sha256=digest,
+        bank=None,
+        folder=folder,
+        generator=None,
+        weights=None,
     )
 
 

@@ -20,6 +20,7 @@ import torch
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import Dataset
 from reid_aug.data.formats import read_dataset
+from reid_aug.data.provenance import dataset_sha256
 from reid_aug.mixing import Mix, require_same_dataset
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked
@@ -52,6 +53,8 @@ class Task:
     cell: Cell
     recipe: Recipe
     root: Path
+    dataset_sha256: str
+    """The data set in ``root`` when the grid was planned."""
     bank: Path | None
     folder: Path
     generator: Path | None
@@ -169,8 +172,17 @@ def run_cell(task: Task, device: str, threads: int) -> Ending:
 
 
 def train_cell(task: Task, device: str) -> None:
-    """Train and evaluate one cell."""
+    """Train and evaluate one cell.
+
+    Raises:
+        UserError: If images of the data set were changed since the grid was planned.
+    """
     dataset = read_dataset(task.root)
+    if dataset_sha256(dataset) != task.dataset_sha256:
+        raise UserError(
+            f"{task.root}: must hold the images that the grid was started with; bring them back, "
+            f"or run the same command again in another folder (--out)"
+        )
     mix = task.mix(dataset)
     cell, on = task.cell, torch.device(device)
     train_reid(mix, dataset, task.config, task.folder, cell.seed, on, replicate=cell.replicate)

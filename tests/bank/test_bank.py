@@ -599,3 +599,25 @@ def test_a_bank_that_was_stretched_is_refused_without_reading_its_hole(path):
 
     with pytest.raises(UserError, match=r"must hold at most 268435456 bytes beside its datasets"):
         Bank(path)
+
+
+def test_a_bank_that_is_replaced_stays_the_one_that_was_opened(path):
+    bank = Bank(path)
+    own, pixels = hashlib.sha256(path.read_bytes()).hexdigest(), bank.image(0)
+    write_bank(path, ROWS, [PIXELS[::-1]], ATTRIBUTES)
+
+    np.testing.assert_array_equal(bank.image(0), pixels)
+    assert bank.file_sha256() == own
+    assert Bank(path).file_sha256() != own
+
+
+def test_a_bank_that_is_changed_in_place_is_not_read_on(path):
+    bank = Bank(path)
+    bank.image(0)
+    content = path.read_bytes()
+    os.utime(path, ns=(0, 0))
+    path.write_bytes(content)
+
+    for read in (lambda: bank.image(0), bank.file_sha256):
+        with pytest.raises(UserError, match="was changed while it was in use; start again"):
+            read()

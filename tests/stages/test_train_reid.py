@@ -326,6 +326,20 @@ def stop_after(monkeypatch, steps):
     monkeypatch.setattr(module, "SAVED_EVERY", 0.0)
 
 
+def test_the_log_is_flushed_before_the_state_that_relies_on_it(people, tmp_path, monkeypatch):
+    from reid_aug.stages import train_reid as module
+
+    done = []
+    sync, write = module.sync, module.write_state
+    monkeypatch.setattr(module, "sync", lambda log: (done.append("log"), sync(log)))
+    monkeypatch.setattr(module, "write_state", lambda *a: (done.append("state"), write(*a)))
+    monkeypatch.setattr(module, "SAVED_EVERY", 0.0)
+
+    run(people, tmp_path, Mix(read_market1501(people).train), replace(SMALL, steps=2))
+
+    assert done == ["log", "state", "log", "state", "log"]
+
+
 @pytest.mark.parametrize("config", [SMALL, STRONG], ids=["plain", "strong"])
 def test_a_training_that_was_stopped_ends_in_the_same_weights(
     people, bank, tmp_path, monkeypatch, config

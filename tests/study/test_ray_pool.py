@@ -170,7 +170,14 @@ def test_a_task_is_submitted_with_absolute_paths(monkeypatch, tmp_path):
     recipe = Recipe("small", train_reid=TrainReidConfig(weights="w.pth"))
     cell = Cell("a", "supplement", 1.0, 1.0, 0)
     task = Task(
-        cell, recipe, Path("data"), Path("b.h5"), Path("run/a"), None, Path("w.safetensors")
+        cell,
+        recipe,
+        Path("data"),
+        "d" * 64,
+        Path("b.h5"),
+        Path("run/a"),
+        None,
+        Path("w.safetensors"),
     )
 
     there = _absolute(task)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,19 +10,25 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from processes import cells_started_by, members, wait_until
 
+from reid_aug.data.formats import read_dataset
+from reid_aug.data.provenance import dataset_sha256
+from reid_aug.runtime.errors import UserError
 from reid_aug.stages.recipe import Recipe
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 from reid_aug.study.cell import Cell
 from reid_aug.study.local_pool import LocalPool
-from reid_aug.study.tasks import Task, run_tasks
+from reid_aug.study.tasks import Task, run_tasks, train_cell
 
 SMALL = TrainReidConfig(backbone="osnet_x0_25", steps=1, batch=4, height=64, width=32)
 
 ENDLESS = """
 import sys
 from pathlib import Path
+from reid_aug.data.formats import read_dataset
+from reid_aug.data.provenance import dataset_sha256
 from reid_aug.study.cell import Cell
 from reid_aug.stages.recipe import Recipe
 from reid_aug.study.tasks import Task, run_tasks
@@ -33,19 +40,21 @@ if __name__ == "__main__":
     config = TrainReidConfig("osnet_x0_25", steps=10**6, batch=4, height=64, width=32)
     cell = Cell("osnet_x0_25", "supplement", 0.0, 1.0, 0)
     recipe = Recipe("endless", train_reid=config)
-    run_tasks([Task(cell, recipe, data, None, folder, folder)], LocalPool(["cpu"], 1))
+    digest = dataset_sha256(read_dataset(data))
+    run_tasks([Task(cell, recipe, data, digest, None, folder, folder)], LocalPool(["cpu"], 1))
 """
 
 
 def task(data: Path, folder: Path, ratio: float = 0.0, bank: Path | None = None) -> Task:
     cell = Cell("osnet_x0_25", "supplement", ratio, 1.0, 0)
     recipe = Recipe("small", train_reid=SMALL)
-    return Task(cell, recipe, data, bank, folder, folder / "generator")
+    digest = dataset_sha256(read_dataset(data))
+    return Task(cell, recipe, data, digest, bank, folder, folder / "generator")
 
 
-def test_a_network_that_the_grid_pre_trains_records_its_training_images(tmp_path):
+def test_a_network_that_the_grid_pre_trains_records_its_training_images(people, tmp_path):
     declared = replace(SMALL, weights="imagenet.pth", weights_data="external")
-    plain = task(tmp_path, tmp_path)
+    plain = task(people, tmp_path)
     plain = replace(plain, recipe=replace(plain.recipe, train_reid=declared))
 
     own = replace(plain, weights=tmp_path / "model.safetensors").config
@@ -86,6 +95,16 @@ def test_a_cell_that_cannot_work_is_not_tried_again_and_reports_why(people, tmp_
 
     said = (tmp_path / "cell" / "output.txt").read_text()
     assert said.count("gone.h5 is missing") == 1
+
+
+def test_a_cell_is_not_trained_on_other_images_than_the_grid_was_started_with(people, tmp_path):
+    planned = task(shutil.copytree(people, tmp_path / "data"), tmp_path / "cell")
+    min((tmp_path / "data" / "bounding_box_train").iterdir()).unlink()
+
+    with pytest.raises(UserError, match="data: must hold the images that the grid was started"):
+        train_cell(planned, "cpu")
+
+    assert not (tmp_path / "cell").exists()
 
 
 def test_cells_die_with_a_benchmark_that_is_killed(people, tmp_path):

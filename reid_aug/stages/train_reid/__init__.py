@@ -54,7 +54,7 @@ from reid_aug.mixing import (
 from reid_aug.people import dataset_name
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import Remedy, UserError
-from reid_aug.runtime.files import committed, locked, sha256, taken_back, write_json
+from reid_aug.runtime.files import committed, locked, sha256, sync, taken_back, write_json
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.weights import fitting, write_tensors
 from reid_aug.runtime.workers import end_with_parent, usable_cores
@@ -229,12 +229,11 @@ class TrainReidJob(Job):
         stage = self.stage
         if self.missing:
             raise UserError(f"{self.missing.path} is missing", Remedy(("synthesize",)))
-        if self.is_done():
-            return self.path
-        config, seed, show = stage.recipe.train_reid, stage.recipe.seed, progress or track
-        inputs = self.mix, stage.dataset, config, self.folder, seed, stage.device
-        train_reid(*inputs, self.group, show)
-        if self.group.is_first:
+        if not self.is_done():
+            config, seed, show = stage.recipe.train_reid, stage.recipe.seed, progress or track
+            inputs = self.mix, stage.dataset, config, self.folder, seed, stage.device
+            train_reid(*inputs, self.group, show)
+        if self.group.is_first:  # also if a killed run wrote the result and no recipe
             stage.write_recipe()
         return self.path
 
@@ -443,8 +442,10 @@ def _steps(
                 log.write(json.dumps(line) + "\n")
                 bar.set_postfix_str(f"loss {values['loss']:.2f}", refresh=False)
             if is_saved:
+                sync(log)  # a state relies on the lines of its steps
                 write_state(folder, about, step + 1, trainer.state())
                 saved = time.monotonic()
+        sync(log)
 
 
 def _finite(losses: dict[str, Tensor], step: int, config: TrainReidConfig) -> dict[str, float]:

@@ -68,7 +68,7 @@ def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
         "generator_sha256": used.attributes.generator_sha256 if used else None,
         "starting_data": starting_status,
         "leak_free": is_leak_free((status, starting_status, *scorers(mix))),
-        "bank_sha256": sha256(used.path) if used else None,
+        "bank_sha256": used.file_sha256() if used else None,
     }
 
 
