@@ -86,9 +86,11 @@ def test_only_run_writes_and_a_second_run_does_nothing(stage, prepare, file):
     assert path.name == file
     assert json.loads(stage.run.recipe.read_text()) == job.stage.recipe.table()
     written = path.stat().st_mtime_ns
+    stage.run.recipe.unlink()  # as if the run was killed before it wrote the recipe
     again = prepare(stage)
     assert again.run() == path
     assert path.stat().st_mtime_ns == written
+    assert json.loads(stage.run.recipe.read_text()) == job.stage.recipe.table()
     assert f"done already: {path}" in again.describe()
 
 
