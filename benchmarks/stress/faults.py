@@ -72,7 +72,7 @@ def faults() -> list[Fault]:
         Fault("stdout full", inside=partial(_to_full_device, 1), is_silent=True),
         Fault("stderr full", inside=partial(_to_full_device, 2), is_silent=True),
         Fault("image deleted", _restored_data, during=_delete_image),
-        Fault("image cut off", _restored_data, during=_cut_image),
+        Fault("image cut off", _restored_data, during=_cut_image, is_other_input=True),
         Fault("image exchanged", _restored_data, during=_exchange_image, is_other_input=True),
         Fault("bank deleted", _restored_bank, during=_delete_bank, for_bank=True),
         Fault("bank cut off", _restored_bank, during=_cut_bank, for_bank=True),

@@ -90,6 +90,16 @@ def dataset_sha256(dataset: Dataset) -> str:
     return content_sha256((*dataset.train, *dataset.query, *dataset.gallery))
 
 
+def require_unchanged(dataset: Dataset, digest: str) -> None:
+    """Read all images again, and raise a UserError unless they still have this hash."""
+    everything = (*dataset.train, *dataset.query, *dataset.gallery)
+    if content_sha256(everything) != digest:
+        raise UserError(
+            f"{everything[0].path.parents[1]}: images were changed while they were in use; bring "
+            f"them back, then run the same command again"
+        )
+
+
 def keypoints_sha256(images: Iterable[PersonImage], poses: Mapping[str, Pose]) -> str:
     """SHA-256 of the names and keypoints of ``images``, in sorted order."""
     digest = hashlib.sha256()

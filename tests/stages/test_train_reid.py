@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -324,6 +325,25 @@ def stop_after(monkeypatch, steps):
 
     monkeypatch.setattr(module, "write_state", write_and_die)
     monkeypatch.setattr(module, "SAVED_EVERY", 0.0)
+
+
+def test_images_that_change_during_the_training_are_one_sentence(people, tmp_path, monkeypatch):
+    from reid_aug.stages import train_reid as module
+
+    data = shutil.copytree(people, tmp_path / "data")
+    dataset = read_market1501(data)
+    write = module.write_tensors
+
+    def change_and_write(*arguments):
+        os.truncate(dataset.train[0].path, dataset.train[0].path.stat().st_size - 1)
+        write(*arguments)
+
+    monkeypatch.setattr(module, "write_tensors", change_and_write)
+
+    with pytest.raises(UserError, match="data: images were changed while they were in use; bring"):
+        run(data, tmp_path / "cell", Mix(dataset.train), replace(SMALL, steps=1))
+
+    assert not (tmp_path / "cell").exists()
 
 
 def test_the_log_is_flushed_before_the_state_that_relies_on_it(people, tmp_path, monkeypatch):

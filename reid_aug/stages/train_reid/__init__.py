@@ -29,7 +29,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_
 from reid_aug.backbones.feature_networks import require_random_start
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, require_a_match, verify_images
+from reid_aug.data.provenance import require_unchanged
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.evaluation.features import check_memory, evaluate_model
 from reid_aug.mixing import (
@@ -292,6 +293,8 @@ def train_reid(
         metadata["trained_on"] = trained_on(mix, config)
         write_tensors(folder / MODEL, model.state_dict(), metadata)
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
+        with _without_state(folder):
+            require_unchanged(dataset, about["dataset_sha256"])
         result = {
             "format": RESULT_FORMAT,
             **scores.fields([query.name for query in dataset.query]),
@@ -317,6 +320,16 @@ def train_reid(
         write_json(folder / RESULT, result)
         (folder / STATE).unlink(missing_ok=True)
     return folder / RESULT
+
+
+@contextlib.contextmanager
+def _without_state(folder: Path) -> Iterator[None]:
+    """Remove the state if the body raises a UserError: it does not belong to this experiment."""
+    try:
+        yield
+    except UserError:
+        (folder / STATE).unlink(missing_ok=True)
+        raise
 
 
 def describe_start(config: TrainReidConfig) -> str:
