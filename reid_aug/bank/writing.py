@@ -1,9 +1,11 @@
 """Writing a bank; the file appears only when it is complete."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,9 @@ from reid_aug.bank.attributes import BankAttributes
 from reid_aug.bank.opening import mark_as_own
 from reid_aug.bank.reading import BANK_FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
-from reid_aug.runtime.files import committed
+from reid_aug.runtime.files import FULL, committed
+
+HEAD = 2**18  # bytes for the structures of HDF5 and the attributes
 
 
 def write_bank(
@@ -35,14 +39,31 @@ def write_bank(
     Raises:
         UserError: If the disk has not enough space.
     """
+    columns, pieces = columns_of(rows, scores or {}), iter(shards)
+    first = [next(pieces)] if len(rows) else []
+    frame = first[0][0].nbytes if first else 0
+    size = len(rows) * frame + sum(column.nbytes for column in columns.values()) + HEAD
     with committed(path) as part:
+        _require_room(part, size)
         try:
             with h5py.File(part, "w", libver="earliest") as file:
-                _fill(file, rows, shards, attributes, scores or {})
+                _fill(file, rows, chain(first, pieces), attributes, columns)
         except RuntimeError as error:  # raised by HDF5 on closing a file that it could not write
             number = re.search(r"errno = (\d+)", str(error))
             raise OSError(int(number[1]), str(path)) if number else error from None
     mark_as_own(Path(path))
+
+
+def _require_room(part: Path, size: int) -> None:
+    """Raise an OSError unless a file of that size can be written; HDF5 may crash on a full disk."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with part.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in FULL:
+                raise  # some file systems cannot reserve room, which is another error
 
 
 def _fill(
@@ -50,7 +71,7 @@ def _fill(
     rows: Rows,
     shards: Iterable[np.ndarray],
     attributes: BankAttributes,
-    scores: Mapping[str, np.ndarray],
+    columns: Mapping[str, np.ndarray],
 ) -> None:
     digest, done, images = hashlib.sha256(), 0, None
     for shard in shards:
@@ -61,7 +82,6 @@ def _fill(
         done += len(shard)
     if done != len(rows):
         raise ValueError(f"{file.filename}: {len(rows)} rows were announced, got {done}")
-    columns = columns_of(rows, scores)
     for name, column in columns.items():
         file.create_dataset(name, data=column, track_times=False)
     whole = replace(attributes.unwritten(), images_sha256=digest.hexdigest()).stored()

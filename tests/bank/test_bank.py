@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -621,3 +622,16 @@ def test_a_bank_that_is_changed_in_place_is_not_read_on(path):
     for read in (lambda: bank.image(0), bank.file_sha256):
         with pytest.raises(UserError, match="was changed while it was in use; start again"):
             read()
+
+
+def test_a_bank_is_refused_before_hdf5_meets_a_full_disk(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(h5py, "File", None)  # which can end the process on a full disk
+
+    with pytest.raises(UserError, match=r"bank\.h5: could not be written, no space left on device"):
+        write(tmp_path / "bank.h5")
+
+    assert list(tmp_path.iterdir()) == []
