@@ -103,6 +103,8 @@ READERS = {
     "model.safetensors": [
         ("reid", "evaluate", "model.safetensors", *COMMON),
         ("reid", "rank", "model.safetensors", *COMMON),
+        ("reid", "features", "model.safetensors", "data", "--to", "f.npz"),
+        ("reid", "export", "model.safetensors", "--onnx", "m.onnx"),
         ("bank", "score", *COMMON, "--scorer", "model.safetensors"),
     ],
     "model.json": [

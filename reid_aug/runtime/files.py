@@ -65,34 +65,17 @@ def committed(path: Path | str) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        _explain_full(path, error)
+        explain_full(path, error)
         raise
 
 
-def _explain_full(path: Path, error: BaseException) -> None:
+def explain_full(path: Path, error: BaseException) -> None:
     """Raise a UserError if ``error`` is about a full disk."""
     if isinstance(error, OSError) and error.errno in FULL:
         raise UserError(
             f"{path}: could not be written, {os.strerror(error.errno).lower()}; free some "
             f"space, then run the same command again"
         ) from None
-
-
-def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file, which has its name only when it is complete; it is not flushed to the disk.
-
-    Raises:
-        UserError: If the disk is full.
-    """
-    part = target.with_name(f".{target.name}.part")
-    try:
-        shutil.copyfile(source, part)
-        part.replace(target)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        _explain_full(target, error)
-        raise
 
 
 @contextmanager
@@ -121,7 +104,7 @@ def new_folder(root: Path | str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in TAKEN and root.exists():
             raise taken from None  # another process created it in the meantime
-        _explain_full(root, error)
+        explain_full(root, error)
         raise
 
 

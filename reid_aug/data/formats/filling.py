@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import locked, write_json
+from reid_aug.runtime.files import explain_full, locked, write_json
 from reid_aug.runtime.json_toml import read_json
 
 DATASET_FORMAT = "reid_aug.dataset/1"
@@ -37,11 +37,21 @@ def filled(folder: Path, converted_from: str, names: Sequence[str]) -> Iterator[
 
 
 def write_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Write a file, which has its name only when it is complete; its folder is made too."""
+    """Write a file, which has its name only when it is complete; its folder is made too.
+
+    Raises:
+        UserError: If the disk is full.
+    """
     target.parent.mkdir(exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    write(part)
-    part.replace(target)
+    try:
+        write(part)
+        part.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        explain_full(target, error)
+        raise
 
 
 def _begin(folder: Path, record: Mapping[str, Any]) -> None:

@@ -9,9 +9,6 @@ new names, and ``identities.csv`` if the pids were assigned. The folder is compl
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +31,6 @@ from reid_aug.data.listing import (
     write_labels,
 )
 from reid_aug.runtime.errors import UserError
-
-
-from reid_aug.runtime.files import copy_whole, locked, write_json
-from reid_aug.runtime.json_toml import read_json
 
 IDENTITIES = "identities.csv"
 
@@ -104,10 +97,6 @@ def _copy(source: Path, target: Path) -> None:
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
     write_whole(target, partial(shutil.copyfile, source))
-
-
-    target.parent.mkdir(exist_ok=True)
-    copy_whole(source, target)
 
 
 def market_name(image: PersonImage) -> str:
