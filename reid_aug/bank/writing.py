@@ -17,7 +17,7 @@ from reid_aug.bank.reading import BANK_FORMAT
 from reid_aug.bank.rows import Rows, columns_of, content_sha256
 from reid_aug.runtime.files import FULL, committed
 
-HEAD = 2**18  # bytes for the structures of HDF5 and the attributes
+HEAD_ROOM = 2**18  # bytes for the structures of HDF5 and the attributes
 
 
 def write_bank(
@@ -42,7 +42,7 @@ def write_bank(
     columns, pieces = columns_of(rows, scores or {}), iter(shards)
     first = [next(pieces)] if len(rows) else []
     frame = first[0][0].nbytes if first else 0
-    size = len(rows) * frame + sum(column.nbytes for column in columns.values()) + HEAD
+    size = len(rows) * frame + sum(column.nbytes for column in columns.values()) + HEAD_ROOM
     with committed(path) as part:
         _require_room(part, size)
         try:
