@@ -95,6 +95,8 @@ READERS = {
         ("synthesize", "--data", "data", "--out", "new", "--generator", "g.safetensors"),
         ("generator", "attention", "a.jpg", "b.jpg", *COMMON, "--generator", "g.safetensors"),
         ("generator", "evaluate", *COMMON, "--generator", "g.safetensors", "--count", "1"),
+        ("generator", "pose", "a.jpg", "walk/0/front", *COMMON, "--generator", "g.safetensors"),
+        ("generator", "walk", "a.jpg", *COMMON, "--generator", "g.safetensors"),
     ],
     "w.pth": [
         ("generator", "import", "w.pth", "--out", "official"),
