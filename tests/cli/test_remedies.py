@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from command_line import call, run
+from PIL import Image
 from tfjs_graphs import write_movenet
 
 import reid_aug
 from reid_aug.cli import main
 from reid_aug.data.dataset import read_market1501
+from reid_aug.data.keypoints import HEADER
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from tests.generator.test_generator import random_official
 
@@ -22,7 +24,8 @@ TINY = (
     *("--set", "train_generator.steps=1", "--set", "train_generator.batch=2"),
     *("--set", "train_generator.discriminator_start=1.0"),
 )
-PLACEHOLDERS = {"FILE": "weights.json"}
+PLACEHOLDERS = {"FILE": "weights.json", "DIR": "converted"}
+VIEWS = {"train": ("1front", "2side"), "test": ("3back", "4full")}
 
 
 def advised(*words) -> list[str]:
@@ -126,9 +129,26 @@ def test_missing_keypoints(here):
     Path("data/keypoints.csv").unlink()
     write_movenet(here / "weights.json", np.full((17, 3), 0.5))
 
-    run(*advised("synthesize", "--data", "data", "--ratio", 0.5, *COPIES))
+    limbs = ("--set", "synthesize.method=limb-warp")
+    run(*advised("synthesize", "--data", "data", "--ratio", 0.5, *limbs))
 
     assert Path("data/keypoints.csv").is_file()
+
+
+def test_a_data_set_that_only_convert_reads(here):
+    Path("fashion").mkdir()
+    name = "fashionMENDenimid0000008001_{}.jpg"
+    for part in ("train", "test"):
+        rows = [f"{name.format(view)}: {[40] * 18}: {[88] * 18}" for view in VIEWS[part]]
+        Path(f"fashion/fasion-resize-annotation-{part}.csv").write_text("\n".join([HEADER, *rows]))
+        pair = ",".join(name.format(view) for view in VIEWS[part])
+        Path(f"fashion/fasion-resize-pairs-{part}.csv").write_text(f"from,to\n{pair}\n")
+    for view in (*VIEWS["train"], *VIEWS["test"]):
+        Image.new("RGB", (176, 256)).save(Path("fashion") / name.format(view))
+
+    run(*advised("train-reid", "--data", "fashion", "--ratio", 0))
+
+    assert len(read_market1501("converted").train) == len(VIEWS["train"])
 
 
 def test_a_study_that_does_not_exist(here):
@@ -183,4 +203,5 @@ def test_every_advised_command_is_in_this_file():
     assert found == {
         "synthesize", "bank score", "bank show", "train-generator", "generator import",
         "generator user-study", "estimate-poses", "check", "demo", "train-reid", "report",
+        "convert DIR",
     }  # fmt: skip

@@ -37,7 +37,7 @@ MAT, MAT_FOLDER = "cuhk-03.mat", "cuhk03_release"
 CONFIG = "cuhk03_new_protocol_config_{}.mat"
 CONFIG_NAME = re.compile(r"cuhk03_new_protocol_config_(labeled|detected)\.mat")
 CELL_NAME = re.compile(r"([1-5])_(\d{3,4})_([12])_(\d{2})\.png")
-AT_ONCE = 256  # images that a process reads at once
+MAT_IMAGES_AT_ONCE = 256  # images that a process reads at once
 LARGEST_CROP = 2048  # pixels of a side of an image; the largest has 487
 MAT_SOURCE = "https://github.com/zhunzhong07/person-re-ranking"
 
@@ -100,7 +100,9 @@ def _in_children(
     work: Callable[[Sequence[T]], None], items: Sequence[T], mat: Path, progress: Progress = iter
 ) -> None:
     """Do the work piece by piece in child processes."""
-    step = max(1, min(AT_ONCE, len(items) // 2))  # two pieces, so that there are children
+    step = max(
+        1, min(MAT_IMAGES_AT_ONCE, len(items) // 2)
+    )  # two pieces, so that there are children
     pieces = [items[start : start + step] for start in range(0, len(items), step)]
     killed = f"{mat}: must be an intact HDF5 file, got one that ends the HDF5 library"
     done = spread(work, pieces, max(2, CORES), killed)
