@@ -135,6 +135,28 @@ def test_the_loss_falls_to_that_of_a_known_velocity(installed):
     assert loss < 1e-6
 
 
+def test_a_trained_network_removes_the_noise(installed):
+    """Trained on one pair only, it must come near the target: the noise itself is 0.95 away."""
+    from flow_generator import FlowConfig, FlowGenerator
+    from flow_generator.training import train
+
+    from reid_aug.stages.train_generator.pairs import PairBatch
+
+    rows = torch.linspace(0, 255, 32).byte()[:, None, None].expand(32, 16, 3)
+    pose, cameras = torch.full((4, 18, 2), 8.0), torch.ones(4, 2, dtype=torch.int64)
+    batch = PairBatch(
+        255 - rows.expand(4, -1, -1, -1), rows.expand(4, -1, -1, -1), pose, pose, cameras
+    )
+
+    torch.manual_seed(0)
+    network = train([batch] * 120, FlowGenerator(FlowConfig(width=16)), 3e-3, 0)
+
+    with torch.inference_mode():
+        image = network.repose(-torch.ones(1, 3, 32, 16), pose[:1], pose[:1], cameras[:1])
+    truth = rows.permute(2, 0, 1).float() / 127.5 - 1
+    assert (image[0] - truth).abs().mean() < 0.5
+
+
 def test_without_the_example_the_tag_is_refused_by_name(trained, monkeypatch):
     monkeypatch.setattr(
         sys, "path", [p for p in sys.path if "site" not in Path(p).name or "packages" in p]

@@ -19,6 +19,7 @@ PATCH = 2  # pixels; the U-Net works on patches of 2 x 2 pixels
 PLANES = 3 + 3 + 4 + JOINTS  # noisy image, source, moved limbs with their coverage, target pose
 TIMES = 64  # numbers that encode the time
 HEADS = 4
+STD = 0.5  # of the values of an image, about
 SEED = 0  # of the noise from which every image is generated
 
 
@@ -163,7 +164,7 @@ class FlowGenerator(GeneratorNetwork):
             features = self.attention(block(features, condition))
         features = self.up2(torch.cat([doubled(features), coarse], 1), condition)
         features = self.up1(torch.cat([doubled(features), fine], 1), condition)
-        return F.pixel_shuffle(self.leave(features), PATCH)
+        return _velocity(noisy, F.pixel_shuffle(self.leave(features), PATCH), time)
 
     def repose(
         self, image: Tensor, source: Tensor, target: Tensor, cameras: Tensor | None = None
@@ -177,6 +178,20 @@ class FlowGenerator(GeneratorNetwork):
             time = torch.full((len(image),), number / self.config.steps, device=image.device)
             point = point + self(point, time, known, cameras) / self.config.steps
         return point.clamp(-1, 1)
+
+
+def _velocity(noisy: Tensor, output: Tensor, time: Tensor) -> Tensor:
+    """The velocity from the output of the U-Net (scaled as by Karras et al., NeurIPS 2022).
+
+    The first term is the best linear estimate from the point itself, for images of standard
+    deviation ``STD``. What remains for the U-Net has variance 1 at every time.
+    """
+    when = time[:, None, None, None]
+    variance = (when * STD) ** 2 + (1 - when) ** 2
+    result: Tensor = (
+        when * STD**2 - (1 - when)
+    ) / variance * noisy + STD / variance.sqrt() * output
+    return result
 
 
 def known_planes(image: Tensor, source: Tensor, target: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 import reid_aug as ra
 from flow_generator.network import FlowConfig, FlowGenerator, known_planes, metadata_of
@@ -28,7 +28,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.train_generator.pairs import PairBatch, Pairs
 
-EMA = 0.998  # decay of the running average of the weights
+EMA = 0.998  # largest decay of the running average of the weights
 WARM_UP = 100  # steps over which the learning rate rises
 LOGGED = 100  # steps between two lines of output
 
@@ -44,6 +44,16 @@ def flow_loss(network: FlowGenerator, pairs: PairBatch, random: torch.Generator)
     return F.mse_loss(network(point, when, known, cameras).float(), truth - noise)
 
 
+def running_average(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    """The running average of a weight; early in a training it forgets faster.
+
+    Args:
+        count: number of steps before this one.
+    """
+    decay = min(EMA, (1 + int(count)) / (10 + int(count)))
+    return torch.lerp(average, current, 1 - decay)
+
+
 def train(
     pairs: Pairs,
     network: FlowGenerator,
@@ -54,7 +64,7 @@ def train(
 ) -> FlowGenerator:
     """Train ``network`` on all steps of ``pairs``; the running average of its weights."""
     network.to(device).train()
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA))
+    averaged = AveragedModel(network, avg_fn=running_average)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=len(pairs) + 1, pct_start=min(0.3, WARM_UP / len(pairs))
