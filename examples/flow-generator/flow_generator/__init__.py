@@ -1,7 +1,7 @@
 """A generator outside reid-aug: flow matching, conditioned on pose, image and moved limbs.
 
-Flow matching (Lipman et al., ICLR 2023) trains a network on the velocity of the straight path from
-noise to an image. Sampling follows the velocity from noise in a few steps. Here the network also
+Flow matching (Lipman et al., ICLR 2023) follows the straight path from noise to an image in a few
+steps. The network is trained to predict the end of the path from any of its points. Here it also
 sees the source image, its limbs moved to the target pose (:mod:`reid_aug.generator.limb_warp`), the
 heatmaps of the target pose, and both cameras.
 

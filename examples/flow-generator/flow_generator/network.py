@@ -1,4 +1,4 @@
-"""The U-Net that predicts a velocity, and the generator that follows it from noise to an image."""
+"""The U-Net that predicts an image from a noisy one, and the generator that starts from noise."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,6 @@ PATCH = 2  # pixels; the U-Net works on patches of 2 x 2 pixels
 PLANES = 3 + 3 + 4 + JOINTS  # noisy image, source, moved limbs with their coverage, target pose
 TIMES = 64  # numbers that encode the time
 HEADS = 4
-STD = 0.5  # of the values of an image, about
 SEED = 0  # of the noise from which every image is generated
 
 
@@ -142,7 +141,7 @@ class FlowGenerator(GeneratorNetwork):
     def forward(
         self, noisy: Tensor, time: Tensor, known: Tensor, cameras: Tensor | None = None
     ) -> Tensor:
-        """The velocity at a point of the path.
+        """The image at the end of the path, as far as a point of the path tells.
 
         Args:
             noisy: (B, 3, H, W), the point.
@@ -164,34 +163,25 @@ class FlowGenerator(GeneratorNetwork):
             features = self.attention(block(features, condition))
         features = self.up2(torch.cat([doubled(features), coarse], 1), condition)
         features = self.up1(torch.cat([doubled(features), fine], 1), condition)
-        return _velocity(noisy, F.pixel_shuffle(self.leave(features), PATCH), time)
+        return F.pixel_shuffle(self.leave(features), PATCH)
 
     def repose(
         self, image: Tensor, source: Tensor, target: Tensor, cameras: Tensor | None = None
     ) -> Tensor:
-        """Generate the image in the target pose by ``config.steps`` Euler steps from noise."""
+        """Generate the image in the target pose by ``config.steps`` Euler steps from noise.
+
+        The velocity at a point is the rest of the way to the predicted image, over the rest of the
+        time. So the last step ends at the prediction, without noise.
+        """
         known = known_planes(image, source, target)
         random = torch.Generator().manual_seed(SEED)
         noise = torch.randn(image.shape[1:], generator=random).to(image.device)
         point = noise.expand(image.shape)
         for number in range(self.config.steps):
             time = torch.full((len(image),), number / self.config.steps, device=image.device)
-            point = point + self(point, time, known, cameras) / self.config.steps
+            end = self(point, time, known, cameras)
+            point = torch.lerp(point, end, 1 / (self.config.steps - number))
         return point.clamp(-1, 1)
-
-
-def _velocity(noisy: Tensor, output: Tensor, time: Tensor) -> Tensor:
-    """The velocity from the output of the U-Net (scaled as by Karras et al., NeurIPS 2022).
-
-    The first term is the best linear estimate from the point itself, for images of standard
-    deviation ``STD``. What remains for the U-Net has variance 1 at every time.
-    """
-    when = time[:, None, None, None]
-    variance = (when * STD) ** 2 + (1 - when) ** 2
-    result: Tensor = (
-        when * STD**2 - (1 - when)
-    ) / variance * noisy + STD / variance.sqrt() * output
-    return result
 
 
 def known_planes(image: Tensor, source: Tensor, target: Tensor) -> Tensor:

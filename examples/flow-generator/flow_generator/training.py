@@ -34,14 +34,14 @@ LOGGED = 100  # steps between two lines of output
 
 
 def flow_loss(network: FlowGenerator, pairs: PairBatch, random: torch.Generator) -> Tensor:
-    """The squared error of the velocity at one random time per pair."""
+    """The squared error of the predicted image at one random time per pair."""
     images, truth = to_signed(pairs.image), to_signed(pairs.truth)
     known = known_planes(images, pairs.source, pairs.target)
     noise = torch.randn(truth.shape, generator=random).to(truth.device)
     when = torch.rand(len(truth), generator=random).to(truth.device)
     point = torch.lerp(noise, truth, when[:, None, None, None])
     cameras = pairs.cameras if network.config.cameras else None
-    return F.mse_loss(network(point, when, known, cameras).float(), truth - noise)
+    return F.mse_loss(network(point, when, known, cameras).float(), truth)
 
 
 def running_average(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
