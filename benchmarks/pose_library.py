@@ -1,4 +1,4 @@
-"""Compute the pose library of the package, and write it as a key-point file.
+"""Compute the pose library of the package, and write it as a keypoint file.
 
     python -m benchmarks.pose_library FILE
 

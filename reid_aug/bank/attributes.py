@@ -36,7 +36,7 @@ class BankPlan:
     background: str | None = None
     """The background of an image: "generated" or "target", that of the image with the pose."""
     poses_sha256: str | None = None
-    """A hash of the key-point file of policies "library" and "file", whose poses have no image."""
+    """A hash of the keypoint file of policies "library" and "file", whose poses have no image."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that apply, in the order of their declaration."""

@@ -10,7 +10,7 @@ the fewest poses so far, over its real images and its earlier seats:
     cross-camera    one bin per camera; the bin of the source's own camera is avoided
     coverage        one bin per cluster of similar poses (:mod:`reid_aug.bank.coverage`)
 
-Given poses, of the pose library or of a key-point file, take the place of those of the kept set.
+Given poses, of the pose library or of a keypoint file, take the place of those of the kept set.
 They have one bin per direction (:attr:`reid_aug.data.keypoints.Pose.direction`), and only earlier
 seats count: the generated images of an identity show it equally often from every direction.
 """
@@ -28,7 +28,7 @@ from reid_aug.runtime.errors import UserError
 ROW_CAMERAS = ("source", "target")
 IMPORTED = "imported"  # the policy in the plan of an imported bank
 POSE_POLICIES = ("random", "cross-camera", "coverage")
-POSE_FILE = "file"  # the policy in the plan of a bank with the poses of a key-point file
+POSE_FILE = "file"  # the policy in the plan of a bank with the poses of a keypoint file
 OF_NO_IMAGE = "pose:"  # begins the name of a given pose in the column ``target``
 
 
@@ -37,7 +37,7 @@ class GivenPose:
     """A target pose that belongs to no image of the data set."""
 
     name: str
-    """``OF_NO_IMAGE`` and the name of the pose in its key-point file."""
+    """``OF_NO_IMAGE`` and the name of the pose in its keypoint file."""
     pose: Pose = field(compare=False)
     """Shoulders and hips are seen; the unit of length is free."""
 

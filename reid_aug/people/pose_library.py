@@ -73,7 +73,7 @@ def library_poses() -> dict[str, Pose]:
 
 
 def library_file() -> Path:
-    """The key-point file of the library in the package."""
+    """The keypoint file of the library in the package."""
     return Path(str(resources.files("reid_aug.assets") / "poses.csv"))
 
 

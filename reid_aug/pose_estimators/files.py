@@ -56,7 +56,7 @@ def read_pose_files(path: Path | str) -> Estimates:
 
 
 def files_sha256(path: Path) -> str:
-    """SHA-256 of a key-point file, or of the hashes of all JSON files of a folder."""
+    """SHA-256 of a keypoint file, or of the hashes of all JSON files of a folder."""
     if path.is_file():
         return sha256(path)
     hashes = [sha256(file) for file in sorted(path.glob("*.json"))]

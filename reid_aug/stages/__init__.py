@@ -15,7 +15,7 @@ A stage has the name of its command, of its config class and of its table in a r
 - pose: a person, poses -> a picture
 - walk: a person -> an animated walk around the circle
 - user_study: generator -> the page of the paper's user study
-- target_poses: the pose library, or a key-point file -> the target poses of a bank
+- target_poses: the pose library, or a keypoint file -> the target poses of a bank
 - synthesize: generator -> ``bank.h5``
 - bank: score, verify, show, export and import banks
 - train_reid: a mix -> ``result.json``

@@ -1,7 +1,7 @@
 """One person: its image, pose and camera, and its generated images in other poses.
 
 The person is an image of the data set, by its file name, or any image file. Its keypoints are those
-of the key-point file of the stage, in any format that is read, or a pose estimator finds them.
+of the keypoint file of the stage, in any format that is read, or a pose estimator finds them.
 """
 
 import math
@@ -30,10 +30,10 @@ AT_ONCE = 16  # images that are generated in one batch
 
 
 class PoseFinder:
-    """Finds poses: by name in the key-point file of a stage, or in an image by an estimator.
+    """Finds poses: by name in the keypoint file of a stage, or in an image by an estimator.
 
     Args:
-        stage: the key-point file need not exist.
+        stage: the keypoint file need not exist.
         estimator: one of :data:`reid_aug.pose_estimators.ESTIMATORS`.
         weights: the file of its weights; None for no estimator.
 
@@ -47,7 +47,7 @@ class PoseFinder:
         self.estimator = open_estimator(estimator, weights) if weights else None
 
     def named(self, name: str, size: tuple[int, int] | None = None) -> Pose | None:
-        """The pose of a name in the key-point file; None if it has none.
+        """The pose of a name in the keypoint file; None if it has none.
 
         Args:
             size: (height, width) of the image in pixels, if it is known.
@@ -68,7 +68,7 @@ class PoseFinder:
             pose = estimated_pose(self.estimator, pixels, LEAST_CONFIDENCE)
         if pose is None:
             raise UserError(
-                f"{name}: must have keypoints in {self.path}, got none; name its key-point file "
+                f"{name}: must have keypoints in {self.path}, got none; name its keypoint file "
                 f"with --keypoints FILE, or weights of a pose estimator with --weights FILE"
             )
         if not pose.has_torso:

@@ -1,7 +1,7 @@
 """Write a picture of one person in given poses.
 
 A pose is a name of the pose library (:mod:`reid_aug.people.pose_library`), or the beginning of
-names as "walk/3"; a name in the key-point file of the stage; or an image file, whose pose is found
+names as "walk/3"; a name in the keypoint file of the stage; or an image file, whose pose is found
 as that of the person.
 """
 

@@ -92,7 +92,7 @@ class SynthesizeConfig:
     poses: str = "random"
     """The policy that chooses the target poses (:mod:`reid_aug.bank.plan`): "random" (any usable
     pose of the kept set, as in the paper), "cross-camera" or "coverage"; or where they come from
-    instead: "library" (the pose library of the package) or a key-point file in any format that is
+    instead: "library" (the pose library of the package) or a keypoint file in any format that is
     read. "./NAME" names a file without suffix."""
     cameras: str = "source"
     """The camera of a generated image: that of its "source" or of its "target". "target" needs a
@@ -156,7 +156,7 @@ def check_poses(poses: str) -> None:
     known = (*POSE_POLICIES, LIBRARY)
     if poses not in known and not Path(poses).suffix and not {"/", "\\"} & {*poses}:
         raise UserError(
-            f"poses must be one of {', '.join(known)}, or a key-point file, got {poses!r}"
+            f"poses must be one of {', '.join(known)}, or a keypoint file, got {poses!r}"
             f"{nearest(poses, known)}"
         )
 

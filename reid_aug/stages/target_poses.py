@@ -1,4 +1,4 @@
-"""Target poses that do not come from the kept set: of the pose library, or of a key-point file.
+"""Target poses that do not come from the kept set: of the pose library, or of a keypoint file.
 
 Any format of keypoints is read (:mod:`reid_aug.pose_estimators.files`). A pose carries no image, so
 the leak status of a bank does not change. But query, gallery and left-out training images must not
@@ -62,7 +62,7 @@ def read_target_poses(value: str, dataset: Dataset, real: Sequence[PersonImage])
     path = library_file() if value == LIBRARY else Path(value)
     if not path.exists():
         raise UserError(
-            f"{path} is missing; name a key-point file with synthesize.poses, or library"
+            f"{path} is missing; name a keypoint file with synthesize.poses, or library"
         )
     estimates = read_pose_files(path)
     everything = {i.name for i in (*dataset.train, *dataset.query, *dataset.gallery)}
@@ -82,7 +82,7 @@ def read_target_poses(value: str, dataset: Dataset, real: Sequence[PersonImage])
 def pose_in(
     estimates: Estimates, name: str, path: Path, size: tuple[int, int] | None = None
 ) -> Pose:
-    """The pose of one name of a key-point file.
+    """The pose of one name of a keypoint file.
 
     Args:
         estimates: what :func:`reid_aug.pose_estimators.files.read_pose_files` read.

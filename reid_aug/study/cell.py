@@ -14,7 +14,7 @@ its generator, makes its bank and trains its network with r added to the seeds o
 Without a replicate, all trainings of a grid share the kept sets, generators and banks, and only
 their last training varies with ``seed``.
 
-``poses`` chooses the target poses: a policy, "library" or a key-point file (``synthesize.poses``).
+``poses`` chooses the target poses: a policy, "library" or a keypoint file (``synthesize.poses``).
 
 ``bank`` is the path of an existing bank, or "". ``min_score`` has the form of ``--min-score``, with
 commas between several scores.

@@ -129,7 +129,7 @@ def test_what_cannot_be_posed_is_one_sentence(people, tmp_path, source, dataset,
         f"{checkpoint}, got no camera; name the most similar one with --camera N"
     )
     assert refusal(stage, str(tmp_path / "me.png"), camera=1) == (
-        f"me.png: must have keypoints in {file}, got none; name its key-point file with "
+        f"me.png: must have keypoints in {file}, got none; name its keypoint file with "
         f"--keypoints FILE, or weights of a pose estimator with --weights FILE"
     )
     bare = next(i for i in (*dataset.train, *dataset.gallery) if not poses[i.name].has_torso)

@@ -1,4 +1,4 @@
-"""Target poses of a key-point file or of the pose library, and the banks that have them."""
+"""Target poses of a keypoint file or of the pose library, and the banks that have them."""
 
 import json
 
@@ -132,7 +132,7 @@ def test_a_missing_file_is_named(dataset):
         read_target_poses("no/poses.csv", dataset, dataset.train)
 
     assert str(error.value) == (
-        "no/poses.csv is missing; name a key-point file with synthesize.poses, or library"
+        "no/poses.csv is missing; name a keypoint file with synthesize.poses, or library"
     )
 
 
@@ -150,7 +150,7 @@ def test_fractions_of_an_image_of_unknown_size_are_refused(dataset, tmp_path):
     [
         (
             {"poses": "libary"},
-            "poses must be one of random, cross-camera, coverage, library, or a key-point file, "
+            "poses must be one of random, cross-camera, coverage, library, or a keypoint file, "
             "got 'libary'; did you mean library?",
         ),
         (

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid_aug.generator.limb_warp import FACE, warp_limbs
+from reid_aug.data.keypoints import TORSO
+from reid_aug.generator.limb_warp import FACE, NECK, warp_limbs
 
 BACKGROUNDS = ("generated", "target")
 MARGIN = 1 / 16  # of the width of the image
-NOSE, NECK = 0, 1
-SHOULDERS, HIPS = [2, 5], [8, 11]
+NOSE = 0
+SHOULDERS, HIPS = list(TORSO[:2]), list(TORSO[2:])
 LEG_JOINTS = ((8, 9, 10), (11, 12, 13))  # hip, knee, ankle
 HEAD_LENGTH = 0.35  # of the torso, from the neck to the nose
 

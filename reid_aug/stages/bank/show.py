@@ -155,7 +155,7 @@ def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
         "random": "random poses of the kept set",
         IMPORTED: "imported, poses may be unknown",
         LIBRARY: "the pose library",
-        POSE_FILE: f"a key-point file, SHA-256 {(plan.poses_sha256 or '')[:12]}",
+        POSE_FILE: f"a keypoint file, SHA-256 {(plan.poses_sha256 or '')[:12]}",
     }
     cameras = {"source": "that of the source image", "target": "that of the image of the pose"}
     backgrounds = {"target": "that of the image of the pose"}
