@@ -215,7 +215,15 @@ def plan_bank(
     given = targets.poses if targets else ()
     clusters = pose_clusters(seen, poses, seed, given=given) if seen else {}
     planned = plan(
-        real, poses, count, seed, config.cameras, config.poses, clusters, needs_poses, given
+        real,
+        poses,
+        count,
+        seed,
+        cameras=config.cameras,
+        policy=config.poses,
+        clusters=clusters,
+        needs_poses=needs_poses,
+        given=given,
     )
     rows = [method.row(row) for row in planned]
     verify_images(real)
@@ -255,19 +263,20 @@ def _recorded_plan(
     clusters: Mapping[Target, int],
     targets: TargetPoses | None,
 ) -> BankPlan:
+    """The settings that the attributes of the bank record."""
     by_coverage = config.poses == "coverage"
     return BankPlan(
-        targets.policy if targets else config.poses,
-        config.cameras,
-        config.method,
-        config.batch,
-        config.jitter if method.uses_jitter else None,
-        CLUSTERS if by_coverage else None,
-        clusters_sha256(clusters) if by_coverage else None,
-        data.height,
-        data.width,
-        config.background if method.uses_background else None,
-        targets.sha256 if targets else None,
+        poses=targets.policy if targets else config.poses,
+        cameras=config.cameras,
+        method=config.method,
+        batch=config.batch,
+        jitter=config.jitter if method.uses_jitter else None,
+        clusters=CLUSTERS if by_coverage else None,
+        clusters_sha256=clusters_sha256(clusters) if by_coverage else None,
+        height=data.height,
+        width=data.width,
+        background=config.background if method.uses_background else None,
+        poses_sha256=targets.sha256 if targets else None,
     )
 
 
