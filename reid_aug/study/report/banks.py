@@ -65,8 +65,14 @@ def bank_views(run: Path) -> Iterator[BankView]:
 
 def _title(bank: Bank) -> str:
     attributes, plan = bank.attributes, bank.plan
-    kind = plan.method, plan.cameras, plan.background, plan.poses, plan.poses_sha256
-    key = images_key(*kind, attributes.generator_data)
+    key = images_key(
+        method=plan.method,
+        cameras=plan.cameras,
+        background=plan.background,
+        poses=plan.poses,
+        poses_sha256=plan.poses_sha256,
+        leak_status=attributes.generator_data,
+    )
     return f"keep {attributes.keep:g}: {len(bank)} images, {labels.images(key)}"
 
 

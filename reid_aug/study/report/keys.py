@@ -116,13 +116,13 @@ def row_key(result: Result) -> RowKey:
 
 def _images_key(result: Result) -> ImagesKey:
     return images_key(
-        result.method,
-        result.cameras,
-        result.background,
-        result.poses,
-        result.poses_sha256,
-        result.generator_leak_status,
-        result.min_score,
+        method=result.method,
+        cameras=result.cameras,
+        background=result.background,
+        poses=result.poses,
+        poses_sha256=result.poses_sha256,
+        leak_status=result.generator_leak_status,
+        min_score=result.min_score,
     )
 
 
