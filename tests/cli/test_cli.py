@@ -358,7 +358,17 @@ def test_the_sentence_of_every_command_fits_into_the_list(group):
     assert [line for line in listed if not line.endswith(".") or line.endswith("..")] == []
 
 
-def test_ctrl_c_that_an_import_turns_into_another_error_is_still_ctrl_c(monkeypatch):
+@pytest.fixture
+def default_ctrl_c():
+    """Ctrl-C as in a terminal; a process in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_that_an_import_turns_into_another_error_is_still_ctrl_c(
+    monkeypatch, default_ctrl_c
+):
     def import_numpy(**_):
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
