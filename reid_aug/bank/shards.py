@@ -139,9 +139,16 @@ class Shards:
         with Claim(self.folder / MEMBERS) as last:
             if last.is_held and self.is_complete():
                 shutil.rmtree(self.folder)
-        if {path.name for path in self.top.iterdir()} == {DOOR}:
+        if self._is_only_door():
             (self.top / DOOR).unlink()
             self.top.rmdir()
+
+    def _is_only_door(self) -> bool:
+        return self.top.exists() and {path.name for path in self.top.glob("*")} <= {DOOR}
+
+    def is_tidy(self) -> bool:
+        """Whether no file is left that the work on this bank would remove."""
+        return not (self.folder.exists() or self._is_only_door())
 
     def is_complete(self) -> bool:
         """Whether the bank exists with all its rows."""

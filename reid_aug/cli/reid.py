@@ -55,13 +55,28 @@ def reid() -> None:
     metavar="N",
     help="Number of generated images per image, with --generator.  [default: 8]",
 )
+@click.option(
+    "--generated",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="As --generator, with images that another generator made of query and gallery images.  "
+    "[default: no such row]",
+)
+@click.option(
+    "--trained-on",
+    metavar="IMAGES",
+    help="With --generated, the images that trained that generator: kept, whole or external, as in "
+    "bank import.  [default: whole]",
+)
 def evaluate(model: Path, dry_run: bool, **given: Any) -> None:
     """Score a network on query and gallery, for example by mAP.
 
     With --generator, every image is generated in the same poses, and its feature is replaced by
-    the mean of its own feature and theirs. Writes the AP of every query into the run folder.
+    the mean of its own feature and theirs. --generated does so with the files of a folder, each
+    named after its query or gallery image. Writes the AP of every query into the run folder.
     """
-    own = {name: given.pop(name) for name in ("rerank", "generator", "poses")}
+    names = ("rerank", "generator", "poses", "generated", "trained_on")
+    own = {name: given.pop(name) for name in names}
     stage = _stage_beside(model, given)
     from reid_aug.stages.evaluate_reid import prepare, table
 

@@ -73,6 +73,12 @@ class LeakStatus(StrEnum):
 STATUSES = tuple(status.value for status in LeakStatus)
 
 
+def require_status(status: str, what: str) -> None:
+    """Raise a UserError about ``what`` unless ``status`` is a leak status."""
+    if status not in STATUSES:
+        raise UserError(f"{what} must be one of {', '.join(STATUSES)}, got {status!r}")
+
+
 def names_sha256(images: Iterable[PersonImage]) -> str:
     """SHA-256 of the sorted file names of ``images``; equal for equal kept sets."""
     names = sorted(image.name for image in images)

@@ -8,7 +8,7 @@
 - capacity: whether memory and disk suffice
 - files: atomic commits, locks, hashes
 - weights: reading and writing tensors without executing code
-- interrupts: Ctrl-C, also where a package swallows it
+- interrupts: Ctrl-C, also where a package or Python swallows it
 - progress: progress bars
 - random_streams: names of the streams that a seed is split into
 - workers: parallel maps over threads and processes

@@ -129,6 +129,15 @@ def taken_back(folder: Path, is_kept: Callable[[], bool]) -> Iterator[None]:
         raise
 
 
+def is_leftover(path: Path, of: str) -> bool:
+    """Whether ``path`` is the temporary sibling of a file or folder named ``of``.
+
+    >>> is_leftover(Path("run/.bank.h5.host.71.part"), "bank.h5")
+    True
+    """
+    return path.name.startswith(f".{of}.") and path.suffix == ".part"
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary siblings of ``path`` that killed processes of this host left."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.{HOST}.*.part"):

@@ -30,9 +30,16 @@ from reid_aug import __version__
 from reid_aug.backbones.checkpoint import load_reid_network
 from reid_aug.data.dataset import DataConfig, Dataset, PersonImage, kept
 from reid_aug.data.pictures import write_picture
-from reid_aug.data.provenance import dataset_sha256, leak_status
+from reid_aug.data.provenance import LeakStatus, dataset_sha256, leak_status
 from reid_aug.evaluation import AP_DEFINITION, Scores, protocol
-from reid_aug.evaluation.centralisation import POSES, CentraliseConfig, PosedFeatures, centralised
+from reid_aug.evaluation.centralisation import (
+    POSES,
+    CentraliseConfig,
+    GivenImages,
+    OtherImages,
+    PosedFeatures,
+    centralised,
+)
 from reid_aug.evaluation.features import (
     check_memory,
     check_queries,
@@ -124,23 +131,23 @@ class EvaluatedNetwork:
         return extract_features(self.model, images, self.transform, self.device)
 
     def centralised(
-        self, features: Tensor, images: Sequence[PersonImage], posed: PosedFeatures
+        self, features: Tensor, images: Sequence[PersonImage], others: OtherImages
     ) -> Tensor:
         """Features (N, D), each averaged with those of the generated images of its image."""
-        return centralised(features, images, posed, self.model, self.transform, self.device)
+        return centralised(features, images, others, self.model, self.transform, self.device)
 
     @property
     def lists(self) -> tuple[Sequence[PersonImage], ...]:
         """The query and the gallery images."""
         return self.dataset.query, self.dataset.gallery
 
-    def seconds_per_image(self, posed: PosedFeatures | None = None) -> float:
+    def seconds_per_image(self, others: OtherImages | None = None) -> float:
         """Estimated time per image, from a few queries."""
         some = self.dataset.query[:PROBED]
         start = time.perf_counter()
         features = self.extract(some)
-        if posed:
-            self.centralised(features, some, posed)
+        if others:
+            self.centralised(features, some, others)
         return (time.perf_counter() - start) / len(some)
 
     @property
@@ -155,7 +162,7 @@ class EvaluateReidJob(Job):
     Args:
         tested: the network and its images.
         path: the file of the result.
-        posed: the generated images of centralised rows; None for no such row.
+        others: the generated images of centralised rows; None for no such row.
         with_rerank: whether every row is also ranked by k-reciprocal neighbours.
     """
 
@@ -163,11 +170,11 @@ class EvaluateReidJob(Job):
         self,
         tested: EvaluatedNetwork,
         path: Path,
-        posed: PosedFeatures | None = None,
+        others: OtherImages | None = None,
         with_rerank: bool = False,
     ) -> None:
         self.tested, self.file = tested, path
-        self.posed, self.with_rerank = posed, with_rerank
+        self.others, self.with_rerank = others, with_rerank
 
     @property
     def path(self) -> Path:
@@ -188,9 +195,9 @@ class EvaluateReidJob(Job):
 
     def rows(self) -> list["EvaluatedRow"]:
         """The rows of this job."""
-        posed = [{}, {"centralised": self.posed.settings}] if self.posed else [{}]
+        averaged = [{}, {"centralised": self.others.settings}] if self.others else [{}]
         ways = [{}, {"rerank": asdict(RERANK)}] if self.with_rerank else [{}]
-        return [EvaluatedRow(features | way) for way in ways for features in posed]
+        return [EvaluatedRow(features | way) for way in ways for features in averaged]
 
     def scores(self, row: "EvaluatedRow") -> Scores:
         """The scores of one row."""
@@ -203,9 +210,9 @@ class EvaluateReidJob(Job):
     @cached_property
     def centralised(self) -> list[Tensor]:
         """The features of query and gallery, averaged with those of generated images."""
-        assert self.posed is not None
+        assert self.others is not None
         return [
-            self.tested.centralised(own, images, self.posed)
+            self.tested.centralised(own, images, self.others)
             for own, images in zip(self.tested.features, self.tested.lists, strict=True)
         ]
 
@@ -220,14 +227,14 @@ class EvaluateReidJob(Job):
 
     def describe(self) -> str:
         """What is evaluated, as text; whether it is done already."""
-        lines = [self.posed.words] if self.posed else []
+        lines = [self.others.words] if self.others else []
         done = [f"done already: {self.path}"] if self.is_done() else []
         return "\n".join((*lines, self.tested.describe(), *done))
 
     def cost(self, device: torch.device) -> Cost:
         """Time without the ranking, from a few queries, and the size of the file."""
         self.tested.to(device)
-        seconds = self.tested.seconds_per_image(self.posed) * self.tested.images
+        seconds = self.tested.seconds_per_image(self.others) * self.tested.images
         return Cost(seconds, len(self.rows()) * len(self.tested.dataset.query) * AP_BYTES)
 
     def run(self, progress: Progress | None = None) -> Path:
@@ -262,6 +269,8 @@ def prepare(
     rerank: bool = False,
     generator: str | None = None,
     poses: int | None = None,
+    generated: Path | None = None,
+    trained_on: str | None = None,
 ) -> EvaluateReidJob:
     """Resolve what is evaluated; nothing is written.
 
@@ -271,17 +280,21 @@ def prepare(
         rerank: whether every row is also ranked by k-reciprocal neighbours.
         generator: a generator file or "demo", for centralised rows; None for no such row.
         poses: generated images per image; None is 8.
+        generated: a folder of images that another generator made of query and gallery images, for
+            centralised rows instead; None for no such row.
+        trained_on: the leak status of that generator, one of "kept", "external", "whole"; None is
+            "whole".
 
     Raises:
         UserError: If an input is missing or wrong, or a network was trained on test images.
     """
-    if poses is not None and not generator:
-        raise UserError("--poses must be given with --generator FILE|demo, which it is for")
+    _check_options(generator, poses, generated, trained_on)
     check_memory(stage.dataset, stage.device, rerank)
-    recipe, posed = stage.recipe, None
+    recipe = stage.recipe
+    others: OtherImages | None = None
     if generator:
         config = CentraliseConfig(POSES if poses is None else poses, recipe.synthesize.cameras)
-        posed = PosedFeatures(
+        others = PosedFeatures(
             stage.generator(generator),
             stage.dataset,
             stage.poses,
@@ -290,8 +303,24 @@ def prepare(
             recipe.seed,
             stage.device,
         )
+    if generated:
+        others = GivenImages(generated, stage.dataset, trained_on or LeakStatus.WHOLE)
     tested = EvaluatedNetwork(model, stage.dataset, recipe.data, stage.device)
-    return EvaluateReidJob(tested, stage.run.evaluation(name_of(model, stage.root)), posed, rerank)
+    path = stage.run.evaluation(name_of(model, stage.root))
+    return EvaluateReidJob(tested, path, others, rerank)
+
+
+def _check_options(
+    generator: str | None, poses: int | None, generated: Path | None, trained_on: str | None
+) -> None:
+    if generator and generated:
+        raise UserError(
+            "--generator and --generated supply images for the same row; give one of them"
+        )
+    if poses is not None and not generator:
+        raise UserError("--poses must be given with --generator FILE|demo, which it is for")
+    if trained_on is not None and not generated:
+        raise UserError("--trained-on must be given with --generated FOLDER, which it is for")
 
 
 @dataclass(frozen=True)

@@ -335,7 +335,7 @@ def is_finished(planned: PlannedBank, path: Path) -> bool:
     """
     old = _extendable(path, planned)
     is_whole = old is not None and len(old) >= len(planned.rows)
-    return is_whole and not _shards(planned, path).folder.exists() and has_own_card(path)
+    return is_whole and _shards(planned, path).is_tidy() and has_own_card(path)
 
 
 def _shards(planned: PlannedBank, path: Path) -> Shards:

@@ -24,6 +24,7 @@ from reid_aug.data.keypoints import JOINTS, read_keypoints
 from reid_aug.evaluation import Matches
 from reid_aug.evaluation.features import columns
 from reid_aug.runtime.errors import UserError
+from reid_aug.runtime.files import HOST
 from reid_aug.runtime.weights import read_checkpoint
 from reid_aug.study.report.rows import gains
 from reid_aug.study.report.texts import cells
@@ -826,6 +827,16 @@ def test_convert_goes_on_and_refuses_another_folder(data):
     assert gone.read_bytes() == before
     assert len(read_keypoints("made/keypoints.csv")) == 16
     assert "must be missing or an empty folder" in call("convert", data, data / TRAIN).stderr
+
+
+def test_convert_goes_on_where_it_was_killed_at_its_first_file(data):
+    left = Path("made") / f".dataset.json.{HOST}.{2**30}.part"  # no process has this number
+    left.parent.mkdir()
+    left.write_text("{")
+
+    assert call("convert", data, "made").exit_code == 0
+    assert not left.exists()
+    assert len(read_dataset("made").train) == 9
 
 
 def test_convert_needs_cameras(data):

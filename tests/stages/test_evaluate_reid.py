@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from torch import nn
 
 from reid_aug.cli import main
@@ -190,6 +191,50 @@ def test_every_mistake_of_a_user_is_one_sentence(words, people, generator, tmp_p
         path.rename(path.with_name(f"0000{path.name[4:]}"))
     line = call(*words, "--data", data, code=2).stderr
     assert f"{data / 'query'}: no query has a match in the gallery under another camera" in line
+    assert not (tmp_path / "run").exists()
+
+
+def write_images_of(images, folder, size=(64, 128)):
+    folder.mkdir()
+    for image in images:
+        Image.new("RGB", size, (image.pid % 256, 9, 9)).save(folder / image.name)
+    return folder
+
+
+def test_images_of_another_generator_are_averaged(words, people, tmp_path):
+    dataset = read_market1501(people)
+    given = write_images_of((*dataset.query, *dataset.gallery), tmp_path / "pose1")
+
+    result = call(*words, "--generated", given, "--trained-on", "external")
+
+    rows, _ = rows_of(result)
+    assert list(rows) == ["plain", "centralised"]
+    settings = rows["centralised"]["settings"]["centralised"]
+    assert settings["images"] == len(dataset.query) + len(dataset.gallery)
+    assert settings["generator_data"] == "external"
+    # the colour of a generated image is that of its pid
+    assert rows["centralised"]["mAP"] > rows["plain"]["mAP"]
+    assert "done already" in call(*words, "--generated", given, "--trained-on", "external").stderr
+
+
+def test_images_that_cannot_be_averaged_are_one_sentence(words, people, tmp_path):
+    dataset = read_market1501(people)
+    train = write_images_of(dataset.train[:2], tmp_path / "train")
+    wide = write_images_of(dataset.query[:1], tmp_path / "wide", (128, 64))
+    good = write_images_of(dataset.query[:1], tmp_path / "good")
+    broken = write_images_of(dataset.query[:1], tmp_path / "broken")
+    (broken / dataset.query[0].name).write_bytes(b"no image")
+    faults = {
+        ("--generated", train): "must hold generated images that are named after query or gallery",
+        ("--generated", wide): "got 64 high and 128 wide",
+        ("--generated", broken): "must be an image that decodes",
+        ("--generated", tmp_path / "absent"): "there is no such folder",
+        ("--generated", good, "--generator", "demo"): "give one of them",
+        ("--generated", good, "--trained-on", "me"): "--trained-on must be one of kept, external",
+        ("--trained-on", "kept"): "must be given with --generated FOLDER",
+    }
+    for given, fault in faults.items():
+        assert fault in call(*words, *given, code=2).stderr
     assert not (tmp_path / "run").exists()
 
 

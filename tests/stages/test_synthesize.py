@@ -208,6 +208,22 @@ def test_a_card_that_a_killed_run_did_not_reach_is_written_again(
     assert sorted(file.name for file in path.parent.iterdir()) == ["bank.h5", "bank.json"]
 
 
+@pytest.mark.parametrize("left", [["door.lock"], []])
+def test_what_a_kill_at_the_very_end_left_is_removed(people, checkpoint, tmp_path, left):
+    path, job = make(people, checkpoint, tmp_path / "run", 0.5)
+    assert verb.is_finished(job, path)
+    before, folder = path.read_bytes(), path.parent / "shards"
+    folder.mkdir()
+    for name in left:
+        (folder / name).touch()
+    assert not verb.is_finished(job, path)
+
+    make(people, checkpoint, tmp_path / "run", 0.5)
+
+    assert path.read_bytes() == before
+    assert not folder.exists()
+
+
 def test_two_at_once_in_one_folder_are_refused(people, checkpoint, tmp_path):
     with locked(tmp_path / "run"), pytest.raises(UserError, match="another reid-aug command"):
         make(people, checkpoint, tmp_path / "run", 0.5)

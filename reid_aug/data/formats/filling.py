@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_aug.runtime.errors import UserError
-from reid_aug.runtime.files import explain_full, locked, write_json
+from reid_aug.runtime.files import explain_full, is_leftover, locked, write_json
 from reid_aug.runtime.json_toml import read_json
 
 DATASET_FORMAT = "reid_aug.dataset/1"
@@ -56,7 +56,7 @@ def write_whole(target: Path, write: Callable[[Path], None]) -> None:
 
 def _begin(folder: Path, record: Mapping[str, Any]) -> None:
     path = folder / RECORD
-    if not any(folder.iterdir()):
+    if all(is_leftover(found, RECORD) for found in folder.iterdir()):
         write_json(path, {**record, "is_complete": False})
         return
     try:
