@@ -44,6 +44,7 @@ from reid_aug.data.dataset import (
     PersonImage,
     by_identity,
     kept,
+    note_of_shapes,
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
@@ -532,8 +533,10 @@ class SynthesizeJob(Job):
 
     def describe(self) -> str:
         """The number of images, the method, the covered poses, and whether it is done already."""
-        text = f"{describe(self.planned)}\n{self.planned.coverage}"
-        return f"{text}\ndone already: {self.path}" if self.is_done() else text
+        lines = [describe(self.planned), str(self.planned.coverage)]
+        lines += [note] if (note := note_of_shapes(self.planned.real)) else []
+        lines += [f"done already: {self.path}"] if self.is_done() else []
+        return "\n".join(lines)
 
     def cost(self, device: torch.device) -> Cost:
         """Time to generate all images, by the median of three batches, and the size of the bank."""

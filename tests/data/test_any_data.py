@@ -1103,6 +1103,27 @@ READERS = {
 }
 
 
+STAGES = {
+    "synthesize": COPIES,
+    "train-generator": ("train-generator", "--out", "run"),
+    "train-reid": (
+        *("train-reid", "--ratio", 0, "--out", "run"),
+        *("--set", "train_reid.batch=4"),
+    ),
+}
+
+
+@pytest.mark.parametrize("command", STAGES)
+@pytest.mark.parametrize(("height", "is_odd"), [(HEIGHT // 4, True), (HEIGHT, False)])
+def test_every_stage_tells_an_image_of_another_shape(data, command, height, is_odd):
+    save(other_picture(height, WIDTH), FIRST)(data)
+
+    result = call(*STAGES[command], "--dry-run", "--data", data)
+
+    note = f"1 of 9 images have quite another shape than the others, and are squeezed, as {FIRST} "
+    assert (note + f"({height} high, {WIDTH} wide)" in result.stderr) == is_odd, result.output
+
+
 @pytest.mark.parametrize("command", READERS)
 def test_every_command_counts_the_files_that_it_ignores(data, command):
     (data / TRAIN / "a.bmp").write_bytes(b"x")

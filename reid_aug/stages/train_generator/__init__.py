@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reid_aug.backbones.checkpoint import load_reid_network
-from reid_aug.data.dataset import NO_CAMERA, DataConfig, PersonImage, kept, verify_images
+from reid_aug.data.dataset import (
+    NO_CAMERA,
+    DataConfig,
+    PersonImage,
+    kept,
+    note_of_shapes,
+    verify_images,
+)
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.provenance import (
     fingerprints,
@@ -119,6 +126,7 @@ class TrainGeneratorJob(Job):
         if held_out:
             lines.append(f"{held_out} of their identities are held out, and in no pair")
         lines.append(self.losses)
+        lines += [note] if (note := note_of_shapes(self.real)) else []
         if self.is_done():
             lines.append(f"done already: {self.path}")
         return "\n".join(lines)

@@ -41,7 +41,7 @@ from torch.utils.data import DataLoader
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
 from reid_aug.backbones.feature_networks import require_random_start
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
-from reid_aug.data.dataset import Dataset, require_a_match, verify_images
+from reid_aug.data.dataset import Dataset, note_of_shapes, require_a_match, verify_images
 from reid_aug.data.provenance import require_unchanged
 from reid_aug.evaluation import AP_DEFINITION, RESULT_FORMAT
 from reid_aug.evaluation.features import check_memory, evaluate_model
@@ -211,6 +211,8 @@ class TrainReidJob(Job):
         if missing:
             text += f"\n{missing.path} does not exist yet: a step on real images is measured"
         text += f"\n{describe_start(self.stage.recipe.train_reid)}"
+        if note := note_of_shapes(mix.real):
+            text += f"\n{note}"
         return f"{text}\ndone already: {self.path}" if self.is_done() else text
 
     def cost(self, device: torch.device) -> Cost:
