@@ -12,7 +12,7 @@ test: $(VENV)/installed  ## style, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 slow: $(VENV)/installed  ## the checks that take minutes
 	$(BIN)/python -m pytest -q -m slow

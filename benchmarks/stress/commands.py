@@ -19,6 +19,8 @@ import numpy as np
 from benchmarks.grid_stress import members
 from reid_aug.backbones import torchreid_library
 from reid_aug.cli import main
+from reid_aug.data.formats import read_dataset
+from reid_aug.data.keypoints import read_keypoints
 from reid_aug.people import PeopleConfig, write_people
 from tests.tfjs_graphs import write_movenet
 
@@ -32,7 +34,9 @@ IMPORTED = (
     "reid_aug.image_quality.declarations", "reid_aug.stages.bank.export",
     "reid_aug.stages.bank.import_", "reid_aug.stages.bank.score", "reid_aug.stages.bank.show",
     "reid_aug.stages.estimate_poses", "reid_aug.stages.evaluate_generator",
-    "reid_aug.stages.evaluate_reid", "reid_aug.stages.synthesize", "reid_aug.stages.stage",
+    "reid_aug.stages.evaluate_reid", "reid_aug.stages.export_reid",
+    "reid_aug.stages.extract_features", "reid_aug.stages.pose", "reid_aug.stages.walk",
+    "reid_aug.stages.synthesize", "reid_aug.stages.stage",
     "reid_aug.stages.train_generator", "reid_aug.stages.train_reid", "reid_aug.stages.user_study",
     "reid_aug.study.benchmark", "reid_aug.study.report.page",
 )  # fmt: skip
@@ -95,6 +99,9 @@ def commands() -> list[Command]:
     study = ("generator", "user-study", *place, "--count", "1", "--practice", "0")
     page = ("report", "{out}/run", "--format", "html", *data)
     ranking = ("reid", "rank", MODEL, *run, "--count", "2", "--top", "2")
+    person = ("{image}", *place, "--device", "cpu", "--generator", "demo")
+    walk = ("generator", "walk", *person, "--frames", "8")
+    features = ("reid", "features", MODEL, "{top}/data", "--to", "{out}/f.npz", "--device", "cpu")
     return [
         Command("people", ("people", "{out}/p", "--identities", "2", "--test-identities", "2")),
         Command("check", ("check", "{top}/data", *images)),
@@ -112,9 +119,13 @@ def commands() -> list[Command]:
         Command("train-reid, bank", (*train[:-1], "0.5"), copies, has_bank=True),
         Command("generator attention", mask),
         Command("generator evaluate", measured, every=5),
+        Command("generator pose", ("generator", "pose", person[0], "walk/3/front", *person[1:])),
+        Command("generator walk", walk),
         Command("generator user-study", study, copies, has_bank=True),
         Command("reid evaluate", ("reid", "evaluate", MODEL, *run), train),
         Command("reid rank", ranking, train),
+        Command("reid features", features, train),
+        Command("reid export", ("reid", "export", MODEL, "--onnx", "{out}/m.onnx"), train, every=5),
         Command("report --format html", page, train),
         Command("benchmark", (*grid, "--device", "cpu"), every=10),
     ]
@@ -148,8 +159,10 @@ class Arena:
         write_people(top / "data", PEOPLE)
         (top / "grid.toml").write_text(GRID)
         write_movenet(top / "movenet.json", np.full((17, 3), 0.5))
-        image = min((top / "data" / "bounding_box_train").iterdir())
-        self._places = {"top": str(top), "out": str(self.out), "image": image.name}
+        poses = read_keypoints(top / "data" / "keypoints.csv")
+        images = [image.name for image in read_dataset(top / "data").train]
+        whole = next(name for name in images if poses[name].has_torso)
+        self._places = {"top": str(top), "out": str(self.out), "image": whole}
 
     def undisturbed(self, one: Command) -> Undisturbed:
         """The outcome of a command without a disturbance.

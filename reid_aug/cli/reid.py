@@ -135,7 +135,7 @@ def rank(model: Path, dry_run: bool, queries: str, count: int, top: int, **given
     metavar="FILE",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write: .npz (NumPy), or .parquet, which needs pyarrow.  [required]",
+    help="The file to write: .npz (NumPy), or .parquet, which needs pyarrow.",
 )
 @device_option
 @dry_run_option
@@ -158,7 +158,7 @@ def features(model: Path, images: Path, file: Path, device: str | None, dry_run:
     metavar="FILE",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write, .onnx.  [required]",
+    help="The file to write, .onnx.",
 )
 @click.option(
     "--normalisation",

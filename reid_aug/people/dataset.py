@@ -45,7 +45,7 @@ class PeopleConfig:
     """Seed of the appearance of people and cameras, at least 0."""
 
     difficulty: str = "market"
-    """How hard the images are: a key of :data:`reid_aug.people.difficulty.DIFFICULTIES`."""
+    """How hard the images are: "easy" (vivid clothes, little noise), or "market"."""
 
     def __post_init__(self) -> None:
         least = {"identities": 1, "test_identities": 1, "first": 1, "seed": 0}
