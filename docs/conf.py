@@ -40,6 +40,6 @@ def setup(app):
     """Fill in the generated parts of every page that is read."""
 
     def fill(app, name, source):
-        source[0] = with_generated_parts(source[0])
+        source[0] = with_generated_parts(source[0], name)
 
     app.connect("source-read", fill)

@@ -9,9 +9,11 @@ A part stands where the source of a page has its marker, ``<!-- generated: NAME 
     source PATH         a TOML file of the repository
     document PATH       a Markdown file of the repository, with its links rewritten
 
-The parts are made when the site is built. The README and ``benchmarks/README.md`` are read without
-a build, so their parts are committed; ``make documents`` renders them
-(``tests/test_documents.py``).
+The parts are made when the site is built. What stands between ``<!-- in a clone -->`` and
+``<!-- end -->`` is for readers of the source, and left out of the site.
+
+The README, ``docs/index.md`` and ``benchmarks/README.md`` are read without a build, so their tables
+are committed; ``make documents`` renders them (``tests/test_documents.py``).
 """
 
 import inspect
@@ -35,6 +37,7 @@ from reid_aug.study.report import captioned_lines, read_results, texts
 from reid_aug.study.report.rows import Line
 
 ROOT = Path(__file__).parents[1]
+IN_A_CLONE = re.compile(r"<!-- in a clone -->\n.*?<!-- end -->\n", re.DOTALL)
 MARKER = re.compile(r"<!-- generated: (\w+) ?(.*?) -->")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]+)?\)")
 INCLUDED = {  # files of the repository that are pages of the site
@@ -48,9 +51,24 @@ SHOWN = ("images", "what", "mAP %", "Rank-1 %", "gain in mAP", "bootstrap", "ver
 ROLE = re.compile(r":\w+:`~?([^`]+)`")
 
 
-def with_generated_parts(text: str) -> str:
-    """A page with its generated parts."""
-    return MARKER.sub(lambda match: PARTS[match[1]](match[2]), text)
+def with_generated_parts(text: str, page: str) -> str:
+    """A page of the site: with its generated parts, and with links to other pages of the site.
+
+    Args:
+        text: its source.
+        page: its name, as "how-to/index".
+    """
+    folder = (ROOT / "docs" / page).parent
+
+    def linked(match: re.Match[str]) -> str:
+        place = Path(os.path.relpath(folder / match[1], ROOT)).as_posix()
+        if place not in INCLUDED:
+            return match[0]
+        target = Path(os.path.relpath(ROOT / "docs" / INCLUDED[place], folder)).as_posix()
+        return f"]({target}{match[2] or ''})"
+
+    here = LINK.sub(linked, IN_A_CLONE.sub("", text))
+    return MARKER.sub(lambda match: PARTS[match[1]](match[2]), here)
 
 
 def commands(_: str = "") -> str:

@@ -21,7 +21,7 @@ from docs.generated import result  # noqa: E402
 from reid_aug.study.report import read_results, report  # noqa: E402
 
 README = ROOT / "README.md"
-RENDERED = [README, ROOT / "benchmarks/README.md"]
+RENDERED = [README, ROOT / "docs/index.md", ROOT / "benchmarks/README.md"]
 PAGES = [README, *sorted(ROOT.glob("docs/**/*.md"))]
 LINKED = [
     *ROOT.glob("*.md"),

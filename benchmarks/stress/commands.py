@@ -80,6 +80,8 @@ class Command:
     """A slow command has its turn in every so many rounds."""
     has_bank: bool = False
     """Whether it reads a bank."""
+    takes_those_there: bool = False
+    """Whether it does its work with the images that it can read, and may miss some."""
 
 
 def commands() -> list[Command]:
@@ -104,7 +106,7 @@ def commands() -> list[Command]:
     features = ("reid", "features", MODEL, "{top}/data", "--to", "{out}/f.npz", "--device", "cpu")
     return [
         Command("people", ("people", "{out}/p", "--identities", "2", "--test-identities", "2")),
-        Command("check", ("check", "{top}/data", *images)),
+        Command("check", ("check", "{top}/data", *images), takes_those_there=True),
         Command("convert", ("convert", "{top}/data", "{out}/converted")),
         Command("estimate-poses", (*poses, "--weights", "{top}/movenet.json", "--workers", "1")),
         Command("estimate-poses --from", (*poses, "--from", "{top}/data/keypoints.csv")),
@@ -124,7 +126,7 @@ def commands() -> list[Command]:
         Command("generator user-study", study, copies, has_bank=True),
         Command("reid evaluate", ("reid", "evaluate", MODEL, *run), train),
         Command("reid rank", ranking, train),
-        Command("reid features", features, train),
+        Command("reid features", features, train, takes_those_there=True),
         Command("reid export", ("reid", "export", MODEL, "--onnx", "{out}/m.onnx"), train, every=5),
         Command("report --format html", page, train),
         Command("benchmark", (*grid, "--device", "cpu"), every=10),

@@ -52,6 +52,8 @@ class Fault:
     """Whether the sentence cannot be printed."""
     is_other_input: bool = False
     """Whether the command may do its work with another input. It may then refuse to go on."""
+    hides_images: bool = False
+    """Whether images may be missing, so that a command that takes those there has another input."""
     for_bank: bool = False
     """Whether the fault concerns commands that read a bank only."""
 
@@ -64,14 +66,19 @@ def faults() -> list[Fault]:
         Fault("file size limit", inside=_limit_file_size),
         Fault("read-only disk", _read_only_disk, needs_root=True),
         Fault("folders not writable", partial(_without_mode, 0o222), _drop_capabilities),
-        Fault("files not readable", partial(_without_mode, 0o444), _drop_capabilities),
+        Fault(
+            "files not readable",
+            partial(_without_mode, 0o444),
+            _drop_capabilities,
+            hides_images=True,
+        ),
         Fault("few open files", inside=_limit_open_files),
         Fault("HOME not writable", _unwritable_home, _drop_capabilities),
         Fault("TMPDIR missing", inside=_without_tmpdir),
         Fault("clock moved back", _from_the_future, _move_clock_back),
         Fault("stdout full", inside=partial(_to_full_device, 1), is_silent=True),
         Fault("stderr full", inside=partial(_to_full_device, 2), is_silent=True),
-        Fault("image deleted", _restored_data, during=_delete_image),
+        Fault("image deleted", _restored_data, during=_delete_image, hides_images=True),
         Fault("image cut off", _restored_data, during=_cut_image, is_other_input=True),
         Fault("image exchanged", _restored_data, during=_exchange_image, is_other_input=True),
         Fault("bank deleted", _restored_bank, during=_delete_bank, for_bank=True),
@@ -131,10 +138,11 @@ def _case(one: Command, fault: Fault, arena: Arena, rng: random.Random) -> tuple
         return "outlived", f"{len(left)} processes outlived it"
     if parts := arena.leftovers():
         return "temporary files", ", ".join(parts)
-    if not fault.is_other_input and (half := arena.half_written(one)):
+    is_other_input = fault.is_other_input or (fault.hides_images and one.takes_those_there)
+    if not is_other_input and (half := arena.half_written(one)):
         return "half-written", ", ".join(half)
     found = arena.give_again(one)
-    if fault.is_other_input and found and _is_sentence(found[1]):
+    if is_other_input and found and _is_sentence(found[1]):
         return ending
     return found or ending
 

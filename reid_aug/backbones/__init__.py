@@ -124,10 +124,8 @@ def check_backbone(name: str) -> None:
         return check_timm_name(name.removeprefix(TIMM))
     names = backbone_names()
     if name not in names:
-        listed = ", ".join(names)
-        raise UserError(
-            f"backbone must be one of {listed}, or {TIMM}NAME, got {name!r}{nearest(name, names)}"
-        )
+        listed = f"the backbones are {', '.join(names)}, and {TIMM}NAME"
+        raise UserError(f"there is no backbone {name!r}{nearest(name, names)}; {listed}")
     return None
 
 

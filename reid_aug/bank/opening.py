@@ -133,8 +133,8 @@ def _ask(path: Path) -> Contents:
 def _answer(name: str) -> None:
     """The work of the child: write the contents, or why the file is refused, to stdout."""
     path = Path(name)
-    _limit(path)
     try:
+        _limit(require_regular(path, remedy=MAKE).st_size)
         content = _packed(read_contents(path))
     except UserError as error:
         sys.stdout.write(str(error))
@@ -143,9 +143,8 @@ def _answer(name: str) -> None:
     sys.stdout.buffer.write(content)
 
 
-def _limit(path: Path) -> None:
-    """Bound the memory and the time of this process by the size of the file."""
-    size = path.stat().st_size
+def _limit(size: int) -> None:
+    """Bound the memory and the time of this process by the size of the file in bytes."""
     memory = MEMORY + COPIES * size
     for kind, most in (
         (resource.RLIMIT_AS, memory),

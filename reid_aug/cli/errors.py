@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from reid_aug.runtime.json_toml import is_utf8
 # options of the user's own command that a remedy needs too, where its command has them
 SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--mode", "--set")
 DATA = "DATA"  # the place of the data set in the words of a remedy
+SYNONYMS = {"epochs": "steps", "learning_rate": "lr", "batch_size": "batch"}  # of keys of a recipe
 REINSTALL = "install reid-aug again, with torch and torchvision from one source"
 STOPPED = "stopped; the same command goes on from what was saved, if anything was"
 UNNAMED = "a file or the output"  # the place of an error of the system that names no file
@@ -53,8 +54,7 @@ def _sentence(error: Exception, args: Sequence[str], program: click.Command) -> 
     if isinstance(error, UserError):
         return with_own_options(error, args, program)
     if isinstance(error, click.UsageError):
-        help_ = f"{error.ctx.command_path} --help" if error.ctx else "reid-aug --help"
-        return f"{error.format_message().rstrip('.')}; see {help_}"
+        return _about_usage(error)
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, FileNotFoundError):
@@ -66,6 +66,36 @@ def _sentence(error: Exception, args: Sequence[str], program: click.Command) -> 
     if _is_wrong_installation(error):
         return f"{str(error)[:200]}; {REINSTALL}"
     return None
+
+
+def _about_usage(error: click.UsageError) -> str:
+    if not error.ctx:
+        return f"{error.format_message().rstrip('.')}; see reid-aug --help"
+    key = ""
+    if isinstance(error, click.NoSuchOption):
+        key = _key_of(error.option_name, error.ctx.info_name or "")
+    setting = f"; set the key of the recipe with --set {key}=VALUE" if key else ""
+    return f"{error.format_message().rstrip('.')}{setting}; see {error.ctx.command_path} --help"
+
+
+def _key_of(option: str, command: str) -> str:
+    """The key of a recipe that is named like an option that does not exist; "" without one.
+
+    Args:
+        command: the name of the command, whose table of the recipe comes first.
+
+    >>> _key_of("--epochs", "train-generator"), _key_of("--width", "synthesize")
+    ('train_generator.steps', 'data.width')
+    """
+    from reid_aug.stages.recipe import Recipe
+
+    name = option.lstrip("-").replace("-", "_")
+    name = SYNONYMS.get(name, name)
+    kinds: dict[str, Any] = {one.name: one.default_factory for one in fields(Recipe)}
+    keys = {table: {one.name for one in fields(k)} for table, k in kinds.items() if is_dataclass(k)}
+    own = command.replace("-", "_")
+    tables = sorted(keys, key=lambda table: table != own)
+    return next((f"{table}.{name}" for table in tables if name in keys[table]), "")
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

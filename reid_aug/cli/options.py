@@ -148,7 +148,10 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     if stage.is_demo:
         say(f"no --data: the built-in people in {stage.root}")
     elif not given["recipe"]:
-        say("no --recipe: recipe demo (small networks); for a study: --recipe market1501")
+        say(
+            "no --recipe: recipe demo (small networks); for a study: --recipe "
+            "market1501-small (CPU) or market1501 (GPU)"
+        )
     say_notes(stage)
     return stage
 

@@ -383,6 +383,11 @@ def check_keypoints(poses: Mapping[str, Pose], images: Iterable[str], path: Path
         pairs = misnamed(poses, names)
         if 2 * len(pairs) > len(names):
             raise other_names(pairs, path)
+        if poses and not names & poses.keys():
+            raise UserError(
+                f"{path}: must name images of the data set, as {min(names)!r}, got {len(poses)} "
+                f"others, as {min(poses)!r}; give the keypoints of this data set with --keypoints"
+            )
     if found := zero_rows({name: pose for name, pose in poses.items() if name in names}):
         raise UserError(f"{path}: {zeros_text(found)}")
 

@@ -18,6 +18,7 @@ from reid_aug.generator.config import GeneratorConfig
 from reid_aug.generator.interface import GeneratorNetwork
 from reid_aug.generator.network import Generator
 from reid_aug.runtime.errors import Remedy, UserError
+from reid_aug.runtime.regular_files import require_regular
 from reid_aug.runtime.weights import read_tensors, write_tensors
 
 GENERATOR_FORMAT = "reid_aug.generator/1"
@@ -84,8 +85,7 @@ def load_with_metadata(
     path: Path | str, kind: type[GeneratorNetwork] = GeneratorNetwork
 ) -> tuple[GeneratorNetwork, dict[str, Any]]:
     """Return the generator of a checkpoint, as :func:`load_generator` does, and its metadata."""
-    if not Path(path).is_file():
-        raise UserError(f"{path} is missing", Remedy(("train-generator",)))
+    require_regular(path, remedy=Remedy(("train-generator",)))
     tensors, metadata = read_tensors(path)
     network = _network_class(metadata.get("format"), path)
     if not issubclass(network, kind):

@@ -26,8 +26,8 @@ from reid_aug.image_quality.protocols import PROTOCOLS, View, bordered, saved_as
 from reid_aug.image_quality.structure import mask_ssim, mean_difference, ssim
 from reid_aug.pose_estimators import MoveNet
 from reid_aug.pose_estimators.joint_layouts import pose_of, without_face
-from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
+from reid_aug.runtime.regular_files import require_regular
 
 INCEPTION_PARTS = 10  # parts of the Inception Score
 SEED = 2020  # the default of torch-fidelity
@@ -73,8 +73,7 @@ class Metric(ABC):
         Raises:
             UserError: If there is no such file.
         """
-        if not Path(path).is_file():
-            raise UserError(f"{path} is missing; give the path of a weight file that exists")
+        require_regular(path, remedy="give the path of a weight file that exists")
         return sha256(path)
 
     @abstractmethod

@@ -18,7 +18,6 @@ import hashlib
 import importlib
 import sys
 from abc import ABC, abstractmethod
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -29,7 +28,7 @@ from reid_aug.pose_estimators.graph_model import LARGEST_GRAPH, GraphModel
 from reid_aug.pose_estimators.joint_layouts import from_coco
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
-from reid_aug.runtime.regular_files import read_bytes
+from reid_aug.runtime.regular_files import read_bytes, require_regular
 
 RTMLIB_NAMES = {"rtmpose-s": "lightweight", "rtmpose-m": "balanced", "rtmpose-x": "performance"}
 RTMPOSE_SIZE = 192, 256  # width, height; the assumed input size of a model file
@@ -105,12 +104,10 @@ class RTMPose(Estimator):
             mode = library.Body.MODE[RTMLIB_NAMES[weights]]
             path, size = mode["pose"], mode["pose_input_size"]
             self.sha256 = hashlib.sha256(path.encode()).hexdigest()
-        elif not Path(weights).is_file():
-            raise UserError(
-                f"{weights} is missing; give the path of an RTMPose .onnx file, or one of "
-                f"{', '.join(RTMLIB_NAMES)}, which rtmlib downloads"
-            )
         else:
+            names = ", ".join(RTMLIB_NAMES)
+            remedy = f"give the path of an RTMPose .onnx file, or {names}, which rtmlib downloads"
+            require_regular(weights, remedy=remedy)
             path, size, self.sha256 = weights, RTMPOSE_SIZE, sha256(weights)
         try:
             with contextlib.redirect_stdout(sys.stderr):  # rtmlib prints the path

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from reid_aug.data.dataset import open_image
-from reid_aug.data.keypoints import Pose
+from reid_aug.data.keypoints import DIRECTIONS, Pose
 from reid_aug.data.pictures import POSE_LEGEND, draw_pose, sheet, write_picture
 from reid_aug.people.pose_library import library_poses
 from reid_aug.runtime.errors import UserError
@@ -56,9 +56,9 @@ def prepare(
 def _found(text: str, finder: PoseFinder) -> dict[str, Pose]:
     """The poses that one word of the command means, by name."""
     library = library_poses()
-    known = {n: pose for n, pose in library.items() if n == text or n.startswith(f"{text}/")}
+    known = [name for name in library if name == text or name.startswith(f"{text}/")]
     if known:
-        return known
+        return {name: library[name] for name in sorted(known, key=_around_the_circle)}
     pose = finder.named(text)
     if pose is None and Path(text).is_file():
         pose = finder.of_image(Path(text).name, open_image(Path(text)))
@@ -70,6 +70,12 @@ def _found(text: str, finder: PoseFinder) -> dict[str, Pose]:
     if not pose.has_torso:
         raise UserError(f"{text}: POSE must have both shoulders and both hips; choose another")
     return {text: pose}
+
+
+def _around_the_circle(name: str) -> tuple[str, int]:
+    """The key that sorts the poses of a posture by their direction."""
+    posture, _, direction = name.rpartition("/")
+    return posture, DIRECTIONS.index(direction)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import write_json
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.records import build, read_table
+from reid_aug.runtime.regular_files import require_regular
 from reid_aug.stages.recipe import Recipe, RunFolder, load_recipe, parse_settings
 
 
@@ -86,13 +87,8 @@ class Stage:
         if given == DEMO or (given is None and self.is_demo and not self.run.generator.exists()):
             return demo_generator()
         path = Path(given) if given else self.run.generator
-        if not path.is_file():
-            raise UserError(
-                f"{path} is missing",
-                Remedy(
-                    ("train-generator",), otherwise=f", or name one with --generator FILE|{DEMO}"
-                ),
-            )
+        other = f", or name one with --generator FILE|{DEMO}"
+        require_regular(path, remedy=Remedy(("train-generator",), otherwise=other))
         return path
 
 
@@ -209,7 +205,8 @@ def choose_device(name: str | None) -> torch.device:
         if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     except RuntimeError:
-        hint = f"; did you mean cuda:{name}?" if name and name.isdecimal() else ""
+        near = {"gpu": "cuda", **({name: f"cuda:{name}"} if name and name.isdecimal() else {})}
+        hint = f"; did you mean {near[name]}?" if name in near else ""
         raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}{hint}") from None
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device must be cpu, cuda or cuda:N, got {name!r}")

@@ -48,7 +48,7 @@ from reid_aug.data.dataset import (
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import STATUSES, fingerprints
+from reid_aug.data.provenance import STATUSES
 from reid_aug.generator import untrained_generator
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, scores_remedy, share_out
 from reid_aug.people.pose_library import LIBRARY
@@ -59,6 +59,7 @@ from reid_aug.runtime.progress import track
 from reid_aug.stages.cost import Cost
 from reid_aug.stages.job import Job, Progress
 from reid_aug.stages.target_poses import TargetPoses, read_target_poses
+from reid_aug.stages.train_generator import trained_on
 
 if TYPE_CHECKING:
     from reid_aug.stages.stage import Stage
@@ -495,8 +496,10 @@ def generator_or_stand_in(stage: "Stage", given: str | None, is_dry: bool) -> It
         f"{run.generator} does not exist yet: an untrained generator of the recipe is measured",
         file=sys.stderr,
     )
-    real = kept(stage.dataset.train, stage.recipe.data.keep, stage.recipe.data.keep_seed)
-    with untrained_generator(stage.recipe.generator, fingerprints(real)) as path:
+    recipe = stage.recipe
+    real = kept(stage.dataset.train, recipe.data.keep, recipe.data.keep_seed)
+    images = trained_on(recipe.train_generator, real)
+    with untrained_generator(recipe.generator, images) as path:
         yield str(path)
 
 

@@ -52,6 +52,11 @@ def test_a_refusal_of_the_child_is_the_sentence(tmp_path):
         Bank(tmp_path / "bank.h5")
 
 
+def test_a_bank_that_is_deleted_before_the_child_opens_it_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"bank.h5 is missing; make it with: reid-aug synthesize"):
+        opening._ask(tmp_path / "bank.h5")
+
+
 @pytest.mark.parametrize(
     ("fault", "name"),
     [

@@ -116,6 +116,11 @@ def test_every_stage_can_be_costed_before_anything_exists(here):
     assert "generator.safetensors does not exist yet: an untrained generator" in made.stderr
     assert f"{count} images of 4 identities" in made.stderr
     assert "trained on: kept" in made.stderr
+    started = run("synthesize", *small, "--set", "train_generator.start=demo",
+                  "--set", "generator.width=12", "--set", "generator.blocks=3",
+                  "--set", "generator.cameras=6", "--set", "generator.limbs=true",
+                  "--set", "generator.downsamplings=3", "--ratio", 1)  # fmt: skip
+    assert "trained on: external" in started.stderr
     assert "would write runs/data/bank.h5: about " in made.stdout
     assert f"{count} real and {count} generated images" in trained.stderr
     assert "bank.h5 does not exist yet: a step on real images is measured" in trained.stderr
@@ -203,6 +208,14 @@ def test_parts_may_be_given_in_per_cent(here):
         (("estimate-poses", "data", "--weights", "nowhere.json"), "nowhere.json is missing"),
         (("train-reid", "--ratio", "0", "--set", "train_reid.weights=nowhere.pth"),
          "nowhere.pth is missing"),
+        (("train-reid", "--epochs", "10"), "the key of the recipe with --set train_reid.steps="),
+        (("train-generator", "--lr", "1"), "--set train_generator.lr="),
+        (("synthesize", "--device", "gpu"), "did you mean cuda?"),
+        (("synthesize", "--generator", "data"), "data: must be a regular file, got a folder"),
+        (("train-reid", "--ratio", "0", "--set", "train_reid.weights=data"),
+         "data: must be a regular file, got a folder"),
+        (("train-generator", "--set", "train_generator.vgg=data"),
+         "data: must be a regular file, got a folder"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_found_before_a_missing_file_and_named_as_given(here, words, answer):

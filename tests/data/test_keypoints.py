@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from reid_aug.data.keypoints import JOINTS, NO_POSE, Pose, heatmaps, read_keypoints, write_keypoints
+from reid_aug.data.keypoints import (
+    JOINTS,
+    NO_POSE,
+    Pose,
+    check_keypoints,
+    heatmaps,
+    read_keypoints,
+    write_keypoints,
+)
 from reid_aug.runtime.errors import UserError
 
 HEADER = "name:keypoints_y:keypoints_x"
@@ -335,3 +343,16 @@ def test_the_direction_follows_from_shoulders_and_head(right, left, nose, direct
     xy[0] = [nose, -10] if np.isfinite(nose) else np.nan
 
     assert Pose(xy).direction == direction
+
+
+def test_keypoints_of_another_data_set_are_refused_as_such():
+    poses = {"9999_c1s1_1_00.jpg": Pose(np.full((18, 2), 5.0)), "8888_c1s1_1_00.jpg": NO_POSE}
+    sentence = (
+        r"k\.csv: must name images of the data set, as '0001_c1s1_1_00.jpg', got 2 others, as "
+        r"'8888_c1s1_1_00.jpg'; give the keypoints of this data set"
+    )
+
+    with pytest.raises(UserError, match=sentence):
+        check_keypoints(poses, ["0002_c1s1_1_00.jpg", "0001_c1s1_1_00.jpg"], "k.csv")
+    check_keypoints(poses, ["8888_c1s1_1_00.jpg"], "k.csv")
+    check_keypoints({}, ["0001_c1s1_1_00.jpg"], "k.csv")

@@ -111,7 +111,7 @@ def test_rtmpose_returns_joints_of_the_crop(tmp_path, capsys):
 
 @pytest.mark.usefixtures("rtmlib")
 def test_weights_are_downloaded_only_for_a_model_name(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere.onnx is missing; .* or one of rtmpose-s"):
+    with pytest.raises(UserError, match=r"nowhere.onnx is missing; .*rtmpose-s, "):
         RTMPose("nowhere.onnx")
     assert FakePose.asked == ()
 

@@ -148,7 +148,11 @@ def make_bank(stage, ratio):
     ("prepare", "settings", "sentence"),
     [
         (train_reid.prepare, ("train_reid.batch=1000",), "takes 1000 images at once"),
-        (train_reid.prepare, ("train_reid.backbone=resnet5",), "backbone must be one of"),
+        (
+            train_reid.prepare,
+            ("train_reid.backbone=resnet5",),
+            "did you mean resnet50?",
+        ),
         (train_generator.prepare, ("train_generator.vgg=gone.pth",), "gone.pth is missing"),
         (train_generator.prepare, ("generator.cameras=1",), "generator.cameras must be 0"),
     ],

@@ -7,7 +7,7 @@ from PIL import Image
 from tfjs_graphs import write_movenet
 
 from reid_aug.data.dataset import read_market1501
-from reid_aug.data.keypoints import read_keypoints, write_keypoints
+from reid_aug.data.keypoints import DIRECTIONS, read_keypoints, write_keypoints
 from reid_aug.generator import Generator, GeneratorConfig, generate, save_generator
 from reid_aug.runtime.errors import UserError
 from reid_aug.stages import pose, walk
@@ -61,6 +61,7 @@ def test_a_person_is_shown_in_poses_of_library_keypoints_and_images(
     )
 
     assert len(job.poses) == 8 + 3
+    assert [*job.poses][:8] == [f"walk/3/{direction}" for direction in DIRECTIONS]
     assert job.describe() == (
         f"{source.name} in 11 poses, by generator {tmp_path}/run/generator.safetensors"
     )

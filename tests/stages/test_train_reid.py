@@ -453,7 +453,7 @@ def test_a_data_set_that_could_not_be_evaluated_is_not_trained_on(people, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"backbone": "resnet5"}, "backbone must be one of"),
+        ({"backbone": "resnet5"}, r"there is no backbone 'resnet5'; did you mean resnet50\?"),
         ({"batch": 1000}, r"train_reid\.batch \(1000\) takes 1000 images at once"),
         ({"batch": 20, "instances": 2}, "needs 10 identities, and the kept set has 4"),
         ({"last_stride": 1}, r"train_reid\.last_stride must be 0 for osnet_x0_25"),

@@ -47,6 +47,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import locked, sha256, taken_back
 from reid_aug.runtime.progress import track
 from reid_aug.runtime.records import Table
+from reid_aug.runtime.regular_files import require_regular
 from reid_aug.runtime.weights import fitting
 from reid_aug.runtime.workers import ahead
 from reid_aug.stages.cost import Cost
@@ -348,9 +349,6 @@ def training_metadata(
         "generator": asdict(network),
         "train_generator": keys | files,
     }
-    before = fingerprints_before(config)
-    if config.identity_model:
-        before.append(load_reid_network(config.identity_model).trained_on or "")
     return {
         "recipe": recipe,
         "seed": pairs.seed,
@@ -360,8 +358,20 @@ def training_metadata(
         "start_sha256": starting_files(config),
         "kept_sha256": names_sha256(real),
         "keypoints_sha256": keypoints_sha256(real, poses),
-        "trained_on": joined_fingerprints([fingerprints(real), *before]),
+        "trained_on": trained_on(config, real),
     }
+
+
+def trained_on(config: TrainGeneratorConfig, real: Sequence[PersonImage]) -> str:
+    """The fingerprints of all images that a generator of the kept set ``real`` is trained on.
+
+    Raises:
+        UserError: If a file of the recipe is missing or does not fit.
+    """
+    before = fingerprints_before(config)
+    if config.identity_model:
+        before.append(load_reid_network(config.identity_model).trained_on or "")
+    return joined_fingerprints([fingerprints(real), *before])
 
 
 def describe_losses(config: TrainGeneratorConfig) -> str:
@@ -372,10 +382,7 @@ def describe_losses(config: TrainGeneratorConfig) -> str:
     """
     if not config.vgg:
         return "no train_generator.vgg: the perceptual loss is off"
-    if not Path(config.vgg).is_file():
-        raise UserError(
-            f"{config.vgg} is missing; train_generator.vgg must be torchvision's VGG-19 weights"
-        )
+    require_regular(config.vgg, remedy="train_generator.vgg must be torchvision's VGG-19 weights")
     return f"perceptual loss: {config.vgg}, sha256 {sha256(config.vgg)}"
 
 

@@ -57,6 +57,7 @@ from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environm
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed, locked, sha256, sync, taken_back, write_json
 from reid_aug.runtime.progress import track
+from reid_aug.runtime.regular_files import require_regular
 from reid_aug.runtime.weights import fitting, write_tensors
 from reid_aug.runtime.workers import end_with_parent, usable_cores
 from reid_aug.stages.cost import Cost
@@ -376,8 +377,8 @@ def check_network(config: TrainReidConfig) -> None:
 
     A network of another package must have random weights too.
     """
-    if config.weights and not Path(config.weights).is_file():
-        raise UserError(f"{config.weights} is missing; train_reid.weights must be a file")
+    if config.weights:
+        require_regular(config.weights, remedy="train_reid.weights must be a file")
     with torch.random.fork_rng(devices=[]):
         build_network(config, 2)
     require_random_start(config.backbone, config.height, config.width)

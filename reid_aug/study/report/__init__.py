@@ -22,7 +22,7 @@ from reid_aug.study.report import labels, texts
 from reid_aug.study.report.published import published_beside
 from reid_aug.study.report.results import Result, find_results, read_results, tables_of
 from reid_aug.study.report.rows import Line, gain, lines_of, rows_of
-from reid_aug.study.report.texts import FOOTNOTE, TABLE_HEADER
+from reid_aug.study.report.texts import TABLE_HEADER
 
 __all__ = [
     "HTML",
@@ -83,6 +83,6 @@ def report(results: Sequence[Result], style: str) -> str:
         draw = {"terminal": texts.terminal, "markdown": texts.markdown}[style]
         fit = texts.wrapped if style == "terminal" else str
         parts = [draw(caption, lines) for caption, lines in tables]
-        parts += map(fit, (FOOTNOTE, *notes))
+        parts += map(fit, (texts.footnote([o for _, group in tables for o in group]), *notes))
     parts += [texts.published(one, style) for one in published_beside(results)]
     return "\n\n".join(parts)

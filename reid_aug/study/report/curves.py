@@ -16,6 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LEAST_SPAN = 5.0  # points of mAP that a plot spans, so that noise does not look like a change
 INK, PAPER = "#123456", "none"  # INK becomes the colour of the text
 COLOURS = (
     "#888888", "#3b82c4", "#d9822b", "#2e9e6b", "#b9569b", "#8a7cc9", "#9a8c2c", "#c9473f",
@@ -122,7 +123,9 @@ def ratio_plot(curves: Sequence[Curve], alt: str) -> str:
                 ratio, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0
             )
             axes.errorbar(ratio, mean, deviation, color=colour, fmt="none", lw=1, capsize=2.5)
-        axes.set(xlabel="ratio", ylabel="mAP, %")
+        low, high = axes.get_ylim()
+        missing = max(0.0, LEAST_SPAN - (high - low)) / 2
+        axes.set(xlabel="ratio", ylabel="mAP, %", ylim=(low - missing, high + missing))
         axes.grid(axis="y")
         axes.figure.legend(loc="outside lower left", fontsize=9)
 

@@ -140,7 +140,8 @@ def write_report(
         UserError: If two results belong to one row and one seed, but to different experiments.
     """
     lines = captioned_lines(results)
-    kinds = list(dict.fromkeys(one.row.key.kind for _, group in lines for one in group))
+    shown = [line for _, group in lines for line in group]
+    kinds = list(dict.fromkeys(line.row.key.kind for line in shown))
     banks = bank_hours(run)
     tables = [(caption, panels_of(group, kinds, banks)) for caption, group in lines]
     growths = [(caption, list(growth_curves(group, kinds))) for caption, group in lines]
@@ -151,7 +152,10 @@ def write_report(
         title=run.resolve().name,
         tables=tables,
         header=texts.SHORT,
-        footnotes=[texts.FOOTNOTE, *labels.notes(results)],
+        footnotes=[
+            texts.footnote([one for _, group in lines for one in group]),
+            *labels.notes(results),
+        ],
         panels=panels,
         growths=[
             (caption, growth_plot(found, "gain over real images per identity"))
@@ -208,18 +212,18 @@ def _panel(
         camera_gains(pairs_of(subject)) if subject else [],
         difficulty_gains(pairs_of(subject)) if subject else [],
         row_costs(lines, banks),
-        _rank_plot(subject, title) if subject else "",
-        _loss_plot(subject, title) if subject else "",
+        _rank_plot(subject, kinds, title) if subject else "",
+        _loss_plot(subject, kinds, title) if subject else "",
     )
 
 
 RANKS = {1: "rank1", 5: "rank5", 10: "rank10"}
 
 
-def _rank_plot(line: Line, title: str) -> str:
+def _rank_plot(line: Line, kinds: Sequence[Any], title: str) -> str:
     """The CMC of a row and of its baseline, as means over the seeds that both have."""
     series = []
-    for place, name, results in _sides(line):
+    for place, name, results in _sides(line, kinds):
         points = [(k, [getattr(one, field) for one in results]) for k, field in RANKS.items()]
         if any(score is None for _, scores in points for score in scores):
             return ""
@@ -228,20 +232,22 @@ def _rank_plot(line: Line, title: str) -> str:
     return line_plot(series, "rank", "CMC, %", f"CMC, {title}")
 
 
-def _loss_plot(line: Line, title: str) -> str:
+def _loss_plot(line: Line, kinds: Sequence[Any], title: str) -> str:
     """The training losses of a row and of its baseline, for the first seed that both have."""
     series = [
         Series(name, place, points)
-        for place, name, results in _sides(line)
+        for place, name, results in _sides(line, kinds)
         if (points := read_losses(Path(results[0].file).parent))
     ]
     return line_plot(series, "step", "training loss", f"training loss, {title}") if series else ""
 
 
-def _sides(line: Line) -> list[tuple[int, str, list[Result]]]:
+def _sides(line: Line, kinds: Sequence[Any]) -> list[tuple[int, str, list[Result]]]:
     """The baseline of a row and the row, each with its place, its name and its results."""
+    assert line.baseline is not None
     after, before = map(list, zip(*pairs_of(line), strict=True))
-    return [(0, "real images only", before), (1, line.what_at_ratio, after)]
+    own, other = (kinds.index(row.key.kind) for row in (line.row, line.baseline))
+    return [(other, "real images only", before), (own, line.what_at_ratio, after)]
 
 
 def subject_of(lines: Sequence[Line]) -> Line | None:

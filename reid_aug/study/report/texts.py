@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from reid_aug.bank.methods import DEFAULT_METHOD
+from reid_aug.bank.methods.renderer import RendererMethod
+from reid_aug.stages.train_reid.settings import PLAIN
 from reid_aug.study.report import labels
 from reid_aug.study.report.gains import Gain
 from reid_aug.study.report.published import HEADING, PublishedTable
@@ -28,17 +31,6 @@ TABLE_HEADER = (
     "mAP %", "Rank-1 %", "gain in mAP", "bootstrap", "verdict",
 )  # fmt: skip
 SHORT = ("ratio", "images", "what", "seeds", *TABLE_HEADER[9:])
-FOOTNOTE = (
-    "Mean and standard deviation over seeds. Gain: mAP minus that of plain training (of a strong "
-    "row: strong training) on the real images only, same backbone, kept set and seeds, ± the half "
-    "width of its 95 % interval over seeds (paired t). Bootstrap: its 95 % interval over queries "
-    "and seeds, resampled together. Within noise: one of the two intervals holds 0. One seed: the "
-    "bootstrap is over queries only, and the noise of training is unknown. The seeds of a grid are "
-    "those of its trainings; one generator, one bank and one kept set serve them all, and their "
-    "own noise is in no interval, except in rows of replicates, where all four vary. Where nothing "
-    "else is said, a generator was trained on external data, with or without the kept set. True "
-    "renders show the right person in the right pose, which no generator can promise."
-)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a text that a spreadsheet computes
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
 TERMINAL_WIDTH = 100  # columns of a terminal
@@ -48,6 +40,43 @@ OMITTED_SETTINGS = (
     "workers",
     "weights",
 )  # settings that have a column, or belong to a machine
+
+
+def footnote(lines: Sequence[Line]) -> str:
+    """What the numbers of these lines mean; nothing about what they do not contain."""
+    keys = [line.row.key for line in lines]
+    methods = {key.images.method for key in keys if key.images}
+    has_strong = any(key.training.preset != PLAIN for key in keys)
+    strong = " (of a strong row: strong training)" if has_strong else ""
+    parts = [
+        f"Mean and standard deviation over seeds. Gain: mAP minus that of plain training{strong} "
+        f"on the real images only, same backbone, kept set and seeds, before rounding; ± the half "
+        f"width of its 95 % interval over seeds (paired t). Bootstrap: its 95 % interval over "
+        f"queries and seeds, resampled together. Within noise: one of the two intervals holds 0."
+    ]
+    if any(len(line.row.results) == 1 for line in lines):
+        parts.append(
+            "One seed: the bootstrap is over queries only, and the noise of training is unknown."
+        )
+    are_replicates = [key.keep_seed is None for key in keys]
+    if all(are_replicates):
+        parts.append("Replicates: kept set, generator, bank and training vary together.")
+    else:
+        rest = ", except in rows of replicates, where all four vary" * any(are_replicates)
+        parts.append(
+            f"The seeds of a grid are those of its trainings; one generator, one bank and one kept "
+            f"set serve them all, and their own noise is in no interval{rest}."
+        )
+    if DEFAULT_METHOD in methods:
+        parts.append(
+            "Where nothing else is said, a generator was trained on external data, with or without "
+            "the kept set."
+        )
+    if RendererMethod.name in methods:
+        parts.append(
+            "True renders show the right person in the right pose, which no generator can promise."
+        )
+    return " ".join(parts)
 
 
 def cells(line: Line) -> list[str]:
@@ -107,7 +136,12 @@ def bootstrap_words(gain: Gain | None) -> str:
     return f"{100 * gain.over_queries.low:+.1f} to {100 * gain.over_queries.high:+.1f}"
 
 
-ANSWERS = {"better": "Yes", "worse": "No", "one seed": "Not sure", "within noise": "Not shown"}
+ANSWERS = {
+    "better": "Yes",
+    "worse": "No",
+    "one seed": "Not sure",
+    "within noise": "No clear effect",
+}
 
 
 def answer(line: Line) -> tuple[str, str]:
@@ -236,7 +270,9 @@ def latex(caption: str, lines: Sequence[Line], notes: Sequence[str] = ()) -> str
     text = [f"% {caption}", rf"\begin{{tabular}}{{{'l' * span}}}", r"\toprule", draw(header)]
     for title, group in body:
         text += [r"\midrule", wide("l", rf"\textit{{{escaped(title)}}}"), *map(draw, group)]
-    note = wide(r"p{0.95\linewidth}", rf"\footnotesize {escaped(' '.join([FOOTNOTE, *notes]))}")
+    note = wide(
+        r"p{0.95\linewidth}", rf"\footnotesize {escaped(' '.join([footnote(lines), *notes]))}"
+    )
     return "\n".join([*text, r"\bottomrule", note, r"\end{tabular}"])
 
 

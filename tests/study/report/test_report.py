@@ -461,6 +461,23 @@ def test_latex_holds_the_cells():
     ]
 
 
+def test_the_footnote_says_only_what_concerns_its_rows():
+    usual = report(results(0.0, BASELINE) + results(1.0, MIXED), "terminal").replace("\n", " ")
+    single = report(results(0.0, BASELINE[:1]) + results(1.0, MIXED[:1]), "terminal")
+    real = report(results(0.0, BASELINE), "terminal").replace("\n", " ")
+
+    assert "before rounding" in usual
+    for word in ("strong", "One seed", "replicates", "True renders"):
+        assert word not in usual
+    assert "a generator was trained on external data" in usual
+    assert "a generator was trained" not in real
+    assert "One seed: the bootstrap is over queries only" in single.replace("\n", " ")
+    renders = results(0.0, BASELINE) + results(1.0, MIXED, method="renderer")
+    assert "True renders show" in report(renders, "latex")
+    strong = results(0.0, BASELINE, recipe=RECIPE | {"preset": "strong"})
+    assert "(of a strong row: strong training)" in report(strong, "markdown")
+
+
 def test_latex_is_one_tabular_with_its_footnote_inside():
     text = report(results(0.0, BASELINE) + results(1.0, MIXED), "latex")
 

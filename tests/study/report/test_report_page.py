@@ -123,7 +123,7 @@ def test_the_page_answers_its_title_first(tmp_path):
     assert "Not sure" in one.text
     assert "120 real images only, one seed." in one.text
     none = page_of(tmp_path / "none", *results(0.0, (0.5, 0.6)), *results(1.0, (0.6, 0.5)))
-    assert "Not shown" in none.text
+    assert "No clear effect" in none.text
     assert "this is within the noise" in none.text
 
 
