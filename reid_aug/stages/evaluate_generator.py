@@ -122,7 +122,8 @@ class EvaluateGeneratorJob(Job):
             f"{len(self.pairs)} pairs (list {pairs_sha256(self.pairs)[:8]}), {size.height} x "
             f"{size.width} pixels; generator trained on: {status}"
         )
-        missing = (f"{name}: {reason}" for name, reason in self.missing().items())
+        names = ", ".join(self.missing())
+        missing = [f"not measured, for lack of weights: {names}"] if names else []
         done = [f"done already: {self.path}"] if self.is_done() else []
         return "\n".join((text, *missing, *done))
 

@@ -242,7 +242,7 @@ def test_a_dry_run_writes_nothing(people, generator, tmp_path):
     result = evaluate(people, tmp_path / "run", "--generator", generator, "--dry-run")
 
     assert result.exit_code == 0, result.output
-    assert "not measured: needs" in result.stderr
+    assert "not measured, for lack of weights: " in result.stderr
     assert re.search(r"quality.json: about \d+ s on cpu", result.stdout)
     assert not (tmp_path / "run").exists()
 
