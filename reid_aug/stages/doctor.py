@@ -151,7 +151,10 @@ def check_bfloat16(recipe: Recipe, table: str, device: torch.device) -> Finding:
         {"train_reid": _check_reid, "train_generator": _check_generator}[table](recipe)
     except UserError as error:
         return Finding(wrong, what, str(error))
-    return Finding(Level.OK, what, "every layer of the recipe's networks is computed right")
+    text = "every layer of the recipe's networks is computed right"
+    if is_wanted and not {"amx_bf16", "bf16"} & {*processor()["features"]}:
+        text += f"; without AMX, single precision may be faster ({table}.bf16=false): see --dry-run"
+    return Finding(Level.OK, what, text)
 
 
 def _check_reid(recipe: Recipe) -> None:

@@ -57,6 +57,19 @@ def test_wrong_bfloat16_is_an_error_only_for_a_recipe_that_uses_it(
     assert "set the environment variable ONEDNN_MAX_CPU_ISA" in found.text
 
 
+@pytest.mark.parametrize("feature", ["amx_bf16", "avx512_bf16"])
+def test_bfloat16_without_amx_may_be_slow(monkeypatch, feature):
+    monkeypatch.setattr(BFLOAT16_IS_RIGHT, lambda layer, module: True)
+    monkeypatch.setattr(doctor, "processor", lambda: {"features": ["avx2", feature]})
+
+    wanted = doctor.check_bfloat16(recipe("train_generator.bf16=true"), "train_generator", CPU)
+    unused = doctor.check_bfloat16(recipe("train_generator.bf16=false"), "train_generator", CPU)
+
+    assert wanted.level is Level.OK
+    assert ("single precision may be faster" in wanted.text) == (feature != "amx_bf16")
+    assert "single precision" not in unused.text
+
+
 def test_a_gpu_is_tried(tmp_path):
     with pretend_cuda():
         found = list(examine(recipe(), None, tmp_path))
