@@ -414,14 +414,11 @@ def _check_near_copies(images: Images) -> Iterator[Fault]:
     known = images.contents
     train = [i.path for i in images.people["train"] if i.path in known]
     test = [i.path for name in ("query", "gallery") for i in images.people[name] if i.path in known]
-    pairs = [
-        (a, b)
-        for a, b in near_copies(train, test, {p: c.signature for p, c in known.items()})
-        if known[a].sha256 != known[b].sha256
-    ]
-    if pairs:
+    signatures = {path: content.signature for path, content in known.items()}
+    hashes = {path: content.sha256 for path, content in known.items()}
+    if pairs := near_copies(train, test, signatures, hashes):
         first, second = pairs[0]
         text = f"{first.name} and {second.name} are nearly the same image, in training and test"
-        files = tuple(dict.fromkeys(path for path, _ in pairs))
-        text += like_it(len(pairs) - 1, "such pair")
+        files = tuple(path for path, _ in pairs)
+        text += like_it(len(pairs) - 1, "such training image")
         yield Fault(True, text, "near leak", files)

@@ -23,19 +23,30 @@ def signature(pixels: np.ndarray) -> np.ndarray:
 
 
 def near_copies(
-    first: Sequence[Path], second: Sequence[Path], signatures: Mapping[Path, np.ndarray]
+    first: Sequence[Path],
+    second: Sequence[Path],
+    signatures: Mapping[Path, np.ndarray],
+    hashes: Mapping[Path, str],
 ) -> list[tuple[Path, Path]]:
-    """Pairs of a file of ``first`` and one of ``second`` that show nearly the same image, sorted.
+    """The files of ``first`` that nearly show an image of ``second``, each with one of those.
 
-    Near images have near means, so images are compared in the order of their means.
+    Near images have near means, so images are compared in the order of their means. Of files with
+    equal pixels one is compared, since a data set may hold thousands of one blank image.
+
+    Args:
+        signatures: those of all files (:func:`signature`).
+        hashes: those of their pixels. Files with equal pixels are no near copies of each other.
+
+    Returns:
+        Sorted pairs; the file of ``second`` is the first by name.
     """
     if not first or not second:
         return []
-    own, own_means = _by_mean(first, signatures)
-    others, means = _by_mean(second, signatures)
+    own, own_means = _by_mean(_one_per_image(first, hashes), signatures)
+    others, means = _by_mean(_one_per_image(second, hashes), signatures)
     table = np.stack([signatures[path] for path in others]).astype(np.float32)
     norms = np.square(table).sum(1)
-    pairs = []
+    found: dict[str, Path] = {}
     for start in range(0, len(own), COMPARED_ROWS):
         some, some_means = (
             own[start : start + COMPARED_ROWS],
@@ -46,8 +57,16 @@ def near_copies(
         block = np.stack([signatures[path] for path in some]).astype(np.float32)
         squares = np.square(block).sum(1)[:, None] + norms[low:high] - 2 * block @ table[low:high].T
         near = np.argwhere(squares <= NEAR_DISTANCE**2 * block.shape[1])
-        pairs += [(some[row], others[low + column]) for row, column in near.tolist()]
-    return sorted(pairs)
+        for row, column in near.tolist():
+            image, other = hashes[some[row]], others[low + column]
+            if image != hashes[other]:
+                found[image] = min(other, found.get(image, other))
+    return sorted((path, found[hashes[path]]) for path in first if hashes[path] in found)
+
+
+def _one_per_image(paths: Sequence[Path], hashes: Mapping[Path, str]) -> list[Path]:
+    """Of files with equal pixels the first by name."""
+    return [*{hashes[path]: path for path in sorted(paths, reverse=True)}.values()]
 
 
 def _by_mean(
