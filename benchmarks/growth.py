@@ -18,6 +18,7 @@ same command goes on after an interruption. The images are links to a few render
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -225,13 +226,13 @@ def plot(folder: Path, only: Sequence[str], sizes: Sequence[int], path: Path) ->
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for stage in only:
+    for stage, marker in zip(only, itertools.cycle("os^vDPX*"), strict=False):
         rows = [measured(stage, folder, count) for count in sizes]
-        axes[0].loglog(sizes, [row["seconds"] for row in rows], marker="o", label=stage)
-        axes[1].loglog(sizes, [row["memory"] / 1e6 for row in rows], marker="o")
+        axes[0].loglog(sizes, [row["seconds"] for row in rows], marker=marker, label=stage)
+        axes[1].loglog(sizes, [row["memory"] / 1e6 for row in rows], marker=marker)
     for axis, name in zip(axes, ("seconds of the processor", "memory, MB"), strict=True):
         axis.set(xlabel="images", ylabel=name)
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.savefig(path, dpi=110)
 
 
