@@ -207,6 +207,7 @@ class Mix:
                     remedy,
                     options={**remedy.options, **_elsewhere(self.bank)},
                     words=f"train with its --keep, or {IN_ANOTHER}",
+                    otherwise=_generator_too(self.bank, remedy),
                 ),
             )
         unknown = {*self.bank.rows.pid.tolist()} - {image.pid for image in self.real}
@@ -327,7 +328,17 @@ def require_same_dataset(bank: Bank | None, dataset: Dataset) -> None:
 def _own_bank(bank: Bank) -> Remedy:
     """The command that makes a bank of the data set in use, beside a bank of another one."""
     words = f"give its own with --data DIR, or {IN_ANOTHER}"
-    return Remedy(("synthesize",), _elsewhere(bank), words=words)
+    remedy = Remedy(("synthesize",), _elsewhere(bank), words=words)
+    return replace(remedy, otherwise=_generator_too(bank, remedy))
+
+
+def _generator_too(bank: Bank, remedy: Remedy) -> str:
+    """What a bank in another folder needs besides, if a generator makes it."""
+    from reid_aug.bank.methods import DEFAULT_METHOD  # loads torch
+
+    if bank.attributes.plan.method != DEFAULT_METHOD or "generator" in remedy.options:
+        return ""
+    return " (a generator: reid-aug train-generator there before, or --generator FILE|demo)"
 
 
 def _elsewhere(bank: Bank) -> dict[str, str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def generator() -> None:
-    """Import, show and evaluate generators."""
+    """Import and evaluate generators, and generate images of one person."""
 
 
 @generator.command("import")

@@ -36,7 +36,7 @@ from reid_aug.data.dataset import (
     image_and_other_files,
     parse_name,
 )
-from reid_aug.data.formats import find_dataset, read_dataset
+from reid_aug.data.formats import is_dataset, read_dataset
 from reid_aug.evaluation.features import evaluation_transform, extract_features
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import committed, sha256
@@ -115,7 +115,7 @@ def images_of(path: Path) -> ImageList:
     Raises:
         UserError: If there is none.
     """
-    if path.is_file() or _is_dataset(path):
+    if path.is_file() or is_dataset(path):
         return _of_dataset(read_dataset(path))
     if not path.is_dir():
         raise UserError(f"{path}: there is no such folder; give a data set or a folder of images")
@@ -126,14 +126,6 @@ def images_of(path: Path) -> ImageList:
     images = tuple(parse_name(f) if is_named else PersonImage(f, 0, NO_CAMERA) for f in files)
     names = tuple(file.relative_to(path).as_posix() for file in files)
     return ImageList(images, names, has_pids=is_named, has_cameras=is_named)
-
-
-def _is_dataset(path: Path) -> bool:
-    try:
-        find_dataset(path)
-    except UserError:
-        return False
-    return True
 
 
 def _of_dataset(dataset: Dataset) -> ImageList:

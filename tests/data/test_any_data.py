@@ -621,7 +621,10 @@ CHECKS = [
     Case("lists of NumPy", rows(*(printed_by_numpy(n) for n in all_names())), 0, ("of 9",)),
     Case("infinite", rows(*(row(n).replace("[4,", "[inf,") for n in all_names())), 2,
         ("line 2: a row must be",)),
-    Case("another data set's", rows(row("0099_c1.jpg")), 2, ("must be the name of an image",)),
+    Case(
+        "another data set's", rows(row("0099_c1.jpg")), 2,
+        ("got none of them, as 0099_c1.jpg; give the keypoints of this data set",),
+    ),
     # identities
     Case("one camera each", one_camera_each, 0, ("two cameras only in the test: 2 of 2",)),
     Case("a camera of the test", rename(NAMES[QUERY][0], "0004_c9s1_1_00.jpg", QUERY), 0,
@@ -669,7 +672,7 @@ CHECKS = [
     Case("no data set", lambda data: data.parent / "gone", 2, ("there is no such folder",)),
     Case("a file", lambda data: data / TRAIN / FIRST, 2, ("must be a folder, or a CSV",)),
     Case("per identity", per_identity, 0, ("layout: folders per identity", *COUNTS)),
-    Case("per identity, no cameras", no_cameras_folders, 2, ("no camera labels", "no image can")),
+    Case("per identity, no cameras", no_cameras_folders, 2, ("no camera labels", "got none of them")),
     Case("VeRi-776", veri, 0, ("layout: VeRi-776", "vehicles have no pose", *COUNTS)),
     Case("MSMT17", msmt17, 2, ("layout: MSMT17", "train: 9 images, 3 identities", "numbered from 1",
         "query: 2 images, 2 identities")),

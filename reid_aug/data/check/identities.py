@@ -49,7 +49,8 @@ def _check_cameras(groups: Groups, test: Groups) -> Iterator[Fault]:
         yield Fault(False, f"{text}; test pid {some(several)}", "two cameras only in test")
     elif single:
         text = f"{len(single)} of {len(groups)} training identities have one camera only"
-        yield Fault(False, f"{text}: pid {some(single)}", "one camera")
+        note = "they can be used; no real image shows them under another camera"
+        yield Fault(False, f"{text}: pid {some(single)}; {note}", "one camera")
     seen = _cameras(image for group in groups.values() for image in group)
     counts = Counter(image.camid for group in test.values() for image in group)
     if seen and (unseen := sorted(counts.keys() - seen)):

@@ -140,6 +140,13 @@ def _check_unmatched(
         yield Fault(is_most, str(other_names(pairs, path)), "names")
         return
     line, name = unknown[0]
+    if len(unknown) == len(poses):
+        text = (
+            f"{path}: must name images of the data set, got none of them, as {name}; give the "
+            f"keypoints of this data set with --keypoints"
+        )
+        yield Fault(True, text, "names")
+        return
     text = f"{path}: line {line}: {name} must be the name of an image of the data set"
     yield Fault(False, text + like_it(len(unknown) - 1), "unknown row")
 

@@ -78,6 +78,15 @@ def dataset_root(path: Path | str) -> Path:
     return find_dataset(Path(path))[1]
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether ``path`` is a data set in a layout that is read, or holds one."""
+    try:
+        find_dataset(path)
+    except UserError:
+        return False
+    return True
+
+
 def find_dataset(path: Path) -> tuple[str, Path]:
     """The name of the format of a data set, and the folder or file that the format reads."""
     if path.is_file():

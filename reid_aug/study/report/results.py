@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from reid_aug.data.formats import is_dataset
 from reid_aug.data.provenance import STATUSES
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.mixing import MODES
@@ -285,6 +286,8 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
     if not results:
         if faults:
             raise UserError(faults[0])
+        if is_dataset(folder):
+            raise UserError(f"{folder}: must be a run folder, got a data set; name that of --out")
         remedy = Remedy(("train-reid",), {"ratio": "0", "out": str(folder)}, words="make one with")
         raise UserError(f"{folder}: holds no result.json", remedy)
     return results, faults

@@ -762,3 +762,12 @@ def test_a_deviation_from_strong_and_a_policy_for_generated_images_are_named():
         "strong, no random erasing, generated labels uniform, from scratch"
     )
     assert column(rows, "verdict") == ["baseline", "better"]
+
+
+def test_a_data_set_is_no_run_folder(tmp_path):
+    for name in ("bounding_box_train", "query", "bounding_box_test"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0001_c1s1_000001_00.jpg").touch()
+
+    with pytest.raises(UserError, match="must be a run folder, got a data set; name that of --out"):
+        find_results(tmp_path)
