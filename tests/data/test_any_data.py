@@ -806,7 +806,11 @@ def test_layouts_give_the_same_lists_and_kept_sets(data):
     assert found["manifest of texts"].labels == ("anna", "ben", "cem", "dora", "eli")
 
 
-@pytest.mark.parametrize("write", [per_identity, manifest(words), equal_names, veri], ids=str)
+@pytest.mark.parametrize(
+    "write",
+    [per_identity, manifest(words), equal_names, veri],
+    ids=["per identity", "manifest", "equal names", "VeRi-776"],
+)
 def test_convert_writes_what_any_code_reads(data, write):
     source = write(data) or data
 
