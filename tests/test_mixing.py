@@ -189,7 +189,8 @@ def test_an_index_past_the_end_is_an_index_error(real, whole):
 
 def test_a_bank_of_another_kept_set_is_refused(real, whole):
     with pytest.raises(
-        UserError, match=r"synthesize --ratio 0\.5 --keep 0\.2 --out \S+-2$"
+        UserError,
+        match=r"synthesize --ratio 0\.5 --keep 0\.2 --out \S+-2 \(a generator: reid-aug train",
     ) as caught:
         Mix(real, whole, 0.5, keep=0.2)
 
@@ -198,12 +199,18 @@ def test_a_bank_of_another_kept_set_is_refused(real, whole):
 
 
 def test_a_bank_of_another_keep_seed_is_refused(real, fifth):
-    with pytest.raises(UserError, match=r"--keep 0\.2 --set data\.keep_seed=1 --out \S+-2$"):
+    with pytest.raises(
+        UserError,
+        match=r"--keep 0\.2 --set data\.keep_seed=1 --out \S+-2 \(a generator: reid-aug train",
+    ):
         Mix(real, fifth, 0.5, keep=0.2, keep_seed=1)
 
 
 def test_a_bank_of_the_whole_set_is_refused_for_replacing(real, whole):
-    with pytest.raises(UserError, match=r"synthesize --ratio 0\.8 --mode replace --out \S+-2$"):
+    with pytest.raises(
+        UserError,
+        match=r"synthesize --ratio 0\.8 --mode replace --out \S+-2 \(a generator: reid-aug train",
+    ):
         Mix(real, whole, 0.8, mode="replace")
 
 

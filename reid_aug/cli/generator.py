@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def generator() -> None:
-    """Import and evaluate generators, and generate images of one person."""
+    """Import, evaluate and apply generators."""
 
 
 @generator.command("import")

@@ -173,7 +173,7 @@ def test_features_of_imagenet_images_are_those_of_the_caffe_port(inception):
 
 
 def test_an_unknown_backbone_is_refused_with_the_choices():
-    with pytest.raises(UserError, match="got 'resnet51'") as caught:
+    with pytest.raises(UserError, match="there is no backbone 'resnet51'") as caught:
         build_backbone("resnet51", CLASSES, 256, 128)
 
     for name in ("resnet50", "inception_v2", "osnet_x0_25", "inceptionv4"):
