@@ -49,7 +49,12 @@ NEEDS = {
     "backbones": ("timm",),
     "trackers": ("onnx", "onnxruntime", "onnxscript"),
 }  # packages of pages
-PLACEHOLDERS = {"DIR": "people", "FASHION": "fashion", "SAMPLE": "people"}
+PLACEHOLDERS = {
+    "DIR/keypoints.csv": "people/keypoints.csv",
+    "DIR": "people",
+    "FASHION": "fashion",
+    "SAMPLE": "people",
+}
 
 FEW = ("--set", "people.identities=4", "--set", "people.test_identities=4")
 SMALL = ("--set", "data.height=32", "--set", "data.width=16", *FEW)
