@@ -334,9 +334,10 @@ def _own_bank(bank: Bank) -> Remedy:
 
 def _generator_too(bank: Bank, remedy: Remedy) -> str:
     """What a bank in another folder needs besides, if a generator makes it."""
-    from reid_aug.bank.methods import DEFAULT_METHOD  # loads torch
+    from reid_aug.bank.methods import find_method  # loads torch
 
-    if bank.attributes.plan.method != DEFAULT_METHOD or "generator" in remedy.options:
+    method = find_method(bank.attributes.plan.method)
+    if not (method and method.needs_checkpoint) or "generator" in remedy.options:
         return ""
     return " (a generator: reid-aug train-generator there before, or --generator FILE|demo)"
 

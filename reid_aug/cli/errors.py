@@ -71,11 +71,12 @@ def _sentence(error: Exception, args: Sequence[str], program: click.Command) -> 
 def _about_usage(error: click.UsageError) -> str:
     if not error.ctx:
         return f"{error.format_message().rstrip('.')}; see reid-aug --help"
-    key = ""
+    text = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption):
         key = _key_of(error.option_name, error.ctx.info_name or "")
-    setting = f"; set the key of the recipe with --set {key}=VALUE" if key else ""
-    return f"{error.format_message().rstrip('.')}{setting}; see {error.ctx.command_path} --help"
+        if key:  # nearer than the option that click finds by its letters
+            text = f"{error.message.rstrip('.')}; set the key of the recipe with --set {key}=VALUE"
+    return f"{text}; see {error.ctx.command_path} --help"
 
 
 def _key_of(option: str, command: str) -> str:

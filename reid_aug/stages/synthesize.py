@@ -48,7 +48,7 @@ from reid_aug.data.dataset import (
     verify_images,
 )
 from reid_aug.data.keypoints import Pose
-from reid_aug.data.provenance import STATUSES
+from reid_aug.data.provenance import require_status
 from reid_aug.generator import untrained_generator
 from reid_aug.mixing import check_ratio, effective_keep, floor_note, scores_remedy, share_out
 from reid_aug.people.pose_library import LIBRARY
@@ -209,7 +209,7 @@ def plan_bank(
     size = data.height, data.width
     scene = Scene(dataset, real, poses, size, seed, config.jitter, config.background)
     method = method_named(config.method)(scene, config.cameras, checkpoint)
-    _check_status(method)
+    require_status(method.generator_data, f"method {method.name}: generator_data")
     needs_poses = method.changes_pose or config.poses == "coverage"
     usable(real, poses, needs_poses)  # raises if poses are needed and there are none
     seen = with_torso(real, poses)
@@ -280,15 +280,6 @@ def _recorded_plan(
         background=config.background if method.uses_background else None,
         poses_sha256=targets.sha256 if targets else None,
     )
-
-
-def _check_status(method: Method) -> None:
-    """Refuse a method of another package whose bank could not be read."""
-    if method.generator_data not in STATUSES:
-        raise UserError(
-            f"method {method.name}: generator_data must be one of {', '.join(STATUSES)}, "
-            f"got {method.generator_data!r}"
-        )
 
 
 def synthesize(

@@ -83,6 +83,7 @@ def report(results: Sequence[Result], style: str) -> str:
         draw = {"terminal": texts.terminal, "markdown": texts.markdown}[style]
         fit = texts.wrapped if style == "terminal" else str
         parts = [draw(caption, lines) for caption, lines in tables]
-        parts += map(fit, (texts.footnote([o for _, group in tables for o in group]), *notes))
+        shown = [line for _, lines in tables for line in lines]
+        parts += map(fit, (texts.footnote(shown), *notes))
     parts += [texts.published(one, style) for one in published_beside(results)]
     return "\n\n".join(parts)

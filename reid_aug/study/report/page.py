@@ -152,10 +152,7 @@ def write_report(
         title=run.resolve().name,
         tables=tables,
         header=texts.SHORT,
-        footnotes=[
-            texts.footnote([one for _, group in lines for one in group]),
-            *labels.notes(results),
-        ],
+        footnotes=[texts.footnote(shown), *labels.notes(results)],
         panels=panels,
         growths=[
             (caption, growth_plot(found, "gain over real images per identity"))

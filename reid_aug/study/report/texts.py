@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from reid_aug.bank.methods import DEFAULT_METHOD
+from reid_aug.bank.methods import find_method
 from reid_aug.bank.methods.renderer import RendererMethod
 from reid_aug.stages.train_reid.settings import PLAIN
 from reid_aug.study.report import labels
@@ -67,7 +67,7 @@ def footnote(lines: Sequence[Line]) -> str:
             f"The seeds of a grid are those of its trainings; one generator, one bank and one kept "
             f"set serve them all, and their own noise is in no interval{rest}."
         )
-    if DEFAULT_METHOD in methods:
+    if any(method.needs_checkpoint for name in methods if (method := find_method(name))):
         parts.append(
             "Where nothing else is said, a generator was trained on external data, with or without "
             "the kept set."
