@@ -4,14 +4,19 @@ Such a network maps images (B, 3, height, width) to features (B, D), in training
 A function (or the class itself) makes it, called with the height and the width of the images in
 pixels. Three places give one a name:
 
-- :func:`register_backbone`, in this process
+- :func:`register_backbone`, in this process, which also accepts a ready network
 - an entry point of the group ``reid_aug.backbones`` in another package, in every process
 - timm (:mod:`reid_aug.backbones.timm_networks`)
 
 Images are RGB, normalised with the mean and the standard deviation of ImageNet, as for every
 backbone. A network that was trained with others begins with :class:`Renormalised`.
+
+A network that is made with the same weights each time has *weights of its own*. A training starts
+from them only if ``train_reid.weights`` is "own", so that its result records them.
 """
 
+import copy
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,6 +31,7 @@ from reid_aug.runtime.errors import UserError
 BACKBONE_GROUP = "reid_aug.backbones"
 BACKBONE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 CLASSIFIER_STD = 0.01  # of its random weights, as in torchreid
+OWN_WEIGHTS = "own"  # value of train_reid.weights: those that the network is made with
 
 MakeNetwork = Callable[[int, int], nn.Module]
 State = Mapping[str, Tensor]
@@ -103,31 +109,32 @@ class FeatureBackbone(nn.Module):
         return {f"body.{name}": tensor for name, tensor in self.converted(state).items()}
 
 
-def register_backbone(name: str, make: MakeNetwork) -> None:
+def register_backbone(name: str, make: MakeNetwork | nn.Module) -> None:
     """Give a network of your own a name, which ``train_reid.backbone`` accepts in this process.
 
     Args:
         name: letters, digits and ``_.-``; a name that is registered already is replaced.
-        make: a class or a function, called with the height and the width of the images in pixels.
-            It returns a network with random weights, which maps images (B, 3, height, width) to
-            features (B, D). The images are RGB, normalised with the mean and the standard deviation
-            of ImageNet. Trained weights come from the file ``train_reid.weights``, so that the
-            result records them.
+        make: a network, or a class or a function that makes one, called with the height and the
+            width of the images in pixels. The network maps images (B, 3, height, width) to features
+            (B, D). The images are RGB, normalised with the mean and the standard deviation of
+            ImageNet. A ready network is copied now, and each training starts from the copy's
+            weights with ``train_reid.weights`` = "own". A class or a function gives the network
+            random weights; trained ones come from the file ``train_reid.weights``.
 
     Raises:
-        UserError: If the name has other characters, or ``make`` is a network.
+        UserError: If the name has other characters.
     """
     if not BACKBONE_NAME.fullmatch(name):
         raise UserError(
             f"the name of a backbone must be letters, digits, and any of _.-, got {name!r}"
         )
-    if isinstance(make, nn.Module):
-        raise UserError(
-            f"backbone {name} must be a class or a function that makes a network, got a network; "
-            f"give its class, save its state_dict() with torch.save, and name that file by "
-            f"train_reid.weights"
-        )
-    _REGISTERED[name] = make
+    _REGISTERED[name] = _copies(make) if isinstance(make, nn.Module) else make
+
+
+def _copies(network: nn.Module) -> MakeNetwork:
+    """A function that makes copies of a network as it is now, on the CPU."""
+    kept = copy.deepcopy(network).cpu()
+    return lambda height, width: copy.deepcopy(kept)
 
 
 def registered_names() -> list[str]:
@@ -184,21 +191,45 @@ def _loaded(entry: EntryPoint) -> MakeNetwork:
     return make
 
 
-def require_random_start(name: str, height: int, width: int) -> None:
-    """Raise a UserError if a registered network has the same weights whatever the seed.
+def check_start(name: str, height: int, width: int, weights: str) -> None:
+    """Raise a UserError if a training would start from weights that its result does not record.
 
-    It would start from weights that no result records. Global random generators are not changed.
+    These are weights of its own that ``train_reid.weights`` does not name. "own" in turn must have
+    them to name. Global random generators are not changed.
+    """
+    has_own = own_weights_sha256(name, height, width) is not None
+    if weights == OWN_WEIGHTS and not has_own:
+        raise UserError(
+            f"train_reid.weights must be a file for backbone {name}, got {OWN_WEIGHTS!r}, which is "
+            f"for a registered network with weights of its own; ./{OWN_WEIGHTS} names a file of "
+            f"that name"
+        )
+    if has_own and not weights:
+        raise UserError(
+            f"backbone {name} must start from random weights, got the same for two seeds; to start "
+            f'from these: train_reid.weights = "{OWN_WEIGHTS}"'
+        )
+
+
+def own_weights_sha256(name: str, height: int, width: int) -> str | None:
+    """SHA-256 of the weights and buffers that a registered network is made with, whatever the seed.
+
+    None if they vary with the seed, if there are none, and for a backbone that is not registered.
+    Global random generators are not changed.
     """
     make = registered(name)
     if make is None:
-        return
-    states = []
+        return None
     with torch.random.fork_rng(devices=[]):
-        for seed in (0, 1):
-            torch.manual_seed(seed)
-            states.append([weight.detach().clone() for weight in make(height, width).parameters()])
-    if states[0] and all(torch.equal(one, other) for one, other in zip(*states, strict=True)):
-        raise UserError(
-            f"backbone {name} must start from random weights, got the same for two seeds; save its "
-            f"state_dict() with torch.save, and name that file by train_reid.weights"
-        )
+        digests = {_made_sha256(make, height, width, seed) for seed in (0, 1)}
+    return digests.pop() if len(digests) == 1 else None
+
+
+def _made_sha256(make: MakeNetwork, height: int, width: int, seed: int) -> str | None:
+    torch.manual_seed(seed)
+    network, digest = make(height, width), hashlib.sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)  # bytes need an axis
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest() if any(True for _ in network.parameters()) else None

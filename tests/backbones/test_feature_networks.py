@@ -10,8 +10,9 @@ from reid_aug.backbones import BnNeck, build_backbone, feature_networks, load_st
 from reid_aug.backbones.feature_networks import (
     FeatureBackbone,
     Renormalised,
+    check_start,
+    own_weights_sha256,
     register_backbone,
-    require_random_start,
 )
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.runtime.errors import UserError
@@ -99,20 +100,58 @@ def test_a_network_with_fixed_weights_is_refused_because_no_result_would_record_
     before = torch.random.get_rng_state()
 
     with pytest.raises(UserError) as caught:
-        require_random_start("ready", 64, 32)
-    require_random_start("small", 64, 32)
-    require_random_start("resnet18", 64, 32)
+        check_start("ready", 64, 32, "")
+    check_start("ready", 64, 32, "own")
+    check_start("ready", 64, 32, "other.pth")
+    check_start("small", 64, 32, "")
+    check_start("resnet18", 64, 32, "")
 
     assert str(caught.value) == (
-        "backbone ready must start from random weights, got the same for two seeds; save its "
-        "state_dict() with torch.save, and name that file by train_reid.weights"
+        "backbone ready must start from random weights, got the same for two seeds; to start from "
+        'these: train_reid.weights = "own"'
     )
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_network_in_place_of_its_class_is_refused():
-    with pytest.raises(UserError, match=r"must be a class or a function .*, got a network; give"):
-        register_backbone("ready", Small(64, 32))
+@pytest.mark.parametrize("name", ["small", "resnet18"])
+def test_weights_of_its_own_are_those_of_a_network_that_has_them(name):
+    with pytest.raises(UserError) as caught:
+        check_start(name, 64, 32, "own")
+
+    assert str(caught.value) == (
+        f"train_reid.weights must be a file for backbone {name}, got 'own', which is for a "
+        f"registered network with weights of its own; ./own names a file of that name"
+    )
+
+
+def test_a_ready_network_is_copied_when_it_is_registered():
+    ready = Small(64, 32)
+    before = [weight.detach().clone() for weight in ready.parameters()]
+    register_backbone("ready", ready)
+    digest = own_weights_sha256("ready", 64, 32)
+    with torch.no_grad():
+        for weight in ready.parameters():
+            weight.add_(1)
+
+    one, other = (build_backbone("ready", 5, 64, 32) for _ in range(2))
+
+    for made in (one, other):
+        for weight, expected in zip(made.body.parameters(), before, strict=True):
+            assert torch.equal(weight, expected)
+    assert next(one.parameters()) is not next(other.parameters())
+    assert own_weights_sha256("ready", 64, 32) == digest
+    register_backbone("ready", ready)
+    assert own_weights_sha256("ready", 64, 32) != digest
+
+
+def test_buffers_count_as_weights_of_its_own():
+    ready = Small(64, 32)
+    register_backbone("ready", ready)
+    digest = own_weights_sha256("ready", 64, 32)
+    next(m for m in ready.modules() if isinstance(m, nn.BatchNorm2d)).running_mean.add_(1)
+    register_backbone("ready", ready)
+
+    assert own_weights_sha256("ready", 64, 32) not in (None, digest)
 
 
 @pytest.mark.parametrize("name", ["", "timm:mine", "../mine", "two words"])

@@ -89,6 +89,37 @@ def test_weights_of_a_ready_network_are_recorded(people, tmp_path):
     torch.testing.assert_close(trained.body.maps[0].weight, ready.maps[0].weight)
 
 
+def test_a_ready_network_starts_from_its_own_weights_and_they_are_recorded(people, tmp_path):
+    torch.manual_seed(5)
+    ready = Pooled(*SIZE)
+    ra.register_backbone("ready", ready)
+    more = {
+        "train_reid.weights": "own", "train_reid.weights_data": "external", "train_reid.lr": 1e-12,
+    }  # fmt: skip
+    job = ra.train_reid.prepare(stage_of(people, tmp_path / "run", "ready", **more), 0)
+
+    path = job.run()
+
+    assert "starting weights: those of the registered network ready" in job.describe()
+    result = json.loads(path.read_text())
+    assert (result["starting_data"], result["leak_free"]) == ("external", True)
+    assert result["starting_weights"] == feature_networks.own_weights_sha256("ready", *SIZE)
+    trained = load_reid_network(path.with_name("model.safetensors")).model
+    torch.testing.assert_close(trained.body.maps[0].weight, ready.maps[0].weight)
+    ra.register_backbone("ready", Pooled(*SIZE))  # other weights: another experiment
+    with pytest.raises(ra.UserError, match="starting_weights"):
+        ra.train_reid.prepare(stage_of(people, tmp_path / "run", "ready", **more), 0)
+
+
+def test_own_weights_without_a_declaration_count_as_a_possible_leak(people, tmp_path):
+    ra.register_backbone("ready", Pooled(*SIZE))
+    stage = stage_of(people, tmp_path / "run", "ready", **{"train_reid.weights": "own"})
+
+    result = json.loads(ra.train_reid.prepare(stage, 0).run().read_text())
+
+    assert (result["starting_data"], result["leak_free"]) == ("whole", False)
+
+
 def test_a_network_with_fixed_weights_is_refused_before_the_training(people, tmp_path):
     ready = Pooled(*SIZE)
     ra.register_backbone("ready", lambda height, width: ready)

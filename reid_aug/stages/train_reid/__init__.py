@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
-from reid_aug.backbones.feature_networks import require_random_start
+from reid_aug.backbones.feature_networks import OWN_WEIGHTS, check_start
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, note_of_shapes, require_a_match, verify_images
 from reid_aug.data.provenance import require_unchanged
@@ -277,7 +277,7 @@ def train_reid(
     train_transform, test_transform = transforms_of(config)
     training = Training(mix, train_transform, seed)
     model = build_network(config, len(training.labels))
-    if config.weights:
+    if config.weights not in ("", OWN_WEIGHTS):
         print(f"starting weights: {load_starting_weights(model, config.weights)}", file=sys.stderr)
     about, start = experiment(mix, dataset, config, seed), starting_data(mix, dataset, config)
     check_training(mix, dataset, config, seed, group)
@@ -339,6 +339,8 @@ def describe_start(config: TrainReidConfig) -> str:
     """The weights that a training starts from, in one line."""
     if not config.weights:
         return "no train_reid.weights: the network starts from random weights"
+    if config.weights == OWN_WEIGHTS:
+        return f"starting weights: those of the registered network {config.backbone}"
     return f"starting weights: {config.weights}"
 
 
@@ -375,13 +377,13 @@ def build_network(config: TrainReidConfig, classes: int) -> nn.Module:
 def check_network(config: TrainReidConfig) -> None:
     """Raise a UserError if there is no such network, or its starting weights are missing.
 
-    A network of another package must have random weights too.
+    Weights of its own must be named (:func:`reid_aug.backbones.feature_networks.check_start`).
     """
-    if config.weights:
+    if config.weights not in ("", OWN_WEIGHTS):
         require_regular(config.weights, remedy="train_reid.weights must be a file")
     with torch.random.fork_rng(devices=[]):
         build_network(config, 2)
-    require_random_start(config.backbone, config.height, config.width)
+    check_start(config.backbone, config.height, config.width, config.weights)
 
 
 def transforms_of(config: TrainReidConfig) -> tuple[Any, Any]:

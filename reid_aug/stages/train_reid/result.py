@@ -10,6 +10,7 @@ import torchvision
 
 from reid_aug import __version__
 from reid_aug.backbones import torchreid_library
+from reid_aug.backbones.feature_networks import OWN_WEIGHTS, own_weights_sha256
 from reid_aug.backbones.timm_networks import TIMM, timm_library
 from reid_aug.data.dataset import Dataset
 from reid_aug.data.provenance import (
@@ -40,12 +41,19 @@ def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -
         "seed": seed,
         "backbone": config.backbone,
         "recipe": asdict(replace(config, weights=Path(config.weights).name)),
-        "starting_weights": sha256(config.weights) if config.weights else None,
+        "starting_weights": _weights_sha256(config),
         "kept_sha256": names_sha256(mix.real),
         "dataset_sha256": dataset_sha256(dataset),
         "rows_sha256": mix.rows_sha256(),
         "min_score": mix.min_score or None,
     }
+
+
+def _weights_sha256(config: TrainReidConfig) -> str | None:
+    """SHA-256 of the file of the starting weights, or of a registered network's own weights."""
+    if config.weights == OWN_WEIGHTS:
+        return own_weights_sha256(config.backbone, config.height, config.width)
+    return sha256(config.weights) if config.weights else None
 
 
 def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def trained_on(mix: Mix, config: TrainReidConfig) -> str:
     data = mix.bank.attributes.generator_data if mix.bank and mix.generated else "kept"
     before = _fingerprints_before(config) if config.weights else ""
     if before is None and config.weights_data:
-        before = sha256(config.weights)[:DIGITS]
+        before = (_weights_sha256(config) or "")[:DIGITS]
     if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
         return ""
     return (before or "") + fingerprints(mix.real)

@@ -71,7 +71,8 @@ class TrainReidConfig:
     erase: bool = False
     """Erase a rectangle of the images at random."""
     weights: str = ""
-    """Path of the starting weights; "" means random weights."""
+    """Path of the starting weights; "" means random weights, and "own" those of a network that was
+    registered with weights (:func:`reid_aug.register_backbone`)."""
     weights_data: str = ""
     """Leak status of starting weights without a record of their training images: "external"
     declares that no image of the data set trained them, as with ImageNet; "" declares nothing."""
