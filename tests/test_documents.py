@@ -62,6 +62,7 @@ TINY = ("--set", "train_reid.height=64", "--set", "train_reid.width=32")
 EXTRA = {  # options that make a command small enough for a test
     "train-generator": ("--dry-run", "--out", "trained", "--set", "train_generator.batch=1", *FEW),
     "synthesize": FEW,
+    "bank score": FEW,
     "train-reid": (
         *("--set", "train_reid.steps=1", "--set", "train_reid.batch=8"),
         *("--set", "train_reid.bf16=false", *TINY, *FEW),

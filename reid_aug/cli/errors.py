@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,6 @@ from reid_aug.runtime.json_toml import is_utf8
 
 # options of the user's own command that a remedy needs too, where its command has them
 SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--mode", "--set")
-DATA = "DATA"  # the place of the data set in the words of a remedy
 SYNONYMS = {"epochs": "steps", "learning_rate": "lr", "batch_size": "batch"}  # of keys of a recipe
 REINSTALL = "install reid-aug again, with torch and torchvision from one source"
 STOPPED = "stopped; the same command goes on from what was saved, if anything was"
@@ -162,9 +161,8 @@ def with_own_options(error: UserError, args: Sequence[str], program: click.Comma
     given: dict[str, list[str]] = {}
     for name, value in pairwise(words):
         given.setdefault(name, []).append(value)
-    if DATA in remedy.command and "--data" in given:
-        command = [given["--data"][-1] if word == DATA else word for word in remedy.command]
-        remedy = replace(remedy, command=tuple(command))
+    if "--data" in given:
+        remedy = remedy.for_data(given["--data"][-1])
     taken = _options_of(program, remedy.command)
     shared = {name: given[name] for name in SHARED if name in given and name in taken}
     # an option that may be given once counts with its last value

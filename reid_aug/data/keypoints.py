@@ -298,12 +298,22 @@ def zero_rows(poses: Mapping[str, Pose]) -> dict[str, int]:
     return found if is_mark else {}
 
 
-def zeros_text(found: Mapping[str, int]) -> str:
-    """What is wrong with poses whose missing joints are 0, as :func:`zero_rows` finds them."""
-    return (
-        f"{sum(found.values())} joints lie at (0, 0), the corner of the image, got so in "
-        f"{next(iter(found))}; a missing joint must be -1; to read 0 as missing: reid-aug "
-        f"estimate-poses DATA --from FILE --zero-is-missing --keypoints NEW"
+def zeros_error(found: Mapping[str, int], path: Path | str, where: str) -> UserError:
+    """The error of poses whose missing joints are 0.
+
+    Args:
+        found: the number of zeros by file name, from :func:`zero_rows`.
+        path: the keypoint file.
+        where: the file, or its first line with a zero.
+    """
+    return UserError(
+        f"{where}: a missing joint must be -1, got {sum(found.values())} joints at (0, 0), the "
+        f"corner of the image, in {len(found)} images, as {next(iter(found))}",
+        Remedy(
+            ("estimate-poses", "DATA", "--zero-is-missing"),
+            {"from": str(path), "keypoints": "NEW"},
+            words="read 0 as missing with",
+        ),
     )
 
 
@@ -389,7 +399,7 @@ def check_keypoints(poses: Mapping[str, Pose], images: Iterable[str], path: Path
                 f"others, as {min(poses)!r}; give the keypoints of this data set with --keypoints"
             )
     if found := zero_rows({name: pose for name, pose in poses.items() if name in names}):
-        raise UserError(f"{path}: {zeros_text(found)}")
+        raise zeros_error(found, path, str(path))
 
 
 def _stem(name: str) -> str:

@@ -7,9 +7,11 @@ that, into one line on stderr and exit code 2. The message has this form:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from shlex import quote
+
+DATA = "DATA"  # the place of the data set in the words of a remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Remedy:
     """
 
     command: tuple[str, ...]
-    """Its words and arguments, as ("bank", "score"). "DATA" stands for the data set in use."""
+    """Its words and arguments, as ("bank", "score"). ``DATA`` stands for the data set in use."""
     options: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """The value or the values of an option, by its name without the leading dashes."""
     words: str = "make it with"
@@ -31,6 +33,14 @@ class Remedy:
 
     def __str__(self) -> str:
         return self.line({})
+
+    def for_data(self, data: str) -> "Remedy":
+        """The same command on the data set ``data``.
+
+        >>> str(Remedy(("check", "DATA")).for_data("crops"))
+        'make it with: reid-aug check crops'
+        """
+        return replace(self, command=tuple(data if w == DATA else w for w in self.command))
 
     def line(self, places: Mapping[str, str | Sequence[str]]) -> str:
         """The remedy as text.
@@ -61,6 +71,10 @@ class UserError(ValueError):
     def __init__(self, text: str, remedy: Remedy | None = None) -> None:
         super().__init__(f"{text}; {remedy}" if remedy else text)
         self.text, self.remedy = text, remedy
+
+    def for_data(self, data: str) -> "UserError":
+        """The same error, with a remedy for the data set ``data``."""
+        return UserError(self.text, self.remedy.for_data(data) if self.remedy else None)
 
 
 def nearest(name: str, known: Iterable[str], table: str = "") -> str:

@@ -19,7 +19,7 @@ from reid_aug.data.keypoints import (
     misnamed,
     other_names,
     zero_rows,
-    zeros_text,
+    zeros_error,
 )
 from reid_aug.runtime.errors import UserError
 
@@ -67,7 +67,8 @@ def check_poses(images: Images, path: Path) -> Poses:
     try:
         lines = {name: (line, pose) for line, name, pose in keypoint_rows(path)}
     except UserError as error:
-        return Poses(faults=[Fault(True, str(error), "keypoint file")])
+        text = str(error.for_data(str(images.root)))
+        return Poses(faults=[Fault(True, text, "keypoint file")])
     found = Poses({name: pose for name, (_, pose) in lines.items()})
     known = {name: images.content(name) for name in lines if name in images.by_name}
     rows = [
@@ -80,13 +81,19 @@ def check_poses(images: Images, path: Path) -> Poses:
     found.faults += _check_unmatched(images, found.poses, unknown, path)
     if not any(fault.is_error for fault in found.faults):  # other names cause the other faults
         found.faults += _check_missing(images, found.poses, path)
-    for is_error, wrong, kind, text in (_at_zero(rows), _outside(rows), _upside_down(rows)):
+    if zeros := zero_rows({row.name: row.pose for row in rows}):
+        wrong = [row for row in rows if row.name in zeros]
+        what = zeros_error(zeros, path, f"{path}: line {wrong[0].line}")
+        found.faults.append(Fault(True, str(what.for_data(str(images.root))), "zeros"))
+        found.doubtful += [row.name for row in wrong]
+        return found  # the numbers mean something else, which causes the other faults
+    for is_error, wrong, kind, text in (_outside(rows), _upside_down(rows)):
         if wrong:
             where = f"{path}: line {wrong[0].line}"
             text += like_it(len(wrong) - 1)
             found.faults.append(Fault(is_error, f"{where}: {text}", kind))
             found.doubtful += [row.name for row in wrong]
-        if is_error:  # the numbers mean something else, which causes the other faults
+        if is_error:  # as for zeros
             break
     return found
 
@@ -137,7 +144,8 @@ def _check_unmatched(
         train = {image.name for image in images.splits["train"]}
         in_train = sum(known in train for _, known in pairs)
         is_most = 2 * in_train > len(train) or 2 * len(pairs) > len(images.by_name)
-        yield Fault(is_most, str(other_names(pairs, path)), "names")
+        error = other_names(pairs, path).for_data(str(images.root))
+        yield Fault(is_most, str(error), "names")
         return
     line, name = unknown[0]
     if len(unknown) == len(poses):
@@ -152,14 +160,6 @@ def _check_unmatched(
 
 
 Finding = tuple[bool, list[KeypointRow], str, str]  # whether it is an error, rows, kind and message
-
-
-def _at_zero(rows: Sequence[KeypointRow]) -> Finding:
-    """Rows with joints at (0, 0), which is how other tools mark a missing joint."""
-    found = zero_rows({row.name: row.pose for row in rows})
-    if not found:
-        return False, [], "", ""
-    return True, [row for row in rows if row.name in found], "zeros", zeros_text(found)
 
 
 def _outside(rows: Sequence[KeypointRow]) -> Finding:
