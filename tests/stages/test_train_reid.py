@@ -161,6 +161,26 @@ def test_what_changes_no_bit_makes_no_other_experiment(people, tmp_path):
             look(tmp_path, about(workers=3, lr=1.0, flip=False))
 
 
+def test_starting_weights_are_known_by_their_content_whatever_the_name_of_their_file(
+    people, tmp_path
+):
+    dataset = read_market1501(people)
+
+    def about(name, content):
+        (tmp_path / name).write_bytes(content)
+        config = replace(SMALL, weights=str(tmp_path / name))
+        return experiment(Mix(dataset.train), dataset, config, 0)
+
+    write_json(tmp_path / RESULT, {"format": RESULT_FORMAT, **about("one.pth", b"1")})
+    write_state(tmp_path, about("one.pth", b"1"), 2, {"a": torch.zeros(1)})
+
+    assert finished(tmp_path, about("other.pth", b"1"))
+    assert read_state(tmp_path, about("other.pth", b"1"))[0] == 2
+    for look in (finished, read_state):
+        with pytest.raises(UserError, match=r"differs in starting_weights;"):
+            look(tmp_path, about("one.pth", b"2"))
+
+
 def test_the_baseline_is_one_experiment_in_both_modes(people):
     dataset = read_market1501(people)
     add, swap = (Mix(dataset.train, mode=mode) for mode in ("supplement", "replace"))

@@ -29,7 +29,10 @@ from reid_aug.runtime.weights import check_tensors, read_tensors, tensors_sha256
 IMAGES, LOG, MODEL, RESULT = "images.txt", "log.jsonl", "model.safetensors", "result.json"
 STATE = "state.safetensors"
 REID_STATE_FORMAT = "reid_aug.reid_state/1"
-BITLESS = ("workers",)  # keys of a recipe that do not change the result
+BITLESS = (
+    "workers",
+    "weights",  # the name of a file, whose content is "starting_weights"
+)  # keys of a recipe that do not change the result
 ADDED = {"weights_data": ""}  # values of keys that recipes of older versions lack
 
 
