@@ -112,7 +112,10 @@ class EvaluatedNetwork:
         if self.network.trained_on:
             known = f"trained on: {self.leak_status}"
         else:
-            known = "training images not recorded, so they may be test images: not leak-free"
+            known = (
+                "training images not all recorded (those of the generator of a bank are not), so "
+                "they may include test images: not known to be leak-free"
+            )
         return f"{lists}; network {self.path}, {known}"
 
     def ranking(self) -> tuple[np.ndarray, Scores]:

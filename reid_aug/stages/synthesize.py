@@ -70,7 +70,7 @@ OTHER = {
     "kept_sha256": "kept set or data set",
     "dataset_sha256": "data set",
     "keypoints_sha256": "set of keypoints",
-    "generator_sha256": "generator",
+    "generator_sha256": "generator or method",
 }
 SMALLER_BANK = "free some, lower the ratio, or choose another disk with --out"
 LISTED = 50  # identities without a pose that are listed at most

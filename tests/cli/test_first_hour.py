@@ -53,6 +53,16 @@ def test_an_option_that_a_command_does_not_use_is_refused(here):
     assert "No such option '--seed'" in refused("bank", "verify", "--seed", 1)
 
 
+def test_a_bank_of_another_method_is_called_that(here):
+    run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
+
+    line = refused(
+        "synthesize", "--data", "data", "--ratio", 0.5, "--set", "synthesize.method=limb-warp"
+    )
+
+    assert "holds a bank of another generator or method; choose another folder" in line
+
+
 def test_a_bank_of_another_kept_set_than_asked_for_is_refused(here):
     run("synthesize", "--data", "data", "--keep", 0.5, "--ratio", 0.5, *COPIES)
     run("bank", "verify", "--data", "data", "--keep", 0.5)

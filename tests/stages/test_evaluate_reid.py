@@ -151,7 +151,7 @@ def test_a_network_without_recorded_training_images_is_not_leak_free(words, tmp_
 
     result = call(*words[:2], other, *words[3:])
 
-    assert "training images not recorded" in result.stderr
+    assert "training images not all recorded" in result.stderr
     assert rows_of(result)[1]["model_data"] == "whole"
 
 

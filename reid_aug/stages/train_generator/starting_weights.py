@@ -109,7 +109,8 @@ def _start_generator(generator: Generator, path: str) -> None:
             value = str(found[key]).lower() if isinstance(found[key], bool) else found[key]
             raise UserError(
                 f"{path}: train_generator.start must be a generator of this recipe, whose "
-                f"{key} is {wanted[key]}, got {found[key]}; try --set generator.{key}={value}"
+                f"{key} is {wanted[key]}, got {found[key]}; try --set generator.{key}={value}, or "
+                f"start from random weights with --set train_generator.start="
             )
     generator.load_state_dict(given.state_dict())
 

@@ -110,8 +110,9 @@ def fingerprints(notes):
     ],
 )
 def test_a_generator_of_another_shape_is_refused(files, network, remedy):
-    with pytest.raises(UserError, match=f"must be a generator of this recipe, .* {remedy}"):
+    with pytest.raises(UserError, match=f"must be a generator of this recipe, .* {remedy}") as e:
         Trainer(network, starting(files), 0, CPU)
+    assert str(e.value).endswith("from random weights with --set train_generator.start=")
 
 
 def test_dropout_may_be_another_one(files):
