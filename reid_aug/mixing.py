@@ -200,13 +200,16 @@ class Mix:
             raise UserError(f"the mix needs {need}, got no bank", remedy)
         if self.bank.attributes.kept_sha256 != names_sha256(self.real):
             keep = self.bank.attributes.keep
+            is_keep = (
+                self.mode != "replace" and keep != self.keep
+            )  # what makes the kept sets differ
             raise UserError(
                 f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
                 f"(keep {keep:g})",
                 replace(
                     remedy,
                     options={**remedy.options, **_elsewhere(self.bank)},
-                    words=f"train with its --keep, or {IN_ANOTHER}",
+                    words=f"train with its --keep, or {IN_ANOTHER}" if is_keep else IN_ANOTHER,
                     otherwise=_generator_too(self.bank, remedy),
                 ),
             )

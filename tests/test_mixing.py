@@ -195,13 +195,13 @@ def test_a_bank_of_another_kept_set_is_refused(real, whole):
         Mix(real, whole, 0.5, keep=0.2)
 
     assert str(whole.path) in str(caught.value)
-    assert "another kept set (keep 1)" in str(caught.value)
+    assert "another kept set (keep 1); train with its --keep, or make" in str(caught.value)
 
 
 def test_a_bank_of_another_keep_seed_is_refused(real, fifth):
     with pytest.raises(
         UserError,
-        match=r"--keep 0\.2 --set data\.keep_seed=1 --out \S+-2 \(a generator: reid-aug train",
+        match=r"\(keep 0\.2\); make .* --keep 0\.2 --set data\.keep_seed=1 --out \S+-2 \(a gen",
     ):
         Mix(real, fifth, 0.5, keep=0.2, keep_seed=1)
 
@@ -209,7 +209,7 @@ def test_a_bank_of_another_keep_seed_is_refused(real, fifth):
 def test_a_bank_of_the_whole_set_is_refused_for_replacing(real, whole):
     with pytest.raises(
         UserError,
-        match=r"synthesize --ratio 0\.8 --mode replace --out \S+-2 \(a generator: reid-aug train",
+        match=r"\(keep 1\); make .* synthesize --ratio 0\.8 --mode replace --out \S+-2 \(a gen",
     ):
         Mix(real, whole, 0.8, mode="replace")
 

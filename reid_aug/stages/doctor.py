@@ -1,7 +1,8 @@
 """Checks of the machine before a long experiment: what it can do, what it cannot, and the remedy.
 
 Every check gives findings. An ``error`` stops an experiment with the given recipe, device and run
-folder; a ``warning`` stops or slows some experiments; a ``note`` names a part that is not there.
+folder; a ``warning`` stops or slows some experiments; a ``note`` names what is not there, or does
+not work and is not used.
 Nothing remains on the disk.
 """
 
@@ -140,17 +141,19 @@ def check_bfloat16(recipe: Recipe, table: str, device: torch.device) -> Finding:
         table: "train_reid" or "train_generator".
     """
     what, is_wanted = f"bfloat16 of {table}", getattr(recipe, table).bf16
-    wrong = Level.ERROR if is_wanted else Level.WARNING
+    wrong, unused = (
+        (Level.ERROR, "") if is_wanted else (Level.NOTE, "not used by this recipe, and ")
+    )
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Finding(Level.OK, what, f"supported by {device}")
         return Finding(
-            wrong, what, f"not supported by {device}; train without it ({table}.bf16=false)"
+            wrong, what, f"{unused}not supported by {device}; train with {table}.bf16=false"
         )
     try:
         {"train_reid": _check_reid, "train_generator": _check_generator}[table](recipe)
     except UserError as error:
-        return Finding(wrong, what, str(error))
+        return Finding(wrong, what, f"{unused}{error}")
     text = "every layer of the recipe's networks is computed right"
     if is_wanted and not {"amx_bf16", "bf16"} & {*processor()["features"]}:
         text += f"; without AMX, single precision may be faster ({table}.bf16=false): see --dry-run"

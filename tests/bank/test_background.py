@@ -157,7 +157,8 @@ def test_the_plan_and_the_description_of_a_bank_name_the_background(people, chec
     ("settings", "message"),
     [
         ({"background": "sky"}, "background must be one of generated, target, got 'sky'"),
-        ({"background": "target"}, "background must be generated for cameras source"),
+        ({"background": "target"},
+         "for cameras source, got 'target'; set synthesize.background to generated"),
         ({"background": "target", "cameras": "target", "method": "renderer"},
          "background must be generated for method renderer"),
         ({"cameras": "target", "method": "limb-warp"},

@@ -164,7 +164,10 @@ def test_a_jitter_outside_its_range_is_refused():
 
 
 def test_copies_have_no_other_camera(people):
-    with pytest.raises(UserError, match="cameras must be source for method copies"):
+    with pytest.raises(
+        UserError,
+        match=r"for method copies, got 'target'; set synthesize.cameras to source",
+    ):
         SynthesizeConfig(method="copies", cameras="target")
 
 

@@ -99,9 +99,13 @@ def check_method(method: str, cameras: str, background: str = "generated") -> No
     kind = method_named(method)
     if background == "target" and (cameras == "source" or not kind.uses_background):
         asked = "cameras source" if cameras == "source" else f"method {method}"
-        raise UserError(f"background must be generated for {asked}, got {background!r}")
+        raise UserError(
+            f"background must be generated for {asked}, got {background!r}; set "
+            f"synthesize.background to generated"
+        )
     if cameras != "source" and background != "target" and not kind.moves_cameras:
         or_background = ", or background target" if kind.uses_background else ""
         raise UserError(
-            f"cameras must be source{or_background} for method {method}, got {cameras!r}"
+            f"cameras must be source{or_background} for method {method}, got {cameras!r}; set "
+            f"synthesize.cameras to source"
         )

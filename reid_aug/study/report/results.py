@@ -26,6 +26,7 @@ from reid_aug.stages.train_reid.settings import LABELS, PRESETS, TrainReidConfig
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
 UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ within a table
 SETTINGS: dict[str, Any] = asdict(TrainReidConfig())  # a value of each key's type
+LISTED = 8  # run folders that an error lists at most
 IN_CAPTIONS = ("steps", "batch", "height", "width")  # settings that every result must have
 SETTING_CHOICES = {
     "preset": tuple(PRESETS),
@@ -276,7 +277,7 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
         )
     if not folder.is_dir():
         remedy = Remedy(("demo",), {"out": str(folder)}, words="make one with")
-        raise UserError(f"{folder}: there is no such run folder", remedy)
+        raise UserError(f"{folder}: there is no such run folder{_beside(folder)}", remedy)
     results, faults = [], []
     for path in sorted(folder.rglob("result.json")):
         try:
@@ -291,6 +292,16 @@ def find_results(folder: Path) -> tuple[list[Result], list[str]]:
         remedy = Remedy(("train-reid",), {"ratio": "0", "out": str(folder)}, words="make one with")
         raise UserError(f"{folder}: holds no result.json", remedy)
     return results, faults
+
+
+def _beside(folder: Path) -> str:
+    """The run folders where a missing one was expected, as the end of an error; "" without any."""
+    parent = folder.parent
+    found = sorted(path.parent.name for path in parent.glob("*/recipe.json"))
+    if not found:
+        return ""
+    others = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return f"; {parent} holds {', '.join(found[:LISTED])}{others}"
 
 
 def _read(path: Path) -> Result:

@@ -176,6 +176,11 @@ class Line:
         return f"{self.what}, ratio {self.row.key.ratio:g}"
 
     @property
+    def lacks_baseline(self) -> bool:
+        """Whether no baseline with a seed of the row is among the results."""
+        return self.gain is None and self.row is not self.baseline
+
+    @property
     def verdict(self) -> str:
         """The outcome of the row in a word or two."""
         if self.row is self.baseline:

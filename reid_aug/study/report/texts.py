@@ -58,6 +58,11 @@ def footnote(lines: Sequence[Line]) -> str:
         parts.append(
             "One seed: the bootstrap is over queries only, and the noise of training is unknown."
         )
+    if any(line.lacks_baseline for line in lines):
+        parts.append(
+            "No baseline: there is no plain training on the real images only with the kept set, "
+            "settings and a seed of the row; make it by train-reid --ratio 0 with the same options."
+        )
     are_replicates = [key.keep_seed is None for key in keys]
     if all(are_replicates):
         parts.append("Replicates: kept set, generator, bank and training vary together.")

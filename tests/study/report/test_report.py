@@ -314,6 +314,7 @@ def test_trainings_with_other_settings_never_share_a_table(change):
 
     assert text.count("| backbone |") == 2
     assert "no baseline" in text
+    assert text.count("make it by train-reid --ratio 0 with the same options") == 1
 
 
 def test_networks_share_a_table():
@@ -593,6 +594,19 @@ def test_a_missing_folder_is_refused(tmp_path):
         UserError, match="gone: there is no such run folder; make one with: reid-aug demo"
     ):
         read_results(tmp_path / "gone")
+
+
+def test_the_error_for_a_missing_folder_lists_those_beside_it(tmp_path):
+    names = [f"run{number}" for number in range(10)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.json").write_text("{}")
+    (tmp_path / "no-run").mkdir()
+
+    with pytest.raises(UserError) as caught:
+        read_results(tmp_path / "gone")
+
+    assert f"; {tmp_path} holds {', '.join(names[:8])} and 2 more; make one" in str(caught.value)
 
 
 @pytest.mark.parametrize(
