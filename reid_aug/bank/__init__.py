@@ -7,6 +7,7 @@
     /target     (N,) bytes            file name of the image that supplied the pose
     /keypoints  (N, 18, 2) float32    the target pose: x, y in pixels, NaN unseen
     /scores/*   (N,) float32          scores of each image, if computed; NaN for a row without
+    /trained_on (M,) bytes            fingerprints of the images that trained the generator
     attrs       format, synthetic, keep, keep_seed, kept_sha256, dataset_sha256, keypoints_sha256,
                 generator_sha256, generator_data, ratio, mode, plan (JSON), seed, images_sha256,
                 scores (JSON: the origin of each score), content_sha256 (columns, attributes)
@@ -122,7 +123,8 @@ class Bank:
         """Raise a UserError if columns or attributes differ from what was written."""
         wanted = self.attributes.content_sha256
         if wanted is not None:
-            found = content_sha256(self.attributes.stored(), columns_of(self.rows, self.scores))
+            columns = columns_of(self.rows, self.scores, self.attributes.trained_on)
+            found = content_sha256(self.attributes.stored(), columns)
             _compare(self.path, "columns and attributes", wanted, found)
 
     def check_pixels(self) -> None:

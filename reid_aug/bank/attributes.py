@@ -67,7 +67,7 @@ class BankPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankAttributes:
-    """The attributes of the HDF5 file; the file stores the hashes of its content beside them."""
+    """What a bank tells of itself; the file stores the hashes of its content beside it."""
 
     keep: float
     """The part of the training images that is kept, in (0, 1]."""
@@ -98,6 +98,10 @@ class BankAttributes:
     """SHA-256 of columns and attributes; None before the bank is written."""
     synthetic: bool = True
     """Whether the file states that its images are synthetic."""
+    trained_on: str = ""
+    """The fingerprints of the images that trained the generator, as in its checkpoint
+    (:func:`reid_aug.data.provenance.fingerprints`); "" if they are unknown or there are none. The
+    file stores them as a dataset, because an attribute of HDF5 ends at 64 KiB."""
 
     @classmethod
     def of(
@@ -121,8 +125,8 @@ class BankAttributes:
         return replace(self, images_sha256="", content_sha256=None, **changes)
 
     def stored(self) -> dict[str, Any]:
-        """The values as HDF5 stores them, by name; plan and scores as JSON."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        """The attributes of the HDF5 file, by name; plan and scores as JSON."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "trained_on"}
         values["plan"] = self.plan.as_json()
         if self.scores is not None:
             ordered = {name: self.scores[name] for name in sorted(self.scores)}

@@ -11,7 +11,7 @@ import numpy as np
 from reid_aug.bank.attributes import BankAttributes, BankPlan
 from reid_aug.bank.rows import Rows
 from reid_aug.data.keypoints import JOINTS
-from reid_aug.data.provenance import STATUSES
+from reid_aug.data.provenance import DIGITS, STATUSES
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.json_toml import parse_json
 
@@ -23,8 +23,9 @@ TEXT_ATTRIBUTES = (
 )  # fmt: skip
 NUMBER_ATTRIBUTES = ("keep", "keep_seed", "ratio", "seed")
 WHOLE_ATTRIBUTES = ("keep_seed", "seed")
-DATASETS = ("pid", "camid", "source", "target", "keypoints")
+DATASETS = ("pid", "camid", "source", "target", "keypoints", "trained_on")
 LONGEST_NAME = 1024  # bytes
+FINGERPRINTS = re.compile(f"([0-9a-f]{{{DIGITS}}})*")
 SCORE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 DAMAGED_BANK = (  # what h5py raises on broken files
     OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError,
@@ -62,7 +63,21 @@ def read_attributes(file: h5py.File, path: Path) -> BankAttributes:
             f"{path}: attribute generator_data must be one of {', '.join(STATUSES)}, "
             f"got {values['generator_data']!r}"
         )
+    values["trained_on"] = _trained_on(file, path)
     return BankAttributes(plan=_plan(file, path), scores=_about_scores(file, path), **values)
+
+
+def _trained_on(file: h5py.File, path: Path) -> str:
+    """The fingerprints of the images that trained the generator; "" for a bank without."""
+    if "trained_on" not in file:
+        return ""
+    stored = _dataset(file, "trained_on", path)
+    if stored.ndim != 1 or stored.dtype != f"S{DIGITS}":
+        raise UserError(f"{path}: trained_on must be (M,) S{DIGITS}, got {_kind(stored)}")
+    text: str = stored[:].tobytes().decode("latin-1")
+    if not FINGERPRINTS.fullmatch(text):
+        raise UserError(f"{path}: trained_on must hold {DIGITS} hexadecimal digits per image")
+    return text
 
 
 def _plan(file: h5py.File, path: Path) -> BankPlan:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from reid_aug.data.provenance import DIGITS
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
@@ -28,8 +30,14 @@ class Rows:
         return len(self.pid)
 
 
-def columns_of(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The datasets beside the pixels, in their stored types."""
+def columns_of(
+    rows: Rows, scores: Mapping[str, np.ndarray], trained_on: str = ""
+) -> dict[str, np.ndarray]:
+    """The datasets beside the pixels, in their stored types.
+
+    Args:
+        trained_on: the fingerprints of the images that trained the generator.
+    """
     columns: dict[str, np.ndarray] = {
         "pid": rows.pid.astype(np.int64),
         "camid": rows.camid.astype(np.int64),
@@ -37,6 +45,8 @@ def columns_of(rows: Rows, scores: Mapping[str, np.ndarray]) -> dict[str, np.nda
         "target": np.char.encode(rows.target, "utf-8"),
         "keypoints": rows.keypoints.astype(np.float32),
     }
+    if trained_on:
+        columns["trained_on"] = np.frombuffer(trained_on.encode(), f"S{DIGITS}")
     return columns | {f"scores/{name}": scores[name].astype(np.float32) for name in sorted(scores)}
 
 

@@ -39,7 +39,7 @@ def write_bank(
     Raises:
         UserError: If the disk has not enough space.
     """
-    columns, pieces = columns_of(rows, scores or {}), iter(shards)
+    columns, pieces = columns_of(rows, scores or {}, attributes.trained_on), iter(shards)
     first = [next(pieces)] if len(rows) else []
     frame = first[0][0].nbytes if first else 0
     size = len(rows) * frame + sum(column.nbytes for column in columns.values()) + HEAD_ROOM

@@ -238,6 +238,7 @@ def plan_bank(
         keep=effective_keep(config.ratio, config.mode, data.keep),
         generator_sha256=method.sha256,
         generator_data=method.generator_data,
+        trained_on=method.trained_on,
         ratio=config.ratio,
         mode=config.mode,
         plan=recorded,

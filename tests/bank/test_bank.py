@@ -44,7 +44,8 @@ VALUES = {
     "plan": BankPlan("random", "source", "generator", 32, height=HEIGHT, width=WIDTH),
     "seed": 7,
 }
-ATTRIBUTES = BankAttributes(**VALUES)
+SEEN = "0123456789ab" + "ba9876543210"  # fingerprints of two images
+ATTRIBUTES = BankAttributes(**VALUES, trained_on=SEEN)
 
 
 class Pixels(Dataset):
@@ -250,6 +251,28 @@ def keypoints_of_another_shape(path: Path) -> None:
         file["keypoints"] = np.zeros((COUNT, 17, 2), np.float32)
 
 
+def fingerprints_of_another_length(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["trained_on"]
+        file["trained_on"] = np.array([b"0123456789abc"])
+
+
+def fingerprints_that_are_no_digits(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["trained_on"][0] = b"0123456789AB"
+
+
+def fingerprints_elsewhere(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["trained_on"]
+        file["trained_on"] = h5py.ExternalLink("/etc/passwd", "/trained_on")
+
+
+def other_fingerprints(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["trained_on"][0] = b"0123456789ac"
+
+
 def no_pids(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["pid"]
@@ -275,7 +298,8 @@ HOSTILE = (
     pids_of_another_type, names_of_variable_length, names_that_are_no_text, grey_images,
     images_with_four_channels, one_number_for_images, no_data_for_images,
     images_that_are_too_large, images_without_pixels, more_rows_than_bytes,
-    a_column_that_is_too_short, keypoints_of_another_shape, no_pids,
+    a_column_that_is_too_short, keypoints_of_another_shape, fingerprints_of_another_length,
+    fingerprints_that_are_no_digits, fingerprints_elsewhere, other_fingerprints, no_pids,
     half_a_file, a_few_bytes_short, an_empty_file,
 )  # fmt: skip
 
@@ -339,6 +363,23 @@ def test_a_bank_records_its_provenance(path):
     with h5py.File(path) as file:
         assert file.attrs["synthetic"]
         assert file.attrs["format"] == "reid_aug.bank/1"
+
+
+def test_a_bank_records_which_images_trained_its_generator(path):
+    assert Bank(path).attributes.trained_on == SEEN
+    with h5py.File(path) as file:
+        assert file["trained_on"][:].tolist() == [b"0123456789ab", b"ba9876543210"]
+        assert "trained_on" not in file.attrs
+
+
+def test_a_bank_of_more_images_than_an_attribute_holds_is_written(tmp_path):
+    many = "".join(f"{number:012x}" for number in range(20_000))
+    known, unknown = (replace(ATTRIBUTES, trained_on=seen) for seen in (many, ""))
+    write_bank(tmp_path / "many.h5", ROWS, [PIXELS], known)
+    write_bank(tmp_path / "unknown.h5", ROWS, [PIXELS], unknown)
+
+    assert Bank(tmp_path / "many.h5").attributes.trained_on == many
+    assert Bank(tmp_path / "unknown.h5").attributes.trained_on == ""
 
 
 def test_the_fingerprint_is_that_of_the_pixels(path):

@@ -20,7 +20,7 @@ from reid_aug.backbones import build_backbone
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
-from reid_aug.data.provenance import fingerprints, leak_status
+from reid_aug.data.provenance import fingerprints, joined_fingerprints, leak_status
 from reid_aug.evaluation import RESULT_FORMAT
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.mixing import Mix
@@ -223,7 +223,8 @@ def test_starting_weights_may_be_declared_external(people, tmp_path):
     assert (result["starting_data"], result["leak_free"]) == ("external", True)
     assert result["recipe"]["weights_data"] == "external"
     seen = read_tensors(tmp_path / "cell" / MODEL)[1]["trained_on"]
-    assert seen.endswith(fingerprints(dataset.train))
+    declared = result["starting_weights"][:12]
+    assert seen == joined_fingerprints([declared, fingerprints(dataset.train)])
     assert leak_status(seen, dataset, dataset.train) == "external"
 
 
@@ -257,7 +258,7 @@ def test_a_network_says_what_it_has_seen_to_those_that_start_from_it(people, tmp
         result = run(people, tmp_path / f"{len(mix)}", mix, start_from(path))
         assert (result["starting_data"], result["leak_free"]) == (data, data != "whole")
     notes = read_tensors(tmp_path / f"{len(whole)}" / "model.safetensors")[1]
-    assert notes["trained_on"] == seen + fingerprints(train)
+    assert notes["trained_on"] == fingerprints(train)
 
 
 def test_a_network_of_other_people_is_external_and_starts_the_training(people, tmp_path):
@@ -280,13 +281,31 @@ def test_a_network_that_saw_test_images_is_refused(people, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_a_network_that_saw_drawings_by_outsiders_does_not_say_what_it_knows(
-    people, bank, tmp_path
+@pytest.mark.parametrize(
+    ("about", "seen_before", "status"),
+    [
+        ({}, "0" * 12, "external"),
+        ({"trained_on": "", "generator_sha256": "1" * 64}, "1" * 12, "external"),
+        ({"trained_on": "", "generator_data": "whole"}, None, "whole"),
+        ({"trained_on": "", "generator_data": "kept"}, "", "kept"),
+    ],
+    ids=["recorded", "declared", "unknown", "kept"],
+)
+def test_a_network_records_the_images_of_the_generator_whose_images_train_it(
+    people, bank, tmp_path, about, seen_before, status
 ):
-    mix = Mix(read_market1501(people).train, bank, 1.0)
-    result = run(people, tmp_path, mix)
+    dataset, mixed = read_market1501(people), Bank(bank.path)
+    mixed.attributes = replace(mixed.attributes, **about)
+    result = run(people, tmp_path / "first", Mix(dataset.train, mixed, 1.0))
     assert (result["method"], result["cameras"]) == ("generator", "source")
-    assert read_tensors(tmp_path / MODEL)[1]["trained_on"] == ""
+    seen = read_tensors(tmp_path / "first" / MODEL)[1]["trained_on"]
+    kept = fingerprints(dataset.train)
+    assert seen == ("" if seen_before is None else joined_fingerprints([seen_before or kept, kept]))
+
+    next_one = run(
+        people, tmp_path / "next", Mix(dataset.train), start_from(tmp_path / "first" / MODEL)
+    )
+    assert (next_one["starting_data"], next_one["leak_free"]) == (status, status != "whole")
 
 
 def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people, bank, tmp_path):

@@ -89,6 +89,10 @@ class Method(ABC):
     built_in_people_only: ClassVar[bool] = False
     """Whether the method works only on the built-in people."""
 
+    trained_on: str = ""
+    """The fingerprints of all images that trained a network of the method, as in its checkpoint; ""
+    if they are unknown or there are none. They go into the bank, so that networks which train on it
+    can record them."""
     generator_data: str
     """The leak status, one of :data:`reid_aug.data.provenance.STATUSES`: which images trained it.
     A method without training that reads only images of the kept set has the status "kept"."""

@@ -48,9 +48,8 @@ class GeneratorMethod(Method):
                 f"camera labels, got generator.cameras {self.generator.config.cameras}"
             )
         self.sha256 = sha256(checkpoint)
-        self.generator_data = leak_status(
-            recorded_fingerprints(metadata), scene.dataset, scene.real
-        )
+        self.trained_on = recorded_fingerprints(metadata)
+        self.generator_data = leak_status(self.trained_on, scene.dataset, scene.real)
         self.description = f"generator {checkpoint}, trained on: {self.generator_data}"
         if not metadata.get("vgg_sha256"):
             self.description += ", perceptual loss off"

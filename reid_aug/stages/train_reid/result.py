@@ -12,12 +12,15 @@ from reid_aug import __version__
 from reid_aug.backbones import torchreid_library
 from reid_aug.backbones.feature_networks import OWN_WEIGHTS, own_weights_sha256
 from reid_aug.backbones.timm_networks import TIMM, timm_library
+from reid_aug.bank import BankAttributes
 from reid_aug.data.dataset import Dataset
 from reid_aug.data.provenance import (
     DIGITS,
+    LeakStatus,
     dataset_sha256,
     fingerprints,
     is_leak_free,
+    joined_fingerprints,
     leak_status,
     names_sha256,
     recorded_fingerprints,
@@ -122,17 +125,29 @@ def _fingerprints_before(config: TrainReidConfig) -> str | None:
 def trained_on(mix: Mix, config: TrainReidConfig) -> str:
     """The fingerprints of all images that train a network; "" if they are not all known.
 
-    A bank does not record which images trained its generator. They are known only if all are kept
-    images. Starting weights that are declared external add a fingerprint that belongs to no image,
-    because the network was trained on more than the kept set.
+    They are those of the kept set, of the generator whose images train the network, and of the
+    starting weights. What is declared external, without a record, stands for one fingerprint that
+    belongs to no image. A bank does not record which images trained the networks of its scores, so
+    these must have trained on kept images only.
     """
-    data = mix.bank.attributes.generator_data if mix.bank and mix.generated else "kept"
-    before = _fingerprints_before(config) if config.weights else ""
-    if before is None and config.weights_data:
-        before = (_weights_sha256(config) or "")[:DIGITS]
-    if {data, *scorers(mix)} != {"kept"} or (config.weights and not before):
-        return ""
-    return (before or "") + fingerprints(mix.real)
+    parts: list[str | None] = [fingerprints(mix.real)]
+    if mix.bank and mix.generated:
+        parts.append(_generator_trained_on(mix.bank.attributes))
+    if config.weights:
+        before = _fingerprints_before(config)
+        is_declared = before is None and config.weights_data
+        parts.append((_weights_sha256(config) or "")[:DIGITS] if is_declared else before or "")
+    if not {*scorers(mix)} <= {LeakStatus.KEPT}:
+        parts.append("")
+    return joined_fingerprints(part for part in parts if part is not None)
+
+
+def _generator_trained_on(bank: BankAttributes) -> str | None:
+    """The fingerprints of a bank's generator; "" if unknown, None if it saw kept images only."""
+    if bank.generator_data == LeakStatus.KEPT:
+        return None
+    is_declared = bank.generator_data == LeakStatus.EXTERNAL  # as that of an import
+    return bank.trained_on or (bank.generator_sha256[:DIGITS] if is_declared else "")
 
 
 def versions(backbone: str) -> dict[str, str]:
