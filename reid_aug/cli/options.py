@@ -147,12 +147,18 @@ def stage_of(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage
     stage = open_stage(**given, options=keys)
     if stage.is_demo:
         say(f"no --data: the built-in people in {stage.root}")
-    elif not given["recipe"]:
+    say_notes(stage)
+    return stage
+
+
+def stage_of_training(given: dict[str, Any], own: dict[str, Any] | None = None) -> "Stage":
+    """As :func:`stage_of`, for a command that the recipe governs: its default is reported too."""
+    stage = stage_of(given, own)
+    if not stage.is_demo and not given["recipe"]:
         say(
             "no --recipe: recipe demo (small networks); for a study: --recipe "
             "market1501-small (CPU) or market1501 (GPU)"
         )
-    say_notes(stage)
     return stage
 
 

@@ -15,7 +15,7 @@ from reid_aug.cli.options import (
     mix_options,
     perform,
     say,
-    stage_of,
+    stage_of_training,
     stage_options,
 )
 
@@ -156,7 +156,7 @@ def train_generator(dry_run: bool, **given: Any) -> None:
     The same command continues a training that was interrupted. The processes of torchrun share
     every batch.
     """
-    stage = stage_of(given)
+    stage = stage_of_training(given)
     from reid_aug.stages import train_generator as module
 
     perform(module.prepare(stage), stage, dry_run, "generator", "train_generator")
@@ -175,7 +175,7 @@ def synthesize(
     bank. The processes of torchrun share the work, and so do several machines that run the same
     command on one file system.
     """
-    stage = stage_of(given)
+    stage = stage_of_training(given)
     from reid_aug.stages.synthesize import generator_or_stand_in, prepare
 
     with generator_or_stand_in(stage, generator, dry_run) as chosen:
@@ -216,7 +216,7 @@ def train_reid(
     --ratio 0 is the baseline. The same command continues a training that was interrupted. The
     processes of torchrun share every batch.
     """
-    stage = stage_of(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})
+    stage = stage_of_training(given, {"train_reid.backbone": backbone, "train_reid.preset": preset})
     from reid_aug.stages import train_reid as module
 
     prepare = module.prepare_estimate if dry_run else module.prepare

@@ -53,6 +53,14 @@ def test_an_option_that_a_command_does_not_use_is_refused(here):
     assert "No such option '--seed'" in refused("bank", "verify", "--seed", 1)
 
 
+def test_only_commands_that_the_recipe_governs_report_its_default(here):
+    made = run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
+    shown = run("bank", "show", "--data", "data")
+
+    assert "no --recipe: recipe demo" in made.stderr
+    assert "no --recipe" not in shown.stderr
+
+
 def test_a_bank_of_another_method_is_called_that(here):
     run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
 
