@@ -45,6 +45,20 @@ class LeakStatus(StrEnum):
         """Whether the network was trained without left-out images."""
         return self is not LeakStatus.WHOLE
 
+    @property
+    def explained(self) -> str:
+        """The status with the images that it stands for, for outputs.
+
+        >>> LeakStatus.EXTERNAL.explained
+        'external (other data, with or without kept images)'
+        """
+        images = {
+            LeakStatus.KEPT: "kept images only",
+            LeakStatus.EXTERNAL: "other data, with or without kept images",
+            LeakStatus.WHOLE: "left-out images too, or unrecorded ones: not leak-free",
+        }
+        return f"{self.value} ({images[self]})"
+
     @classmethod
     def read(cls, value: object) -> "LeakStatus":
         """The status that ``value`` names; ``WHOLE``, the worst case, if it names none.

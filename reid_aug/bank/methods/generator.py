@@ -10,7 +10,7 @@ import torch
 from reid_aug.bank.methods.background import over_target
 from reid_aug.bank.methods.base import Method, Scene
 from reid_aug.bank.plan import PlannedRow
-from reid_aug.data.provenance import leak_status, recorded_fingerprints
+from reid_aug.data.provenance import LeakStatus, leak_status, recorded_fingerprints
 from reid_aug.generator import load_with_metadata, ready_to_generate, to_pixels, to_signed
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -50,14 +50,10 @@ class GeneratorMethod(Method):
         self.sha256 = sha256(checkpoint)
         self.trained_on = recorded_fingerprints(metadata)
         self.generator_data = leak_status(self.trained_on, scene.dataset, scene.real)
-        self.description = f"generator {checkpoint}, trained on: {self.generator_data}"
+        status = LeakStatus.read(self.generator_data)
+        self.description = f"generator {checkpoint}, trained on: {status.explained}"
         if not metadata.get("vgg_sha256"):
             self.description += ", perceptual loss off"
-        if self.generator_data == "whole":
-            self.description += (
-                " (trained on left-out training images, or its training images are not recorded: "
-                "not leak-free)"
-            )
 
     def to(self, device: torch.device) -> None:
         super().to(device)

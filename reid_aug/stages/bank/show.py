@@ -22,6 +22,7 @@ from reid_aug.bank.scores import PREFERRED_SCORES, SCORE_MEANINGS
 from reid_aug.data.dataset import PersonImage, kept, read_image
 from reid_aug.data.keypoints import Pose
 from reid_aug.data.pictures import draw_pose
+from reid_aug.data.provenance import LeakStatus
 from reid_aug.people import dataset_name
 from reid_aug.people.pose_library import LIBRARY
 from reid_aug.runtime.errors import Remedy, UserError
@@ -167,7 +168,8 @@ def _facts(bank: Bank, dataset: str) -> list[tuple[str, str]]:
         ("method", plan.method),
         (
             "generator",
-            f"{generator}trained on: {about.generator_data}, SHA-256 {about.generator_sha256[:12]}",
+            f"{generator}trained on: {LeakStatus.read(about.generator_data).explained}, "
+            f"SHA-256 {about.generator_sha256[:12]}",
         ),
         ("poses", poses.get(plan.poses, f"chosen by the policy {plan.poses}")),
         ("camera of an image", cameras.get(plan.cameras, plan.cameras)),

@@ -16,7 +16,7 @@ from reid_aug.bank import Bank, BankPlan
 from reid_aug.bank.card import read_card
 from reid_aug.bank.plan import IMPORTED, OF_NO_IMAGE
 from reid_aug.data.dataset import Dataset, by_identity, kept, seats
-from reid_aug.data.provenance import names_sha256
+from reid_aug.data.provenance import LeakStatus, names_sha256
 from reid_aug.mixing import MODES, how_to_score, other_dataset
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
@@ -49,7 +49,7 @@ def describe(bank: Bank) -> list[str]:
     return [
         f"{bank.path}: {len(bank)} synthetic images, {bank.height} x {bank.width} pixels, "
         f"of {len(np.unique(bank.rows.pid))} identities",
-        f"made by: {plan.method}, trained on: {about.generator_data}, "
+        f"made by: {plan.method}, trained on: {LeakStatus.read(about.generator_data).explained}, "
         f"generator {about.generator_sha256[:12]}",
         f"poses: {_poses(plan)}; camera of the: {plan.cameras}; background: "
         f"{plan.background or 'generated'}; seed {about.seed}",
