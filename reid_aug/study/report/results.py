@@ -26,7 +26,7 @@ from reid_aug.stages.train_reid.settings import LABELS, PRESETS, TrainReidConfig
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
 UNCOUNTED = ("backbone", "workers", "weights")  # settings that may differ within a table
 SETTINGS: dict[str, Any] = asdict(TrainReidConfig())  # a value of each key's type
-LISTED = 8  # run folders that an error lists at most
+RUNS_LISTED = 8  # run folders that an error lists at most
 IN_CAPTIONS = ("steps", "batch", "height", "width")  # settings that every result must have
 SETTING_CHOICES = {
     "preset": tuple(PRESETS),
@@ -300,8 +300,8 @@ def _beside(folder: Path) -> str:
     found = sorted(path.parent.name for path in parent.glob("*/recipe.json"))
     if not found:
         return ""
-    others = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-    return f"; {parent} holds {', '.join(found[:LISTED])}{others}"
+    others = f" and {len(found) - RUNS_LISTED} more" if len(found) > RUNS_LISTED else ""
+    return f"; {parent} holds {', '.join(found[:RUNS_LISTED])}{others}"
 
 
 def _read(path: Path) -> Result:
