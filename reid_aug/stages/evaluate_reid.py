@@ -113,8 +113,8 @@ class EvaluatedNetwork:
             known = f"trained on: {self.leak_status}"
         else:
             known = (
-                "training images not all recorded (those of the generator of a bank are not), so "
-                "they may include test images: not known to be leak-free"
+                "training images not all recorded, so they may include test images: not known to "
+                "be leak-free"
             )
         return f"{lists}; network {self.path}, {known}"
 
