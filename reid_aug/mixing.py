@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from reid_aug.bank import Bank
+from reid_aug.bank import Bank, BankAttributes
 from reid_aug.bank.scores import needs_of_scores
 from reid_aug.data.dataset import Dataset, PersonImage, check_keep, kept, open_image, share
 from reid_aug.data.provenance import dataset_sha256, names_sha256
@@ -67,7 +67,10 @@ def effective_keep(ratio: float, mode: str, keep: float) -> float:
     if mode == "supplement":
         return keep
     if keep != 1:
-        raise UserError(f"keep must be 1 in mode replace, which keeps 1 - ratio itself, got {keep}")
+        raise UserError(
+            f"keep must be 1 in mode replace, which keeps 1 - ratio itself, got {keep}; leave keep "
+            f"out"
+        )
     return float(1 - Fraction(str(ratio)))
 
 
@@ -199,17 +202,13 @@ class Mix:
         if self.bank is None:
             raise UserError(f"the mix needs {need}, got no bank", remedy)
         if self.bank.attributes.kept_sha256 != names_sha256(self.real):
-            keep = self.bank.attributes.keep
-            is_keep = (
-                self.mode != "replace" and keep != self.keep
-            )  # what makes the kept sets differ
+            got, use = self._other_kept_set(self.bank.attributes)
             raise UserError(
-                f"{self.bank.path}: the mix needs {need}, got a bank of another kept set "
-                f"(keep {keep:g})",
+                f"{self.bank.path}: the mix needs {need}, got a bank of {got}",
                 replace(
                     remedy,
                     options={**remedy.options, **_elsewhere(self.bank)},
-                    words=f"train with its --keep, or {IN_ANOTHER}" if is_keep else IN_ANOTHER,
+                    words=f"{use}{IN_ANOTHER}",
                     otherwise=_generator_too(self.bank, remedy),
                 ),
             )
@@ -224,6 +223,15 @@ class Mix:
                 replace(remedy, words="extend it with"),
             )
         self.bank.check_pixels()
+
+    def _other_kept_set(self, bank: BankAttributes) -> tuple[str, str]:
+        """The kept set of a bank that does not fit, and the words that would make the mix fit."""
+        if bank.mode != self.mode and bank.mode == "replace":
+            made_for = f"mode replace, ratio {bank.ratio:g}"
+            return f"another kept set ({made_for})", f"use it with {made_for}, or "
+        is_keep = self.mode != "replace" and bank.keep != self.keep
+        use = f"use it with keep {bank.keep:g}, or " if is_keep else ""
+        return f"another kept set (keep {bank.keep:g})", use
 
     def __len__(self) -> int:
         return len(self.real) + self.generated

@@ -31,6 +31,7 @@ from documents import (
 from tfjs_graphs import write_movenet
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.cli import main
 from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.generator.adversary import Discriminator
@@ -197,7 +198,7 @@ def write_exports(folder):
     """What the page of trackers has made by its commands: a network as ONNX, and features."""
     model, network = folder / "small.safetensors", build_backbone("resnet18", 2, 32, 16)
     recipe = {"backbone": "resnet18", "height": 32, "width": 16}
-    write_tensors(model, network.state_dict(), {"recipe": recipe})
+    write_tensors(model, network.state_dict(), {"format": MODEL_FORMAT, "recipe": recipe})
     export_reid.prepare(model, folder / "reid.onnx").run()
     extract_features.prepare(model, folder / "people", folder / "features.npz", "cpu").run()
 

@@ -2,6 +2,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -195,7 +196,20 @@ def test_a_bank_of_another_kept_set_is_refused(real, whole):
         Mix(real, whole, 0.5, keep=0.2)
 
     assert str(whole.path) in str(caught.value)
-    assert "another kept set (keep 1); train with its --keep, or make" in str(caught.value)
+    assert "another kept set (keep 1); use it with keep 1, or make" in str(caught.value)
+
+
+def test_a_bank_that_replaces_images_says_how_it_is_used(real, tmp_path, fifth):
+    replacing = Bank(fifth.path)
+    replacing.attributes = replace(replacing.attributes, mode="replace", ratio=0.8)
+
+    with pytest.raises(UserError) as caught:
+        Mix(real, replacing, 0.5)
+
+    assert "got a bank of another kept set (mode replace, ratio 0.8); use it with mode replace" in (
+        str(caught.value)
+    )
+    assert len(Mix(real, replacing, 0.8, mode="replace").real) == len(Mix(real, keep=0.2).real)
 
 
 def test_a_bank_of_another_keep_seed_is_refused(real, fifth):

@@ -14,6 +14,8 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.records import Table
 from reid_aug.runtime.weights import read_tensors
 
+MODEL_FORMAT = "reid_aug.reid/1"
+
 
 @dataclass(frozen=True, slots=True)
 class ReidNetwork:
@@ -36,10 +38,10 @@ def load_reid_network(path: Path | str) -> ReidNetwork:
         UserError: If the file is missing or is not one that ``reid-aug train-reid`` wrote.
     """
     metadata = read_tensors(path)[1]
-    if not isinstance(metadata.get("recipe"), dict):
+    if metadata.get("format") != MODEL_FORMAT:
         raise UserError(
-            f"{path}: must be a network that reid-aug train-reid wrote (model.safetensors), got "
-            f"a file without a recipe"
+            f"{path}: must be a network that reid-aug train-reid wrote ({MODEL_FORMAT}), got "
+            f"format {metadata.get('format')!r}; name the model.safetensors of a training"
         )
     recipe = Table(metadata, str(path), remedy="give an intact copy").table("recipe")
     size = recipe.whole("height", 16, 2048), recipe.whole("width", 16, 2048)

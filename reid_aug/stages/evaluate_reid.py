@@ -457,7 +457,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     mark = "" if has_cameras else " (no camera labels)"
     yield f"AP: {AP_DEFINITION}; {protocol(has_cameras)}"
     about = "; gain in mAP over plain, with a 95 % interval over queries" if len(rows) > 1 else ""
-    yield f"{rows[0]['queries']} queries counted{about}"
+    yield f"{rows[0]['queries']} queries counted; Euclidean distance of features{about}"
     wide = max(len(row["row"] + mark) for row in rows) + 2
     yield " " * wide + "".join(f"{name:>9}" for name in SCORE_COLUMNS.values())
     for row in rows:

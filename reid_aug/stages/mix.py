@@ -10,7 +10,13 @@ from reid_aug.bank.card import noted_generator
 from reid_aug.bank.plan import IMPORTED
 from reid_aug.bank.scores import needs_of_scores
 from reid_aug.generator import DEMO, demo_generator
-from reid_aug.mixing import Mix, TooFewImagesError, parse_min_score, require_same_dataset
+from reid_aug.mixing import (
+    Mix,
+    TooFewImagesError,
+    effective_keep,
+    parse_min_score,
+    require_same_dataset,
+)
 from reid_aug.runtime.errors import UserError, nearest
 from reid_aug.runtime.files import sha256
 
@@ -41,6 +47,8 @@ def resolve_mix(
     """
     data, least = stage.recipe.data, parse_min_score(min_score)
     _check_names(least)
+    if ratio is not None:
+        effective_keep(ratio, mode or stage.recipe.synthesize.mode, data.keep)  # before a bank
     source = None if ratio == 0 else Bank(bank or stage.run.find_bank(data.keep))
     require_same_dataset(source, stage.dataset)
     if source and ratio is None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks import demo_generator
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
@@ -16,7 +17,7 @@ from reid_aug.generator import Generator, GeneratorConfig, save_generator
 from reid_aug.people import read_people
 from reid_aug.runtime.weights import read_tensors, write_tensors
 from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
-from reid_aug.stages.train_reid import MODEL_FORMAT, transforms_of
+from reid_aug.stages.train_reid import transforms_of
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
 SIZE = (128, 64)

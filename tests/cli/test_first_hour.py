@@ -61,6 +61,14 @@ def test_only_commands_that_the_recipe_governs_report_its_default(here):
     assert "no --recipe" not in shown.stderr
 
 
+def test_a_kept_set_that_mode_replace_excludes_is_refused_before_a_missing_bank(here):
+    line = refused(
+        "train-reid", "--data", "data", "--keep", 0.5, "--mode", "replace", "--ratio", 0.5
+    )
+
+    assert "keep must be 1 in mode replace, which keeps 1 - ratio itself, got 0.5; leave" in line
+
+
 def test_a_bank_of_another_method_is_called_that(here):
     run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
 

@@ -11,6 +11,7 @@ from torchvision.models import alexnet
 from torchvision.models.detection import ssd300_vgg16
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.data.keypoints import NO_POSE
 from reid_aug.image_quality.metrics import (
     DetectorMetric,
@@ -65,7 +66,11 @@ def reid(folder) -> Path:
     torch.manual_seed(0)
     path = folder / "model.safetensors"
     recipe = {"backbone": "osnet_x0_25", "height": 64, "width": 32}
-    write_tensors(path, build_backbone("osnet_x0_25", 3, 64, 32).state_dict(), {"recipe": recipe})
+    write_tensors(
+        path,
+        build_backbone("osnet_x0_25", 3, 64, 32).state_dict(),
+        {"format": MODEL_FORMAT, "recipe": recipe},
+    )
     return path
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import reid_aug as ra
 from reid_aug.backbones import build_backbone, feature_networks
-from reid_aug.backbones.checkpoint import load_reid_network
+from reid_aug.backbones.checkpoint import MODEL_FORMAT, load_reid_network
 from reid_aug.data.dataset import open_image
 from reid_aug.evaluation.features import evaluation_transform
 from reid_aug.runtime.weights import write_tensors
@@ -146,7 +146,7 @@ def write_network(path, backbone, bnneck=False):
     torch.manual_seed(0)
     model = build_backbone(backbone, 2, *SIZE, 0, bnneck)
     recipe = {"backbone": backbone, "height": 64, "width": 32, "last_stride": 0, "bnneck": bnneck}
-    notes = {"recipe": recipe, "trained_on": "0123456789ab"}
+    notes = {"format": MODEL_FORMAT, "recipe": recipe, "trained_on": "0123456789ab"}
     write_tensors(path, model.state_dict(), notes)
     return path
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.cli import main
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.provenance import fingerprints
@@ -25,7 +26,7 @@ from reid_aug.stages.evaluate_reid import (
     name_of,
     read_rows,
 )
-from reid_aug.stages.train_reid import MODEL_FORMAT, TrainReidConfig
+from reid_aug.stages.train_reid import TrainReidConfig
 
 CPU = torch.device("cpu")
 SMALL_IMAGES = ("--set", "data.height=32", "--set", "data.width=16")

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import heatmaps, read_keypoints
 from reid_aug.data.provenance import joined_fingerprints
@@ -29,7 +30,6 @@ from reid_aug.stages.train_generator.folder import TrainingFolder
 from reid_aug.stages.train_generator.identity_model import IdentityModel
 from reid_aug.stages.train_generator.pairs import Pairs
 from reid_aug.stages.train_generator.trainer import Trainer
-from reid_aug.stages.train_reid import MODEL_FORMAT
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 from tests.stages.train_reid.test_reid_trainer import is_right_in_bfloat16
 
@@ -320,7 +320,11 @@ def test_the_images_of_the_identity_model_count_as_images_of_the_generator(
     plain = job(people, config())[-1]
     taught = job(people, config(identity_model=str(identity_model)))[-1]
     tensors, notes = read_tensors(identity_model)
-    write_tensors(tmp_path / "silent.safetensors", tensors, {"recipe": notes["recipe"]})
+    write_tensors(
+        tmp_path / "silent.safetensors",
+        tensors,
+        {"format": MODEL_FORMAT, "recipe": notes["recipe"]},
+    )
     silent = job(people, config(identity_model=str(tmp_path / "silent.safetensors")))[-1]
 
     assert taught["trained_on"] == joined_fingerprints([plain["trained_on"], "0123456789ab"])

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, read_market1501
 from reid_aug.data.keypoints import read_keypoints
@@ -29,7 +30,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256, write_json
 from reid_aug.runtime.weights import read_tensors, write_tensors
 from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
-from reid_aug.stages.train_reid import MODEL_FORMAT, experiment, starting_data, train_reid
+from reid_aug.stages.train_reid import experiment, starting_data, train_reid
 from reid_aug.stages.train_reid.folder import (
     LOG,
     MODEL,

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reid_aug.backbones import build_backbone, load_starting_weights, torchreid_library
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.backbones.feature_networks import OWN_WEIGHTS, check_start
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.data.dataset import Dataset, note_of_shapes, require_a_match, verify_images
@@ -77,7 +78,6 @@ from reid_aug.stages.train_reid.folder import (
     write_state,
 )
 from reid_aug.stages.train_reid.result import (
-    MODEL_FORMAT,
     experiment,
     mix_fields,
     starting_data,

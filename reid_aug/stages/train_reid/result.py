@@ -10,6 +10,7 @@ import torchvision
 
 from reid_aug import __version__
 from reid_aug.backbones import torchreid_library
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.backbones.feature_networks import OWN_WEIGHTS, own_weights_sha256
 from reid_aug.backbones.timm_networks import TIMM, timm_library
 from reid_aug.bank import BankAttributes
@@ -30,8 +31,6 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import read_tensors
 from reid_aug.stages.train_reid.settings import TrainReidConfig
-
-MODEL_FORMAT = "reid_aug.reid/1"
 
 
 def experiment(mix: Mix, dataset: Dataset, config: TrainReidConfig, seed: int) -> dict[str, Any]:

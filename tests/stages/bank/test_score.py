@@ -11,6 +11,7 @@ from tfjs_graphs import write_movenet
 from torch.nn import functional as F
 
 from reid_aug.backbones import build_backbone
+from reid_aug.backbones.checkpoint import MODEL_FORMAT
 from reid_aug.backbones.inceptions import IMAGENET_MEAN, IMAGENET_STD
 from reid_aug.bank import Bank
 from reid_aug.data.dataset import DataConfig, kept, read_market1501
@@ -22,7 +23,7 @@ from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.bank.score import score_bank
 from reid_aug.stages.synthesize import SynthesizeConfig, plan_bank, synthesize
-from reid_aug.stages.train_reid import MODEL_FORMAT, train_reid
+from reid_aug.stages.train_reid import train_reid
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
 CPU = torch.device("cpu")

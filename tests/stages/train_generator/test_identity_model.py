@@ -9,11 +9,10 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import resize
 
 from reid_aug.backbones import build_backbone
-from reid_aug.backbones.checkpoint import load_reid_network
+from reid_aug.backbones.checkpoint import MODEL_FORMAT, load_reid_network
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.weights import write_tensors
 from reid_aug.stages.train_generator.identity_model import IdentityModel
-from reid_aug.stages.train_reid import MODEL_FORMAT
 from reid_aug.stages.train_reid.settings import TrainReidConfig
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -95,7 +94,11 @@ def test_a_network_without_stages_is_asked_for_its_features_alone(tmp_path):
     torch.manual_seed(0)
     model = build_backbone("inception_v2", 3, 64, 32)
     recipe = asdict(TrainReidConfig("inception_v2", height=64, width=32))
-    write_tensors(tmp_path / "model.safetensors", model.state_dict(), {"recipe": recipe})
+    write_tensors(
+        tmp_path / "model.safetensors",
+        model.state_dict(),
+        {"format": MODEL_FORMAT, "recipe": recipe},
+    )
     normal = [((picture + 1) / 2 - MEAN) / STD for picture in (pictures(1), pictures(2))]
     with torch.no_grad():
         features = [model.eval()(picture) for picture in normal]
@@ -110,6 +113,16 @@ def test_it_says_what_it_has_seen(path):
     assert (network.size, network.trained_on) == ((64, 32), "0123456789ab")
 
 
+def test_a_generator_is_no_re_id_network(tmp_path):
+    write_tensors(
+        tmp_path / "g.safetensors", {"a": torch.zeros(1)}, {"format": "reid_aug.generator/1"}
+    )
+
+    rule = r"wrote \(reid_aug\.reid/1\), got format 'reid_aug\.generator/1'; name the model"
+    with pytest.raises(UserError, match=rule):
+        load_reid_network(tmp_path / "g.safetensors")
+
+
 def test_a_file_that_is_no_re_id_network_is_refused(tmp_path):
     with pytest.raises(UserError, match="is missing"):
         IdentityModel(tmp_path / "model.safetensors")
@@ -121,7 +134,11 @@ def test_a_file_that_is_no_re_id_network_is_refused(tmp_path):
 @pytest.mark.parametrize("size", [{"height": 10**6}, {"height": "64"}, {"width": 32.5}], ids=str)
 def test_a_re_id_network_of_no_size_is_refused_before_it_is_tried(tmp_path, size):
     recipe = {"backbone": "resnet50", "height": 64, "width": 32, **size}
-    write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {"recipe": recipe})
+    write_tensors(
+        tmp_path / "model.safetensors",
+        {"a": torch.zeros(1)},
+        {"format": MODEL_FORMAT, "recipe": recipe},
+    )
 
     key = "width" if "width" in size else "height"
     rule = rf"model\.safetensors: recipe\.{key} must be a whole number in \[16, 2048\]"
