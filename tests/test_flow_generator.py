@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from reid_aug.bank import Bank
 from reid_aug.data.dataset import read_market1501
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import load_with_metadata, to_signed
+from reid_aug.study.grid import load_grid
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "flow-generator"
 TAG = "flow_generator/1"
@@ -178,3 +180,16 @@ def test_a_wrong_config_is_refused(trained, change):
 
     with pytest.raises(UserError, match=r"wrong\.safetensors"):
         load_with_metadata("wrong.safetensors")
+
+
+def test_its_grid_differs_from_that_of_real_people_in_the_generator_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("flow.safetensors").touch()
+    grid, real = load_grid(str(EXAMPLE / "market1501.toml")), load_grid("market1501-small")
+
+    of_real = [cell for cell in real.cells() if cell.keep == 0.2 and cell.ratio in (0, 2)]
+    generated = [cell for cell in grid.cells() if cell.ratio]
+    assert grid.recipe == real.recipe
+    assert {cell.generator for cell in generated} == {"flow.safetensors"}
+    assert all(replace(cell, generator="kept") in of_real for cell in generated)
+    assert all(cell in of_real for cell in grid.cells() if not cell.ratio)
