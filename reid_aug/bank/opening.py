@@ -97,6 +97,8 @@ def read_contents(path: Path) -> Contents:
     Raises:
         UserError: If the file is no valid bank.
     """
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path}: must be a bank (HDF5), got a file of another kind, or cut off")
     try:
         heaps = find_heaps(path)
         with h5py.File(path) as file:

@@ -19,6 +19,7 @@ SHARED = ("--recipe", "--data", "--keypoints", "--keep", "--out", "--ratio", "--
 SYNONYMS = {"epochs": "steps", "learning_rate": "lr", "batch_size": "batch"}  # of keys of a recipe
 REINSTALL = "install reid-aug again, with torch and torchvision from one source"
 STOPPED = "stopped; the same command goes on from what was saved, if anything was"
+UNEXPECTED = "Got unexpected extra argument"  # the beginning of click's message
 UNNAMED = "a file or the output"  # the place of an error of the system that names no file
 
 
@@ -75,7 +76,20 @@ def _about_usage(error: click.UsageError) -> str:
         key = _key_of(error.option_name, error.ctx.info_name or "")
         if key:  # nearer than the option that click finds by its letters
             text = f"{error.message.rstrip('.')}; set the key of the recipe with --set {key}=VALUE"
+    if error.message.startswith(UNEXPECTED):
+        options = [one for one in error.ctx.command.params if isinstance(one, click.Option)]
+        named = [f"{one.opts[-1]} {one.metavar}" for one in options if _is_file(one.metavar)]
+        text += f"; name a file with its option: {', '.join(named)}" if named else ""
     return f"{text}; see {error.ctx.command_path} --help"
+
+
+def _is_file(metavar: str | None) -> bool:
+    """Whether the value of an option is a file or folder.
+
+    >>> _is_file("DIR|CSV"), _is_file("N")
+    (True, False)
+    """
+    return bool({"FILE", "DIR", "CSV"} & {*(metavar or "").split("|")})
 
 
 def _key_of(option: str, command: str) -> str:

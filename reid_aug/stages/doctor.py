@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from reid_aug.runtime.bfloat16 import note_of_bfloat16
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import Claim, committed
 from reid_aug.runtime.machine import cuda, processor, version_of
@@ -155,8 +156,8 @@ def check_bfloat16(recipe: Recipe, table: str, device: torch.device) -> Finding:
     except UserError as error:
         return Finding(wrong, what, f"{unused}{error}")
     text = "every layer of the recipe's networks is computed right"
-    if is_wanted and not {"amx_bf16", "bf16"} & {*processor()["features"]}:
-        text += f"; without AMX, single precision may be faster ({table}.bf16=false): see --dry-run"
+    if note := note_of_bfloat16(is_wanted, device, f"{table}.bf16"):
+        return Finding(Level.WARNING, what, f"{text}; {note}")
     return Finding(Level.OK, what, text)
 
 

@@ -365,12 +365,28 @@ def _extendable(path: Path, planned: PlannedBank) -> Bank | None:
     for name, value in _fixed(planned).items():
         found = stored[name]
         if found != value:
-            differs = OTHER.get(name, f"{name} ({found}, this one would have {value})")
+            differs = OTHER.get(name) or f"{name} ({_changes(name, found, value)})"
             raise UserError(
                 f"{path}: holds a bank of another {differs}; "
                 f"choose another folder with --out, or remove the file"
             )
     return bank
+
+
+def _changes(name: str, found: Any, own: Any) -> str:
+    """How an attribute of the existing bank differs from this one's; of a plan, the keys that do.
+
+    >>> _changes("plan", '{"poses": "random", "batch": 8}', '{"poses": "coverage", "batch": 8}')
+    'poses "random", this one would have "coverage"'
+    """
+    if name != "plan":
+        return f"{found}, this one would have {own}"
+    old, new = json.loads(found), json.loads(own)
+    return "; ".join(
+        f"{key} {json.dumps(old.get(key))}, this one would have {json.dumps(new.get(key))}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    )
 
 
 def _key(planned: PlannedBank) -> str:

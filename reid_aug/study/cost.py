@@ -16,6 +16,7 @@ from torch import Tensor
 from reid_aug.data.dataset import by_identity
 from reid_aug.generator import untrained_generator
 from reid_aug.mixing import Mix
+from reid_aug.runtime.bfloat16 import note_of_bfloat16
 from reid_aug.stages import train_generator as generators
 from reid_aug.stages.cost import duration
 from reid_aug.stages.stage import Stage
@@ -56,6 +57,8 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
         lines.append(
             f"before them, generators to train for {steps} steps on their own images: {len(own)}"
         )
+        wanted = stage.recipe.train_generator.bf16
+        lines += filter(None, [note_of_bfloat16(wanted, stage.device, "train_generator.bf16")])
     if scorers_ := {*scorers(grid, tasks, stage).values()} - {*tasks}:
         lines.append(f"before them, networks to train that score banks: {len(scorers_)}")
     if size != "256x128":
@@ -63,6 +66,7 @@ def describe(grid: Grid, tasks: Sequence[Task], stage: Stage, pool: Pool) -> lis
             f"input {size} instead of the usual 256x128, so that a training takes minutes: "
             f"scores are comparable within this table only"
         )
+    lines += filter(None, [note_of_bfloat16(config.bf16, stage.device, "train_reid.bf16")])
     return lines
 
 

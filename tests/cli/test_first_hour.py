@@ -79,6 +79,27 @@ def test_a_bank_of_another_method_is_called_that(here):
     assert "holds a bank of another generator or method; choose another folder" in line
 
 
+def test_a_bank_of_another_plan_names_what_differs(here):
+    run("synthesize", "--data", "data", "--ratio", 0.5, *COPIES)
+
+    line = refused("synthesize", "--data", "data", "--ratio", 0.5, *COPIES,
+                   "--set", "data.width=32")  # fmt: skip
+
+    assert "holds a bank of another plan (width 64, this one would have 32); choose" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("bank", "verify", "data/bank.h5"), "--bank FILE, --recipe NAME|FILE, --data DIR|CSV"),
+        (("train-reid", "data"), "--recipe NAME|FILE, --data DIR|CSV, --out DIR, --bank FILE"),
+    ],
+)
+def test_a_file_without_its_option_is_refused_with_the_options_for_files(here, words, options):
+    line = refused(*words)
+    assert f"argument ({words[-1]}); name a file with its option: {options}" in line
+
+
 def test_a_bank_of_another_kept_set_than_asked_for_is_refused(here):
     run("synthesize", "--data", "data", "--keep", 0.5, "--ratio", 0.5, *COPIES)
     run("bank", "verify", "--data", "data", "--keep", 0.5)

@@ -10,7 +10,7 @@ import torch
 
 from reid_aug import stages
 from reid_aug.bank import Bank
-from reid_aug.runtime import machine
+from reid_aug.runtime import bfloat16, machine
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.progress import track
 from reid_aug.stages import synthesize, train_generator, train_reid
@@ -92,6 +92,25 @@ def test_only_run_writes_and_a_second_run_does_nothing(stage, prepare, file):
     assert path.stat().st_mtime_ns == written
     assert json.loads(stage.run.recipe.read_text()) == job.stage.recipe.table()
     assert f"done already: {path}" in again.describe()
+
+
+@pytest.mark.parametrize("features", [["avx2"], ["amx_bf16"]])
+@pytest.mark.parametrize("is_wanted", [False, True])
+@pytest.mark.parametrize("table", ["train_generator", "train_reid"])
+def test_a_training_says_before_it_starts_that_bfloat16_may_be_slow(
+    stage, monkeypatch, table, is_wanted, features
+):
+    monkeypatch.setattr(bfloat16, "processor", lambda: {"features": features})
+    stage = stage.with_options({f"{table}.bf16": is_wanted})
+    prepare = {"train_generator": train_generator.prepare, "train_reid": plain}[table]
+
+    note = f"{table}.bf16=true on a processor without AMX, where single precision is usually faster"
+    assert (note in prepare(stage).describe()) == (is_wanted and features == ["avx2"])
+
+
+def plain(stage):
+    """The baseline."""
+    return train_reid.prepare(stage, ratio=0)
 
 
 def test_the_progress_of_a_job_is_shown_by_the_function_that_is_given(stage):

@@ -12,6 +12,7 @@ from reid_aug.data.dataset import kept, read_market1501
 from reid_aug.data.provenance import fingerprints
 from reid_aug.generator import Generator, GeneratorConfig, load_with_metadata, save_generator
 from reid_aug.people import PeopleConfig
+from reid_aug.runtime import bfloat16
 from reid_aug.runtime.errors import UserError
 from reid_aug.runtime.files import sha256
 from reid_aug.stages.recipe import RunFolder
@@ -201,6 +202,21 @@ def test_the_plan_names_the_shared_work(tmp_path, stage):
     assert heads[4] == "9 trainings of osnet_x0_25, plain"
     assert cost[-1].startswith("together about ")
     assert not stage.run.path.exists()
+
+
+def test_the_plan_says_that_bfloat16_may_be_slow(tmp_path, stage, monkeypatch):
+    monkeypatch.setattr(bfloat16, "processor", lambda: {"features": ["avx2"]})
+    halves = {"train_generator.bf16": True, "train_reid.bf16": True}
+    grid = grid_of(tmp_path)
+
+    def notes(also: Grid, options: dict) -> list[str]:
+        tasks = tasks_of(also, stage, tmp_path)
+        lines = describe(also, tasks, stage.with_options(options), POOL)
+        return [line.partition("=")[0] for line in lines if "without AMX" in line]
+
+    assert notes(grid, halves) == ["train_generator.bf16", "train_reid.bf16"]
+    assert notes(grid_of(tmp_path, ()), halves) == ["train_reid.bf16"]  # it trains no generator
+    assert notes(grid, {}) == []
 
 
 def test_a_cell_that_is_done_costs_nothing_more(tmp_path, stage):

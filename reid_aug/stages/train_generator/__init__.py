@@ -41,6 +41,7 @@ from reid_aug.data.provenance import (
     names_sha256,
 )
 from reid_aug.generator import GeneratorConfig, load_with_metadata, save_generator
+from reid_aug.runtime.bfloat16 import note_of_bfloat16
 from reid_aug.runtime.capacity import require_memory
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import UserError
@@ -126,8 +127,13 @@ class TrainGeneratorJob(Job):
         ]
         if held_out:
             lines.append(f"{held_out} of their identities are held out, and in no pair")
-        lines.append(self.losses)
-        lines += [note] if (note := note_of_shapes(self.real)) else []
+        wanted, device = self.stage.recipe.train_generator.bf16, self.stage.device
+        notes = (
+            self.losses,
+            note_of_shapes(self.real),
+            note_of_bfloat16(wanted, device, "train_generator.bf16"),
+        )
+        lines += filter(None, notes)
         if self.is_done():
             lines.append(f"done already: {self.path}")
         return "\n".join(lines)

@@ -54,6 +54,7 @@ from reid_aug.mixing import (
     share_out,
 )
 from reid_aug.people import dataset_name
+from reid_aug.runtime.bfloat16 import note_of_bfloat16
 from reid_aug.runtime.distributed import ProcessGroup, process_group_of_environment
 from reid_aug.runtime.errors import Remedy, UserError
 from reid_aug.runtime.files import committed, locked, sha256, sync, taken_back, write_json
@@ -206,14 +207,17 @@ class TrainReidJob(Job):
 
     def describe(self) -> str:
         """The numbers of real and generated images, and the starting weights."""
-        mix, missing = self.mix, self.missing
+        mix, missing, config = self.mix, self.missing, self.stage.recipe.train_reid
         generated = missing.images if missing else mix.generated
         text = f"{len(mix.real)} real and {generated} generated images{mix.note}"
         if missing:
             text += f"\n{missing.path} does not exist yet: a step on real images is measured"
-        text += f"\n{describe_start(self.stage.recipe.train_reid)}"
-        if note := note_of_shapes(mix.real):
-            text += f"\n{note}"
+        text += f"\n{describe_start(config)}"
+        notes = (
+            note_of_shapes(mix.real),
+            note_of_bfloat16(config.bf16, self.stage.device, "train_reid.bf16"),
+        )
+        text += "".join(f"\n{note}" for note in notes if note)
         return f"{text}\ndone already: {self.path}" if self.is_done() else text
 
     def cost(self, device: torch.device) -> Cost:
