@@ -136,20 +136,21 @@ def result(folder_and_keys: str) -> str:
 
     Args:
         folder_and_keys: a folder of ``benchmarks``, and fields of a row's key that a row must have
-            to be shown: "results/demo keep=0.2 mode=supplement". A row without generated images
-            has no mode and is always shown.
+            to be shown: "results/demo keep=0.2 ratio=0,2", with commas between several values. A
+            row without generated images has no mode, and is shown with any.
     """
     folder, *keys = folder_and_keys.split()
-    wanted = dict(key.split("=") for key in keys)
+    wanted = {name: values.split(",") for name, values in (key.split("=") for key in keys)}
     results = read_results(ROOT / "benchmarks" / folder)
     lines = [line for _, table in captioned_lines(results) for line in table]
     shown = [line for line in lines if _fits(line, wanted)]
     return "\n\n".join(_section(title, group) for title, group in texts.sections(shown))
 
 
-def _fits(line: Line, wanted: dict[str, str]) -> bool:
-    own = {name: str(getattr(line.row.key, name)) for name in wanted}
-    return all(own[name] in ("", value) for name, value in wanted.items())
+def _fits(line: Line, wanted: dict[str, list[str]]) -> bool:
+    own = {name: getattr(line.row.key, name) for name in wanted}
+    shown = {name: f"{v:g}" if isinstance(v, float) else str(v) for name, v in own.items()}
+    return all(shown[name] in ("", *values) for name, values in wanted.items())
 
 
 def _section(title: str, lines: list[Line]) -> str:

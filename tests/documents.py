@@ -3,7 +3,7 @@
 A rendered part stands between two markers, and is committed:
 
     <!-- table: results/demo -->              all tables of a folder of ``benchmarks/results``
-    <!-- result: results/demo keep=0.2 -->    its rows in few columns; only those with these keys
+    <!-- result: results/demo keep=0.2 ratio=0,2 -->  its rows in few columns; those with these keys
     <!-- end -->
 
 The rest of the documentation is generated when the site is built (``docs/generated.py``).

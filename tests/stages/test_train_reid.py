@@ -309,6 +309,17 @@ def test_a_network_records_the_images_of_the_generator_whose_images_train_it(
     assert (next_one["starting_data"], next_one["leak_free"]) == (status, status != "whole")
 
 
+def test_a_result_records_the_weights_that_its_pre_training_started_from(people, tmp_path):
+    mix = Mix(read_market1501(people).train)
+    first = run(people, tmp_path / "first", mix)
+    second = run(people, tmp_path / "second", mix, start_from(tmp_path / "first" / MODEL))
+    third = run(people, tmp_path / "third", mix, start_from(tmp_path / "second" / MODEL))
+
+    assert first["pre_trained_from"] is None
+    assert (second["starting_weights"], second["pre_trained_from"]) == (first["model_sha256"], None)
+    assert third["pre_trained_from"] == first["model_sha256"]
+
+
 def test_a_bank_that_says_nothing_known_of_its_generator_is_not_leak_free(people, bank, tmp_path):
     odd = Bank(bank.path)
     odd.attributes = replace(odd.attributes, generator_data="Kept")

@@ -298,6 +298,7 @@ def train_reid(
             return folder / RESULT
         metadata = {"format": MODEL_FORMAT, "recipe": about["recipe"], "seed": seed}
         metadata["trained_on"] = trained_on(mix, config)
+        metadata["starting_weights"] = about["starting_weights"]
         write_tensors(folder / MODEL, model.state_dict(), metadata)
         scores = evaluate_model(model, dataset, test_transform, device, loaders(config))
         with _without_state(folder):
@@ -312,7 +313,7 @@ def train_reid(
             "gallery": len(dataset.gallery),
             "dataset": dataset_name(dataset.train[0].path.absolute().parents[1]),
             **about,
-            **mix_fields(mix, start),
+            **mix_fields(mix, start, config),
             "replicate": replicate,
             "model_sha256": sha256(folder / MODEL),
             "steps": config.steps,

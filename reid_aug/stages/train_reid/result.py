@@ -58,8 +58,8 @@ def _weights_sha256(config: TrainReidConfig) -> str | None:
     return sha256(config.weights) if config.weights else None
 
 
-def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
-    """The fields of a result about its mix and its leak status.
+def mix_fields(mix: Mix, starting_status: str | None, config: TrainReidConfig) -> dict[str, Any]:
+    """The fields of a result about its mix, its starting weights and its leak status.
 
     Args:
         starting_status: the leak status of the starting weights (:func:`starting_data`).
@@ -77,6 +77,7 @@ def mix_fields(mix: Mix, starting_status: str | None) -> dict[str, Any]:
         "generator_data": status,
         "generator_sha256": used.attributes.generator_sha256 if used else None,
         "starting_data": starting_status,
+        "pre_trained_from": _weights_before(config),
         "leak_free": is_leak_free((status, starting_status, *scorers(mix))),
         "bank_sha256": used.file_sha256() if used else None,
     }
@@ -113,12 +114,25 @@ def starting_data(mix: Mix, dataset: Dataset, config: TrainReidConfig) -> str | 
 
 def _fingerprints_before(config: TrainReidConfig) -> str | None:
     """The fingerprints in starting weights of train-reid, "" if unknown; None for other weights."""
+    metadata = _notes_of_weights(config)
+    return None if metadata is None else recorded_fingerprints(metadata)
+
+
+def _weights_before(config: TrainReidConfig) -> str | None:
+    """SHA-256 of the weights from which the network of the starting weights was trained.
+
+    None for random weights, for weights that are not of train-reid, and where nothing is recorded.
+    """
+    found = (_notes_of_weights(config) or {}).get("starting_weights")
+    return found if isinstance(found, str) else None
+
+
+def _notes_of_weights(config: TrainReidConfig) -> dict[str, Any] | None:
+    """The metadata of starting weights of train-reid; None for other weights or none."""
     if not config.weights.endswith(".safetensors"):
         return None
     metadata = read_tensors(config.weights)[1]
-    if metadata.get("format") != MODEL_FORMAT:
-        return None
-    return recorded_fingerprints(metadata)
+    return metadata if metadata.get("format") == MODEL_FORMAT else None
 
 
 def trained_on(mix: Mix, config: TrainReidConfig) -> str:

@@ -41,6 +41,7 @@ class StartKey:
     # one of STATUSES; DECLARED: external by declaration only; RANDOM: a training from scratch
     leak_status: str
     sha256: str | None = None  # None where the leak status is known, so that seeds share a row
+    before: str | None = None  # sha256 of the weights that a pre-training started from, if any
 
 
 SCRATCH = StartKey(RANDOM)
@@ -90,12 +91,16 @@ class RowKey:
     def baselines(self) -> Iterator["RowKey"]:
         """The keys of trainings on real images that the row is compared with, the best first.
 
-        The first is the preset without deviations, from scratch. The second starts from the same
-        weights. The third deviates from the preset as the row does, too.
+        The first is the preset without deviations, from scratch. The second starts from the weights
+        from which the starting weights were pre-trained, if there are such. The third starts from
+        the same weights. The fourth deviates from the preset as the row does, too.
         """
         own = replace(self.training, policy=())
         real = replace(self, mode="", ratio=0.0, images=None, training=own)
         yield replace(real, training=TrainingKey(own.preset))
+        if own.start.before:
+            first = StartKey(DECLARED, own.start.before)
+            yield replace(real, training=TrainingKey(own.preset, start=first))
         yield replace(real, training=replace(own, deviations=()))
         yield real
 
@@ -175,4 +180,5 @@ def _start_key(result: Result) -> StartKey:
     if result.recipe.get("weights_data"):
         return StartKey(DECLARED, result.starting_weights)
     leak_status = result.starting_leak_status or WHOLE
-    return StartKey(leak_status, result.starting_weights if leak_status == WHOLE else None)
+    digest = result.starting_weights if leak_status == WHOLE else None
+    return StartKey(leak_status, digest, result.pre_trained_from)

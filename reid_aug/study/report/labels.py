@@ -76,7 +76,9 @@ def _changes(key: TrainingKey) -> list[str]:
 
 def start(key: StartKey) -> str:
     """What is known of starting weights, and of which file where that is not enough."""
-    return START_LABELS[key.leak_status] + (f" ({key.sha256[:8]})" if key.sha256 else "")
+    digest = f" ({key.sha256[:8]})" if key.sha256 else ""
+    before = f" (from {key.before[:8]})" if key.before else ""
+    return START_LABELS[key.leak_status] + digest + before
 
 
 def row_training(key: RowKey) -> str:

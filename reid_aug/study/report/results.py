@@ -81,6 +81,7 @@ class Result:
     generator_sha256: str | None
     starting_weights: str | None  # sha256 of the file
     starting_leak_status: str | None
+    pre_trained_from: str | None  # sha256 of the weights before the starting weights
     leak_free: bool | None
     dataset: str | None  # name
     dataset_sha256: str
@@ -142,6 +143,7 @@ def _training_fields(whole: Table) -> dict[str, Any]:
         "recipe": _recipe(whole.table("recipe")),
         "starting_weights": whole.nullable_text("starting_weights"),
         "starting_leak_status": whole.optional_text("starting_data", STATUSES),
+        "pre_trained_from": whole.optional_text("pre_trained_from"),
     }
 
 

@@ -3,7 +3,8 @@
 The baseline of a row is the training on the real images only, with the same backbone, kept set and
 preset, without deviations and from scratch. A table may lack it, because all of its rows start from
 weights or change a setting. The baseline is then the training on real images that starts from the
-same weights, or else the one that also changes the same settings.
+same weights (for pre-trained weights, from those that the pre-training started from, if there is
+such a row), or else the one that also changes the same settings.
 """
 
 from collections import defaultdict
@@ -126,7 +127,8 @@ def _training_place(key: TrainingKey) -> int:
     if key.preset == PLAIN and erases and key.start == SCRATCH:
         return -1
     if key == TrainingKey(start=key.start):
-        return FIRST_STARTS.index(key.start.leak_status)
+        place = FIRST_STARTS.index(key.start.leak_status)
+        return place + len(FIRST_STARTS) * (key.start.before is not None)
     return len(FIRST_STARTS)
 
 
@@ -224,4 +226,7 @@ def _usual(starts: set[StartKey]) -> UsualStart | None:
     """The start that a title names, of the starts of all rows below it."""
     if len(starts) == 1:
         return UsualStart(next(iter(starts)), is_shared=True)
-    return UsualStart(SCRATCH, is_shared=False) if SCRATCH in starts else None
+    if SCRATCH in starts:
+        return UsualStart(SCRATCH, is_shared=False)
+    first = [start for start in starts if start.before is None]
+    return UsualStart(first[0], is_shared=False) if len(first) == 1 else None

@@ -288,6 +288,31 @@ def test_pre_trained_networks_of_several_seeds_share_a_row():
     assert column(table(given), "seeds") == ["3"]
 
 
+def test_a_pre_trained_network_is_compared_with_the_weights_that_its_pre_training_started_from():
+    recipe = {**RECIPE, "weights_data": "external"}
+    declared = {"starting_weights": "12345678abcd", "starting_data": "external", "recipe": recipe}
+    given = [
+        *results(0.0, BASELINE, **declared),
+        *(
+            one | {"starting_weights": f"{number}" * 64, "pre_trained_from": "12345678abcd"}
+            for number, one in enumerate(results(0.0, MIXED, starting_data="external"))
+        ),
+    ]
+
+    rows = table(given)
+    short = report(given, "markdown")
+
+    assert column(rows, "training") == [
+        "starting weights declared external (12345678)",
+        "pre-trained on external data (from 12345678)",
+    ]
+    assert column(rows, "verdict") == ["baseline", "better"]
+    assert column(rows, "gain in mAP")[0] == "-"
+    assert "pre-trained on external data (from 12345678)" in short
+    others = [one | {"pre_trained_from": "f" * 64} for one in given[2:]]
+    assert column(table([*given[:2], *others]), "verdict") == ["baseline", "baseline"]
+
+
 def test_results_of_two_unknown_starting_weights_never_share_a_row():
     given = [result(0.0, seed, 0.5, starting_weights=f"{seed}" * 64) for seed in range(2)]
 
