@@ -190,12 +190,14 @@ def test_official_file_with_an_unexpected_tensor_is_refused(tmp_path, name):
 def test_official_file_in_the_format_of_old_torch_gives_the_published_logits(tmp_path, norm):
     state = official(21, 16, 3, norm)
     torch.save(state, tmp_path / "d.pth", _use_new_zipfile_serialization=False)
-    stack = torch.randn(2, 21, 32, 16, generator=torch.Generator().manual_seed(1))
+    stack = torch.randn(2, 21, 32, 16, generator=torch.Generator().manual_seed(1)).double()
 
     with torch.no_grad():
-        got = import_official_discriminator(tmp_path / "d.pth").eval()(stack)
+        got = import_official_discriminator(tmp_path / "d.pth").double().eval()(stack)
 
-    torch.testing.assert_close(got, naive_discriminator(state, stack, 3, norm), atol=1e-5, rtol=0)
+    doubled = {name: tensor.double() for name, tensor in state.items()}
+    expected = naive_discriminator(doubled, stack, 3, norm)
+    torch.testing.assert_close(got, expected, atol=1e-8, rtol=0)
 
 
 @pytest.mark.parametrize(

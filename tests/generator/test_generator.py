@@ -27,6 +27,7 @@ from reid_aug.runtime.files import sha256
 from reid_aug.runtime.weights import write_tensors
 
 State = dict[str, Tensor]
+ROUNDING = 1e-4  # of an image in [-1, 1]: processors sum a convolution in different orders
 SMALL = GeneratorConfig(joints=5, width=4, downsamplings=2, blocks=3)
 CONFIGS = [
     SMALL,
@@ -642,7 +643,8 @@ def test_official_weights_give_the_published_image_in_single_precision(tmp_path,
     with torch.no_grad():
         got = import_official(tmp_path / "g.pth")(*batch)
 
-    torch.testing.assert_close(got, naive_patn(state, config, *batch), atol=1e-5, rtol=0)
+    wanted = naive_patn(state, config, *batch)
+    torch.testing.assert_close(got, wanted, atol=ROUNDING, rtol=0)
 
 
 def test_counters_of_newer_batch_norm_files_are_accepted(tmp_path):

@@ -19,7 +19,7 @@ from reid_aug.generator import (
 from reid_aug.generator.inference import InferenceWinograd
 from reid_aug.generator.winograd import Workspace
 from reid_aug.runtime.errors import UserError
-from tests.generator.test_generator import inputs, randomised
+from tests.generator.test_generator import ROUNDING, inputs, randomised
 
 CPU = torch.device("cpu")
 SMALL = GeneratorConfig(width=4, blocks=2)
@@ -101,7 +101,7 @@ def test_a_prepared_generator_generates_the_same_images(config):
     with torch.inference_mode():
         after = ready(*batch)
     assert any(isinstance(module, InferenceWinograd) for module in ready.modules())
-    torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
+    torch.testing.assert_close(after, before, atol=ROUNDING, rtol=0)
 
 
 def test_the_direct_sum_computes_layers_of_few_channels():
