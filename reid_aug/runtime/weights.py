@@ -51,6 +51,11 @@ NUMBERS: list[Any] = [  # what a pickled NumPy number consists of, under its old
     *((numpy_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]  # fmt: skip
 REFUSED_NAME = re.compile(r"GLOBAL ([\w.]+)")  # in the message of torch
+OTHER_KINDS = {  # what a file is that is given in place of a safetensors file, by its first bytes
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file, as a bank is",
+    b"PK\x03\x04": "a zip archive, as torch.save writes",
+    b"\x80\x02": "a pickle, as torch.save wrote before version 1.6",
+}
 PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and torch.compile
 
 
@@ -123,6 +128,13 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, {k: _decode(v) for k, v in (file.metadata() or {}).items()}
     except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            start = file.read(8)
+        for signature, kind in OTHER_KINDS.items():
+            if start.startswith(signature):
+                raise UserError(
+                    f"{path}: must be a safetensors file, got {kind}; give the .safetensors file"
+                ) from None
         raise UserError(
             f"{path}: must be a safetensors file, got {_line(error)}; use an intact copy"
         ) from None

@@ -2,6 +2,7 @@ import os
 import pickle
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -169,3 +170,26 @@ def test_metadata_that_is_not_json_is_not_written(tmp_path):
         write_tensors(tmp_path / "w.safetensors", tensors(), {"config": object()})
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (lambda path: h5py.File(path, "w").close(), "an HDF5 file, as a bank is"),
+        (lambda path: torch.save(tensors(), path), "a zip archive, as torch.save writes"),
+        (
+            lambda path: torch.save(tensors(), path, _use_new_zipfile_serialization=False),
+            "a pickle, as torch.save wrote before version 1.6",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_in_place_of_safetensors_is_named(tmp_path, write, kind):
+    write(tmp_path / "model.safetensors")
+
+    with pytest.raises(UserError) as refused:
+        read_tensors(tmp_path / "model.safetensors")
+
+    assert str(refused.value) == (
+        f"{tmp_path / 'model.safetensors'}: must be a safetensors file, got {kind}; give the "
+        ".safetensors file"
+    )
